@@ -1,0 +1,34 @@
+"""Hashes that tell results of different code or settings apart."""
+
+import re
+import shutil
+
+from bnstudy import provenance
+
+
+def test_code_hash_follows_the_content_of_training_code(tmp_path, monkeypatch):
+    package = shutil.copytree(provenance.PACKAGE, tmp_path / "bnstudy")
+    original = provenance.code_sha256()
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    assert provenance.code_sha256() == original
+    (package / "figures.py").write_text("edited")
+    assert provenance.code_sha256() == original
+    (package / "models.py").write_text((package / "models.py").read_text() + "\n")
+    assert provenance.code_sha256() != original
+
+
+def test_settings_hash_ignores_the_order_of_keys():
+    assert provenance.config_sha256({"a": 1, "b": (2,)}) == provenance.config_sha256(
+        {"b": [2], "a": 1}
+    )
+    assert provenance.config_sha256({"a": 1}) != provenance.config_sha256({"a": 2})
+
+
+def test_commit_is_a_hash_or_unknown():
+    assert re.fullmatch(r"[0-9a-f]{40}|unknown", provenance.git_commit())
+
+
+def test_a_repository_around_the_package_is_not_taken_for_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "workflow" / "bnstudy")
+    (tmp_path / "workflow" / "bnstudy").mkdir(parents=True)
+    assert provenance.git_commit() == "unknown"

@@ -1,0 +1,297 @@
+"""The training loop: pairing, weighting, determinism, and a second implementation to hold it to."""
+
+import csv
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision import transforms
+
+from bnstudy import training
+from bnstudy.errors import UserError
+from bnstudy.prepared import open_prepared
+from bnstudy.training import Scaling, Settings, Split
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(digits_data):
+    return open_prepared(digits_data)
+
+
+def settings(**changes) -> Settings:
+    # 1,150 training images: 18 batches, the last of 62.
+    return Settings(**{"norm": "batch", "batch_size": 64, "seed": 0, "epochs": 2} | changes)
+
+
+def run(data, asked: Settings) -> training.Run:
+    model = training.make_model(64, len(data.classes), asked)
+    return training.train(model, training.make_splits(data, asked, CPU), asked)
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Record every network's initial weights and every training batch it is given."""
+    seen = []
+
+    def build(*args, **kwargs):
+        model = training_build(*args, **kwargs)
+        record = {
+            "linear": [
+                p.clone() for m in model if hasattr(m, "in_features") for p in m.parameters()
+            ],
+            "batches": [],
+        }
+        model.register_forward_pre_hook(
+            lambda module, inputs: (
+                record["batches"].append(inputs[0].clone()) if module.training else None
+            )
+        )
+        seen.append(record)
+        return model
+
+    training_build = training.build_model
+    monkeypatch.setattr(training, "build_model", build)
+    return seen
+
+
+def test_arms_of_a_seed_share_split_weights_and_order(data, watched):
+    for norm in ("none", "batch", "layer"):
+        run(data, settings(norm=norm))
+    first, *others = watched
+    assert len(first["batches"]) == 2 * 18
+    for other in others:
+        for ours, theirs in zip(first["linear"], other["linear"], strict=True):
+            assert torch.equal(ours, theirs)
+        for ours, theirs in zip(first["batches"], other["batches"], strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_another_seed_changes_split_weights_and_order(data, watched):
+    for seed in (0, 1):
+        run(data, settings(seed=seed, epochs=1))
+    a, b = watched
+    assert not torch.equal(a["linear"][0], b["linear"][0])
+    assert not torch.equal(a["batches"][0], b["batches"][0])
+    splits = [set(training.split_indices(100, 0.2, seed)[1].tolist()) for seed in (0, 1)]
+    assert splits[0] != splits[1]
+
+
+def test_batch_size_does_not_change_the_order_of_samples(data, watched):
+    for batch_size in (32, 64):
+        run(data, settings(batch_size=batch_size, epochs=1))
+    assert torch.equal(*(torch.cat(record["batches"]) for record in watched))
+
+
+def test_every_epoch_sees_each_training_image_once(data, watched):
+    asked = settings()
+    run(data, asked)
+    inputs = training.make_splits(data, asked, CPU)["train"].inputs
+    seen = torch.cat(watched[0]["batches"][:18])
+    assert sorted(map(tuple, seen.tolist())) == sorted(map(tuple, inputs.tolist()))
+    assert not torch.equal(inputs, seen)
+
+
+def test_the_four_streams_of_a_seed_are_independent():
+    draws = {
+        stream: torch.randn(5, generator=training.stream_generator(0, stream)).tolist()
+        for stream in training.STREAMS
+    }
+    assert len({tuple(values) for values in draws.values()}) == 4
+    assert training.STREAMS == ("split", "init", "order", "noise")
+    with pytest.raises(ValueError, match="unknown random stream"):
+        training.stream_generator(0, "weather")
+
+
+def test_split_is_a_partition():
+    train, validation = training.split_indices(1437, 0.2, seed=4)
+    assert len(train) == 1150 and len(validation) == 287
+    assert sorted(train.tolist() + validation.tolist()) == list(range(1437))
+
+
+def second_implementation(data, asked: Settings) -> dict:
+    """The same study written the plain way: index batches, unfused Adam, means taken at the end."""
+    splits = training.make_splits(data, asked, CPU)
+    x, y = splits["train"].inputs, splits["train"].labels
+    model = training.build_model(
+        x.shape[1], 10, norm=asked.norm, generator=training.stream_generator(asked.seed, "init")
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=asked.learning_rate, fused=False)
+    order_generator = training.stream_generator(asked.seed, "order")
+    epoch_losses = []
+    for _ in range(asked.epochs):
+        order = torch.randperm(len(x), generator=order_generator).tolist()
+        total = 0.0
+        model.train()
+        while order:
+            batch, order = order[: asked.batch_size], order[asked.batch_size :]
+            loss = F.nll_loss(torch.log_softmax(model(x[batch]), 1), y[batch])
+            model.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(batch)
+        epoch_losses.append(total / len(x))
+    model.eval()
+    with torch.no_grad():
+        p = torch.softmax(model(splits["validation"].inputs).double(), 1)
+    truth = splits["validation"].labels
+    return {
+        "train": epoch_losses,
+        "val_loss": -p[torch.arange(len(p)), truth].log().mean().item(),
+        "val_accuracy": (p.argmax(1) == truth).double().mean().item(),
+    }
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_loop_agrees_with_a_second_implementation(data, norm):
+    asked = settings(norm=norm)
+    result = run(data, asked)
+    expected = second_implementation(data, asked)
+    as_trained = [
+        v for _, _, split, metric, v in result.metrics if (split, metric) == ("train", "loss")
+    ]
+    assert as_trained == pytest.approx(expected["train"], rel=1e-4)
+    assert result.last("validation", "loss") == pytest.approx(expected["val_loss"], rel=1e-3)
+    assert result.last("validation", "accuracy") == pytest.approx(
+        expected["val_accuracy"], abs=0.004
+    )
+
+
+def test_evaluation_weights_chunks_by_their_length(monkeypatch):
+    monkeypatch.setattr(training, "EVALUATION_CHUNK", 4)
+    pixels = torch.zeros(9, 2, dtype=torch.uint8)
+    pixels[8, 0] = 5  # alone in the last chunk
+    labels = torch.zeros(9, dtype=torch.int64)
+    labels[8] = 1
+    loss, accuracy = training.evaluate(
+        torch.nn.Identity(), Split(pixels, labels, Scaling(1, mean=0.0, deviation=1.0))
+    )
+    ln2, lone = 0.6931471805599453, 5.006715348489118  # ln 2 and ln(1 + e^5)
+    assert loss == pytest.approx((8 * ln2 + lone) / 9, rel=1e-6)
+    assert accuracy == pytest.approx(8 / 9)
+
+
+def test_evaluation_changes_neither_buffers_nor_mode(data):
+    asked = settings()
+    splits = training.make_splits(data, asked, CPU)
+    model = training.build_model(64, 10, norm="batch")
+    model.train()
+    model(splits["train"].inputs[:64])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    training.evaluate(model, splits["validation"])
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_probing_more_often_changes_nothing_but_the_probes(data):
+    often, seldom = (run(data, settings(probe_every=every, dropout=0.3)) for every in (1, 10_000))
+
+    def rest(result):
+        return [row for row in result.metrics if row[2] != "probe"]
+
+    assert rest(often) == rest(seldom)
+    assert len(often.metrics) > len(seldom.metrics)
+
+
+def test_running_statistics_count_training_batches_only(data):
+    result = run(data, settings(probe_every=1))
+    assert result.model[1].num_batches_tracked.item() == 2 * 18
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "step"),
+    [
+        ([0.1, 0.96, 0.97], 50),  # medians: 0.1, 0.53, 0.96
+        ([0.1, 0.2, 0.96, 0.5, 0.97, 0.94, 0.98], 100),  # a lucky probe is not arrival
+        ([0.96], 0),
+        ([0.94, 0.94, 0.94], None),
+        ([0.1, 0.95, 0.95], 50),
+    ],
+)
+def test_first_step_reaching(accuracies, step):
+    probes = [(25 * i, accuracy) for i, accuracy in enumerate(accuracies)]
+    assert training.first_step_reaching(probes, 0.95) == step
+
+
+def test_symmetric_scaling_is_that_of_torchvision():
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8)
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
+    expected = torch.stack([transform(image[0].numpy()) for image in images])
+    assert torch.equal(Scaling(255)(images), expected)
+
+
+def test_standardize_uses_the_training_split_only(data):
+    asked = settings(scaling="standardize")
+    splits = training.make_splits(data, asked, CPU)
+    train = splits["train"].inputs.double()
+    assert train.mean().item() == pytest.approx(0, abs=1e-6)
+    assert train.std(correction=0).item() == pytest.approx(1, rel=1e-6)
+    assert abs(splits["validation"].inputs.double().mean().item()) > 1e-4
+
+
+def test_pixel_statistics_per_channel_by_hand():
+    images = torch.tensor([[[[0, 10]], [[4, 4]]], [[[0, 10]], [[4, 4]]]], dtype=torch.uint8)
+    mean, deviation = training.pixel_statistics(images, 10)
+    torch.testing.assert_close(mean, torch.tensor([0.5, 0.4], dtype=torch.float64))
+    torch.testing.assert_close(deviation, torch.tensor([0.5, 0.0], dtype=torch.float64))
+
+
+def test_dropout_noise_is_paired_and_reproducible(data):
+    results = [run(data, settings(dropout=0.5, seed=seed)) for seed in (0, 0, 1)]
+    assert results[0].metrics == results[1].metrics
+    assert results[0].metrics != results[2].metrics
+
+
+def train_by_command(digits_data, out, *options):
+    defaults = "--norm batch --batch-size 64 --seed 0 --epochs 1 --device cpu".split()
+    training.main([str(digits_data), "--out", str(out), *defaults, *options])
+    return json.loads((out / "run.json").read_text())
+
+
+def test_command_writes_three_files_and_repeats_bit_for_bit(digits_data, tmp_path):
+    for name in ("a", "b"):
+        row = train_by_command(digits_data, tmp_path / name)
+    for name in ("run.json", "metrics.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
+        "metrics.csv",
+        "run.json",
+        "timing.json",
+    ]
+    assert row["run"] == "dataset~digits/norm~batch/batch_size~64/seed~0"
+    assert (row["n_train"], row["n_validation"], row["n_steps"]) == (1150, 287, 18)
+    with open(tmp_path / "a" / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    test_loss = next(r["value"] for r in rows if (r["split"], r["metric"]) == ("test", "loss"))
+    assert float(test_loss) == row["test_loss"]
+    timing = json.loads((tmp_path / "a" / "timing.json").read_text())
+    assert timing["threads"] == 1
+    assert 0 < timing["training_seconds"] < timing["wall_seconds"]
+    assert timing["peak_memory_mb"] < 1000
+
+
+def test_divergence_is_recorded_not_dropped(digits_data, tmp_path):
+    row = train_by_command(
+        digits_data, tmp_path, *"--norm none --optimizer sgd --learning-rate 1e30".split()
+    )
+    assert row["status"] == "diverged"
+    assert row["test_accuracy"] is row["train_loss"] is row["steps_to_95"] is None
+    assert row["steps_done"] <= row["n_steps"] == 18
+    assert "nan" not in (tmp_path / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("batch_size", [1, 1149, 1151])
+def test_batches_that_cannot_be_normalized_are_refused(digits_data, tmp_path, batch_size):
+    # 1,149 leaves one of 1,150 training images for the last batch.
+    with pytest.raises(UserError, match="--batch-size"):
+        train_by_command(digits_data, tmp_path, "--batch-size", str(batch_size))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_missing_gpu_is_an_error_before_training(digits_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="'cuda'"):
+        train_by_command(digits_data, tmp_path, "--device", "cuda")

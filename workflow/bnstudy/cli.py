@@ -1,0 +1,43 @@
+"""The `bnstudy` command: finds the module behind a subcommand and hands it the arguments.
+
+Each module parses its own arguments, so that a job imports only what it uses and an edit of one
+command's options touches only the jobs of that command.
+"""
+
+import importlib
+import sys
+
+from bnstudy.errors import UserError
+
+COMMANDS = {
+    "download": ("bnstudy.datasets:download_main", "fetch and verify the raw files of a dataset"),
+    "prepare": ("bnstudy.datasets:prepare_main", "turn raw files into the one file runs open"),
+    "train": ("bnstudy.training:main", "train one network and record its metrics"),
+    "aggregate": ("bnstudy.tables:main", "gather all runs of the grid into tables"),
+    "report": ("bnstudy.reporting:main", "execute the notebook and render the HTML report"),
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "usage: bnstudy COMMAND [OPTIONS]\n\ncommands:\n" + "\n".join(lines)
+
+
+def main() -> None:
+    """Run one subcommand; a `UserError` becomes one line on stderr and exit status 2."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage() + "\n\n`bnstudy COMMAND --help` lists a command's options.")
+        return
+    name, *rest = arguments
+    if name not in COMMANDS:
+        sys.exit(f"bnstudy: there is no command '{name}'.\n{usage()}")
+    module, function = COMMANDS[name][0].split(":")
+    try:
+        getattr(importlib.import_module(module), function)(rest)
+    except UserError as error:
+        print(f"bnstudy: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
