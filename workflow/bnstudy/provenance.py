@@ -1,5 +1,6 @@
 """What a result came from: code, commit, settings and software versions."""
 
+import ast
 import hashlib
 import json
 import platform
@@ -9,20 +10,51 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
-# Every module of the package that `bnstudy train` imports. The workflow gives them to the training
-# jobs as inputs, so that editing one of them, and only these, trains again.
-TRAINING_CODE = (
-    "__init__.py",
-    "cli.py",
-    "devices.py",
-    "errors.py",
-    "models.py",
-    "optimizers.py",
-    "prepared.py",
-    "provenance.py",
-    "splits.py",
-    "training.py",
-)
+
+def imported_code(module: str) -> tuple[str, ...]:
+    """Files of the package that a module needs, itself included, found by reading its imports.
+
+    Parameters
+    ----------
+    module : str
+        Name below the package, such as "training" or "studies.depth".
+
+    Returns
+    -------
+    tuple of str
+        Paths below the package, sorted.
+    """
+    found: set[str] = set()
+    open_names = {"__init__", module}
+    while open_names:
+        name = open_names.pop()
+        file = name.replace(".", "/") + ".py"
+        if not (PACKAGE / file).is_file():
+            file = name.replace(".", "/") + "/__init__.py"
+        if file in found or not (PACKAGE / file).is_file():
+            continue
+        found.add(file)
+        open_names.update(parent for parent in parents(name))
+        for node in ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            open_names.update(n.removeprefix("bnstudy.") for n in names if n.startswith("bnstudy."))
+    return tuple(sorted(found))
+
+
+def parents(name: str) -> list[str]:
+    """The packages a dotted name lies in: "a.b.c" lies in "a.b" and "a"."""
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+# The files that `bnstudy train` runs. The workflow gives them to the training jobs as inputs, so that
+# editing one of them, and only these, trains again.
+TRAINING_CODE = ("cli.py", *imported_code("training"))
 
 
 def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:

@@ -9,7 +9,6 @@ import csv
 import hashlib
 import json
 import math
-import os
 import platform
 import resource
 import socket
@@ -29,6 +28,7 @@ from tqdm import tqdm
 from bnstudy import provenance
 from bnstudy.devices import DEVICES, device_name, make_deterministic, select_device
 from bnstudy.errors import UserError
+from bnstudy.files import replacing
 from bnstudy.models import ACTIVATIONS, NORMALIZATIONS, build_model, count_parameters
 from bnstudy.optimizers import OPTIMIZERS
 from bnstudy.prepared import PreparedData, open_prepared
@@ -441,18 +441,6 @@ def write_outputs(out: Path, run: Run, summary: dict, timing: dict) -> None:
     for name, content in (("timing.json", timing), ("run.json", summary)):
         with replacing(out / name) as file:
             file.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator:
-    """Open a temporary text file that takes the place of `path` once it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", newline="") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:

@@ -1,0 +1,146 @@
+"""The verdict engine: each verdict from effects whose answer is known, and the list of claims."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bnstudy import claims, config
+from bnstudy.endpoints.base import Endpoint, Exact
+from bnstudy.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+UP = [1.0, 1.1, 0.9, 1.2, 0.8, 1.05, 0.95, 1.15, 0.85, 1.0]  # n = 10: p = 2/1024
+
+
+def series(values) -> pd.Series:
+    return pd.Series(list(values), dtype=float)
+
+
+def endpoint(values=UP, **more) -> Endpoint:
+    return Endpoint(series(values), more.pop("cells", {}), "points", **more)
+
+
+def claim(name="B1", kind="statistical", study="core", **more) -> dict:
+    entry = {
+        "id": name,
+        "kind": kind,
+        "claim": "c",
+        "line": "1",
+        "study": study,
+        "endpoint": "e",
+        "metric": "m",
+        "unit": "points",
+        "smallest_effect": 0.5,
+        "prior": 0.5,
+        "expected": "x",
+        "scope": "s",
+        "source": "o",
+    }
+    return entry | more
+
+
+def verdict(measured, **more) -> claims.Row:
+    return claims.judge([claim(**more)], {"B1": measured})[0]
+
+
+def test_all_seeds_agreeing_on_a_large_effect_support_a_claim():
+    row = verdict(endpoint())
+    assert row.verdict == "supported"
+    assert row.p == row.p_holm == pytest.approx(2 / 1024)
+    assert (row.n, row.share_of_seeds) == (10, 1.0)
+    assert row.effect == pytest.approx(1.0)
+    assert row.ci_low < 1.0 < row.ci_high
+
+
+def test_the_other_verdicts():
+    assert verdict(endpoint([-x for x in UP])).verdict == "refuted"
+    assert verdict(endpoint([0.1 * x for x in UP])).verdict == "not supported"  # real, too small
+    assert verdict(endpoint([5, -4, 3, -2, 6, -5, 4, -3, 2, 1])).verdict == "inconclusive"
+    assert verdict(endpoint(UP[:5])).verdict == "inconclusive"  # 2/2^5 cannot reach 0.05
+
+
+def test_a_claim_whose_study_was_not_run_has_no_verdict():
+    row = claims.judge([claim()], {})[0]
+    assert (row.verdict, row.effect, row.p) == ("not run", None, None)
+
+
+def test_exact_claims_hold_or_do_not():
+    holds = claims.judge([claim(kind="exact")], {"B1": Exact(True, 1e-9, 1e-6)})[0]
+    assert (holds.verdict, holds.p, holds.effect) == ("holds", None, 1e-9)
+    assert verdict(Exact(False, 1.0, 1e-6), kind="exact").verdict == "does not hold"
+
+
+def test_unmeasured_claims_count_in_the_family_and_controls_do_not():
+    listed = [claim(), *(claim(f"X{i}") for i in range(24)), claim("C", kind="control")]
+    rows = {row.id: row for row in claims.judge(listed, {"B1": endpoint(), "C": endpoint()})}
+    assert rows["B1"].p_holm == pytest.approx(25 * 2 / 1024)  # Holm's first step of 25
+    assert rows["B1"].verdict == "supported"
+    assert rows["C"].p_holm == pytest.approx(2 / 1024)
+    one_more = claims.judge([*listed, claim("X24")], {"B1": endpoint()})[0]
+    assert one_more.p_holm > 0.05
+    assert one_more.verdict == "inconclusive"
+
+
+def test_a_cell_the_other_way_makes_a_verdict_mixed():
+    cells = {"batch size 32": series(UP), "batch size 256": series([-x for x in UP])}
+    assert (
+        verdict(endpoint(cells=cells)).verdict == "supported (mixed: opposite for batch size 256)"
+    )
+    refuted = endpoint([-x for x in UP], cells=cells)
+    assert verdict(refuted).verdict == "refuted (mixed: holds for batch size 32)"
+    too_small = {"a": series(UP), "b": series([-0.1 * x for x in UP])}
+    assert verdict(endpoint(cells=too_small)).verdict == "supported"
+
+
+def test_conditions_must_hold_as_well():
+    met = {"also": endpoint()}
+    unmet = {"also": endpoint([-x for x in UP])}
+    assert verdict(endpoint(conditions=met)).verdict == "supported"
+    row = verdict(endpoint(conditions=unmet))
+    assert row.verdict == "inconclusive" and "also" in row.reason
+
+
+def test_a_trend_test_brings_its_own_p():
+    row = verdict(endpoint(p=1e-9))
+    assert (row.p, row.verdict) == (1e-9, "supported")
+    assert verdict(endpoint(p=0.6)).verdict == "inconclusive"
+
+
+def test_git_names_a_file_as_we_do(tmp_path):
+    file = tmp_path / "x"
+    file.write_bytes(b"test content\n")
+    # The example of the git book, chapter "Git Objects".
+    assert claims.git_blob_hash(file) == "d670460b4b4aece5915caf5c68d12f560a9fe3e4"
+
+
+def write(path: Path, entries: list[dict]) -> Path:
+    import yaml
+
+    path.write_text(yaml.safe_dump(entries))
+    return path
+
+
+def test_a_list_of_claims_is_checked(tmp_path):
+    good = claim()
+    assert claims.load_claims(write(tmp_path / "c.yaml", [good])) == [good]
+    with pytest.raises(UserError, match="used twice"):
+        claims.load_claims(write(tmp_path / "c.yaml", [good, good]))
+    with pytest.raises(UserError, match="prior"):
+        claims.load_claims(write(tmp_path / "c.yaml", [good | {"prior": 1.5}]))
+    with pytest.raises(UserError, match="smalest_effect"):
+        claims.load_claims(write(tmp_path / "c.yaml", [good | {"smalest_effect": 1}]))
+    without = {key: value for key, value in good.items() if key != "smallest_effect"}
+    with pytest.raises(UserError, match="smallest_effect"):
+        claims.load_claims(write(tmp_path / "c.yaml", [without]))
+    with pytest.raises(UserError, match="cannot be read"):
+        claims.load_claims(tmp_path / "missing.yaml")
+
+
+def test_the_registered_claims_can_all_be_judged():
+    listed = claims.load_claims(ROOT / "config" / "claims.yaml")
+    statistical = [entry for entry in listed if entry["kind"] == "statistical"]
+    # With ten seeds the strictest step of Holm's method needs 2/1024 <= 0.05/m.
+    assert len(statistical) <= 25
+    studies = set(config.default_studies()) | {claims.CORE}
+    assert {entry["study"] for entry in listed} <= studies

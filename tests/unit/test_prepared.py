@@ -1,0 +1,170 @@
+"""The prepared file: what goes in comes out, to the byte, and damage never goes unnoticed."""
+
+import hashlib
+import stat
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bnstudy.errors import UserError
+from bnstudy.prepared import open_prepared, write_prepared
+
+
+def example(n: int = 6, size: int = 2) -> dict:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(0, high, shape, generator=generator)
+
+    return {
+        "name": "example",
+        "title": "An “example”",
+        "classes": ("left", "right", "up"),
+        "pixel_max": 255,
+        "train_images": draw(256, n, 1, size, size).to(torch.uint8),
+        "train_labels": draw(3, n),
+        "test_images": draw(256, 3, 1, size, size).to(torch.uint8),
+        "test_labels": draw(3, 3),
+    }
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    data = example()
+    sha256 = write_prepared(tmp_path / "below" / "data.safetensors", **data)
+    opened = open_prepared(tmp_path / "below" / "data.safetensors")
+    assert opened.sha256 == sha256
+    for key, expected in data.items():
+        value = getattr(opened, key)
+        if isinstance(expected, torch.Tensor):
+            assert value.dtype == expected.dtype
+            assert torch.equal(value, expected)
+        else:
+            assert value == expected
+    assert [p.name for p in (tmp_path / "below").iterdir()] == ["data.safetensors"]
+
+
+def test_a_tensor_that_is_a_view_keeps_its_values(tmp_path: Path) -> None:
+    data = example()
+    data["train_images"] = data["train_images"].transpose(2, 3)
+    write_prepared(tmp_path / "data", **data)
+    assert torch.equal(open_prepared(tmp_path / "data").train_images, data["train_images"])
+
+
+def test_same_data_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_prepared(tmp_path / name, **example())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    write_prepared(tmp_path / "data", **example())
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("data", "other")}
+    assert len(modes) == 1
+
+
+def test_hash_changes_with_anything_that_has_a_meaning(tmp_path: Path) -> None:
+    def sha256(**changes) -> str:
+        return write_prepared(tmp_path / "data", **{**example(), **changes})
+
+    images = example()["train_images"]
+    hashes = {
+        sha256(),
+        sha256(name="other"),
+        sha256(classes=("left", "up", "right")),
+        sha256(pixel_max=256),
+        sha256(train_images=images.reshape(6, 1, 1, 4)),
+        sha256(train_images=images.flip(0)),
+        sha256(train_labels=1 - (example()["train_labels"] > 0).long()),
+    }
+    assert len(hashes) == 7
+
+
+def test_any_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    write_prepared(path, **example())
+    intact = path.read_bytes()
+    for position in range(len(intact)):
+        damaged = bytearray(intact)
+        damaged[position] ^= 1 << position % 8
+        # A new file each time: the pages of an old one may still be mapped.
+        damaged_path = tmp_path / f"damaged{position}"
+        damaged_path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"damaged|changed"):
+            open_prepared(damaged_path)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, -1])
+def test_truncated_file(tmp_path: Path, kept: int) -> None:
+    write_prepared(tmp_path / "data", **example())
+    (tmp_path / "short").write_bytes((tmp_path / "data").read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"short is damaged .* `bnstudy prepare`"):
+        open_prepared(tmp_path / "short")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot open .*nowhere.* `bnstudy prepare`"):
+        open_prepared(tmp_path / "nowhere")
+
+
+def test_foreign_safetensors_file(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="not a prepared dataset"):
+        open_prepared(tmp_path / "model.safetensors")
+
+
+def test_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match="cannot write"):
+        write_prepared(tmp_path / "file" / "data", **example())
+    write_prepared(tmp_path / "data", **example())
+    before = hashlib.sha256((tmp_path / "data").read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="outside"):
+        write_prepared(tmp_path / "data", **{**example(), "classes": ("only",)})
+    assert hashlib.sha256((tmp_path / "data").read_bytes()).hexdigest() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "file"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_images": torch.zeros(6, 1, 2, 2)}, "train_images is torch.float32"),
+        ({"test_labels": torch.zeros(3, dtype=torch.int32)}, "test_labels is torch.int32"),
+        ({"train_images": torch.zeros(6, 2, 2, dtype=torch.uint8)}, r"must be \(N, C, H, W\)"),
+        ({"train_labels": torch.zeros(5, dtype=torch.int64)}, r"labels \(N,\)"),
+        ({"test_labels": torch.tensor([0, 1, 3])}, r"outside 0\.\.2"),
+        ({"test_labels": torch.tensor([0, -1, 2])}, r"outside 0\.\.2"),
+        ({"pixel_max": 16}, "brighter than 16"),
+    ],
+)
+def test_nonsense_is_not_written(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_prepared(tmp_path / "data", **{**example(), **changes})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_the_size_of_mnist_opens_fast(tmp_path: Path) -> None:
+    data = example()
+    data["train_images"] = torch.zeros(60_000, 1, 28, 28, dtype=torch.uint8)
+    data["train_labels"] = torch.zeros(60_000, dtype=torch.int64)
+    data["test_images"] = torch.zeros(10_000, 1, 28, 28, dtype=torch.uint8)
+    data["test_labels"] = torch.zeros(10_000, dtype=torch.int64)
+    write_prepared(tmp_path / "data", **data)
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        open_prepared(tmp_path / "data")
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.2
+
+
+def test_writing_to_an_opened_tensor_does_not_reach_the_file(tmp_path: Path) -> None:
+    write_prepared(tmp_path / "data", **example())
+    before = (tmp_path / "data").read_bytes()
+    open_prepared(tmp_path / "data").train_images.fill_(7)
+    assert (tmp_path / "data").read_bytes() == before

@@ -1,0 +1,457 @@
+"""Tables from synthetic run folders, against values worked out by hand."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from bnstudy import tables
+from bnstudy.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+TABLES = ("runs", "metrics", "timings", "comparison")
+
+
+def study(norms=("none", "batch"), batch_sizes=(16, 32), seeds=(0, 1, 2)) -> dict:
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config["grid"] = {
+        "dataset": ["digits"],
+        "norm": list(norms),
+        "batch_size": list(batch_sizes),
+        "seed": list(seeds),
+    }
+    return config
+
+
+def metrics_text(run: dict) -> str:
+    rows = [(0, 0, "probe", metric, 0.1) for metric in ("accuracy", "loss")]
+    if run["status"] == "ok":
+        end = run["n_steps"]
+        rows += [
+            (5, end, split, metric, run[f"{key}_{metric}"])
+            for key, split in (("test", "test"), ("train", "train_subset"), ("val", "validation"))
+            for metric in ("accuracy", "loss")
+        ]
+    else:
+        rows.append((1, 3, "train", "loss", math.nan))
+    body = "".join(f"{e},{s},{split},{m},{v!r}\n" for e, s, split, m, v in rows)
+    return "epoch,step,split,metric,value\n" + body
+
+
+def cell_of(run: str) -> dict:
+    cell = dict(part.split("~") for part in run.split("/"))
+    return cell | {key: int(cell[key]) for key in ("batch_size", "seed")}
+
+
+class Results:
+    """A folder of results, with a run for each cell of the grid unless told otherwise."""
+
+    def __init__(self, folder: Path, config: dict, *, order=None, **values):
+        self.folder, self.config = folder, config
+        folder.mkdir(parents=True)
+        self.config_file = folder / "run_config.yaml"
+        self.config_file.write_text(yaml.safe_dump(config))
+        grid = config["grid"]
+        names = [
+            f"dataset~{d}/norm~{n}/batch_size~{b}/seed~{s}"
+            for d in grid["dataset"]
+            for n in grid["norm"]
+            for b in grid["batch_size"]
+            for s in grid["seed"]
+        ]
+        for name in order(names) if order else names:
+            self.write(name, **values)
+
+    def path(self, name: str, file: str = "run.json") -> Path:
+        return self.folder / "runs" / name / file
+
+    def write(self, name: str, **values) -> None:
+        cell = cell_of(name)
+        settings = {
+            key: value
+            for section in ("data", "model", "training")
+            for key, value in self.config[section].items()
+            if key not in ("source", "device")
+        }
+        run = {
+            "run": name,
+            **cell,
+            "status": "ok",
+            "n_parameters": 17_226,
+            "n_train": 1_150,
+            "n_validation": 287,
+            "n_test": 360,
+            "n_classes": 10,
+            "n_steps": 200,
+            "steps_done": 200,
+            "train_loss": 0.5,
+            "train_accuracy": 0.75,
+            "val_loss": 0.5,
+            "val_accuracy": 0.75,
+            "test_loss": 0.5,
+            "test_accuracy": 0.75,
+            "steps_to_95": 100,
+            "device": "cpu",
+            "python": "3.11.7",
+            "torch": "2.15.0",
+            "git_commit": "unknown",
+            "code_sha256": "c" * 64,
+            "config_sha256": "f" * 64,
+            "data_sha256": "d" * 64,
+            "settings": {k: cell[k] for k in ("norm", "batch_size", "seed")} | settings,
+        } | {key: value(cell) if callable(value) else value for key, value in values.items()}
+        timing = {
+            "start_seconds": 2.5,
+            "data_seconds": 0.1,
+            "training_seconds": 9.0,
+            "evaluation_seconds": 0.5,
+            "wall_seconds": 12.1,
+            "cpu_seconds": 11.9,
+            "epoch_seconds": [1.0, 4.0, 2.0, 1.5, 0.5],
+            "peak_memory_mb": 480.5,
+            "host": "node1",
+            "device_name": "a processor",
+            "threads": 1,
+        }
+        self.path(name).parent.mkdir(parents=True, exist_ok=True)
+        self.path(name).write_text(json.dumps(run, indent=2))
+        self.path(name, "timing.json").write_text(json.dumps(timing))
+        self.path(name, "metrics.csv").write_text(metrics_text(run))
+
+    def diverge(self, name: str) -> None:
+        nothing = dict.fromkeys([*tables.RESULTS, "steps_to_95"])
+        self.write(name, status="diverged", steps_done=3, **nothing)
+
+    def edit(self, name: str, **values) -> None:
+        run = json.loads(self.path(name).read_text()) | values
+        self.path(name).write_text(json.dumps(run))
+
+    def aggregate(self, *options: str) -> dict[str, pd.DataFrame]:
+        out = self.folder / "tables"
+        argv = [str(self.config_file), "--results", str(self.folder), "--out", str(out), *options]
+        tables.main(argv)
+        return {
+            name: pd.read_csv(out / f"{name}.csv", keep_default_na=False, na_values=[""])
+            for name in TABLES
+        }
+
+    def bytes(self) -> dict[str, bytes]:
+        self.aggregate()
+        return {name: (self.folder / "tables" / f"{name}.csv").read_bytes() for name in TABLES}
+
+
+RUN = "dataset~digits/norm~batch/batch_size~16/seed~1"
+
+
+def row(comparison: pd.DataFrame, batch_size: str, metric: str, norm: str = "batch") -> pd.Series:
+    found = comparison.query("batch_size == @batch_size and metric == @metric and norm == @norm")
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+HEADERS = {
+    "runs": "run,dataset,norm,batch_size,seed,status,n_parameters,train_loss,train_accuracy,"
+    "val_loss,val_accuracy,test_loss,test_accuracy,steps_to_95,device,python,torch,git_commit,"
+    "code_sha256,config_sha256,data_sha256",
+    "metrics": "dataset,norm,batch_size,seed,epoch,step,split,metric,value",
+    "timings": "run,dataset,norm,batch_size,seed,start_seconds,data_seconds,training_seconds,"
+    "evaluation_seconds,wall_seconds,cpu_seconds,seconds_per_epoch,peak_memory_mb,job_seconds,"
+    "job_cpu_seconds,job_max_rss_mb,host",
+    "comparison": "dataset,norm,baseline,batch_size,metric,mean_baseline,mean_norm,difference,"
+    "ci_low,ci_high,p,p_holm,effect_size,share_of_seeds,n,n_diverged",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_columns(tmp_path, name):
+    text = Results(tmp_path / "results", study()).bytes()[name].decode()
+    assert text.split("\n")[0] == HEADERS[name]
+
+
+def test_order(tmp_path):
+    made = Results(tmp_path / "results", study(batch_sizes=(128, 32), seeds=(10, 9))).aggregate()
+    # Numbers sort as numbers, names as names.
+    keys = made["runs"][["norm", "batch_size", "seed"]].itertuples(index=False, name=None)
+    assert list(keys) == [(n, b, s) for n in ("batch", "none") for b in (32, 128) for s in (9, 10)]
+    assert list(made["comparison"]["batch_size"].drop_duplicates()) == ["32", "128", "all"]
+
+
+def test_values_come_through_unchanged(tmp_path):
+    results = Results(tmp_path / "results", study())
+    value = 0.1 + 0.2
+    results.write(RUN, val_loss=value, steps_to_95=None)
+    made = results.aggregate()
+    run = made["runs"].set_index("run").loc[RUN]
+    assert run["val_loss"] == value
+    assert math.isnan(run["steps_to_95"])
+    text = (results.folder / "tables" / "metrics.csv").read_text()
+    assert "digits,batch,16,1,5,200,validation,loss,0.30000000000000004\n" in text
+    assert len(made["metrics"]) == 12 * 8
+    assert "\r" not in text
+
+
+def test_comparison_by_hand(tmp_path):
+    # Differences 0.125, 0.25, 0.375: mean 0.25, sd 0.125, t(0.975, 2) = 4.302653.
+    def accuracy(cell):
+        gain = (cell["seed"] + 1) / 8 if (cell["norm"], cell["batch_size"]) == ("batch", 16) else 0
+        return 0.5 + gain
+
+    results = Results(tmp_path / "results", study(), test_accuracy=accuracy)
+    made = results.aggregate()["comparison"]
+    one = row(made, "16", "test_accuracy")
+    half = 4.302653 * 0.125 / math.sqrt(3)
+    assert one[["mean_baseline", "mean_norm", "difference"]].tolist() == [0.5, 0.75, 0.25]
+    assert one["ci_low"] == pytest.approx(0.25 - half, abs=1e-6)
+    assert one["ci_high"] == pytest.approx(0.25 + half, abs=1e-6)
+    assert (one["p"], one["effect_size"], one["share_of_seeds"]) == (0.25, 2, 1)
+    assert (one["n"], one["n_diverged"]) == (3, 0)
+    # Holm over two batch sizes: 0.25 and 1.
+    assert one["p_holm"] == 0.5
+    other = row(made, "32", "test_accuracy")
+    assert other[["difference", "ci_low", "ci_high", "p", "p_holm"]].tolist() == [0, 0, 0, 1, 1]
+    assert math.isnan(other["effect_size"])
+    assert other["share_of_seeds"] == 0
+    # Over all: the mean of both batch sizes, one of eight metrics with p = 0.25.
+    pooled = row(made, "all", "test_accuracy")
+    assert pooled["difference"] == 0.125
+    assert pooled["ci_high"] == pytest.approx(0.125 + half / 2, abs=1e-6)
+    assert (pooled["p"], pooled["p_holm"]) == (0.25, 1)
+    assert len(made) == 3 * 8
+
+
+def test_lower_loss_and_fewer_steps_are_better(tmp_path):
+    def fewer(cell):
+        return 50 if cell["norm"] == "batch" and cell["seed"] else 100
+
+    def lower(cell):
+        return fewer(cell) / 100
+
+    results = Results(tmp_path / "results", study(), steps_to_95=fewer, val_loss=lower)
+    made = results.aggregate()["comparison"]
+    for metric, difference in (
+        ("steps_to_95", -100 / 3),
+        ("ln_steps_to_95", -2 * math.log(2) / 3),
+        ("val_loss", -1 / 3),
+    ):
+        assert row(made, "16", metric)["difference"] == pytest.approx(difference)
+        assert row(made, "16", metric)["share_of_seeds"] == pytest.approx(2 / 3)
+
+
+def test_a_diverged_run_scores_as_a_guess(tmp_path):
+    results = Results(tmp_path / "results", study())
+    results.diverge(RUN)
+    made = results.aggregate()
+    assert made["runs"].set_index("run").loc[RUN, "status"] == "diverged"
+    assert made["runs"].set_index("run").loc[RUN, list(tables.RESULTS)].isna().all()
+    comparison = made["comparison"]
+    for metric, mean in (
+        ("test_accuracy", (0.75 + 0.1 + 0.75) / 3),
+        ("train_loss", (0.5 + math.log(10) + 0.5) / 3),
+        ("steps_to_95", (100 + 200 + 100) / 3),
+        ("ln_steps_to_95", math.log(100 * 200 * 100) / 3),
+    ):
+        assert row(comparison, "16", metric)["mean_norm"] == pytest.approx(mean)
+    assert (row(comparison, "16", "val_loss")[["n", "n_diverged"]] == [3, 1]).all()
+    assert row(comparison, "32", "val_loss")["n_diverged"] == 0
+    assert row(comparison, "all", "val_loss")["n_diverged"] == 1
+
+
+def test_a_target_never_reached_counts_the_whole_budget(tmp_path):
+    results = Results(tmp_path / "results", study())
+    results.write(RUN, steps_to_95=None)
+    made = results.aggregate()["comparison"]
+    assert row(made, "16", "steps_to_95")["mean_norm"] == pytest.approx(400 / 3)
+    assert row(made, "16", "steps_to_95")["n_diverged"] == 0
+
+
+def test_a_single_seed_has_a_difference_and_nothing_more(tmp_path):
+    made = Results(tmp_path / "results", study(seeds=(4,))).aggregate()["comparison"]
+    assert (made["n"] == 1).all()
+    assert made[["ci_low", "ci_high", "effect_size"]].isna().all(axis=None)
+    assert (made[["p", "p_holm"]] == 1).all(axis=None)
+
+
+@pytest.mark.parametrize("norms", [("none",), ("batch",), ("batch", "layer")])
+def test_nothing_to_compare_with(tmp_path, norms):
+    made = Results(tmp_path / "results", study(norms=norms)).aggregate()["comparison"]
+    assert len(made) == 0
+    assert list(made.columns) == list(tables.COMPARISON_COLUMNS)
+
+
+def test_each_normalization_is_a_family_of_its_own(tmp_path):
+    def accuracy(cell):
+        return 0.5 + (cell["norm"] != "none") * (cell["seed"] + 1) / 8
+
+    results = Results(
+        tmp_path / "results", study(norms=("none", "batch", "layer")), val_accuracy=accuracy
+    )
+    made = results.aggregate()["comparison"]
+    assert list(made["norm"].drop_duplicates()) == ["batch", "layer"]
+    for norm in ("batch", "layer"):
+        assert row(made, "16", "val_accuracy", norm)["p_holm"] == 0.5  # two batch sizes, not four
+
+
+def test_timings(tmp_path):
+    results = Results(tmp_path / "results", study())
+    benchmark = results.folder / "benchmarks" / "train" / f"{RUN}.tsv"
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text(
+        "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+        "13.5\t0:00:13\t500.00\t1.0\t1.0\t1.0\t0.0\t0.0\t98.0\tNA\n"
+    )
+    made = results.aggregate()["timings"].set_index("run")
+    assert made.loc[RUN, "seconds_per_epoch"] == 1.5  # the median
+    assert made.loc[RUN, "job_seconds"] == 13.5
+    assert made.loc[RUN, "job_max_rss_mb"] == 524.29  # 500 x 2^20 bytes
+    assert math.isnan(made.loc[RUN, "job_cpu_seconds"])
+    assert made.loc[RUN, "host"] == "node1"
+    by_hand = made.drop(RUN)
+    assert by_hand[["job_seconds", "job_cpu_seconds", "job_max_rss_mb"]].isna().all(axis=None)
+
+
+def test_bytes_depend_on_nothing_but_the_runs(tmp_path):
+    def loss(cell):
+        return 1 / (3 + cell["seed"] + cell["batch_size"])
+
+    def shuffled(names):
+        random.Random(1).shuffle(names)
+        return names
+
+    first = Results(tmp_path / "a", study(), val_loss=loss)
+    config = study(norms=("batch", "none"), batch_sizes=(32, 16), seeds=(2, 0, 1))
+    second = Results(tmp_path / "b c ä" / "re sults", config, order=shuffled, val_loss=loss)
+    second.write(RUN.replace("seed~1", "seed~77"))  # outside the grid
+    assert first.bytes() == second.bytes() == second.bytes()
+
+
+def refused(results: Results, *options: str) -> str:
+    with pytest.raises(UserError) as caught:
+        results.aggregate(*options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+@pytest.mark.parametrize("file", ["run.json", "metrics.csv", "timing.json"])
+def test_a_missing_run(tmp_path, file):
+    results = Results(tmp_path / "results", study())
+    results.path(RUN, file).unlink()
+    message = refused(results)
+    assert message.startswith("1 of the 12 runs")
+    assert f"{RUN}/{file}" in message
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        ({"seed": 2}, "says seed '2' where its path says '1'"),
+        ({"norm": "none"}, "norm"),
+        ({"run": RUN.replace("16", "32")}, "says run"),
+        ({"accuracy": 1}, "unknown key 'accuracy'"),
+        ({"status": "crashed"}, "unknown status 'crashed'"),
+        ({"status": "diverged"}, "'train_loss' with status 'diverged'"),
+        ({"val_loss": None}, "None for 'val_loss'"),
+        ({"val_loss": "0.5"}, "'0.5' for 'val_loss'"),
+        ({"n_steps": 1.5}, "1.5 for the count 'n_steps'"),
+        ({"n_classes": True}, "True for the count 'n_classes'"),
+        ({"n_classes": 1}, "fewer than two classes"),
+        ({"steps_to_95": 201}, "201 for 'steps_to_95'"),
+        ({"code_sha256": ""}, "no text for 'code_sha256'"),
+        ({"settings": []}, "settings"),
+        ({"settings": {"epochs": 4}}, "epochs 4 where the configuration says 5"),
+        ({"settings": {"seed": 3}}, "seed 3 where its path says 1"),
+        ({"test_loss": 0.6}, "test loss 0.5 where run.json says 0.6"),
+    ],
+)
+def test_a_run_that_contradicts_itself(tmp_path, edit, named):
+    results = Results(tmp_path / "results", study())
+    results.edit(RUN, **edit)
+    message = refused(results)
+    assert RUN in message
+    assert named in message
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda text: text[:-9], "is not JSON"),
+        (lambda text: "[1]", "is not a JSON object"),
+        (lambda text: text.replace('"seed": 1', '"seed": 1, "seed": 1', 1), "key 'seed' twice"),
+        (lambda text: text.replace('"val_loss": 0.5', '"val_loss": NaN'), "holds NaN"),
+        (lambda text: text.replace('"device": "cpu",', ""), "lacks the key 'device'"),
+        (lambda text: "\udcff", "is not JSON"),
+    ],
+)
+def test_a_malformed_run_json(tmp_path, change, named):
+    results = Results(tmp_path / "results", study())
+    path = results.path(RUN)
+    path.write_text(change(path.read_text()), errors="surrogateescape")
+    message = refused(results)
+    assert f"{RUN}/run.json" in message
+    assert named in message
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda text: "", "empty"),
+        (lambda text: text.replace("step", "steps", 1), "does not start with"),
+        (lambda text: text.replace("0,0,probe,loss,0.1\n", "0,0,probe,loss\n"), "in line 3"),
+        (lambda text: text.replace("0,0,probe,loss,0.1", "0,0,probe,loss,high"), "in line 3"),
+        (lambda text: text.replace("0,0,probe,loss,0.1", "0,0,probe,loss,nan"), "'nan' in line 3"),
+        (lambda text: text.replace("probe,loss", "probe,accuracy"), "repeats a row"),
+        (lambda text: text.replace("0,0,probe", "0,1,probe", 1), "out of order in line 3"),
+        (lambda text: text.replace("probe,loss", "training,loss"), "unknown series"),
+        (lambda text: text.replace("5,200,", "5,201,"), "unknown series or step"),
+        (lambda text: text[: text.index("5,200,validation")], "ends with validation loss None"),
+    ],
+)
+def test_a_malformed_metrics_csv(tmp_path, change, named):
+    results = Results(tmp_path / "results", study())
+    path = results.path(RUN, "metrics.csv")
+    path.write_text(change(path.read_text()))
+    message = refused(results)
+    assert f"{RUN}/metrics.csv" in message
+    assert named in message
+
+
+def test_tables_stay_as_they_were_if_anything_is_wrong(tmp_path):
+    results = Results(tmp_path / "results", study())
+    before = results.bytes()
+    results.write(RUN, val_loss=0.25)
+    results.path(RUN, "timing.json").write_text('{"start_seconds": "soon"}')
+    assert "no number for 'start_seconds'" in refused(results)
+    out = results.folder / "tables"
+    assert {path.name for path in out.iterdir()} == {f"{name}.csv" for name in TABLES}
+    assert {name: (out / f"{name}.csv").read_bytes() for name in TABLES} == before
+
+
+def test_mixed_code_is_refused_unless_asked_for(tmp_path):
+    results = Results(tmp_path / "results", study())
+    results.write(RUN, code_sha256="b" * 64)
+    message = refused(results)
+    for part in ("11 of cccccccccccc", f"1 of bbbbbbbbbbbb (as {RUN})", "--allow-mixed-code"):
+        assert part in message
+    assert len(results.aggregate("--allow-mixed-code")["runs"]) == 12
+
+
+def test_mixed_data_is_refused(tmp_path):
+    results = Results(tmp_path / "results", study())
+    results.write(RUN, data_sha256="b" * 64)
+    assert "2 versions of the data of digits" in refused(results, "--allow-mixed-code")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [(None, "cannot be read"), ("a: [", "is not YAML"), ("", "no configuration")]
+)
+def test_a_configuration_that_is_none(tmp_path, text, named):
+    results = Results(tmp_path / "results", study())
+    results.config_file.unlink()
+    if text is not None:
+        results.config_file.write_text(text)
+    assert named in refused(results)

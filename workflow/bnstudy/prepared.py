@@ -1,0 +1,164 @@
+"""The prepared dataset: one memory-mapped file of ``uint8`` images that every run opens.
+
+The file is in safetensors format. What the tensors mean (name, title, classes, pixel range) is one
+JSON text in its header, beside the SHA-256 that :func:`open_prepared` checks.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from bnstudy.errors import UserError
+
+TENSORS = {
+    "train_images": torch.uint8,
+    "train_labels": torch.int64,
+    "test_images": torch.uint8,
+    "test_labels": torch.int64,
+}
+"""Names and types of the tensors, in the order in which they are hashed."""
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """An opened dataset.
+
+    Attributes
+    ----------
+    name, title : str
+        Key in the registry of datasets, and the name for readers.
+    classes : tuple of str
+        Class names; a label is an index into it.
+    pixel_max : int
+        The brightest value a pixel can take (255; 16 for digits).
+    train_images, test_images : torch.Tensor
+        ``uint8``, shape (N, C, H, W), mapped from the file: pages are read when touched.
+    train_labels, test_labels : torch.Tensor
+        ``int64``, shape (N,).
+    sha256 : str
+        Hash of the description and of all tensors: their types, shapes and bytes.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    pixel_max: int
+    train_images: torch.Tensor
+    train_labels: torch.Tensor
+    test_images: torch.Tensor
+    test_labels: torch.Tensor
+    sha256: str
+
+
+def write_prepared(
+    path: str | Path,
+    *,
+    name: str,
+    title: str,
+    classes: tuple[str, ...],
+    pixel_max: int,
+    train_images: torch.Tensor,
+    train_labels: torch.Tensor,
+    test_images: torch.Tensor,
+    test_labels: torch.Tensor,
+) -> str:
+    """Write a prepared dataset atomically; the same data give the same bytes.
+
+    Parameters are the attributes of :class:`PreparedData`.
+
+    Returns
+    -------
+    str
+        The SHA-256 stored in the header.
+
+    Raises
+    ------
+    ValueError
+        If a tensor has the wrong type or shape, or a label or pixel is out of range.
+    UserError
+        If the file cannot be written; nothing stays behind then.
+    """
+    tensors = {
+        "train_images": train_images.contiguous(),
+        "train_labels": train_labels.contiguous(),
+        "test_images": test_images.contiguous(),
+        "test_labels": test_labels.contiguous(),
+    }
+    _check_tensors(tensors, n_classes=len(classes), pixel_max=pixel_max)
+    description = json.dumps(
+        {"name": name, "title": title, "classes": list(classes), "pixel_max": pixel_max}
+    )
+    sha256 = _sha256(description, tensors)
+    # One key in the header: safetensors does not promise an order for several.
+    metadata = {"bnstudy": json.dumps({"sha256": sha256, "description": description})}
+
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Not save_file: it makes a file that only its owner can read.
+            partial.write_bytes(save(tensors, metadata))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error}") from error
+    return sha256
+
+
+def open_prepared(path: str | Path) -> PreparedData:
+    """Map a prepared dataset into memory and check every byte of it against its SHA-256.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not a prepared dataset, or was changed since it was written.
+    """
+    remedy = "make it again with `bnstudy prepare`"
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()["bnstudy"])
+            tensors = {key: file.get_tensor(key) for key in TENSORS}
+        sha256, description = header["sha256"], header["description"]
+    except OSError as error:
+        raise UserError(f"cannot open the prepared dataset {path} ({error}): {remedy}") from error
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged or not a prepared dataset: {remedy}") from error
+    if _sha256(description, tensors) != sha256:
+        raise UserError(f"{path} was changed after it was written (wrong SHA-256): {remedy}")
+    fields = json.loads(description)
+    fields["classes"] = tuple(fields["classes"])
+    return PreparedData(**fields, **tensors, sha256=sha256)
+
+
+def _check_tensors(tensors: dict[str, torch.Tensor], n_classes: int, pixel_max: int) -> None:
+    for key, dtype in TENSORS.items():
+        if tensors[key].dtype != dtype:
+            raise ValueError(f"{key} is {tensors[key].dtype}, expected {dtype}")
+    for split in ("train", "test"):
+        images, labels = tensors[f"{split}_images"], tensors[f"{split}_labels"]
+        if images.ndim != 4 or labels.shape != images.shape[:1] or len(images) == 0:
+            raise ValueError(
+                f"{split}: images must be (N, C, H, W) and labels (N,) with N > 0,"
+                f" got {tuple(images.shape)} and {tuple(labels.shape)}"
+            )
+        if int(images.max()) > pixel_max:
+            raise ValueError(f"{split}: a pixel is brighter than {pixel_max}")
+        if labels.min() < 0 or labels.max() >= n_classes:
+            raise ValueError(f"{split}: a label is outside 0..{n_classes - 1}")
+
+
+def _sha256(description: str, tensors: dict[str, torch.Tensor]) -> str:
+    """Hash the description and the tensors, in the order of ``TENSORS``, without copying them."""
+    digest = hashlib.sha256(description.encode())
+    for key in TENSORS:
+        tensor = tensors[key]
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy())
+    return digest.hexdigest()
