@@ -98,7 +98,17 @@ def test_conditions_must_hold_as_well():
     unmet = {"also": endpoint([-x for x in UP])}
     assert verdict(endpoint(conditions=met)).verdict == "supported"
     row = verdict(endpoint(conditions=unmet))
-    assert row.verdict == "inconclusive" and "also" in row.reason
+    assert row.verdict == "inconclusive"
+    assert "also" in row.reason
+
+
+def test_an_experiment_that_does_not_bite_decides_nothing():
+    down = [-x for x in UP]
+    assert verdict(endpoint(down, conditions={"also": endpoint(down)})).verdict == "refuted"
+    assert verdict(endpoint(down, validity={"bites": endpoint()})).verdict == "refuted"
+    row = verdict(endpoint(down, validity={"bites": endpoint(down)}))
+    assert row.verdict == "inconclusive"
+    assert "bites" in row.reason
 
 
 def test_a_trend_test_brings_its_own_p():

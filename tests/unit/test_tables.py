@@ -18,6 +18,7 @@ TABLES = ("runs", "metrics", "timings", "comparison")
 
 def study(norms=("none", "batch"), batch_sizes=(16, 32), seeds=(0, 1, 2)) -> dict:
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config |= yaml.safe_load((ROOT / "config" / "studies.yaml").read_text())
     config["grid"] = {
         "dataset": ["digits"],
         "norm": list(norms),

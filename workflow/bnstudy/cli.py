@@ -14,6 +14,9 @@ COMMANDS = {
     "prepare": ("bnstudy.datasets:prepare_main", "turn raw files into the one file runs open"),
     "train": ("bnstudy.training:main", "train one network and record its metrics"),
     "aggregate": ("bnstudy.tables:main", "gather all runs of the grid into tables"),
+    "study": ("bnstudy.studies:study_main", "run one cell of a study"),
+    "merge": ("bnstudy.studies:merge_main", "join the cells of a study into one table"),
+    "claims": ("bnstudy.claims:main", "give every claim its verdict"),
     "report": ("bnstudy.reporting:main", "execute the notebook and render the HTML report"),
 }
 

@@ -1,0 +1,77 @@
+# make           environment, then the main job: every run, the tables, report/report.html
+# make full      the main job with every study of config/studies.yaml
+# make test      every check and test
+# make quick     the same pipeline, small and without any network, in .quick/
+# make bench     the benchmarks
+# make lock      pin the dependencies of pyproject.toml again
+#
+# PYTHON=python3.12 chooses the interpreter, CORES=2 how many runs there are at once.
+# TORCH=cpu takes PyTorch's CPU build from PyTorch's own index (much smaller; no GPU).
+
+PYTHON ?= python3
+CORES ?= all
+
+BIN := .venv/bin
+READY := .venv/ready
+# What was chosen when the environment was made stays chosen until it is said otherwise.
+INSTALLED_TORCH := $(shell cat .venv/torch 2>/dev/null)
+TORCH ?= $(or $(INSTALLED_TORCH),default)
+ifneq ($(TORCH),$(INSTALLED_TORCH))
+$(READY): again
+endif
+
+INSTALL := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode
+
+.PHONY: all env full test quick bench lock again
+.DELETE_ON_ERROR:
+
+all: $(READY)
+	$(BIN)/snakemake --cores $(CORES)
+
+env: $(READY)
+
+full: $(READY)
+	$(BIN)/snakemake --cores $(CORES) --configfile config/full.yaml
+
+quick: $(READY)
+	$(BIN)/snakemake --cores $(CORES) --directory .quick --configfile config/quick.yaml
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+	$(BIN)/codespell
+	$(BIN)/python -m pytest
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py
+
+lock: $(READY)
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --no-header \
+		pyproject.toml --output-file requirements.txt
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "make: $(PYTHON) was not found; install Python 3.11 to 3.13, or say make PYTHON=..." >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+		echo "make: $$($(PYTHON) --version) is not Python 3.11 to 3.13; say make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: $(PYTHON) cannot make environments; on Debian or Ubuntu: apt install python3-venv" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv .venv
+
+# pip alone takes four times as long as uv. Without compiled bytecode every job would compile
+# PyTorch's Python files for itself wherever PYTHONDONTWRITEBYTECODE is set.
+$(READY): requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet uv
+ifeq ($(TORCH),default)
+	$(INSTALL) -r requirements.txt
+else
+	$(INSTALL) --torch-backend $(TORCH) --constraints requirements.txt -r pyproject.toml --all-extras
+endif
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@echo $(TORCH) > .venv/torch
+	@touch $@

@@ -1,0 +1,54 @@
+"""What batch normalization does to training: a grid of runs, tables, one report.
+
+`snakemake --cores all` makes everything, `snakemake --cores all tables` stops before the report.
+What is trained is up to config/config.yaml; how it is run, to profiles/.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.13")
+
+
+configfile: f"{workflow.basedir}/config/studies.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/studies.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """Everything: the runs, the tables and the report."""
+    default_target: True
+    input:
+        rules.aggregate.output,
+        rules.render.output,
+
+
+rule tables:
+    """The runs and their tables, without the report."""
+    input:
+        rules.aggregate.output,
+        rules.judge_claims.output,
+
+
+rule report:
+    """The rendered report and the executed notebook."""
+    input:
+        rules.render.output,
+
+
+onstart:
+    announce_time_left()
+
+
+onsuccess:
+    logger.info(success_message())
+
+
+onerror:
+    logger.error(failure_message())

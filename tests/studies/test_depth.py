@@ -1,0 +1,135 @@
+"""Depth: gradient ranges, soft ranks, and the endpoints by hand."""
+
+import copy
+
+import pandas as pd
+import pytest
+import torch
+
+from bnstudy.endpoints.depth import endpoints
+from bnstudy.prepared import open_prepared
+from bnstudy.studies import depth
+from bnstudy.training import Settings, make_model, make_splits, train
+
+CPU = torch.device("cpu")
+
+
+def test_dynamic_range_in_decades():
+    assert depth.dynamic_range([1e-3, 1.0, 1e-1]) == pytest.approx(3)
+    assert depth.dynamic_range([2.0, 2.0]) == 0
+    # A layer without a gradient, no gradient at all, and one that is not finite.
+    for norms in ([0.0, 1.0], [1e-20, 1.0], [0.0, 0.0], [1.0, float("nan")], [1.0, float("inf")]):
+        assert depth.dynamic_range(norms) == depth.DECADES_AT_MOST
+
+
+def test_gradients_are_those_of_the_hidden_layers():
+    """A deep linear-in-effect network: dL/dW of each layer by finite differences."""
+    settings = Settings("none", 8, 0, hidden=(5, 5), activation="tanh")
+    model = make_model(6, 3, settings).double()
+    inputs = torch.randn(8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(8) % 3
+    loss = torch.nn.functional.cross_entropy
+    loss(model(inputs), labels).backward()
+    measured = depth.hidden_gradient_norms(model)
+    assert len(measured) == 2
+    step = 1e-6
+    for layer, norm in zip((model[0], model[2]), measured, strict=True):
+        square = 0.0
+        with torch.no_grad():
+            for i in range(layer.weight.numel()):
+                values = []
+                for sign in (1, -1):
+                    layer.weight.view(-1)[i] += sign * step
+                    values.append(loss(model(inputs), labels).item())
+                    layer.weight.view(-1)[i] -= sign * step
+                square += ((values[0] - values[1]) / (2 * step)) ** 2
+        assert norm == pytest.approx(square**0.5, rel=1e-6)
+
+
+def test_soft_rank_counts_singular_values_above_one_percent():
+    orthogonal, _ = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(0)))
+    for values, rank in [([1, 0.5, 0.02, 0.005, 0], 3), ([3, 0, 0, 0, 0], 1), ([0] * 5, 0)]:
+        matrix = orthogonal @ torch.diag(torch.tensor(values, dtype=torch.float32)) @ orthogonal.T
+        assert depth.soft_rank(matrix) == rank
+
+
+def test_looking_at_activations_leaves_the_network_alone(digits_data):
+    data = open_prepared(digits_data)
+    settings = Settings("batch", 64, 0, hidden=(16, 16), epochs=1)
+    splits = make_splits(data, settings, CPU)
+    model = make_model(64, 10, settings)
+    before = copy.deepcopy(model.state_dict())
+    generator = torch.get_rng_state()
+    activations = depth.last_hidden_activations(model, splits["validation"].inputs)
+    assert activations.shape == (287, 16)
+    assert (activations.mean(0) > 0).all()  # after the ReLU of normalized values
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_observing_gradients_does_not_change_training(digits_data):
+    data = open_prepared(digits_data)
+    settings = Settings("batch", 64, 0, hidden=(16, 16), epochs=1)
+    options = {
+        "epochs": 1,
+        "batch_size": 64,
+        "width": 16,
+        "depths": {"relu": [2]},
+        "gradient_every": 3,
+        "probe_images": 100,
+    }
+    cell = {"norm": "batch", "activation": "relu", "initialization": "default"}
+    (row,) = depth.run(data, cell, options, [0], CPU)
+    plain = train(make_model(64, 10, settings), make_splits(data, settings, CPU), settings)
+    assert row["test_loss"] == plain.last("test", "loss")
+    assert 0 < row["gradient_range"] < depth.DECADES_AT_MOST
+    assert 0 < row["soft_rank"] <= 16
+
+
+def row(norm, initialization, activation, layers, seed, accuracy, gradient_range):
+    return {
+        "norm": norm,
+        "initialization": initialization,
+        "activation": activation,
+        "depth": layers,
+        "seed": seed,
+        "status": "ok",
+        "val_accuracy": accuracy,
+        "gradient_range": gradient_range,
+        "gradient_range_initial": 2 * gradient_range,
+        "soft_rank": layers,
+    }
+
+
+def test_endpoints_by_hand():
+    rows = []
+    for seed in (0, 1):
+        for initialization, last in (("default", 0.11), ("he", 0.92)):
+            for norm, values in (
+                ("none", {2: (0.90, 0.1), 5: (0.91, 1.0), 20: (last, 6.0)}),
+                ("batch", {2: (0.95, 0.4), 5: (0.95, 0.5), 20: (0.93, 1.5)}),
+            ):
+                for layers, (accuracy, gradient_range) in values.items():
+                    rows.append(
+                        row(norm, initialization, "relu", layers, seed, accuracy, gradient_range)
+                    )
+            for norm, values in (("none", {2: 0.86, 5: 0.41}), ("batch", {2: 0.94, 5: 0.93})):
+                for layers, accuracy in values.items():
+                    rows.append(row(norm, initialization, "sigmoid", layers, seed, accuracy, 1.0))
+    found = endpoints(pd.DataFrame(rows), {})
+    ranges = found["gradient_range"]
+    assert ranges.cells["default, 5"].tolist() == pytest.approx([0.5, 0.5])
+    assert ranges.cells["default, 20"].tolist() == pytest.approx([4.5, 4.5])
+    assert ranges.effect.tolist() == pytest.approx([2.5, 2.5])
+    assert found["gradient_range_initial"].effect.tolist() == pytest.approx([5.0, 5.0])
+    deepest = found["deepest_accuracy"]
+    assert deepest.effect.tolist() == pytest.approx([83, 83])  # 0.11 counts as 10 %
+    assert deepest.cells["default, 2"].tolist() == pytest.approx([5, 5])
+    assert "2 of 2 runs without and 0 of 2 with" in deepest.note
+    assert deepest.cells["he, 20"].tolist() == pytest.approx([1, 1])
+    assert found["deepest_accuracy_he"].effect.tolist() == pytest.approx([1, 1])
+    activation = found["activation_range"]
+    assert activation.cells["default, 2"].tolist() == pytest.approx([3, 3])  # 4 - 1
+    assert activation.cells["default, 5"].tolist() == pytest.approx([48, 48])  # 50 - 2
+    assert activation.effect.tolist() == pytest.approx([25.5, 25.5])

@@ -1,0 +1,91 @@
+"""Initial scales: the exact law behind the study, and its endpoint by hand."""
+
+import pandas as pd
+import pytest
+import torch
+
+from bnstudy.endpoints.init_gains import endpoints
+from bnstudy.models import build_model
+from bnstudy.prepared import open_prepared
+from bnstudy.studies.init_gains import run, scale_weights
+
+CPU = torch.device("cpu")
+
+
+def network(norm: str, gain: float, scaled: str) -> torch.nn.Sequential:
+    generator = torch.Generator().manual_seed(0)
+    model = build_model(
+        20, 10, hidden=(16, 8), norm=norm, initialization="he", generator=generator
+    ).double()
+    scale_weights(model, gain, scaled)
+    return model
+
+
+@pytest.mark.parametrize("gain", [0.1, 3.0, 10.0])
+def test_scaling_hidden_layers_leaves_a_normalized_network_as_it_was(gain):
+    """BN((g W) u) = BN(W u), up to epsilon: in training mode and for every g."""
+    inputs = torch.randn(64, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for scaled, factor in (("hidden", 1.0), ("all", gain)):
+        expected = factor * network("batch", 1.0, "hidden")(inputs)
+        torch.testing.assert_close(
+            network("batch", gain, scaled)(inputs), expected, rtol=0.02, atol=0.01
+        )
+    # Without normalization the logits scale with every layer: three of them here, biases zero.
+    expected = gain**3 * network("none", 1.0, "all")(inputs)
+    torch.testing.assert_close(network("none", gain, "all")(inputs), expected)
+
+
+def test_weights_have_he_s_deviation_times_the_gain():
+    model = build_model(
+        400, 10, hidden=(500,), initialization="he", generator=torch.Generator().manual_seed(0)
+    )
+    scale_weights(model, 3.0, "all")
+    assert model[0].weight.std().item() == pytest.approx(3 * (2 / 400) ** 0.5, rel=0.01)
+    assert not model[0].bias.any()
+    with pytest.raises(ValueError, match="unknown choice"):
+        scale_weights(model, 1.0, "last")
+
+
+def test_endpoint_by_hand():
+    accuracy = {
+        ("none", "adam"): [0.80, 0.95],
+        ("none", "sgd"): [None, 0.90],  # diverged: 10 %
+        ("batch", "adam"): [0.94, 0.96],
+        ("batch", "sgd"): [0.90, 0.96],
+    }
+    table = pd.DataFrame(
+        {
+            "norm": norm,
+            "optimizer": optimizer,
+            "scaled": "all",
+            "seed": seed,
+            "gain": gain,
+            "status": "diverged" if value is None else "ok",
+            "val_accuracy": value,
+        }
+        for (norm, optimizer), values in accuracy.items()
+        for seed in (0, 1)
+        for gain, value in zip([0.1, 1.0], values, strict=True)
+    )
+    found = endpoints(table, {})
+    assert set(found) == {"accuracy_range"}
+    endpoint = found["accuracy_range"]
+    assert endpoint.cells["adam"].tolist() == pytest.approx([13, 13])
+    assert endpoint.cells["sgd"].tolist() == pytest.approx([74, 74])
+    assert endpoint.effect.tolist() == pytest.approx([43.5, 43.5])
+    assert endpoint.note.startswith("2 of 8 runs without and 0 of 8")
+
+
+def test_smoke_on_digits(digits_data):
+    options = {
+        "epochs": 1,
+        "batch_size": 64,
+        "gains": [0.1, 1.0],
+        "learning_rates": {"sgd": 0.1},
+        "probe_every": 100,
+    }
+    cell = {"norm": "batch", "optimizer": "sgd", "scaled": "hidden"}
+    data = open_prepared(digits_data)
+    rows = run(data, cell, options, [0, 1], CPU)
+    assert [(row["seed"], row["gain"]) for row in rows] == [(0, 0.1), (0, 1.0), (1, 0.1), (1, 1.0)]
+    assert rows == run(data, cell, options, [0, 1], CPU)

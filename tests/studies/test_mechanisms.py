@@ -1,0 +1,88 @@
+"""The arms that take batch normalization apart: runs on digits, and endpoints."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from bnstudy.endpoints.mechanisms import endpoints
+from bnstudy.prepared import open_prepared
+from bnstudy.studies import mechanisms
+
+OPTIONS = {
+    "networks": ["relu2"],
+    "batch_size": 32,
+    "epochs": 2,
+    "learning_rate": 0.1,
+    "probe_every": 20,
+    "drift_steps": 5,
+}
+
+
+def test_run_on_digits(digits_data):
+    data = open_prepared(digits_data)
+    rows = {
+        arm: mechanisms.run(data, {"arm": arm}, OPTIONS, [0], torch.device("cpu"))
+        for arm in mechanisms.ARMS
+    }
+    row = {arm: found[0] for arm, found in rows.items()}
+    assert all(r["status"] == "ok" for r in row.values())
+    assert len({r["bias_start"] for r in row.values()}) == 1  # equal initial weights
+    # Only rounding moves a bias in front of batch normalization; detached, it grows.
+    assert row["batch"]["bias_end"] == pytest.approx(row["batch"]["bias_start"], rel=1e-5)
+    assert row["batch_detached"]["bias_end"] > 1.01 * row["batch_detached"]["bias_start"]
+    assert row["batch"]["drift"] < row["none"]["drift"]
+    assert row["noisy_batch"]["drift"] > 10 * row["batch"]["drift"]
+    assert len({r["val_loss"] for r in row.values()}) == len(row)
+
+
+def test_noisy_run_is_repeatable_and_not_disturbed_by_probes(digits_data):
+    data = open_prepared(digits_data)
+    losses = {
+        mechanisms.run(
+            data, {"arm": "noisy_batch"}, OPTIONS | {"probe_every": every}, [0], torch.device("cpu")
+        )[0]["val_loss"]
+        for every in (7, 20, 20)
+    }
+    assert len(losses) == 1
+
+
+def arm(name, loss, drift=1.0, accuracy=0.9, status="ok", bias_end=1.0):
+    return {
+        "arm": name,
+        "network": "relu5",
+        "seed": 0,
+        "status": status,
+        "val_loss": loss,
+        "val_accuracy": accuracy,
+        "drift": drift,
+        "bias_start": 1.0,
+        "bias_end": bias_end,
+    }
+
+
+def test_endpoints_by_hand():
+    table = pd.DataFrame(
+        [
+            arm("none", 0.4, drift=0.1),
+            arm("batch", 0.1, drift=0.001),
+            arm("layer", 0.2),
+            arm("noisy_batch", 0.2, drift=1.0),
+            arm("noisy_none", None, accuracy=None, status="diverged"),
+            arm("batch_no_affine", 0.1),
+            arm("batch_detached", 2.3, accuracy=0.11, bias_end=3.0),
+        ]
+    )
+    found = endpoints(table, {"margin": 0.05})
+    assert found["causal"].effect[0] == pytest.approx(math.log(0.5))
+    assert found["causal"].validity["shift"].effect[0] == pytest.approx(1)
+    assert found["causal"].validity["close_to_batch"].effect[0] == pytest.approx(
+        0.05 - math.log(2)
+    )
+    assert "50% (relu5)" in found["causal"].note
+    assert found["affine"].effect[0] == 0
+    # 11 % accuracy and a loss that is not finite count as guessing among ten classes.
+    assert found["statistics_gradient"].effect[0] == pytest.approx(math.log(math.log(10) / 0.1))
+    assert found["noise_without_batch"].effect[0] == pytest.approx(math.log(math.log(10) / 0.4))
+    assert "3.00" in found["statistics_gradient"].note

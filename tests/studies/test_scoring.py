@@ -1,0 +1,76 @@
+"""Scoring of runs and pairing of arms, on tables small enough to check by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+
+from bnstudy.endpoints import scoring
+
+
+def table(**columns) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "seed": [0, 1, 0, 1],
+            "norm": ["none", "none", "batch", "batch"],
+            "status": "ok",
+            "val_accuracy": 0.9,
+            "n_steps": 1000,
+        }
+        | columns
+    )
+
+
+def test_diverged_runs_count_as_guessing_and_are_not_dropped():
+    runs = table(
+        status=["ok", "diverged", "ok", "ok"],
+        val_accuracy=[0.9, None, 0.19, 0.95],
+        test_accuracy=[0.8, None, 0.3, 0.94],
+        steps_to_target=[None, None, 10, 20],
+    )
+    assert scoring.accuracy(runs, "test_accuracy").tolist() == pytest.approx([80, 10, 10, 94])
+    assert scoring.steps(runs).tolist() == [1000, 1000, 1000, 20]
+
+
+def test_batch_minus_none_pairs_by_seed_whatever_the_order_of_rows():
+    runs = pd.concat(
+        [
+            table(batch_size=32, v=[1.0, 2.0, 4.0, 8.0]),
+            table(batch_size=256, v=[0.0, 0.0, 1.0, 3.0]),
+        ]
+    ).sample(frac=1, random_state=0)
+    differences = scoring.batch_minus_none(runs, runs["v"], ("batch_size",))
+    assert set(differences) == {"32", "256"}
+    assert differences["32"].tolist() == [3, 6]
+    assert differences["256"].tolist() == [1, 3]
+
+
+def test_an_incomplete_pair_stays_visible():
+    runs = table(v=[1.0, 2.0, 4.0, 8.0]).iloc[:3]
+    endpoint = scoring.mean_over_cells(scoring.batch_minus_none(runs, runs["v"]), "unit")
+    assert endpoint.effect.loc[0] == 3
+    assert math.isnan(endpoint.effect.loc[1])
+
+
+def test_compare_steps_is_positive_where_batch_normalization_is_faster():
+    endpoint = scoring.compare_steps(table(steps_to_target=[200, 300, 100, 100]))
+    np.testing.assert_allclose(endpoint.effect, np.log([2, 3]))
+    assert endpoint.censored == 0
+    assert endpoint.p is None
+
+
+def test_compare_steps_falls_back_on_mcnemar_where_many_runs_are_censored():
+    endpoint = scoring.compare_steps(table(steps_to_target=[None, None, 100, 500]))
+    np.testing.assert_allclose(endpoint.effect, np.log([10, 2]))
+    assert endpoint.censored == 2
+    assert endpoint.p == pytest.approx(0.5)  # two discordant pairs of one sign: 2 / 2^2
+
+
+def test_mcnemar_agrees_with_statsmodels():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = (pd.Series(rng.random(12) < share) for share in (0.3, 0.8))
+        counts = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+        assert scoring.mcnemar(a, b) == pytest.approx(reference_mcnemar(counts, exact=True).pvalue)

@@ -1,0 +1,168 @@
+"""Small batches and small groups, and the trend test that judges them."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bnstudy.devices import make_deterministic
+from bnstudy.endpoints.small_batches import endpoints
+from bnstudy.endpoints.trend import one_sided_p, page_test, rises, trend_and_contrast
+from bnstudy.prepared import open_prepared
+from bnstudy.statistics import sign_flip_test
+from bnstudy.studies import small_batches
+
+OPTIONS = {
+    "group_sizes": [2, 8, 64],
+    "reference_group_size": 8,
+    "batch_size": 64,
+    "epochs": 1,
+    "small_batch_sizes": [2, 16],
+    "small_images": 100,
+    "small_epochs": 1,
+    "learning_rate": 0.001,
+    "statistics_images": 300,
+}
+CPU = torch.device("cpu")
+
+
+def test_page_against_every_permutation():
+    doses = np.array([[1.0, 3, 2], [1, 2, 3], [4, 5, 6]])
+    orders = list(itertools.permutations((1, 2, 3)))
+    observed = sum(np.dot(row.argsort().argsort() + 1, (1, 2, 3)) for row in doses)
+    sums = [
+        sum(np.dot(ranks, (1, 2, 3)) for ranks in chosen)
+        for chosen in itertools.product(orders, repeat=3)
+    ]
+    exact = np.mean(np.array(sums) >= observed)
+    table = pd.DataFrame(doses)
+    assert one_sided_p(table) == pytest.approx(exact)
+    assert page_test(table) == pytest.approx(2 * exact)
+    assert page_test(table.iloc[:, ::-1]) == pytest.approx(2 * exact)
+    assert rises(table)
+    assert not rises(table.iloc[:, ::-1])
+
+
+def test_trend_and_contrast_needs_both():
+    seeds = 10
+    noise = np.random.default_rng(0).normal(0, 0.01, (seeds, 4))
+    rising = pd.DataFrame(noise + np.arange(4))
+    up = rising[3] - rising[0]
+    # The trend is far clearer than ten signs can be.
+    assert page_test(rising) < 2 / 2**seeds
+    assert trend_and_contrast(rising, up) == sign_flip_test(up) == 2 / 2**seeds
+    assert trend_and_contrast(rising, -up) == 1
+    assert trend_and_contrast(rising.iloc[:, ::-1], -up) == 2 / 2**seeds
+    # A hump: the ends differ and the doses between them do not follow.
+    hump = pd.DataFrame(noise + np.array([0.5, 2, 0, 1]))
+    assert sign_flip_test(hump[3] - hump[0]) < 0.01
+    assert trend_and_contrast(hump, hump[3] - hump[0]) > 0.05
+
+
+@pytest.fixture(scope="module")
+def data(digits_data):
+    make_deterministic(CPU)  # one thread, as in the workflow
+    return open_prepared(digits_data)
+
+
+@pytest.fixture(scope="module")
+def table(data):
+    rows = [
+        {"norm": norm} | row
+        for norm in ("ghost", "batch", "layer", "none")
+        for row in small_batches.run(data, {"norm": norm}, OPTIONS, [0, 1], CPU)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_rows(table):
+    counts = table.groupby(["design", "norm"]).size().to_dict()
+    assert counts == {
+        ("groups", "ghost"): 2 * 3 * 3,  # seeds, group sizes, kinds of statistics
+        ("groups", "layer"): 2,
+        ("groups", "none"): 2,
+        ("batches", "batch"): 2 * 2 * 3,
+        ("batches", "layer"): 2 * 2,
+        ("batches", "none"): 2 * 2,
+    }
+    assert table["val_accuracy"].between(0, 1).all()
+    assert set(table["status"]) == {"ok"}
+
+
+def test_same_rows_again(data):
+    cell = {"norm": "ghost"}
+    first, second = (small_batches.run(data, cell, OPTIONS, [1], CPU) for _ in range(2))
+    assert first == second
+
+
+def test_group_as_large_as_the_batch_is_batch_normalization(data):
+    """The ghost arm at full size and PyTorch's own layer give the same network."""
+    arguments = {"epochs": 1, "seed": 0, "options": OPTIONS, "group_size": 64, "batch_size": 64}
+    splits = small_batches.make_splits(
+        data, small_batches.Settings(norm="batch", batch_size=64, seed=0), CPU
+    )
+    ghost, batch = (
+        small_batches.train_and_evaluate(data, splits, "groups", norm, **arguments)
+        for norm in ("ghost", "batch")
+    )
+    assert ghost == batch
+
+
+def row(seed, norm, design, size, statistics, accuracy, status="ok"):
+    groups = design == "groups"
+    return {
+        "norm": norm,
+        "seed": seed,
+        "design": design,
+        "batch_size": 64 if groups else size,
+        "group_size": size if norm in ("ghost", "batch") else None,
+        "status": status,
+        "statistics": statistics,
+        "val_loss": 1.0,
+        "val_accuracy": accuracy,
+    }
+
+
+def test_endpoints_by_hand():
+    rows = []
+    for seed in range(10):
+        wobble = seed / 1000
+        for size, accuracy in ((2, 0.90), (8, 0.95), (64, 0.97)):
+            rows += [
+                row(seed, "ghost", "groups", size, "running", accuracy - wobble),
+                row(seed, "ghost", "groups", size, "precise", accuracy + 0.01 - wobble),
+                row(seed, "ghost", "groups", size, "batch", accuracy - 0.2 / size - wobble),
+            ]
+        for norm, small, large in (
+            ("batch", 0.80, 0.94),
+            ("none", 0.90, 0.93),
+            ("layer", 0.91, 0.95),
+        ):
+            rows += [
+                row(seed, norm, "batches", 2, "running", small),
+                row(seed, norm, "batches", 16, "running", large),
+            ]
+    table = pd.DataFrame(rows)
+    found = endpoints(table, OPTIONS)
+    assert found["small_groups"].effect.to_numpy() == pytest.approx([5.0] * 10)
+    assert list(found["small_groups"].cells) == ["groups of 2"]
+    assert found["small_groups"].p == pytest.approx(2 / 2**10)
+    assert "+5.00 of the +5.00 points remain" in found["small_groups"].note
+    assert found["evaluation_statistics"].effect.mean() == pytest.approx(1)
+    # 14 points lost with batch normalization, 3 without, 4 with layer normalization.
+    assert found["small_batches"].effect.mean() == pytest.approx(11)
+    assert found["small_batches_layer"].effect.mean() == pytest.approx(10)
+
+    diverged = table["norm"].eq("ghost") & table["seed"].eq(3) & table["group_size"].eq(2)
+    table.loc[diverged, ["status", "val_accuracy"]] = ["diverged", None]
+    effect = endpoints(table, OPTIONS)["small_groups"].effect
+    assert effect[3] == pytest.approx(100 * (0.947 - 0.1))  # a guess among ten classes
+
+
+def test_endpoints_of_a_run(table, tmp_path):
+    table.to_csv(tmp_path / "rows.csv", index=False)  # as the workflow hands it over
+    for endpoint in endpoints(pd.read_csv(tmp_path / "rows.csv"), OPTIONS).values():
+        assert list(endpoint.effect.index) == [0, 1]
+        assert endpoint.effect.notna().all()

@@ -1,0 +1,154 @@
+"""What Snakemake plans: how many jobs, and which of them after which change."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from math import prod
+
+import pytest
+import yaml
+
+SOURCE = "/usr/share/datasets/fashion-mnist"
+REPORT = {"judge_claims": 1, "render": 1, "all": 1}
+RUNS = {"train": 12, "aggregate": 1} | REPORT
+STUDIES = {"run_study": 5, "merge_study": 2}
+
+
+def test_default_study(checkout):
+    plan = checkout.plan()
+    assert plan.counts == {
+        "download": 1,
+        "prepare": 1,
+        "train": 80,
+        "record_config": 1,
+        "aggregate": 1,
+        **STUDIES,
+        **REPORT,
+    }
+    assert len({tuple(run.items()) for run in plan.wildcards if "seed" in run}) == 80
+
+
+def test_targets(checkout):
+    assert "render" not in checkout.plan("tables").counts
+    assert checkout.plan("report").counts["render"] == 1
+
+
+def test_every_dataset_is_prepared_and_digits_is_not_downloaded(checkout):
+    checkout.configure("grid: {dataset: [mnist, digits, cifar10], seed: [3], batch_size: [32]}")
+    counts = checkout.plan("tables").counts
+    assert (counts["download"], counts["prepare"], counts["train"]) == (2, 3, 6)
+
+
+def test_the_full_study_runs_every_cell_of_every_study(checkout):
+    plan = checkout.plan("--configfile", str(checkout.root / "config/full.yaml"))
+    studies = yaml.safe_load((checkout.root / "config/studies.yaml").read_text())["studies"]
+    cells = sum(prod(map(len, study["grid"].values())) for study in studies.values())
+    assert plan.counts["run_study"] == cells
+    assert plan.counts["merge_study"] == len(studies)
+    assert plan.counts["download"] == 2  # Fashion-MNIST is a study of its own
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cuda", 1), ("cpu", 0)])
+def test_gpus_that_runs_ask_for(checkout, device, gpus):
+    checkout.configure(f"training: {{device: {device}}}")
+    text = checkout.plan().text
+    assert text.count(f"gpu={gpus}") == 85
+    assert text.count("gpu=") == 85
+
+
+def test_planning_imports_neither_pytorch_nor_pandas(checkout):
+    planned = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "snakemake", "-n", "--quiet"],
+        cwd=checkout.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(re.findall(r"\| +(\w+)$", planned.stderr, re.MULTILINE))
+    assert "snakemake" in imported
+    assert not imported & {"torch", "torchvision", "pandas", "sklearn", "matplotlib"}
+
+
+def test_a_finished_study_has_nothing_to_do_even_after_it_was_moved(finished):
+    assert "Nothing to be done" in finished.plan().text
+    assert "Nothing to be done" in finished.run()
+
+
+def test_one_more_seed_trains_the_new_runs_only(finished):
+    finished.configure("grid: {seed: [0, 1, 2, 7]}")
+    plan = finished.plan()
+    assert plan.counts == RUNS | {"train": 4, "record_config": 1}
+    new = {(run["norm"], run["batch_size"], run["seed"]) for run in plan.wildcards}
+    assert new == {(norm, size, "7") for norm in ("none", "batch") for size in ("32", "64")}
+
+
+def test_one_seed_less_trains_nothing(finished):
+    finished.configure("grid: {seed: [0, 1]}")
+    assert finished.plan().counts == {"record_config": 1, "aggregate": 1} | REPORT
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "training: {learning_rate: 0.01}",
+        "training: {epochs: 3}",
+        "model: {hidden: [64, 128]}",
+        "model: {dropout: 0.1}",
+        "data: {scaling: standardize}",
+    ],
+)
+def test_a_changed_setting_trains_every_run(finished, change):
+    finished.configure(change)
+    assert finished.plan().counts == RUNS | {"record_config": 1}
+
+
+def test_a_changed_title_trains_nothing(finished):
+    finished.configure("report: {title: \"{braces}, 'quotes' and $HOME\"}")
+    assert finished.plan().counts == {"record_config": 1, "aggregate": 1} | REPORT
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("workflow/bnstudy/models.py", RUNS | STUDIES),
+        ("workflow/bnstudy/training.py", RUNS | STUDIES),
+        ("workflow/bnstudy/datasets.py", RUNS | STUDIES | {"prepare": 1}),
+        ("workflow/bnstudy/tables.py", {"aggregate": 1} | REPORT),
+        ("workflow/bnstudy/studies/identities.py", {"run_study": 1, "merge_study": 1} | REPORT),
+        ("workflow/bnstudy/endpoints/identities.py", REPORT),
+        ("config/claims.yaml", REPORT),
+        ("workflow/bnstudy/figures.py", {"render": 1, "all": 1}),
+        ("report/notebook.py", {"render": 1, "all": 1}),
+        ("config/README.md", {}),
+    ],
+)
+def test_an_edit_reruns_what_it_touches(finished, file, counts):
+    finished.edit(file)
+    assert finished.plan().counts == counts
+
+
+def test_touching_a_file_without_changing_it_reruns_nothing(finished):
+    os.utime(finished.root / "workflow/bnstudy/models.py")
+    assert finished.plan().counts == {}
+
+
+@pytest.mark.skipif(not os.path.isdir(SOURCE), reason="needs Debian's dataset-fashion-mnist")
+def test_another_source_of_the_data_neither_downloads_nor_trains_again(checkout):
+    grid = "grid: {dataset: [fashion_mnist], norm: [none], batch_size: [256], seed: [0]}"
+    off = "studies: {identities: {enabled: false}, init_gradients: {enabled: false}}"
+    checkout.configure(f"{grid}\ntraining: {{epochs: 1}}\ndata: {{source: {SOURCE}}}\n{off}")
+    checkout.run("tables")
+    copied = checkout.root / "other source"
+    shutil.copytree(SOURCE, copied)
+    checkout.configure(f"data: {{source: {copied}}}")
+    assert checkout.plan("tables").counts == {
+        "record_config": 1,
+        "aggregate": 1,
+        "judge_claims": 1,
+        "tables": 1,
+    }
+    # Nor does it hide a change that does train.
+    checkout.configure("training: {epochs: 2}")
+    assert checkout.plan("tables").counts["train"] == 1

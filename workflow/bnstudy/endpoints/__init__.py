@@ -1,0 +1,1 @@
+"""From the tables of the studies to one effect per seed for each claim."""

@@ -1,0 +1,115 @@
+"""The studies behind the claims: each a module here, each cell of its grid one job.
+
+A module has one function, `run(data, cell, options, seeds, device)`, which returns a row per seed
+(or per seed and setting) as flat dicts. `bnstudy study` runs one cell, `bnstudy merge` joins cells.
+"""
+
+import argparse
+import csv
+import importlib
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bnstudy.errors import UserError
+from bnstudy.files import replacing, write_rows
+
+STUDIES = {
+    "identities": "S0",
+    "input_scaling": "S1b",
+    "learning_rates": "S2",
+    "init_gains": "S3",
+    "depth": "S4",
+    "init_gradients": "S5",
+    "landscape": "S6",
+    "mechanisms": "S7",
+    "small_batches": "S8",
+    "inference_statistics": "S9",
+    "regularization": "S10",
+    "timing": "S11",
+    "sigmoid_mnist": "S12",
+    "fashion": "S13",
+    "stability": "S14",
+    "controls": "S15",
+    "calibration": "S16",
+}
+
+
+def cell_name(cell: dict) -> str:
+    """The folder of a cell, such as `norm~batch,optimizer~sgd`; `all` for a study of one cell."""
+    return ",".join(f"{axis}~{value}" for axis, value in cell.items()) or "all"
+
+
+def write_study(path: Path, rows: Sequence[dict]) -> None:
+    """Write rows of equal keys as CSV, whole or not at all; None becomes an empty field.
+
+    Raises
+    ------
+    ValueError
+        If there is no row, if rows differ in their columns, or if a value is not finite: a study
+        says what a diverged run counts as, it does not leave a NaN behind.
+    """
+    if not rows:
+        raise ValueError("a study returned no rows")
+    for row in rows:
+        if row.keys() != rows[0].keys():
+            raise ValueError(f"rows differ in their columns: {set(row) ^ set(rows[0])}")
+        if odd := [k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)]:
+            raise ValueError(f"values that are not finite in {', '.join(odd)}: {row}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        write_rows(file, list(rows[0]), rows)
+
+
+def study_main(argv: list[str]) -> None:
+    """Run `bnstudy study`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy study", description="Run one cell of a study and write a row per seed."
+    )
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("data", type=Path, help="prepared dataset")
+    parser.add_argument("--cell", type=json.loads, default={}, help="the cell's axes, as JSON")
+    parser.add_argument("--options", type=json.loads, default={}, help="settings, as JSON")
+    parser.add_argument("--seeds", type=int, required=True, help="number of seeds, from 0")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    arguments = parser.parse_args(argv)
+
+    from bnstudy.devices import make_deterministic, select_device
+    from bnstudy.prepared import open_prepared
+
+    device = select_device(arguments.device)
+    make_deterministic(device)
+    study = importlib.import_module(f"bnstudy.studies.{arguments.study}")
+    rows = study.run(
+        open_prepared(arguments.data),
+        arguments.cell,
+        arguments.options,
+        list(range(arguments.seeds)),
+        device,
+    )
+    print(f"{arguments.study}, {cell_name(arguments.cell)}: {len(rows)} rows", file=sys.stderr)
+    write_study(arguments.out, [arguments.cell | row for row in rows])
+
+
+def merge_main(argv: list[str]) -> None:
+    """Run `bnstudy merge`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy merge", description="Join the cells of a study into one table, in order."
+    )
+    parser.add_argument("rows", type=Path, nargs="+", help="the cells' CSV files")
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    arguments = parser.parse_args(argv)
+    merged: list[dict] = []
+    for path in arguments.rows:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        if not rows or (merged and rows[0].keys() != merged[0].keys()):
+            raise UserError(
+                f"{path} does not have the columns of {arguments.rows[0]}; remove it and run "
+                "snakemake again."
+            )
+        merged += rows
+    write_study(arguments.out, merged)

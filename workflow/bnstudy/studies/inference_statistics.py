@@ -1,0 +1,278 @@
+"""S9: what the statistics of inference are worth. Settles M5 (line 146) and L4 (line 387).
+
+Three parts, one a cell:
+
+- `staleness`: PyTorch's running averages against the statistics that the network has at that step
+  ("precise", Wu and Johnson 2021), from the first step on, for several momenta. PyTorch starts at
+  mean 0 and variance 1 and does not correct for it. The momentum does not touch training, so all
+  momenta see the same weights. At the end the weights are frozen and one more epoch is averaged:
+  what is then between a running mean and the mean of the training set is no longer staleness but
+  the short memory of the average.
+- `last_batch`: the last batch of each epoch has two images. It is evaluated with everything
+  (`kept`), without that batch in the running averages (`statistics_dropped`), and without the step
+  itself (`dropped`, what `drop_last` leaves at the end of the first epoch).
+- `shift`: test images with less contrast, more brightness or noise, for networks without batch
+  normalization, with it, and with its statistics estimated anew on shifted validation images.
+
+Metrics: `loss` is mean cross-entropy in nats, `accuracy` a fraction, on validation images (`shift`:
+test images). `mean_error` is the root mean square over units of (running mean - mean of the
+images) / their standard deviation, `deviation_error` that of ln(running / their standard
+deviation); both with epsilon in the variance.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Collection
+
+import torch
+from torch import Tensor, nn
+
+from bnstudy.models import build_model
+from bnstudy.prepared import PreparedData
+from bnstudy.studies.ghost import batch_norms, with_precise_statistics
+from bnstudy.training import Run, Settings, Split, evaluate, make_splits, stream_generator, train
+
+NEVER = 10**9  # steps between probes: the study looks for itself
+LEFT_OVER = 2  # images in the last batch of an epoch
+COLUMNS = (
+    *("seed", "norm", "momentum", "status", "step", "statistics", "shift", "level"),
+    *("loss", "accuracy", "mean_error", "deviation_error"),
+)
+
+
+def run(
+    data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
+) -> list[dict]:
+    """Run one part of the study.
+
+    Parameters
+    ----------
+    cell : dict
+        `part`: staleness, last_batch or shift.
+    options : dict
+        `learning_rate` of Adam for all parts; `statistics_images` and `evaluation_images`, how many
+        training images precise statistics are taken over and how many validation images are
+        evaluated; and a mapping for each part with its `batch_size` and `epochs`, and `momenta`
+        (None for the cumulative average) and `steps` of `staleness`, and `shifts` of `shift`, which
+        maps names that `shift_images` knows to levels.
+
+    Returns
+    -------
+    list of dict
+        Rows with the columns `COLUMNS`. What a part has no use for is None; a momentum is text
+        ("0.1", "cumulative"). A diverged run has a row of None.
+    """
+    return [
+        dict.fromkeys(COLUMNS) | {"seed": seed} | row
+        for seed in seeds
+        for row in PARTS[cell["part"]](data, options, seed, device)
+    ]
+
+
+def staleness(data: PreparedData, options: dict, seed: int, device: torch.device) -> list[dict]:
+    """Running against precise statistics during the first epoch, then with frozen weights."""
+    part = options["staleness"]
+    settings = make_settings("batch", seed, options, part)
+    splits = make_splits(data, settings, device)
+    images = splits["train"].first(options["statistics_images"])
+    validation = splits["validation"].first(options["evaluation_images"])
+    rows = []
+    for momentum in part["momenta"]:
+        labels = {"norm": "batch", "momentum": momentum_name(momentum), "status": "ok"}
+        model = make_network(data, seed, device, batch_norm_with(momentum))
+        result, networks = train_and_keep(model, splits, settings, part["steps"])
+        if result.status == "diverged":
+            rows.append(labels | {"status": "diverged"})
+            continue
+        for step, network in networks.items():
+            precise = with_precise_statistics(network, images)
+            at = labels | {"step": step}
+            rows += [
+                at | score(network, validation, "running") | distance(network, precise),
+                at | score(precise, validation, "precise"),
+            ]
+        averaged = average_over_epoch(model, splits["train"], settings.batch_size)
+        precise = with_precise_statistics(model, splits["train"])
+        # Only the first layer: what the others see depends on the statistics in use.
+        error = distance(averaged, precise, layers=1)
+        rows.append(labels | {"step": result.n_steps, "statistics": "frozen"} | error)
+    return rows
+
+
+def last_batch(data: PreparedData, options: dict, seed: int, device: torch.device) -> list[dict]:
+    """What a last batch of two images does to the network at the end of each epoch."""
+    part = options["last_batch"]
+    settings = make_settings("batch", seed, options, part)
+    splits = make_splits(data, settings, device)
+    whole = (len(splits["train"]) - LEFT_OVER) // settings.batch_size  # batches in an epoch
+    splits["train"] = splits["train"].first(whole * settings.batch_size + LEFT_OVER)
+    images = splits["train"].first(options["statistics_images"])
+    validation = splits["validation"].first(options["evaluation_images"])
+    ends = [epoch * (whole + 1) for epoch in range(1, settings.epochs + 1)]
+    model = make_network(data, seed, device, "batch")
+    labels = {"norm": "batch", "momentum": "0.1", "status": "ok"}
+    result, networks = train_and_keep(
+        model, splits, settings, [step for end in ends for step in (end - 1, end)]
+    )
+    if result.status == "diverged":
+        return [labels | {"status": "diverged"}]
+    rows = []
+    for end in ends:
+        kept, dropped = networks[end], networks[end - 1]
+        mixed = copy.deepcopy(kept)
+        mixed.load_state_dict(kept.state_dict() | dict(dropped.named_buffers()))
+        candidates = {
+            "kept": kept,
+            "statistics_dropped": mixed,
+            "dropped": dropped,
+            "precise": with_precise_statistics(kept, images),
+        }
+        rows += [
+            labels | {"step": end} | score(network, validation, name)
+            for name, network in candidates.items()
+        ]
+    return rows
+
+
+def shift(data: PreparedData, options: dict, seed: int, device: torch.device) -> list[dict]:
+    """Accuracy on shifted test images, without and with batch normalization."""
+    part = options["shift"]
+    rows = []
+    for norm in ("none", "batch"):
+        settings = make_settings(norm, seed, options, part)
+        splits = make_splits(data, settings, device)
+        model = make_network(data, seed, device, norm)
+        labels = {"norm": norm, "status": "ok"}
+        result = train(model, splits, settings)
+        if result.status == "diverged":
+            rows.append(labels | {"status": "diverged"})
+            continue
+        images = splits["validation"].first(options["statistics_images"])
+        for name, levels in part["shifts"].items():
+            for level in levels:
+                # One generator for each, so every network sees the same noise.
+                shifted, estimate_from = (
+                    shift_images(split, name, level, stream_generator(seed, "noise"))
+                    for split in (splits["test"], images)
+                )
+                at = labels | {"step": result.n_steps, "shift": name, "level": level}
+                rows.append(at | score(model, shifted, "running"))
+                if norm == "batch":
+                    estimated = with_precise_statistics(model, estimate_from)
+                    rows.append(at | score(estimated, shifted, "reestimated"))
+    return rows
+
+
+PARTS = {"staleness": staleness, "last_batch": last_batch, "shift": shift}
+
+
+def make_settings(norm: str, seed: int, options: dict, part: dict) -> Settings:
+    return Settings(
+        norm=norm,
+        batch_size=part["batch_size"],
+        seed=seed,
+        epochs=part["epochs"],
+        learning_rate=options["learning_rate"],
+        probe_every=NEVER,
+    )
+
+
+def make_network(
+    data: PreparedData, seed: int, device: torch.device, norm: str | Callable[[int], nn.Module]
+) -> nn.Sequential:
+    return build_model(
+        data.train_images[0].numel(),
+        len(data.classes),
+        norm=norm,
+        generator=stream_generator(seed, "init"),
+    ).to(device)
+
+
+def batch_norm_with(momentum: float | None) -> Callable[[int], nn.Module]:
+    return lambda width: nn.BatchNorm1d(width, momentum=momentum)
+
+
+def momentum_name(momentum: float | None) -> str:
+    return "cumulative" if momentum is None else str(momentum)
+
+
+def train_and_keep(
+    model: nn.Module, splits: dict[str, Split], settings: Settings, steps: Collection[int]
+) -> tuple[Run, dict[int, nn.Module]]:
+    """Train, and keep a copy of the network as it was after each of the given numbers of updates.
+
+    The running averages of a copy are those after as many forward passes.
+    """
+    copies: dict[int, nn.Module] = {}
+    averages = {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+    def observe(step: int, network: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+        # The weights are those after `step` updates, but the forward pass has moved the averages
+        # once more: the ones that belong to these weights were kept a step ago.
+        if step in steps:
+            copies[step] = copy.deepcopy(network)
+            copies[step].load_state_dict(network.state_dict() | averages)
+        if step + 1 in steps:
+            averages.update({name: buffer.clone() for name, buffer in network.named_buffers()})
+
+    result = train(model, splits, settings, observe=observe)
+    if result.steps_done in steps:
+        copies[result.steps_done] = copy.deepcopy(model)
+    return result, copies
+
+
+def score(model: nn.Module, split: Split, statistics: str) -> dict[str, object]:
+    loss, accuracy = evaluate(model, split)
+    return {"statistics": statistics, "loss": loss, "accuracy": accuracy}
+
+
+def distance(model: nn.Module, precise: nn.Module, layers: int | None = None) -> dict[str, float]:
+    """How far running statistics are from precise ones, over the units of the first `layers`."""
+    means, deviations = [], []
+    pairs = zip(batch_norms(model), batch_norms(precise), strict=True)
+    for running, exact in itertools.islice(pairs, layers):
+        variance = exact.running_var.double() + exact.eps
+        ratio = (running.running_var.double() + running.eps) / variance
+        means.append((running.running_mean.double() - exact.running_mean) / variance.sqrt())
+        deviations.append(ratio.log() / 2)
+    return {
+        "mean_error": torch.cat(means).square().mean().sqrt().item(),
+        "deviation_error": torch.cat(deviations).square().mean().sqrt().item(),
+    }
+
+
+@torch.no_grad()
+def average_over_epoch(model: nn.Module, split: Split, batch_size: int) -> nn.Module:
+    """A copy whose running statistics went through an epoch of batches while its weights rested.
+
+    Running statistics start where they were; a cumulative average starts anew.
+    """
+    network = copy.deepcopy(model).train()
+    for layer in batch_norms(network):
+        if layer.momentum is None:
+            layer.reset_running_stats()
+    for inputs, _ in split.batches(batch_size):
+        network(inputs)
+    return network.eval()
+
+
+def shift_images(split: Split, name: str, level: float, generator: torch.Generator) -> Split:
+    """The images of a split after a shift of their distribution, still bytes.
+
+    `contrast` blends each image with its own mean (torchvision's `adjust_contrast`), `brightness`
+    adds to every pixel, `noise` adds Gaussian noise of this standard deviation; levels are in units
+    of the brightest pixel, and the result is cut to what a pixel can be.
+    """
+    pixels = split.pixels.float() / split.scaling.pixel_max
+    if name == "contrast":
+        mean = pixels.mean(1, keepdim=True)
+        pixels = mean + level * (pixels - mean)
+    elif name == "brightness":
+        pixels = pixels + level
+    elif name == "noise":
+        noise = torch.randn(pixels.shape, generator=generator)
+        pixels = pixels + level * noise.to(pixels.device)
+    else:
+        raise ValueError(f"unknown shift {name!r}")
+    shifted = (pixels.clamp(0, 1) * split.scaling.pixel_max).round()
+    return Split(shifted.to(torch.uint8), split.labels, split.scaling)

@@ -1,0 +1,141 @@
+"""S5: how gradients grow from layer to layer at initialization, against theory (B7, B8, H1).
+
+Deep perceptrons that were never trained get one batch of images; the loss is the cross-entropy.
+For each hidden layer l, with h_l the output of its Linear layer (before any normalization):
+
+- `gradient` is the norm of dL/dh_l over the batch;
+- `weight_gradient` is the Frobenius norm of dL/dW_l;
+- `growth` is the ratio of squared gradient norms |dL/dh_l|^2 / |dL/dh_(l+1)|^2, so above one the
+  gradient grows on its way to the input; empty for the last hidden layer;
+- `theory` is what the growth should be far from both ends, see `growth_in_theory`.
+
+Source: Yang et al. (2019), A mean field theory of batch normalization, theorem 8.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bnstudy.models import ACTIVATIONS, build_model
+from bnstudy.prepared import PreparedData
+from bnstudy.training import Scaling, Split, stream_generator
+
+# norm, initialization, activation
+NETWORKS = {
+    "none_default": ("none", "default", "relu"),
+    "none_he": ("none", "he", "relu"),
+    "batch_relu": ("batch", "default", "relu"),
+    "batch_linear": ("batch", "default", None),
+}
+
+
+def run(
+    data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
+) -> list[dict]:
+    """One row per seed, batch size, depth and hidden layer.
+
+    `cell` has `network` (a key of `NETWORKS`); `options` has `batch_sizes`, `depths` and `width`.
+    """
+    images = Split(data.train_images.flatten(1), data.train_labels, Scaling(data.pixel_max))
+    return [
+        {"seed": seed, "batch_size": batch_size, "depth": depth} | row
+        for seed in seeds
+        for batch_size in options["batch_sizes"]
+        for depth in options["depths"]
+        for row in measure(
+            images, len(data.classes), cell["network"], batch_size, depth, options["width"], seed,
+            device,
+        )
+    ]  # fmt: skip
+
+
+def measure(
+    images: Split,
+    n_classes: int,
+    network: str,
+    batch_size: int,
+    depth: int,
+    width: int,
+    seed: int,
+    device: torch.device,
+) -> list[dict]:
+    """The gradients of one network on one batch, a row per hidden layer, from the input on."""
+    norm, initialization, activation = NETWORKS[network]
+    model = build_model(
+        images.pixels.shape[1],
+        n_classes,
+        hidden=(width,) * depth,
+        norm=norm,
+        activation=activation or "relu",
+        initialization=initialization,
+        generator=stream_generator(seed, "init"),
+    )
+    if activation is None:
+        model = nn.Sequential(*(m for m in model if not isinstance(m, tuple(ACTIVATIONS.values()))))
+    model.to(device)
+    order = torch.randperm(len(images), generator=stream_generator(seed, "order"))
+    batch = images.take(order[:batch_size])
+
+    signal, hidden = batch.inputs.to(device), []
+    for module in model:
+        signal = module(signal)
+        if isinstance(module, nn.Linear):
+            hidden.append(signal)
+    loss = F.cross_entropy(signal, batch.labels.to(device))
+    weights = [module.weight for module in model if isinstance(module, nn.Linear)]
+    gradients = torch.autograd.grad(loss, hidden[:-1] + weights[:-1])
+    # Summed in double precision on the CPU: squared norms of deep networks span 20 decades.
+    squared = [gradient.cpu().double().square().sum().item() for gradient in gradients]
+    preactivation, weight = squared[:depth], squared[depth:]
+    theory = growth_in_theory(network, batch_size)
+    return [
+        {
+            "layer": i + 1,
+            "gradient": math.sqrt(preactivation[i]),
+            "weight_gradient": math.sqrt(weight[i]),
+            "growth": preactivation[i] / preactivation[i + 1] if i + 1 < depth else None,
+            "theory": theory,
+        }
+        for i in range(depth)
+    ]
+
+
+def growth_in_theory(network: str, batch_size: int) -> float:
+    """Growth of the squared gradient norm per layer in an infinitely wide, deep network.
+
+    Without normalization a ReLU passes half of the gradient, so the growth is
+    fan_in * Var(W) / 2: 1/6 for PyTorch's default weights (variance 1 / (3 fan_in)), 1 for He's.
+
+    With batch normalization of B samples it does not depend on the variance of the weights. For a
+    linear network it is (B - 2) / (B - 3). For ReLU, normalized pre-activations of two samples
+    have correlation r = -1 / (B - 1), and
+
+        growth = ((B - 2) / 2 + p + k) / ((B - 3) (1/2 - k))
+
+    with p = P(u > 0, v > 0) = 1/4 + arcsin(r) / 2 pi and the arc-cosine kernel
+    k = E[relu(u) relu(v)] = (sqrt(1 - r^2) + r (pi - arccos r)) / 2 pi. It tends to pi / (pi - 1).
+
+    Source: Yang et al. (2019), theorem 8 and eq. 25. The form for a ReLU is our own derivation; it
+    gives the theorem's numbers. The kernel is that of Cho and Saul (2009), eq. 6.
+
+    Parameters
+    ----------
+    network : str
+        A key of `NETWORKS`.
+    batch_size : int
+        At least 4: the expected squared gradient is infinite for less.
+    """
+    norm, initialization, activation = NETWORKS[network]
+    if norm == "none":
+        return {"default": 1 / 6, "he": 1.0}[initialization]
+    if batch_size < 4:
+        raise ValueError(f"the theory needs a batch of at least 4 samples, not {batch_size}")
+    if activation is None:
+        return (batch_size - 2) / (batch_size - 3)
+    r = -1 / (batch_size - 1)
+    both_positive = 1 / 4 + math.asin(r) / (2 * math.pi)
+    kernel = (math.sqrt(1 - r**2) + r * (math.pi - math.acos(r))) / (2 * math.pi)
+    passed = (batch_size - 2) / 2 + both_positive + kernel
+    return passed / ((batch_size - 3) * (1 / 2 - kernel))

@@ -1,0 +1,62 @@
+"""From the runs of the grid to tidy tables.
+
+Input: results/runs/, results/benchmarks/train/
+Output: results/run_config.yaml, results/tables/
+"""
+
+
+localrules:
+    record_config,
+
+
+rule record_config:
+    """Write down the merged configuration, for the tables, the report and whoever reads later."""
+    output:
+        "results/run_config.yaml",
+    log:
+        "results/logs/record_config.log",
+    benchmark:
+        "results/benchmarks/record_config.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    params:
+        text=recorded_config,
+    shell:
+        "printf %s {params.text:q} > {output} 2> {log}"
+
+
+rule aggregate:
+    """Gather all runs of the grid into tables and compare the normalizations."""
+    input:
+        config="results/run_config.yaml",
+        runs=expand(
+            "results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/{file}",
+            file=["metrics.csv", "run.json", "timing.json"],
+            **config["grid"],
+        ),
+        benchmarks=expand(
+            "results/benchmarks/train/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.tsv",
+            **config["grid"],
+        ),
+        code=code("cli.py", *imported_code("tables")),
+    output:
+        "results/tables/runs.csv",
+        "results/tables/metrics.csv",
+        "results/tables/timings.csv",
+        "results/tables/comparison.csv",
+    log:
+        "results/logs/aggregate.log",
+    benchmark:
+        "results/benchmarks/aggregate.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "bnstudy aggregate {input.config} --results results --out results/tables 2> {log}"

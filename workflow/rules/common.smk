@@ -1,0 +1,200 @@
+"""What the rules share: the checked configuration, wildcard constraints and helper functions."""
+
+import json
+import logging
+import os
+import shlex
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from bnstudy.config import check_config, config_text, enabled_studies, uses_cuda
+from bnstudy.datasets import DATASETS
+from bnstudy.errors import UserError
+from bnstudy.provenance import TRAINING_CODE, imported_code
+from bnstudy.studies import cell_name
+
+try:
+    check_config(config)
+except UserError as error:
+    raise WorkflowError(f"the configuration cannot be used\n{error}") from None
+
+STUDIES = enabled_studies(config)
+TRAINING_RULES = {"train", "run_study"}
+
+# `bnstudy` is found even where the environment that snakemake runs from is not activated.
+shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    norm="[a-z]+",
+    batch_size=r"[1-9]\d*",
+    seed=r"\d+",
+
+
+def source(path):
+    """A file of the checkout, relative to the working directory.
+
+    Snakemake reruns a job when the path of an input changes: absolute paths would rerun a whole
+    study because its folder was moved.
+    """
+    return os.path.relpath(f"{workflow.basedir}/{path}")
+
+
+def code(*modules):
+    """Modules of the package, as inputs: Snakemake does not see what a command imports."""
+    return [source(f"workflow/bnstudy/{module}") for module in modules]
+
+
+def package_code():
+    """All modules of the package: the report shows some, and its notebook imports others."""
+    package = Path(workflow.basedir, "workflow/bnstudy")
+    return code(*sorted(path.relative_to(package) for path in package.rglob("*.py")))
+
+
+def report_sources():
+    """Everything the report is made from; what is rendered lies in the same folder."""
+    folder = Path(workflow.basedir, "report")
+    kinds = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".txt"}
+    return [
+        source(path.relative_to(workflow.basedir))
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in kinds and path.name != "report.html"
+    ]
+
+
+def raw_files(wildcards):
+    """The folder of raw files, for datasets that have any."""
+    embedded = DATASETS[wildcards.dataset].reader is None
+    return [] if embedded else f"results/data/{wildcards.dataset}/raw"
+
+
+def raw_option(wildcards, input):
+    return f"--raw {input.raw}" if input.raw else ""
+
+
+def source_option(wildcards, output):
+    """The option that names the user's own source.
+
+    Snakemake does not track params that depend on `output`. That is wanted here: the content is
+    verified whatever the source, so another source must not download and train again.
+    """
+    location = config["data"]["source"]
+    return [] if location is None else ["--source", location]
+
+
+def study_cells(study):
+    """The cells of a study by name: every combination of its grid."""
+    axes = STUDIES[study]["grid"]
+    cells = (dict(zip(axes, values)) for values in product(*axes.values()))
+    return {cell_name(cell): cell for cell in cells}
+
+
+def study_rows(wildcards):
+    return [
+        f"results/studies/{wildcards.study}/{cell}/rows.csv"
+        for cell in study_cells(wildcards.study)
+    ]
+
+
+def study_data(wildcards):
+    """The dataset a cell names, or the first of the grid."""
+    cell = study_cells(wildcards.study)[wildcards.cell]
+    dataset = cell.get("dataset", config["grid"]["dataset"][0])
+    return f"results/data/{dataset}/prepared.safetensors"
+
+
+def study_code(wildcards):
+    """What a study runs; edits of other studies leave it alone."""
+    return code("cli.py", *imported_code(f"studies.{wildcards.study}"))
+
+
+def study_threads(wildcards):
+    """All cores for the timing study, though it uses one: it must be alone on the machine."""
+    return workflow.cores if wildcards.study == "timing" else 1
+
+
+def lookup_cell(wildcards):
+    return json.dumps(study_cells(wildcards.study)[wildcards.cell])
+
+
+def study_options(wildcards):
+    return json.dumps(STUDIES[wildcards.study]["options"])
+
+
+def study_seeds(wildcards):
+    return STUDIES[wildcards.study]["seeds"]
+
+
+def claims_code():
+    modules = ["claims", *(f"endpoints.{study}" for study in ["core", *STUDIES])]
+    return code("cli.py", *sorted({file for name in modules for file in imported_code(name)}))
+
+
+def recorded_config(wildcards):
+    """The merged configuration; as a function, for a string would have its braces expanded."""
+    return config_text(config)
+
+
+def training_memory(wildcards):
+    """Memory of a run in MB: PyTorch itself, and the images as bytes and three times as floats."""
+    dataset = DATASETS[wildcards.dataset]
+    channels, height, width = dataset.shape
+    pixels = (dataset.n_train + dataset.n_test) * channels * height * width
+    return 600 + 13 * pixels // 10**6
+
+
+def success_message():
+    html = os.path.abspath("report/report.html")
+    return f"The report is {html}" if os.path.exists(html) else "The tables are in results/tables/"
+
+
+def failure_message():
+    """Which runs have begun and not finished, with the last line of their logs."""
+    runs = expand(
+        "dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}", **config["grid"]
+    )
+    lines = []
+    for run in runs:
+        log = Path(f"results/logs/train/{run}.log")
+        if log.exists() and not Path(f"results/runs/{run}/run.json").is_file():
+            last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+            lines.append(f"  {log}: {last or 'no message'}")
+    if not lines:
+        return "What went wrong is shown above."
+    return "\n".join(["These runs did not finish (log, and its last line):", *lines])
+
+
+class TimeLeft(logging.Handler):
+    """Says every half minute how far the training is and how long it will still take."""
+
+    def __init__(self, n_runs):
+        super().__init__()
+        self.n_runs, self.n_done, self.jobs = n_runs, 0, set()
+        self.start = self.last_said = time.monotonic()
+
+    def emit(self, record):
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_INFO and record.rule_name in TRAINING_RULES:
+            if not self.jobs:
+                self.start = self.last_said = time.monotonic()
+            self.jobs.add(record.jobid)
+        elif event == LogEvent.JOB_FINISHED and record.job_id in self.jobs:
+            self.n_done += 1
+            now = time.monotonic()
+            if now - self.last_said > 30 and self.n_done < self.n_runs:
+                self.last_said = now
+                seconds = (now - self.start) / self.n_done * (self.n_runs - self.n_done)
+                left = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+                logger.info(f"{self.n_done} of {self.n_runs} training jobs done, about {left} left")
+
+
+def announce_time_left():
+    n_runs = sum(job.rule.name in TRAINING_RULES for job in workflow.dag.needrun_jobs())
+    logger.addHandler(TimeLeft(n_runs))

@@ -1,0 +1,48 @@
+"""From public mirrors to one file per dataset, which every run opens.
+
+Output: results/data/<dataset>/raw/ and results/data/<dataset>/prepared.safetensors
+"""
+
+
+rule download:
+    """Fetch a dataset's raw files from the first source that has the right ones."""
+    output:
+        directory("results/data/{dataset}/raw"),
+    log:
+        "results/logs/download/dataset~{dataset}.log",
+    benchmark:
+        "results/benchmarks/download/dataset~{dataset}.tsv"
+    retries: 2
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        source=source_option,
+    shell:
+        "bnstudy download {wildcards.dataset} --out {output} {params.source:q} 2> {log}"
+
+
+rule prepare:
+    """Decode a dataset once, so that no run has to."""
+    input:
+        raw=raw_files,
+        code=code("cli.py", *imported_code("datasets")),
+    output:
+        "results/data/{dataset}/prepared.safetensors",
+    log:
+        "results/logs/prepare/dataset~{dataset}.log",
+    benchmark:
+        "results/benchmarks/prepare/dataset~{dataset}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        raw=raw_option,
+    shell:
+        "bnstudy prepare {wildcards.dataset} {params.raw} --out {output} 2> {log}"

@@ -1,0 +1,89 @@
+"""The studies behind the claims, and the verdicts.
+
+Input: results/data/<dataset>/prepared.safetensors, results/tables/
+Output: results/studies/<study>/<cell>/rows.csv, results/tables/<study>.csv, results/tables/claims.csv
+"""
+
+
+wildcard_constraints:
+    study="[a-z_]+",
+    cell="[^/]+",
+
+
+rule run_study:
+    """Run one cell of a study, all its seeds in one job."""
+    input:
+        data=study_data,
+        code=study_code,
+    output:
+        "results/studies/{study}/{cell}/rows.csv",
+    log:
+        "results/logs/studies/{study}/{cell}.log",
+    benchmark:
+        "results/benchmarks/studies/{study}/{cell}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: study_threads
+    resources:
+        mem_mb=2000,
+        runtime=120,
+        gpu=int(uses_cuda(config)),
+    params:
+        cell=lookup_cell,
+        options=study_options,
+        seeds=study_seeds,
+        device=config["training"]["device"],
+    shell:
+        "bnstudy study {wildcards.study} {input.data} --cell {params.cell:q}"
+        " --options {params.options:q} --seeds {params.seeds} --device {params.device}"
+        " --out {output:q} 2> {log:q}"
+
+
+rule merge_study:
+    """Join the cells of a study into its table."""
+    input:
+        rows=study_rows,
+        code=code(*imported_code("studies")),
+    output:
+        "results/tables/{study}.csv",
+    log:
+        "results/logs/merge_study/{study}.log",
+    benchmark:
+        "results/benchmarks/merge_study/{study}.tsv"
+    wildcard_constraints:
+        study="|".join(STUDIES) or "no_study",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    shell:
+        "bnstudy merge {input.rows:q} --out {output} 2> {log}"
+
+
+rule judge_claims:
+    """Give every claim its verdict, by the rule of science and the list of claims."""
+    input:
+        claims=source("config/claims.yaml"),
+        schema=source("workflow/schemas/claims.schema.yaml"),
+        config="results/run_config.yaml",
+        tables=rules.aggregate.output,
+        studies=expand("results/tables/{study}.csv", study=STUDIES),
+        code=claims_code(),
+    output:
+        "results/tables/claims.csv",
+        "results/tables/claim_effects.csv",
+    log:
+        "results/logs/judge_claims.log",
+    benchmark:
+        "results/benchmarks/judge_claims.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "bnstudy claims {input.claims:q} --config {input.config} --tables results/tables"
+        " --out results/tables 2> {log}"

@@ -1,0 +1,58 @@
+"""The grid: every combination of dataset, normalization, batch size and seed is one job.
+
+Input: results/data/<dataset>/prepared.safetensors
+Output: results/runs/dataset~<dataset>/norm~<norm>/batch_size~<batch_size>/seed~<seed>/
+"""
+
+
+rule train:
+    """Train one network and record what happened. A run that diverges is a result, not a failure."""
+    input:
+        data="results/data/{dataset}/prepared.safetensors",
+        code=code(*TRAINING_CODE),
+    output:
+        metrics="results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/metrics.csv",
+        run="results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/run.json",
+        timing="results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/timing.json",
+    log:
+        "results/logs/train/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.log",
+    benchmark:
+        "results/benchmarks/train/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    # The number of threads changes the order of floating-point sums.
+    threads: 1
+    resources:
+        mem_mb=training_memory,
+        runtime=60,
+        gpu=int(uses_cuda(config)),
+    params:
+        directory=subpath(output.run, parent=True),
+        scaling=config["data"]["scaling"],
+        validation_fraction=config["data"]["validation_fraction"],
+        hidden=config["model"]["hidden"],
+        activation=config["model"]["activation"],
+        dropout=config["model"]["dropout"],
+        initialization=config["model"]["initialization"],
+        epochs=config["training"]["epochs"],
+        optimizer=config["training"]["optimizer"],
+        learning_rate=config["training"]["learning_rate"],
+        probe_every=config["training"]["probe_every"],
+        device=config["training"]["device"],
+    shell:
+        "bnstudy train {input.data}"
+        " --norm {wildcards.norm}"
+        " --batch-size {wildcards.batch_size}"
+        " --seed {wildcards.seed}"
+        " --hidden {params.hidden}"
+        " --activation {params.activation}"
+        " --dropout {params.dropout}"
+        " --initialization {params.initialization}"
+        " --scaling {params.scaling}"
+        " --validation-fraction {params.validation_fraction}"
+        " --epochs {params.epochs}"
+        " --optimizer {params.optimizer}"
+        " --learning-rate {params.learning_rate}"
+        " --probe-every {params.probe_every}"
+        " --device {params.device}"
+        " --out {params.directory} 2> {log}"
