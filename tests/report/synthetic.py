@@ -1,0 +1,215 @@
+"""Made-up results in the format of the real tables: what the report can be asked to show."""
+
+import csv
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from bnstudy import tables
+from bnstudy.prepared import open_prepared, write_prepared
+from bnstudy.splits import split_sizes
+
+ALL_NORMS = ("none", "batch")
+HASH = "0123456789abcdef" * 4
+
+
+def config(**grid: list) -> dict:
+    """The default study in small, with the axes of the grid given."""
+    axes = {"dataset": ["digits"], "norm": list(ALL_NORMS), "batch_size": [32, 64]}
+    return {
+        "grid": axes | {"seed": [0, 1, 2]} | grid,
+        "data": {"source": None, "scaling": "symmetric", "validation_fraction": 0.2},
+        "model": {
+            "hidden": [128, 64],
+            "activation": "relu",
+            "dropout": 0.0,
+            "initialization": "default",
+        },
+        "training": {
+            "epochs": 3,
+            "optimizer": "adam",
+            "learning_rate": 0.001,
+            "probe_every": 5,
+            "device": "auto",
+        },
+        "report": {"name": "12_July_BatchNormalization", "title": "A made-up study"},
+    }
+
+
+def write_images(path: Path, name: str = "digits", colour: bool = False) -> Path:
+    """A small prepared dataset of bright squares on noise."""
+    rng = np.random.default_rng(7)
+    shape = (3, 12, 12) if colour else (1, 8, 8)
+
+    def images(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = np.arange(n) % 10
+        pixels = rng.integers(0, 5, (n, *shape))
+        for image, label in zip(pixels, labels, strict=True):
+            image[:, label // 4 : label // 4 + 3, label % 4 : label % 4 + 3] += 10
+        return torch.tensor(pixels, dtype=torch.uint8), torch.tensor(labels, dtype=torch.int64)
+
+    train, test = images(400), images(100)
+    write_prepared(
+        path,
+        name=name,
+        title=name.capitalize(),
+        classes=("airplane", "boat", "cat", "deer", "eagle", "frog", "goat", "horse", "ibis", "jay")
+        if colour
+        else tuple("0123456789"),
+        pixel_max=16,
+        train_images=train[0],
+        train_labels=train[1],
+        test_images=test[0],
+        test_labels=test[1],
+    )
+    return path
+
+
+def write_study(
+    folder: Path,
+    settings: dict,
+    data: Iterable[Path],
+    *,
+    speedup: float = 1.6,
+    gain: float = 0.004,
+    floor: float = 0.02,
+    diverged: Iterable[tuple[str, int, int]] = (),
+) -> None:
+    """Write run_config.yaml and the four tables of a study that never took place.
+
+    Parameters
+    ----------
+    speedup : float
+        How many times fewer steps normalization needs.
+    gain : float
+        Accuracy that normalization adds.
+    floor : float
+        Error that remains at the end; above 0.05 no run reaches the target.
+    diverged : iterable of (norm, batch_size, seed)
+    """
+    broken = set(diverged)
+    runs, metrics, timings = [], [], []
+    grid = settings["grid"]
+    for path in data:
+        opened = open_prepared(path)
+        n_train, _ = split_sizes(len(opened.train_images), settings["data"]["validation_fraction"])
+        for norm in sorted(grid["norm"]):
+            for size in sorted(grid["batch_size"]):
+                for seed in sorted(grid["seed"]):
+                    arguments = (opened, norm, size, seed, n_train, settings)
+                    helped = {"rate": speedup, "gain": gain, "floor": floor}
+                    run, rows, times = one_run(
+                        *arguments, **helped, diverges=(norm, size, seed) in broken
+                    )
+                    runs.append(run)
+                    metrics += rows
+                    timings.append(times)
+    out = folder / "results" / "tables"
+    out.mkdir(parents=True, exist_ok=True)
+    write(out / "runs.csv", tables.RUNS_COLUMNS, runs)
+    write(out / "metrics.csv", tables.METRICS_COLUMNS, metrics)
+    write(out / "timings.csv", tables.TIMINGS_COLUMNS, timings)
+    write(out / "comparison.csv", tables.COMPARISON_COLUMNS, tables.compare(runs))
+    text = yaml.safe_dump(settings, sort_keys=False)
+    (folder / "results" / "run_config.yaml").write_text(text)
+
+
+def write(path: Path, columns: Iterable[str], rows: list[dict]) -> None:
+    with path.open("w", newline="") as file:
+        tables.write_rows(file, tuple(columns), rows)
+
+
+def one_run(
+    data: object,
+    norm: str,
+    size: int,
+    seed: int,
+    n_train: int,
+    settings: dict,
+    *,
+    rate: float,
+    gain: float,
+    floor: float,
+    diverges: bool,
+) -> tuple[dict, list[dict], dict]:
+    """The rows of a run whose error decays exponentially with the steps."""
+    rng = np.random.default_rng([seed, size, sum(norm.encode()), len(data.name)])
+    shared = np.random.default_rng([seed, 99]).normal()  # both arms of a pair
+    normalized = norm != "none"
+    epochs, every = settings["training"]["epochs"], settings["training"]["probe_every"]
+    per_epoch = math.ceil(n_train / size)
+    scale = 0.6 * per_epoch * (size / 32) ** 0.5 / (rate if normalized else 1)
+    rest = floor - (gain if normalized else 0) + 0.002 * shared + 0.001 * rng.normal()
+    rest = max(rest, 0.002)
+
+    def error(step: int) -> float:
+        noise = 1 + 0.02 * rng.normal()
+        return float(min(0.9, (rest + 0.88 * math.exp(-step / scale)) * noise))
+
+    cell = {"dataset": data.name, "norm": norm, "batch_size": size, "seed": seed}
+    rows: list[dict] = []
+    series: list[tuple[int, float]] = []
+
+    def record(epoch: int, step: int, split: str, wrong: float, *, accuracy: bool = True) -> None:
+        row = cell | {"epoch": epoch, "step": step, "split": split}
+        if accuracy:
+            rows.append(row | {"metric": "accuracy", "value": 1 - wrong})
+        rows.append(row | {"metric": "loss", "value": 3.3 * wrong})
+
+    last = per_epoch * (1 if diverges else epochs)
+    for step in range(last + 1):
+        if step % every == 0:
+            wrong = error(step)
+            series.append((step, 1 - wrong))
+            record(math.ceil(step / per_epoch), step, "probe", wrong)
+        if step and step % per_epoch == 0 and not diverges:
+            epoch = step // per_epoch
+            record(epoch, step, "train", error(step - per_epoch // 2), accuracy=False)
+            record(epoch, step, "train_subset", 0.8 * error(step))
+            record(epoch, step, "validation", error(step))
+    if not diverges:
+        record(epochs, last, "test", error(last))
+    end = {(r["split"], r["metric"]): r["value"] for r in rows}
+    names = {name: None if diverges else end[key] for name, key in tables.RESULTS.items()}
+    reached = next((s for s, a in series if a >= 0.95), None)
+    run = cell | {
+        "run": "/".join(f"{key}~{value}" for key, value in cell.items()),
+        "status": "diverged" if diverges else "ok",
+        "n_parameters": 17_610 if normalized else 17_226,
+        "n_steps": per_epoch * epochs,
+        "n_classes": len(data.classes),
+        "steps_to_95": None if diverges else reached,
+        **names,
+        "device": "cpu",
+        "python": "3.12.1",
+        "torch": "2.15.0",
+        "git_commit": HASH[:40],
+        "code_sha256": HASH,
+        "config_sha256": HASH,
+        "data_sha256": data.sha256,
+    }
+    pace = (1.3 if normalized else 1.0) * 0.2 * (1 + 0.03 * abs(rng.normal()))
+    times = cell | {
+        "run": run["run"],
+        "start_seconds": 2.0,
+        "data_seconds": 0.1,
+        "training_seconds": pace * epochs,
+        "evaluation_seconds": 0.3,
+        "wall_seconds": pace * epochs + 2.4,
+        "cpu_seconds": pace * epochs + 2.2,
+        "seconds_per_epoch": pace,
+        "peak_memory_mb": 410.0,
+        **dict.fromkeys(tables.JOB_COLUMNS),
+        "host": "machine",
+    }
+    return run, rows, times
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """A table as text, read without the code under test."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

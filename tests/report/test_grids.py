@@ -1,0 +1,70 @@
+"""The notebook on every odd shape of study: nothing crashes, nothing dangles."""
+
+import IPython.display
+import jupytext
+import nbformat
+import pytest
+import synthetic
+
+from bnstudy.rendering import ReportExporter
+from conftest import ROOT
+
+SOURCE = ROOT / "report" / "notebook.py"
+STUDIES = {
+    "one seed": ({"seed": [3]}, {}),
+    "one batch size, nobody arrives": ({"batch_size": [32]}, {"floor": 0.2}),
+    "baseline only": ({"norm": ["none"]}, {}),
+    "no baseline": ({"norm": ["batch"]}, {}),
+    "one run": ({"norm": ["batch"], "batch_size": [64], "seed": [0]}, {}),
+    "layer norm, diverged runs": (
+        {"norm": ["batch", "layer", "none"]},
+        {"diverged": [("none", 32, 0), ("layer", 64, 1), ("layer", 64, 2)]},
+    ),
+    "all of an arm diverged": (
+        {"batch_size": [32], "seed": [0, 1]},
+        {"diverged": [("none", 32, 0), ("none", 32, 1)]},
+    ),
+    "two datasets": ({"dataset": ["digits", "cifar10"], "seed": [0, 1]}, {}),
+}
+
+
+def executed(parameters: dict, monkeypatch: pytest.MonkeyPatch) -> object:
+    """The notebook, run in this process without a kernel."""
+    nb = jupytext.read(SOURCE)
+    outputs: list = []
+
+    def display(shown: object, metadata: dict | None = None, raw: bool = False) -> None:
+        data = shown if raw else {"text/markdown": shown.data}
+        outputs.append(nbformat.v4.new_output("display_data", data, metadata=metadata or {}))
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    namespace: dict = {}
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, SOURCE.name, "exec"), namespace)  # noqa: S102 (our own source)
+            if "parameters" in cell.metadata.get("tags", []):
+                namespace |= parameters
+            cell.outputs, outputs[:] = list(outputs), []
+    return nb
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_report_of_an_odd_study(name, tmp_path, images, monkeypatch):
+    grid, options = STUDIES[name]
+    data = [images]
+    if "cifar10" in grid.get("dataset", []):
+        data.append(synthetic.write_images(tmp_path / "c.safetensors", "cifar10", colour=True))
+    synthetic.write_study(tmp_path, synthetic.config(**grid), data, **options)
+    parameters = {
+        "config": str(tmp_path / "results" / "run_config.yaml"),
+        "tables": str(tmp_path / "results" / "tables"),
+        "data": [str(path) for path in data],
+    }
+    nb = executed(parameters, monkeypatch)
+    page, _ = ReportExporter(SOURCE.parent / "templates").from_notebook_node(nb)
+    assert ">nan" not in page
+    assert " nan" not in page.split("<footer>")[0]
+    if "norm" in grid and "none" not in grid["norm"]:
+        assert "no baseline to compare with" in page
+    if name == "two datasets":
+        assert 'id="fig-curves-cifar10"' in page

@@ -1,0 +1,159 @@
+"""The rendered page, read as a file and seen in Chromium with the network off."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+from conftest import PAYLOAD, ROOT, render
+
+VIEWS = {
+    "desktop": {"viewport": {"width": 1280, "height": 900}},
+    "phone": {"viewport": {"width": 390, "height": 844}},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+}
+SIZE_BUDGET = 6_000_000  # bytes
+
+
+@pytest.fixture(scope="module")
+def soup(page: str) -> BeautifulSoup:
+    return BeautifulSoup(page, "html.parser")
+
+
+@pytest.fixture(params=VIEWS)
+def view(request: pytest.FixtureRequest, browser: object, rendered: Path):
+    """The page in one view, with what the browser logged and asked for."""
+    context = browser.new_context(offline=True, bypass_csp=False, **VIEWS[request.param])
+    tab = context.new_page()
+    tab.logged, tab.asked = [], []
+    tab.on("console", lambda message: tab.logged.append(message.text))
+    tab.on("pageerror", lambda error: tab.logged.append(str(error)))
+    tab.on("request", lambda asked: tab.asked.append(asked.url))
+    tab.goto((rendered / "report.html").as_uri())
+    tab.wait_for_function("[...document.images].every(image => image.complete)")
+    yield tab
+    context.close()
+
+
+def test_page_asks_for_nothing_logs_nothing_and_fits(view):
+    assert view.logged == []
+    assert [url for url in view.asked if not url.startswith(("file:", "data:"))] == []
+    assert view.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    width = view.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert width <= 0
+
+
+def test_accessible(browser, rendered):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for name, options in VIEWS.items():
+        # The page's own policy forbids foreign scripts, axe among them.
+        context = browser.new_context(offline=True, bypass_csp=True, **options)
+        tab = context.new_page()
+        tab.goto((rendered / "report.html").as_uri())
+        tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        tab.wait_for_timeout(200)
+        found = axe.run(tab).response["violations"]
+        assert [(name, v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
+        context.close()
+
+
+def test_payload_in_the_title_is_text(browser, rendered):
+    context = browser.new_context(offline=True)
+    tab = context.new_page()
+    tab.goto((rendered / "report.html").as_uri())
+    assert tab.title() == PAYLOAD
+    assert tab.locator("h1").inner_text() == PAYLOAD
+    assert tab.locator("h1 a, h1 math, h1 strong").count() == 0
+    assert tab.locator("script").count() == 1
+    context.close()
+
+
+def test_tables_sort_and_contents_follow(browser, rendered):
+    context = browser.new_context(offline=True, **VIEWS["desktop"])
+    tab = context.new_page()
+    tab.goto((rendered / "report.html").as_uri())
+    heading = tab.locator("#tab-steps thead th").nth(3)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    cells = tab.locator("#tab-steps tbody tr td:nth-child(4)").all_inner_texts()
+    numbers = [int(cell.replace(",", "")) for cell in cells]
+    assert numbers == sorted(numbers)
+    tab.evaluate("document.getElementById('models').scrollIntoView({behavior: 'instant'})")
+    tab.wait_for_function("document.querySelector('nav [aria-current]')?.hash === '#models'")
+    context.close()
+
+
+def test_every_picture_has_its_own_alternative_text(soup):
+    figures = soup.select("main figure")
+    assert len(figures) == len(soup.select("img")) > 5
+    texts = [figure.img["alt"] for figure in figures]
+    assert len(set(texts)) == len(texts)
+    for figure, text in zip(figures, texts, strict=True):
+        assert len(text) > 40
+        assert text not in figure.figcaption.get_text()
+
+
+def test_internal_links_lead_somewhere(soup):
+    anchors = {element["id"] for element in soup.select("[id]")}
+    targets = [link["href"][1:] for link in soup.select('a[href^="#"]')]
+    assert len(targets) > 40
+    assert set(targets) <= anchors
+
+
+def test_numbers_run_without_gaps_and_references_are_filled(soup):
+    marks = [mark.get_text() for mark in soup.select(".number")]
+    for kind in ("Figure", "Table"):
+        numbers = [int(mark.split()[1].rstrip(".")) for mark in marks if mark.startswith(kind)]
+        assert numbers == list(range(1, len(numbers) + 1))
+    sections = [heading.get_text()[:2] for heading in soup.select("main h2")]
+    assert sections == [*(f"{n}." for n in range(1, 9)), "Pr"]
+    references = {link["href"]: link.get_text() for link in soup.select("main p a[href^='#']")}
+    assert references["#training-and-evaluation"].split() == ["Section", "5"]
+    number = soup.select_one("#tab-claims .number").get_text().split()[1].rstrip(".")
+    assert references["#tab-claims"].split() == ["Table", number]
+
+
+def test_formulas_are_mathml_with_their_font(soup, page):
+    assert len(soup.select("math annotation")) > 30
+    assert "$$" not in soup.get_text()
+    assert re.search(r"font/woff2;base64,[A-Za-z0-9+/=]{40000,}", page)
+    footer = soup.footer.get_text()
+    assert "SIL OPEN FONT LICENSE" in footer
+    assert "STIX Fonts Project Authors" in footer
+
+
+def test_policy_allows_no_foreign_source(soup):
+    policy = soup.select_one('meta[http-equiv="Content-Security-Policy"]')["content"]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert re.fullmatch(r"'sha256-[\w+/=]+'", rules["script-src"])
+    assert "http" not in policy
+    loaded = [element.get("src") or element.get("srcset") for element in soup.select("img, source")]
+    assert all(url.startswith("data:image/svg+xml;base64,") for url in loaded)
+    assert soup.select("iframe, object, embed, form, script[src]") == []
+
+
+def test_size(page):
+    assert len(page.encode()) < SIZE_BUDGET
+
+
+def test_no_path_of_this_machine(rendered, page):
+    notebook = (rendered / "report.ipynb").read_text()
+    for text in (page, notebook):
+        assert str(ROOT) not in text
+    nbformat.validate(nbformat.reads(notebook, as_version=4))
+
+
+def test_figures_are_kept_with_their_data(rendered, soup):
+    labels = [figure["id"].removeprefix("fig-") for figure in soup.select("figure")]
+    files = {path.name for path in (rendered / "figures").iterdir()}
+    assert files == {f"{label}{suffix}" for label in labels for suffix in (".svg", ".csv")}
+
+
+def test_two_builds_are_byte_equal(rendered, images):
+    before = {name: (rendered / name).read_bytes() for name in ("report.html", "report.ipynb")}
+    render(rendered, [images])
+    for name, content in before.items():
+        assert (rendered / name).read_bytes() == content
