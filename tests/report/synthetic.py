@@ -205,6 +205,7 @@ def one_run(
         "peak_memory_mb": 410.0,
         **dict.fromkeys(tables.JOB_COLUMNS),
         "host": "machine",
+        "device_name": "a processor",
     }
     return run, rows, times
 

@@ -116,6 +116,7 @@ class Results:
             "peak_memory_mb": 480.5,
             "host": "node1",
             "device_name": "a processor",
+            "device_name": "a processor",
             "threads": 1,
         }
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +162,7 @@ HEADERS = {
     "metrics": "dataset,norm,batch_size,seed,epoch,step,split,metric,value",
     "timings": "run,dataset,norm,batch_size,seed,start_seconds,data_seconds,training_seconds,"
     "evaluation_seconds,wall_seconds,cpu_seconds,seconds_per_epoch,peak_memory_mb,job_seconds,"
-    "job_cpu_seconds,job_max_rss_mb,host",
+    "job_cpu_seconds,job_max_rss_mb,host,device_name",
     "comparison": "dataset,norm,baseline,batch_size,metric,mean_baseline,mean_norm,difference,"
     "ci_low,ci_high,p,p_holm,effect_size,share_of_seeds,n,n_diverged",
 }
@@ -310,6 +311,7 @@ def test_timings(tmp_path):
     assert made.loc[RUN, "job_max_rss_mb"] == 524.29  # 500 x 2^20 bytes
     assert math.isnan(made.loc[RUN, "job_cpu_seconds"])
     assert made.loc[RUN, "host"] == "node1"
+    assert made.loc[RUN, "device_name"] == "a processor"
     by_hand = made.drop(RUN)
     assert by_hand[["job_seconds", "job_cpu_seconds", "job_max_rss_mb"]].isna().all(axis=None)
 

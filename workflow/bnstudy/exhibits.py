@@ -557,6 +557,11 @@ def versions(results: Results, installed: Mapping[str, str]) -> Exhibit:
             "this page": "cpu",
         },
         {
+            "item": "processor",
+            "training": listed(sorted(set(results.timings["device_name"].astype(str)))),
+            "this page": "",
+        },
+        {
             "item": "system",
             "training": "",
             "this page": f"{platform.system()} {platform.machine()}",
