@@ -116,7 +116,6 @@ class Results:
             "peak_memory_mb": 480.5,
             "host": "node1",
             "device_name": "a processor",
-            "device_name": "a processor",
             "threads": 1,
         }
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
