@@ -1,9 +1,11 @@
 """The verdict engine: each verdict from effects whose answer is known, and the list of claims."""
 
+import copy
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from bnstudy import claims, config
 from bnstudy.endpoints.base import Endpoint, Exact
@@ -117,6 +119,24 @@ def test_a_trend_test_brings_its_own_p():
     assert verdict(endpoint(p=0.6)).verdict == "inconclusive"
 
 
+def test_the_scope_says_where_a_study_was_run_otherwise():
+    shipped = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    usual = shipped | {"studies": config.default_studies()}
+    assert claims.actual_scope(claim(), usual) == "s"
+    assert claims.actual_scope(claim(study="depth"), usual) == "s"
+    changed = copy.deepcopy(usual)
+    changed["grid"]["dataset"] = ["digits"]
+    changed["grid"]["seed"] = [0, 1]
+    changed["studies"]["depth"]["options"]["width"] = 16
+    core, depth = (claims.actual_scope(claim(study=study), changed) for study in ("core", "depth"))
+    assert core == (
+        "not as registered, but with grid.dataset ['digits']; grid.seed [0, 1] (registered: s)"
+    )
+    assert "options.width 16" in depth
+    assert "grid.dataset ['digits']" in depth
+    assert "seed [0, 1]" not in depth
+
+
 def test_git_names_a_file_as_we_do(tmp_path):
     file = tmp_path / "x"
     file.write_bytes(b"test content\n")
@@ -125,8 +145,6 @@ def test_git_names_a_file_as_we_do(tmp_path):
 
 
 def write(path: Path, entries: list[dict]) -> Path:
-    import yaml
-
     path.write_text(yaml.safe_dump(entries))
     return path
 

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from bnstudy import statistics
-from bnstudy.config import check_document, enabled_studies
+from bnstudy.config import STUDIES, check_document, default_studies, enabled_studies
 from bnstudy.endpoints.base import Endpoint, Exact
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
@@ -119,6 +119,37 @@ def endpoints_of(study: str, settings: dict | None, tables: Path) -> dict[str, E
 def read_table(path: Path) -> pd.DataFrame:
     """Read one of our tables; the text "none" is a normalization, not a missing value."""
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def departures(config: dict, study: str) -> list[str]:
+    """In what a study was run otherwise than the list of claims takes for granted.
+
+    The scope of a claim describes config.yaml and studies.yaml as they are shipped. Where another
+    dataset, fewer seeds or other settings were used, that scope would be wrong.
+    """
+    shipped = yaml.safe_load((STUDIES.parent / "config.yaml").read_text(encoding="utf-8"))
+    pairs = [("grid.dataset", config["grid"]["dataset"], shipped["grid"]["dataset"])]
+    if study == CORE:
+        sections = {name: (config[name], shipped[name]) for name in ("grid", "model", "training")}
+        sections["data"] = ({"scaling": config["data"]["scaling"]}, shipped["data"])
+    else:
+        used, registered = config["studies"][study], default_studies()[study]
+        pairs.append(("seeds", used["seeds"], registered["seeds"]))
+        sections = {name: (used[name], registered[name]) for name in ("grid", "options")}
+    for section, (used, registered) in sections.items():
+        pairs += [
+            (f"{section}.{key}", value, registered.get(key))
+            for key, value in used.items()
+            if key not in ("dataset", "device")
+        ]
+    return [f"{name} {value}" for name, value, usual in pairs if value != usual]
+
+
+def actual_scope(claim: dict, config: dict) -> str:
+    """The scope of a claim, corrected where the configuration departs from the shipped one."""
+    if changed := departures(config, claim["study"]):
+        return f"not as registered, but with {'; '.join(changed)} (registered: {claim['scope']})"
+    return claim["scope"]
 
 
 def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row]:
@@ -256,6 +287,7 @@ def main(argv: list[str]) -> None:
     claims = load_claims(arguments.claims)
     config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
     measured = measure(claims, config, arguments.tables)
+    claims = [claim | {"scope": actual_scope(claim, config)} for claim in claims]
     arguments.out.mkdir(parents=True, exist_ok=True)
     columns = [field.name for field in fields(Row)]
     with replacing(arguments.out / "claims.csv") as file:
