@@ -35,6 +35,7 @@ def render(
     report(
         config=folder / "results" / "run_config.yaml",
         tables=folder / "results" / "tables",
+        claims=ROOT / "config" / "claims.yaml",
         data=data,
         notebook=notebook,
         figures=folder / "figures",
@@ -51,6 +52,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
     settings = synthetic.config(seed=list(range(8)))
     settings["report"]["title"] = PAYLOAD
     synthetic.write_study(folder, settings, [images])
+    synthetic.write_claims(folder, ROOT / "config" / "claims.yaml")
     render(folder, [images])
     return folder
 

@@ -3,13 +3,16 @@
 import csv
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 
-from bnstudy import tables
+from bnstudy import claims, tables
+from bnstudy.endpoints.base import Endpoint, Exact
 from bnstudy.prepared import open_prepared, write_prepared
 from bnstudy.splits import split_sizes
 
@@ -208,6 +211,35 @@ def one_run(
         "device_name": "a processor",
     }
     return run, rows, times
+
+
+def write_claims(folder: Path, listed: Path, n_seeds: int = 10) -> None:
+    """Write claims.csv and claim_effects.csv with made-up effects for a list of claims.
+
+    Verdicts of all kinds come up; every ninth claim was not run.
+    """
+    rng = np.random.default_rng(5)
+    entries = claims.load_claims(listed)
+    measured: dict[str, Endpoint | Exact] = {}
+    for i, entry in enumerate(entries):
+        if i % 9 == 4:
+            continue
+        if entry["kind"] == "exact":
+            holds = entry["prior"] > 0.5
+            measured[entry["id"]] = Exact(holds, 1e-15 if holds else 3.0, 1e-12, "made up: -1e-15")
+            continue
+        scale = entry["smallest_effect"] * (3, -2, 0.2, 1.2, 300, -0.1, 12)[i % 7]
+
+        def effects(times: float, scale: float = scale) -> pd.Series:
+            return pd.Series(scale * (times + 0.2 * rng.normal(size=n_seeds)))
+
+        cells = {"32": effects(1), "64": effects(-1 if i % 3 else 1)} if i % 2 else {}
+        measured[entry["id"]] = Endpoint(effects(1), cells, entry["unit"])
+    out = folder / "results" / "tables"
+    rows = [asdict(row) for row in claims.judge(entries, measured)]
+    write(out / "claims.csv", rows[0], rows)
+    columns = ("id", "cell", "seed", "effect")
+    write(out / "claim_effects.csv", columns, list(claims.effect_rows(measured)))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -58,6 +58,7 @@ def test_report_of_an_odd_study(name, tmp_path, images, monkeypatch):
     parameters = {
         "config": str(tmp_path / "results" / "run_config.yaml"),
         "tables": str(tmp_path / "results" / "tables"),
+        "claims": str(ROOT / "config" / "claims.yaml"),
         "data": [str(path) for path in data],
     }
     nb = executed(parameters, monkeypatch)

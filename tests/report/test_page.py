@@ -108,11 +108,28 @@ def test_numbers_run_without_gaps_and_references_are_filled(soup):
         numbers = [int(mark.split()[1].rstrip(".")) for mark in marks if mark.startswith(kind)]
         assert numbers == list(range(1, len(numbers) + 1))
     sections = [heading.get_text()[:2] for heading in soup.select("main h2")]
-    assert sections == [*(f"{n}." for n in range(1, 9)), "Pr"]
+    assert sections == ["Cl", *(f"{n}." for n in range(1, 10)), "Pr"]
     references = {link["href"]: link.get_text() for link in soup.select("main p a[href^='#']")}
-    assert references["#training-and-evaluation"].split() == ["Section", "5"]
+    assert references["#training-and-evaluation"].lower().split() == ["section", "5"]
     number = soup.select_one("#tab-claims .number").get_text().split()[1].rstrip(".")
     assert references["#tab-claims"].split() == ["Table", number]
+
+
+def test_claims_lead_to_the_section_of_their_study(soup):
+    links = soup.select("#tab-scorecard tbody th a")
+    assert len(links) > 15
+    for link in links:
+        name, target = link.get_text().split()[0], soup.find(id=link["href"][1:])
+        assert target.name == "h3"
+        told = target.find_next("strong", string=re.compile(rf"^{re.escape(name)}: "))
+        assert told.find_previous("h3") is target
+
+
+def test_claims_not_run_show_no_verdict(soup):
+    missing = soup.find(string=re.compile("Not run, and so without a verdict")).split()
+    shown = {th.get_text().split()[0] for th in soup.select("#tab-scorecard tbody th")}
+    assert "B3" in shown | set(missing)
+    assert not shown & {word.strip(",;") for word in missing}
 
 
 def test_formulas_are_mathml_with_their_font(soup, page):
@@ -131,7 +148,9 @@ def test_policy_allows_no_foreign_source(soup):
     assert re.fullmatch(r"'sha256-[\w+/=]+'", rules["script-src"])
     assert "http" not in policy
     loaded = [element.get("src") or element.get("srcset") for element in soup.select("img, source")]
-    assert all(url.startswith("data:image/svg+xml;base64,") for url in loaded)
+    assert all(
+        url.startswith(("data:image/svg+xml;base64,", "data:image/svg+xml,<svg")) for url in loaded
+    )
     assert soup.select("iframe, object, embed, form, script[src]") == []
 
 

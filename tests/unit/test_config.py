@@ -175,7 +175,7 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {depth: {enabled: on please}}", "studies.depth.enabled", "true or false"),
         ("studies: {depth: {seeds: 0}}", "studies.depth.seeds", "too small"),
         ("studies: {depth: {seeds: 10.0}}", "studies.depth.seeds", "write 10"),
-        ("studies: {depth: {options: {widht: 64}}}", "studies.depth.options.widht", "width"),
+        ("studies: {depth: {options: {wide: 64}}}", "studies.depth.options.wide", "width"),
         ("studies: {depth: {options: {width: [64]}}}", "studies.depth.options.width", "kind"),
         ("studies: {depth: {grid: {norms: [none]}}}", "studies.depth.grid.norms", "norm"),
         ("studies: {depth: {grid: {norm: []}}}", "studies.depth.grid.norm", "empty"),

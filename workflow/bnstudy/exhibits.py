@@ -163,32 +163,6 @@ def agreement(checks: Mapping[str, tuple], tolerance: float) -> Exhibit:
     )
 
 
-def claims(results: Results, rows: Sequence[tuple[str, str, str]]) -> Exhibit:
-    """What is claimed, by whom, and where this report measures it.
-
-    The third item of a row names a measurement: speed, accuracy, gap, batch size, cost or none.
-    """
-    compared = bool(results.treatments)
-    places = {
-        "speed": Link("steps to 95 %", "fig-steps"),
-        "accuracy": Link("comparison", "fig-paired" if compared else "tab-arms"),
-        "gap": Link("training against validation", "fig-gap"),
-        "batch size": Link("effect of the batch size", "fig-batch-size"),
-        "cost": Link("parameters, run times", "tab-times"),
-        "": "not in this edition",
-    }
-    frame = pd.DataFrame(
-        [(claim, source, places[measured]) for claim, source, measured in rows],
-        columns=["claim", "stated by", "measured here"],
-    )
-    return Exhibit(
-        "claims",
-        "Claims about batch normalization, to be tested.",
-        frame,
-        words=("stated by", "measured here"),
-    )
-
-
 def splits(results: Results) -> Exhibit:
     """Numbers of images to train, validate and test on."""
     rows = []

@@ -7,7 +7,6 @@ touches pyplot or any other global state, and equal data give equal bytes.
 
 import io
 import math
-import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from bnstudy.results import (
     decimal,
     listed,
 )
+from bnstudy.svg import compact
 
 INK, MUTED, GRID, PAPER = "#1b1f24", "#57606a", "#d8dee4", "#ffffff"
 RC = {
@@ -139,16 +139,6 @@ class Drawing:
             nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
             figure.savefig(buffer, format="svg", metadata=nothing)
         return compact(buffer.getvalue())
-
-
-def compact(svg: str) -> str:
-    """Drop the XML prologue and digits of path coordinates that no screen can show."""
-    svg = svg[svg.index("<svg") :]
-
-    def shorten(path: re.Match) -> str:
-        return re.sub(r"(\.\d\d)\d+", r"\1", path[0])
-
-    return re.sub(r'\bd="[^"]+"', shorten, svg)
 
 
 def style(norm: str) -> ArmStyle:

@@ -188,7 +188,7 @@ class ReportExporter(HTMLExporter):
         )
         return (
             f'<figure id="fig-{label}"><picture>{source}'
-            f'<img src="{data_uri(SVG, wide)}" alt="{alt}" {sizes(wide)}></picture>'
+            f'<img src="{svg_uri(wide)}" alt="{alt}" {sizes(wide)}></picture>'
             f'<figcaption><span class="number">Figure&nbsp;{number}.</span> {caption}</figcaption>'
             f"</figure>\n{data_html(output.data[CSV], label, number)}"
         )
@@ -274,6 +274,15 @@ def sizes(svg: str) -> str:
 
 def data_uri(mime: str, text: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(text.encode()).decode()}"
+
+
+def svg_uri(svg: str) -> str:
+    """An SVG as a data URI for `src`, a quarter shorter than in base64.
+
+    Not for `srcset`, whose addresses end at a space.
+    """
+    plain = svg.replace("%", "%25").replace("#", "%23").replace('"', "'")
+    return f"data:{SVG},{html.escape(plain, quote=False)}"
 
 
 def data_html(text: str, label: str, number: int) -> str:

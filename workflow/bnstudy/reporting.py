@@ -125,7 +125,7 @@ class Report:
             "alt": drawing.finding,
             "caption": drawing.caption,
         }
-        table = drawing.data.to_csv(index=False, lineterminator="\n")
+        table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
         bundle = {SVG: wide, NARROW_SVG: narrow, CSV: table, "text/plain": drawing.finding}
         display(bundle, metadata={"bnstudy": meta}, raw=True)
         # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
@@ -381,6 +381,7 @@ def report(
     *,
     config: Path,
     tables: Path,
+    claims: Path,
     data: Sequence[Path],
     notebook: Path,
     figures: Path,
@@ -399,7 +400,7 @@ def report(
 
     from bnstudy.rendering import ReportExporter
 
-    for path in (config, tables / "runs.csv", notebook, *data):
+    for path in (config, tables / "runs.csv", claims, notebook, *data):
         if not path.exists():
             raise UserError(
                 f"the report needs {path}, which does not exist; run `snakemake tables`"
@@ -407,6 +408,7 @@ def report(
     parameters = {
         "config": relative(config),
         "tables": relative(tables),
+        "claims": relative(claims),
         "data": [relative(path) for path in data],
     }
     nb = execute(notebook, parameters, failed_copy)
@@ -431,7 +433,8 @@ def main(argv: list[str]) -> None:
         prog="bnstudy report", description="Execute the notebook and render the HTML report."
     )
     parser.add_argument("--config", type=Path, required=True, help="the recorded config")
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the four tables")
+    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--claims", type=Path, required=True, help="config/claims.yaml")
     parser.add_argument(
         "--data", type=Path, nargs="+", required=True, help="prepared dataset, or several"
     )
@@ -448,6 +451,7 @@ def main(argv: list[str]) -> None:
     report(
         config=arguments.config,
         tables=arguments.tables,
+        claims=arguments.claims,
         data=arguments.data,
         notebook=arguments.notebook,
         figures=arguments.figures,

@@ -30,7 +30,8 @@ rule render:
         mem_mb=3000,
         runtime=30,
     shell:
-        "bnstudy report --config {input.config} --tables results/tables --data {input.data}"
+        "bnstudy report --config {input.config} --tables results/tables"
+        " --claims {input.claims[0]:q} --data {input.data}"
         " --notebook {input.notebook:q} --figures {output.figures}"
         " --ipynb {output.notebook} --html {output.html}"
         " --failed-copy results/logs/render.failed.ipynb 2> {log}"

@@ -1,0 +1,516 @@
+"""Every wording a verdict can get, from endpoints made for it, and the exhibits built on them."""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from bnstudy import claims as engine
+from bnstudy import verdict_exhibits, verdict_figures, verdicts
+from bnstudy.endpoints.base import Endpoint, Exact
+from bnstudy.errors import UserError
+from bnstudy.figures import NARROW, WIDE
+from bnstudy.files import write_rows
+from bnstudy.rendering import slug
+from bnstudy.svg import compact, short_name
+from conftest import ROOT
+
+LIST = ROOT / "config" / "claims.yaml"
+UP = np.array([1.0, 1.1, 0.9, 1.2, 0.8, 1.05, 0.95, 1.15, 0.85, 1.0])  # n = 10: p = 2/1024
+MIXED = np.array([5, -4, 3, -2, 6, -5, 4, -3, 2, 1.0])
+
+
+def entry(name="B3", kind="statistical", **more) -> dict:
+    written = {
+        "id": name,
+        "kind": kind,
+        "claim": "Training converges faster",
+        "line": "61, 62",
+        "study": "core",
+        "endpoint": "e",
+        "metric": "ln of the steps",
+        "unit": "percentage points",
+        "smallest_effect": 0.5,
+        "prior": 0.9,
+        "expected": "supported",
+        "scope": "a small network",
+        "source": "a paper",
+    }
+    if kind == "exact":
+        del written["unit"], written["smallest_effect"]
+    return written | more
+
+
+def series(values) -> pd.Series:
+    return pd.Series(np.asarray(values, dtype=float))
+
+
+def endpoint(values=UP, **more) -> Endpoint:
+    cells = {name: series(v) for name, v in more.pop("cells", {}).items()}
+    return Endpoint(series(values), cells, "percentage points", **more)
+
+
+def write(folder: Path, entries: list[dict], measured: dict) -> verdicts.Claims:
+    """Judge made-up endpoints and read the tables back, as the report does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "claims.yaml").write_text(yaml.safe_dump(entries, allow_unicode=True))
+    rows = [asdict(row) for row in engine.judge(entries, measured)]
+    with (folder / "claims.csv").open("w", newline="") as file:
+        write_rows(file, list(rows[0]), rows)
+    with (folder / "claim_effects.csv").open("w", newline="") as file:
+        write_rows(file, ["id", "cell", "seed", "effect"], engine.effect_rows(measured))
+    return verdicts.Claims.load(folder / "claims.yaml", folder, {})
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """A judged claim from its endpoint, None for one that was not run."""
+
+    def one(measured, **more) -> verdicts.Judged:
+        listed = entry(**more)
+        found = {} if measured is None else {listed["id"]: measured}
+        return write(tmp_path, [listed], found).judged[0]
+
+    return one
+
+
+def plain(text: str) -> str:
+    """Markdown without its escapes, special spaces and dashes; the multiplication sign is an x."""
+    text = re.sub(r"\\(.)", r"\1", text).replace("\N{NO-BREAK SPACE}", " ")
+    text = text.replace("\N{MULTIPLICATION SIGN}", "x")
+    return text.replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-")
+
+
+def said(claim: verdicts.Judged) -> str:
+    return plain(verdicts.verdict_sentence(claim))
+
+
+def test_supported(judge):
+    assert said(judge(endpoint())) == (
+        "**B3: supported.** Training converges faster (lines 61 and 62). The effect is +1.00 "
+        "percentage points, 95 % interval +0.91 to +1.09; 10 of 10 seeds go the way of the claim "
+        "(Holm p = 0.002). That is in the direction of the claim and at least the smallest effect "
+        "that matters (+0.5 percentage points).  \n  *Measure:* ln of the steps. *Expected:* "
+        "supported; prior 0.9. *Scope:* a small network."
+    )
+
+
+def test_refuted(judge):
+    text = said(judge(endpoint(-UP)))
+    assert text.startswith("**B3: refuted.**")
+    assert "0 of 10 seeds" in text
+    assert "against the claim and beyond what matters (-0.5 percentage points)" in text
+
+
+def test_not_supported_because_equivalent(judge):
+    text = said(judge(endpoint(0.01 * MIXED)))
+    assert "**B3: not supported.**" in text
+    assert "no effect that matters, either way." in text
+    assert "There is an effect" not in text
+    tiny = said(judge(endpoint(0.1 * UP)))
+    assert "There is an effect in the direction of the claim, but a smaller one" in tiny
+
+
+def test_not_supported_because_below(judge):
+    values = np.array([-3, 1, -2.5, 0.6, -3, 0.5, -2, 0.4, -2.6, 0.3])
+    text = said(judge(endpoint(values)))
+    assert "**B3: not supported.**" in text
+    assert "lies below the smallest effect that matters (+0.5 percentage points)" in text
+    assert "what the claim needs is excluded" in text
+    assert "There is an effect" not in text
+
+
+def test_not_supported_though_there_is_an_effect(judge):
+    against = 0.45 * UP * np.array([0.2, 2, 0.3, 1.9, 0.1, 2, 0.4, 1.6, 0.1, 1.4])
+    claim = judge(endpoint(-against))
+    assert claim.p_holm < 0.05
+    assert claim.word == "not supported"
+    assert "There is an effect against the claim, but a smaller one than that." in said(claim)
+
+
+def test_inconclusive_because_the_interval_is_wide(judge):
+    text = said(judge(endpoint(MIXED)))
+    assert "**B3: inconclusive.**" in text
+    assert "The test does not show an effect, and the 90 % interval" in text
+    assert "does not exclude the smallest effect that matters (+0.5 percentage points)" in text
+
+
+def test_inconclusive_though_significant(judge):
+    values = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 1.6, 1.6])
+    text = said(judge(endpoint(values)))
+    assert "**B3: inconclusive.**" in text
+    assert "The effect is not chance, but it is smaller than needed" in text
+
+
+def test_inconclusive_because_of_few_seeds(judge):
+    text = said(judge(endpoint(UP[:3])))
+    assert "That decides nothing: n = 3 seeds cannot carry the claim" in text
+    single = said(judge(endpoint(UP[:1])))
+    assert "in a single seed, without interval or test" in single
+    assert "n = 1 seeds allow no test" in single
+    assert "nan" not in single + text
+
+
+def test_inconclusive_because_a_condition_fails(judge):
+    text = said(judge(endpoint(conditions={"inference": endpoint(-UP), "odd_name": endpoint(-UP)})))
+    assert "**B3: inconclusive.**" in text
+    assert "By itself that would make the claim supported" in text
+    assert "needs more time at inference as well and odd name, which was not shown" in text
+    against = said(judge(endpoint(-UP, validity={"shift": endpoint(-UP)})))
+    assert "would make the claim refuted" in against
+    assert "noise that shifts the distributions" in against
+
+
+def test_every_condition_of_the_endpoints_has_words():
+    sources = "".join(p.read_text() for p in (ROOT / "workflow/bnstudy/endpoints").glob("*.py"))
+    found = re.findall(r"(?:conditions|validity)=\{\s*\"(\w+)\"", sources)
+    assert {"cosine", "inference", "no_noise", "shift"} <= set(found)
+    assert set(found) <= set(verdicts.CONDITIONS)
+
+
+def test_mixed(judge):
+    cells = {"32": UP, "256": -UP}
+    claim = judge(endpoint(cells=cells))
+    assert claim.verdict == "supported (mixed: opposite for 256)"
+    assert claim.mixed == ["batch size 256"]
+    text = said(claim)
+    assert "**B3: supported, mixed.**" in text
+    assert "But the result is mixed: the opposite is true for batch size 256." in text
+    refuted = said(judge(endpoint(-UP, cells={"he, 20": UP, "he, 5": -UP}), study="depth"))
+    assert "the claim holds for He's weights, 20 layers." in refuted
+
+
+def test_not_run(judge):
+    claim = judge(None)
+    text = said(claim)
+    assert text.startswith("**B3: not run.** Training converges faster (lines 61 and 62).")
+    assert "This was not measured here: what it compares was not run." in text
+    assert "The effect" not in text
+    assert "Scope" not in text
+    assert math.isnan(claim.effect)
+    assert claim.n == 0
+
+
+def test_exact(judge):
+    holds = said(judge(Exact(True, 3.6e-15, 1e-12, "largest: -0.5"), kind="exact", line="100-117"))
+    assert holds.startswith("**B3: holds.** Training converges faster (lines 100-117).")
+    assert "off by 3.6 x 10⁻¹⁵, where 1 x 10⁻¹² is allowed. Largest: -0.5" in holds
+    assert "There is no deviation at all." in said(judge(Exact(True, 0.0, 0.0), kind="exact"))
+    wrong = said(judge(Exact(False, 731.0, 1.0), kind="exact", line="146"))
+    assert wrong.startswith("**B3: does not hold.** Training converges faster (line 146).")
+    assert "off by 731, where 1 is allowed" in wrong
+
+
+def test_exploratory_claims_have_no_corrected_p(judge):
+    text = said(judge(endpoint(), kind="exploratory"))
+    assert "(p = 0.002)" in text
+    assert "Holm" not in text
+    assert "exploratory" in text
+
+
+@pytest.mark.parametrize(
+    ("expected", "values", "words"),
+    [
+        ("must be supported", UP, "must be supported; it is, as it should be"),
+        ("must be supported", 0.01 * MIXED, "it is not, so the rule fails this check"),
+        ("must not be supported", UP, "it is, so the rule fails this check"),
+        ("must not be supported", 0.01 * MIXED, "it is not, as it should be"),
+        ("must be supported", UP[:2], "with so few seeds that cannot be seen"),
+    ],
+)
+def test_controls(judge, expected, values, words):
+    claim = judge(endpoint(values), kind="control", expected=expected, line="")
+    assert words in said(claim)
+    assert "(not in the text)" in said(claim)
+
+
+@pytest.mark.parametrize(
+    ("x", "unit", "amount", "cell"),
+    [
+        (math.log(2), "ln ratio", "a ratio of 2.00", "x2.00"),
+        (math.log(0.0123), "ln ratio", "a ratio of 0.0123", "x0.0123"),
+        (-1.0, "decades", "-1.00 decades (a factor of 0.10)", "-1.00 decades"),
+        (9.0, "decades", "+9.00 decades", "+9.00 decades"),
+        (0.053, "share of the validation loss", "+5.3 % of the validation loss", "+5.3 %"),
+        (0.21, "percentage points", "+0.21 percentage points", "+0.21 pp"),
+        (-0.1, "cosine", "-0.10 in the cosine", "-0.10"),
+        (math.nan, "ln ratio", "a ratio of n/a", "n/a"),
+    ],
+)
+def test_amounts(x, unit, amount, cell):
+    assert plain(verdicts.amount(x, unit)) == amount
+    assert plain(verdict_exhibits.effect_cell(x, unit)) == cell
+
+
+def test_small_numbers_and_signs():
+    assert plain(verdicts.small(1e-12)) == "1 x 10⁻¹²"
+    assert verdicts.small(0.05) == "0.05"
+    assert plain(verdicts.typographic("+-1 of -0.74, 1e-5 of 784-128 and (B - 2)")) == (
+        "±1 of -0.74, 1 x 10⁻⁵ of 784-128 and (B - 2)"
+    )
+
+
+def test_text_of_the_list_is_escaped(judge):
+    text = verdicts.verdict_sentence(judge(endpoint(), claim="<script>alert(1)</script> $x$ **b**"))
+    assert "<script>" not in text
+    assert "\\<script\\>" in text
+    assert "\\$x\\$" in text
+
+
+def many(folder: Path) -> verdicts.Claims:
+    """A claim of every kind of outcome."""
+    entries = [
+        entry("B1", prior=0.2),
+        entry("B2"),
+        entry("B3", prior=0.5),
+        entry("L1", history=["Changed after a look."]),
+        entry("L2", study="timing"),
+        entry("M1", "exact", study="identities"),
+        entry("M2", "exact", study="identities", prior=0.1),
+        entry("M3", "exact", study="identities"),
+        entry("C1", "control", study="controls"),
+    ]
+    measured = {
+        "B1": endpoint(cells={"32": UP, "64": -UP}),
+        "B2": endpoint(-300 * UP),
+        "B3": endpoint(0.01 * MIXED),
+        "L1": endpoint(MIXED, cells={"32": MIXED, "64": 0.5 * MIXED}),
+        "M1": Exact(True, 1e-15, 1e-12),
+        "M2": Exact(False, 1.0, 0.0),
+        "C1": endpoint(),
+    }
+    return write(folder, entries, measured)
+
+
+def test_headline_counts(tmp_path):
+    assert plain(verdicts.headline(many(tmp_path))) == (
+        "Of the 5 statistical claims, 1 came out supported (1 with mixed parts), 1 refuted, 1 not "
+        "supported and 1 inconclusive; 1 was not run. Of the 3 exact statements, 1 holds and 1 "
+        "does not; 1 was not run."
+    )
+    nothing = write(tmp_path / "none", [entry(), entry("M1", "exact")], {})
+    assert plain(verdicts.headline(nothing)) == (
+        "None of the 1 statistical claim was run. None of the 1 exact statement was run."
+    )
+    wrong = write(tmp_path / "w", [entry("M1", "exact")], {"M1": Exact(False, 1, 0)})
+    assert plain(verdicts.headline(wrong)) == "Of the 1 exact statement, 1 does not hold."
+
+
+def test_surprises_and_what_was_not_run(tmp_path):
+    claims = many(tmp_path)
+    text = plain(verdicts.surprises(claims))
+    assert "came out B1 (supported, prior 0.2) and B2 (refuted, prior 0.9)." in text
+    # B1 .8^2, B2 .9^2, B3 .5^2 (not supported), M1 .1^2, M2 .1^2
+    assert f"is {(0.64 + 0.81 + 0.25 + 0.01 + 0.01) / 5:.2f} over the 5 claims" in text
+    assert "were L2 and M3;" in verdicts.not_run_sentence(claims.judged)
+    assert verdicts.not_run_sentence([]) == ""
+    assert verdicts.surprises(write(tmp_path / "none", [entry()], {})) == ""
+
+
+def test_shared_scopes_are_said_once(tmp_path):
+    claims = many(tmp_path)
+    sentences = [plain(text) for text in verdicts.verdict_sentences(claims.judged[:4])]
+    assert sentences[-1] == "*Scope* of all 4: a small network."
+    assert sum("*Scope" in text for text in sentences) == 1
+    two = verdicts.verdict_sentences(claims.judged[:2])
+    assert len(two) == 2
+    assert all("*Scope:*" in text for text in two)
+    assert verdicts.verdict_sentences([]) == []
+
+
+def test_without_any_table_all_claims_are_not_run(tmp_path):
+    claims = verdicts.Claims.load(LIST, tmp_path, {})
+    assert {claim.verdict for claim in claims.judged} == {"not run"}
+    assert claims.blob_hash == engine.git_blob_hash(LIST)
+    assert list(claims.studies) == ["core"]
+    assert verdict_figures.scorecard(claims) is None
+    assert verdict_exhibits.scorecard(claims) is None
+    assert verdict_exhibits.exact(claims) is None
+    assert set(verdict_exhibits.published(claims).frame["outcome"]) == {"not run"}
+    assert len(verdict_exhibits.errata(claims).frame) == 20
+    assert "so there is no verdict on B4, B4b, B5 and B6" in verdicts.study_not_run(
+        claims, "learning_rates"
+    )
+    with pytest.raises(UserError):
+        verdicts.Claims.load(tmp_path / "missing.yaml", tmp_path, {})
+
+
+def test_the_real_list_fits_titles_anchors_and_exhibits():
+    listed = engine.load_claims(LIST)
+    assert {claim["study"] for claim in listed} <= set(verdicts.TITLES)
+    assert list(verdicts.TITLES) == list(verdicts.CODES)
+    for study in verdicts.TITLES:
+        assert verdicts.anchor(study) == slug(verdicts.heading(study))
+    ids = {claim["id"] for claim in listed}
+    shown_by = {row[4] for row in verdict_exhibits.ERRATA}
+    assert {name for name in shown_by if name not in ids} == {
+        *("fig-gap", "fig-batch-size", "tab-arms"),
+    }
+    statistical = {claim["id"] for claim in listed if claim["kind"] == "statistical"}
+    assert statistical <= set(verdicts.SHORT_NAMES)
+    source = (ROOT / "report" / "notebook.py").read_text()
+    for study in verdicts.TITLES:
+        assert f"# ### {verdicts.heading(study)}\n" in source
+        assert f'show("{study}")' in source
+
+
+def test_scorecard_table(tmp_path):
+    claims = many(tmp_path)
+    exhibit = verdict_exhibits.scorecard(claims)
+    frame = exhibit.frame
+    assert list(frame["verdict"]) == [
+        "supported, mixed",
+        "refuted",
+        "not supported",
+        "inconclusive",
+    ]
+    assert frame["claim"][0].anchor == "s1-speed-and-accuracy"
+    assert "all 5 claims" in exhibit.caption
+    assert list(verdict_exhibits.exact(claims).frame["verdict"]) == ["holds", "does not hold"]
+    assert len(verdict_exhibits.listed_claims(claims).frame) == len(claims.judged)
+    assert list(verdict_exhibits.history(claims).frame["claim"]) == ["L1"]
+    assert claims.blob_hash in verdict_exhibits.origin_sentence(claims)
+
+
+def test_scorecard_figure(tmp_path):
+    claims = many(tmp_path)
+    drawing = verdict_figures.scorecard(claims)
+    assert "supported: B1; refuted: B2; not supported: B3; inconclusive: L1" in drawing.finding
+    assert len(drawing.data) == 40
+    ratio = drawing.data[drawing.data["claim"] == "B2"]["effect / smallest that matters"]
+    assert ratio.mean() == pytest.approx(-600)
+    for layout in (WIDE, NARROW):
+        ET.fromstring(drawing.svg(layout))
+    single = replace(claims.judged[0], effects=np.array([0.3]), n=1)
+    ET.fromstring(verdict_figures.scorecard(replace(claims, judged=[single])).svg(NARROW))
+
+
+def test_cells_figure(tmp_path):
+    claims = many(tmp_path)
+    drawing = verdict_figures.cells(claims.of("core"), "core")
+    assert drawing.label == "cells-core"
+    assert "B1 from -2.0 (batch size 64) to +2.0 (batch size 32)" in plain(drawing.finding)
+    assert set(drawing.data["claim"]) == {"B1", "L1"}
+    ET.fromstring(drawing.svg(WIDE))
+    assert verdict_figures.cells(claims.of("identities"), "identities") is None
+
+
+def test_cell_names():
+    assert verdicts.cell_name("core", "32") == "batch size 32"
+    assert verdicts.cell_name("depth", "default, 20") == "default weights, 20 layers"
+    assert verdicts.cell_name("depth", "he, all depths") == "He's weights, all depths"
+    assert verdicts.cell_name("sigmoid_mnist", "0.1") == "learning rate 0.1"
+    assert verdicts.cell_name("learning_rates", "sgd, batch size 128") == "sgd, batch size 128"
+    assert verdicts.cell_name("landscape", "relu5") == "5 ReLU layers"
+    assert verdicts.typographic("0.1 (relu2), relu9") == "0.1 (2 ReLU layers), relu9"
+
+
+def test_direction_of_a_published_effect(tmp_path):
+    claims = write(tmp_path, [entry("B18"), entry("B1b"), entry("B9")], {
+        "B18": endpoint(), "B1b": endpoint(), "B9": endpoint(MIXED),
+    })  # fmt: skip
+    rows = verdict_exhibits.published(claims).frame.set_index("accepted")["outcome"]
+    assert rows["direction (B18)"] == "agrees"
+    assert rows["direction (B1b)"] == "does not agree"  # published: no less shift
+    assert rows["direction (B9)"] == "cannot be seen"
+
+
+def test_growth_and_groups_beside_published_values(tmp_path):
+    claims = many(tmp_path)
+    layers = pd.DataFrame(
+        [
+            (network, 32, seed, 30, layer, theory * factor, theory)
+            for network, theory, factor in (
+                ("batch_relu", 1.522, 1.01),
+                ("batch_linear", 1.034, 1.1),
+            )
+            for seed in (0, 1)
+            for layer in (9, 10)
+        ],
+        columns=["network", "batch_size", "seed", "depth", "layer", "growth", "theory"],
+    )
+    layers.to_csv(tmp_path / "init_gradients.csv", index=False)
+    groups = pd.DataFrame(
+        [
+            ("ghost", seed, "groups", 128, size, "ok", "running", 0.95 - 0.1 / size + seed / 1000)
+            for seed in range(10)
+            for size in (2, 4, 8, 16, 32, 64)
+        ],
+        columns=[
+            *("norm", "seed", "design", "batch_size", "group_size", "status", "statistics"),
+            "val_accuracy",
+        ],
+    )
+    groups.to_csv(tmp_path / "small_batches.csv", index=False)
+    ran = {
+        "init_gradients": {"options": {"theory_depth": 30, "middle": [8, 22]}},
+        "small_batches": {"options": {}},
+    }
+    frame = verdict_exhibits.published(replace(claims, studies=claims.studies | ran)).frame
+    by_quantity = frame.set_index("quantity")
+    relu = by_quantity.loc["H1: squared gradient norm, growth a layer, ReLU, B = 32"]
+    assert (relu["published"], relu["outcome"]) == ("1.522", "agrees")
+    assert plain(relu["ours"]) == "1.537 (+1.0 %)"
+    linear = by_quantity.loc["H1: squared gradient norm, growth a layer, linear, B = 32"]
+    assert linear["outcome"] == "does not agree"
+    grouped = by_quantity.loc["H10: error by images normalized together"]
+    assert grouped["outcome"] == "agrees"
+    assert "at 32, 16, 8, 4, 2" in grouped["ours"]
+
+
+def test_further_measures(tmp_path):
+    claims = many(tmp_path)
+    rows = [
+        ("fashion_mnist", norm, 64, seed, "ok", 100, 0.8 + gain, 0.8 + gain, 50 - 400 * gain)
+        for norm, gain in (("none", 0), ("batch", 0.05))
+        for seed in range(3)
+    ]
+    columns = ["dataset", "norm", "batch_size", "seed", "status", "n_steps"]
+    columns += ["val_accuracy", "test_accuracy", "steps_to_target"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "fashion.csv", index=False)
+    ran = {"fashion": {"options": {}}}
+    exhibit = verdict_exhibits.further(replace(claims, studies=claims.studies | ran), "fashion")
+    assert list(exhibit.frame["measure"]) == [
+        "steps to the target, none over batch",
+        "test accuracy, batch minus none",
+    ]
+    assert exhibit.fold == ""
+    assert plain(exhibit.frame["effect"][1]) == "+5.00 pp"
+    assert list(exhibit.frame["above zero"]) == ["3/3", "3/3"]
+
+
+def test_calibration_sentence():
+    table = pd.DataFrame({"effect": [0, 1, 2], "supported": [0.04, 0.5, 0.9]})
+    text = plain(verdicts.calibration_sentence(table))
+    assert "4.0 % of the simulated studies came out as supported, no more than the 5 %" in text
+    assert "is 2 times the smallest that matters" in text
+    bad = plain(verdicts.calibration_sentence(table.assign(supported=[0.2, 0.3, 0.4])))
+    assert "more than the 5 % allowed" in bad
+    assert "80 %" not in bad
+
+
+def test_compact_svg_says_the_same_in_less():
+    svg = (
+        '<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt">\n <metadata>x</metadata>\n'
+        ' <g id="figure_1">\n  <!-- words -->\n  <g id="a_1"/>\n'
+        '  <path id="mark" d="M 1.23456 2 \nL 3 -4.5 \nL 3 0.5 \nz\n" style="fill: #ffffff"/>\n'
+        '  <path id="A" d="M 1600 0 \nQ 32 16 48 -16 \n" transform="scale(0.015625)"/>\n'
+        '  <g style="fill: none">\n   <use xlink:href="#mark" x="1.000" style="fill: #ffffff"/>\n'
+        '   <use xlink:href="#A" transform="translate(63.625 0)" style="fill: #000000"/>\n'
+        '  </g>\n  <path d="M 1.26 0 \nL 2.04 0.04 \nM 0 1 \n"/>\n </g>\n</svg>'
+    )
+    assert compact(svg) == (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9pt"><style>.a{fill: #ffffff}</style>'
+        '<path id="a" d="m1.23 2 1.77-6.5 0 5z" class="a"/>'
+        '<path id="b" d="m100 0q-98 1-97-1" transform="scale(0.25)"/>'
+        '<g style="fill: none"><use href="#a" x="1.00" class="a"/>'
+        '<use href="#b" x="64" style="fill: #000000"/></g><path d="m1.3 0 .7 0m-2 1"/></svg>'
+    )
+    assert [short_name(i) for i in (0, 25, 26, 27)] == ["a", "z", "ba", "bb"]
