@@ -206,6 +206,20 @@ def test_studies_that_are_switched_on():
     assert set(STUDIES) == set(full["studies"])  # every study that can be run is configured
 
 
+def test_the_order_of_keys_neither_renames_cells_nor_changes_the_recorded_text():
+    def reversed_keys(value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {key: reversed_keys(value[key]) for key in reversed(value)}
+
+    full = changed((ROOT / "config/full.yaml").read_text())
+    backwards = reversed_keys(full)
+    assert list(backwards["studies"]["depth"]["grid"]) != list(full["studies"]["depth"]["grid"])
+    axes = [list(enabled_studies(config)["depth"]["grid"]) for config in (full, backwards)]
+    assert axes[0] == axes[1] == ["norm", "activation", "initialization"]
+    assert config_text(full) == config_text(backwards)
+
+
 def test_grid_cells_are_every_combination_once():
     cells = grid_cells(DEFAULT)
     assert len(cells) == 2 * 4 * 10

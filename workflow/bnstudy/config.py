@@ -66,11 +66,21 @@ def default_studies() -> dict[str, dict]:
 
 def enabled_studies(config: dict) -> dict[str, dict]:
     """The studies that are switched on, in the order of their definition."""
-    return {
-        name: config["studies"][name]
-        for name in default_studies()
-        if config["studies"][name]["enabled"]
-    }
+    studies = ordered_like(config["studies"], default_studies())
+    return {name: study for name, study in studies.items() if study["enabled"]}
+
+
+def ordered_like(value: object, reference: object) -> object:
+    """The same value with the keys of its sections in the order of a reference, at every depth.
+
+    Snakemake puts the keys of a file that is laid over first, but the order of a study's axes names
+    its cells. Keys that the reference does not have come last, sorted.
+    """
+    if not isinstance(value, dict):
+        return value
+    known = reference if isinstance(reference, dict) else {}
+    keys = [*(key for key in known if key in value), *sorted(value.keys() - known.keys())]
+    return {key: ordered_like(value[key], known.get(key)) for key in keys}
 
 
 def grid_cells(config: dict) -> list[dict]:
@@ -282,7 +292,7 @@ def config_text(config: dict) -> str:
     """
     sections = validator("config.schema.yaml").schema["properties"]
     ordered = {
-        section: {key: config[section][key] for key in schema.get("properties", default_studies())}
+        section: ordered_like(config[section], schema.get("properties", default_studies()))
         for section, schema in sections.items()
     }
     return yaml.safe_dump(ordered, sort_keys=False, default_flow_style=None, allow_unicode=True)
