@@ -44,15 +44,22 @@ def test_every_job_leaves_a_log_and_a_benchmark(quick_study):
         path.relative_to(results / "benchmarks").with_suffix("") for path in results.rglob("*.tsv")
     }
     assert logs == times
-    assert len(logs) == 12 + len(("prepare", "record_config", "aggregate", "render"))
+    single = ("prepare", "record_config", "aggregate", "judge_claims", "render")
+    assert len(logs) == 12 + 5 + 2 + len(single)  # runs, cells of studies, tables of studies
 
 
 def test_recorded_configuration_is_the_merged_one(quick_study):
     recorded = yaml.safe_load((quick_study.study / "results/run_config.yaml").read_text())
     merged = yaml.safe_load((quick_study.root / "config/config.yaml").read_text())
     quick = yaml.safe_load((quick_study.root / "config/quick.yaml").read_text())
+    studies = quick.pop("studies")
     for section, keys in quick.items():
         merged[section] |= keys
+    merged |= yaml.safe_load((quick_study.root / "config/studies.yaml").read_text())
+    for name, study in studies.items():
+        for key, value in study.items():
+            old = merged["studies"][name][key]
+            merged["studies"][name][key] = old | value if isinstance(value, dict) else value
     assert recorded == merged
 
 
