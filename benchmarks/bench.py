@@ -306,7 +306,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--repeats", type=int, default=3, help="processes of each kind")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 256])
-    parser.add_argument("--epochs", type=int, default=1, help="epochs of a process, for the peers")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of a process, for the peers")
     parser.add_argument("--run-epochs", type=int, default=STUDY_EPOCHS, help="of a whole run")
     parser.add_argument("--blocks", type=int, default=15, help="blocks of steps in a process")
     parser.add_argument(
