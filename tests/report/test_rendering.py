@@ -5,6 +5,7 @@ import pytest
 
 from bnstudy.errors import UserError
 from bnstudy.rendering import ReportExporter, check_links, shorter, themed, to_mathml
+from bnstudy.svg import compact
 from conftest import ROOT, render
 
 TEMPLATES = ROOT / "report" / "templates"
@@ -89,3 +90,16 @@ def test_failing_cell_keeps_the_notebook(tmp_path, images):
 def test_missing_input_is_named(tmp_path, images):
     with pytest.raises(UserError, match=r"run_config\.yaml"):
         render(tmp_path, [images])
+
+
+@pytest.mark.parametrize(
+    ("path", "shorter"),
+    [
+        ("M 1 1 L 3 1 L 3 4 z", "m1 1 2 0 0 3z"),
+        ("M 1 1 M 5 5 L 6 5", "m1 1m4 4 1 0"),  # after a move without its letter a line is drawn
+        ("M 1 1 L 1 1 M 5 5 L 5 5", "m1 1 0 0m4 4 0 0"),
+        ("M 1 1 Q 2 2 3 1 Q 4 0 5 1", "m1 1q1 1 2 0 1-1 2 0"),
+    ],
+)
+def test_a_shorter_path_draws_the_same(path: str, shorter: str):
+    assert f'd="{shorter}"' in compact(f'<svg><g><path d="{path}"/></g></svg>')

@@ -53,8 +53,8 @@ def shorter_path(attribute: re.Match) -> str:
         numbers = [round(float(number) / unit, digits) for number in text.split()]
         points = list(zip(numbers[::2], numbers[1::2], strict=True))
         moves = [x - origin for point in points for x, origin in zip(point, here, strict=True)]
-        # Without a letter the last one goes on, and after a move a line is drawn.
-        said = command == before or (before, command) == ("M", "L")
+        # Without a letter the last one goes on, but after a move a line is drawn.
+        said = command == before != "M" or (before, command) == ("M", "L")
         texts = joined(moves, digits)
         separator = " " if said and texts[0] != "-" else ""
         parts.append(separator + texts if said else command.lower() + texts)
