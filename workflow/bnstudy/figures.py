@@ -73,6 +73,7 @@ RC = {
     "legend.fontsize": 8.5,
     "svg.fonttype": "path",
     "svg.hashsalt": "bnstudy",
+    "path.simplify": False,  # it takes the dots of single seeds, lines of no length, for nothing
 }
 CURVE_POINTS = 120  # per line; more cannot be told apart at this size
 
