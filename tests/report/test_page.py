@@ -32,7 +32,7 @@ def view(request: pytest.FixtureRequest, browser: object, rendered: Path):
     tab.on("pageerror", lambda error: tab.logged.append(str(error)))
     tab.on("request", lambda asked: tab.asked.append(asked.url))
     tab.goto((rendered / "report.html").as_uri())
-    tab.wait_for_function("[...document.images].every(image => image.complete)")
+    tab.evaluate("Promise.all([...document.images].map(image => image.decode()))")
     yield tab
     context.close()
 
@@ -81,7 +81,8 @@ def test_tables_sort_and_contents_follow(browser, rendered):
     numbers = [int(cell.replace(",", "")) for cell in cells]
     assert numbers == sorted(numbers)
     tab.evaluate("document.getElementById('models').scrollIntoView({behavior: 'instant'})")
-    tab.wait_for_function("document.querySelector('nav [aria-current]')?.hash === '#models'")
+    # A locator, because the page's policy forbids the evaluation that polling a function takes.
+    tab.locator("nav a[aria-current][href='#models']").wait_for()
     context.close()
 
 
