@@ -557,6 +557,15 @@ show("init_gains")
 show("depth")
 
 # %% [markdown]
+# ### S4b Gradients while training
+#
+# The range $R$ does not say which layers learn little, nor when. So here is $g_l$ itself, layer by
+# layer and step by step, in the deepest of those networks. No claim hangs on it.
+
+# %% tags=["remove-input"]
+show("gradient_paths")
+
+# %% [markdown]
 # ### S5 Gradients at initialization
 #
 # Nothing is trained here. Deep networks with fresh weights get one batch of images, and what is

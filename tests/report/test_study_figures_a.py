@@ -107,6 +107,22 @@ def depth(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def gradient_paths(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
+    grid = options("gradient_paths")
+    layers = range(1, grid["depth"] + 1)
+    cells = product(NORMS, ("default", "he"), range(seeds), grid["steps"], layers)
+    return pd.DataFrame(
+        {"norm": norm, "initialization": init, "seed": seed, "step": step, "layer": layer}
+        | {
+            "gradient": math.exp(rng.normal(0, 0.2))
+            * (1.2**-layer if norm == "batch" else 2.4**layer if init == "default" else 1.0)
+            if (seed, step, layer) != (1, 8, 3)
+            else None
+        }
+        for norm, init, seed, step, layer in cells
+    )
+
+
 def init_gradients(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
     for network, seed, size, layers in product(
@@ -210,8 +226,8 @@ def stability(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 TABLES = {
     study: globals()[study]
     for study in (
-        *("input_scaling", "learning_rates", "init_gains", "depth", "init_gradients"),
-        *("landscape", "sigmoid_mnist", "fashion", "stability"),
+        *("input_scaling", "learning_rates", "init_gains", "depth", "gradient_paths"),
+        *("init_gradients", "landscape", "sigmoid_mnist", "fashion", "stability"),
     )
 }
 ALL = [(study, figure) for study, figures in a.FIGURES.items() for figure in figures]
@@ -300,6 +316,22 @@ def test_differences_are_paired_by_seed_and_leave_out_incomplete_pairs():
     )
     assert a.differences(frame, ["level"])["value"].tolist() == [2.0, 5.0]
     assert a.differences(frame[frame["norm"] == "none"], ["level"]).empty
+
+
+def test_gradient_paths_are_geometric_means_by_layer_and_step():
+    cells = product((0, 1), (0, 5), (1, 2))
+    table = pd.DataFrame(
+        {"norm": "batch", "initialization": "he", "seed": seed, "step": step, "layer": layer}
+        | {"gradient": (100.0 if seed else 1.0) * (8 if layer == 1 else 2) * (step + 1)}
+        for seed, step, layer in cells
+    )
+    table.loc[table.index[-1], "gradient"] = None  # seed 1, step 5, layer 2
+    drawing = a.gradient_paths(table, options("gradient_paths"))
+    heat = drawing.data.set_index(["step", "layer"])["log10 gradient norm, mean"]
+    assert heat[0, 1] == pytest.approx(math.log10(80))
+    assert heat[5, 2] == pytest.approx(math.log10(12))
+    assert "4 times at step 0 and 40 times at step 5" in drawing.finding
+    assert "Not finite, and left out: 1\N{NO-BREAK SPACE}reading." in drawing.caption
 
 
 def test_usable_band_is_the_median_of_the_seeds_bands():

@@ -1,8 +1,8 @@
 """Figures of the studies of training with and without batch normalization, and of its gradients.
 
-Input scaling (S1b), learning rates (S2), initial gains (S3), depth (S4), gradients at initialization
-(S5), the loss landscape (S6), Ioffe and Szegedy's set-up (S12), Fashion-MNIST (S13) and stability
-(S14). `FIGURES` has, for every study, functions of the study's table and options. Nothing is drawn
+Input scaling (S1b), learning rates (S2), initial gains (S3), depth (S4), gradients in training (S4b)
+and at initialization (S5), the loss landscape (S6), Ioffe and Szegedy's set-up (S12), Fashion-MNIST
+(S13) and stability (S14). `FIGURES` has, for every study, functions of the study's table and options. Nothing is drawn
 for an arm, a depth or a rate that the table does not have.
 """
 
@@ -882,6 +882,85 @@ def depth_gradients(table: pd.DataFrame, options: dict) -> Drawing:
     )
 
 
+SMALLEST_GRADIENT = 1e-12  # what is smaller, or zero, is drawn as this
+
+
+def gradient_paths(table: pd.DataFrame, options: dict) -> Drawing:
+    """The gradient of every layer at every step read, a heat map per arm and initialization."""
+    frame = table.dropna(subset=["gradient"])
+    frame = frame.assign(value=np.log10(frame["gradient"].clip(lower=SMALLEST_GRADIENT)))
+    keys = ["initialization", "norm", "layer", "step"]
+    means = frame.groupby(keys)["value"].mean()
+    inits, norms = in_order(table["initialization"]), arms(table)
+    layers, steps_read = (sorted(table[key].unique()) for key in ("layer", "step"))
+
+    def draw(layout: Layout) -> Figure:
+        figure, axes = panels(len(inits), len(norms), layout, height=1.75, sharex=True, sharey=True)
+        limits = {"vmin": means.min(), "vmax": means.max()} if len(means) else {}
+        for (i, init), (j, norm) in product_of(inits, norms):
+            ax = axes[i, j]
+            heat = np.full((len(layers), len(steps_read)), np.nan)
+            if (init, norm) in means.index:
+                wide = means[init, norm].unstack("step").reindex(index=layers, columns=steps_read)
+                heat = wide.to_numpy()
+            image = ax.imshow(
+                heat, cmap="cividis", aspect="auto", interpolation="none", origin="upper", **limits
+            )
+            shown = [k for k, step in enumerate(steps_read) if k == 0 or step in (10, 100)]
+            ax.set_xticks(shown, [f"{steps_read[k]:,}" for k in shown])
+            ax.set_yticks([0, len(layers) - 1], [str(layers[0]), str(layers[-1])])
+            ax.grid(visible=False)
+            ax.tick_params(length=2)
+            short = {"none": "none", "batch": "batch norm."}.get(norm, norm)
+            ax.set_title(
+                f"{short if layout.narrow else arm_name(norm)}, {name(init)}", fontsize=7.6
+            )
+        outer_labels(axes, "step", "layer")
+        bar = figure.colorbar(
+            image, ax=axes, location="bottom" if layout.narrow else "right", shrink=0.8, pad=0.02
+        )
+        bar.set_label("gradient norm")
+        bar.outline.set_visible(False)
+        axis = bar.ax.xaxis if layout.narrow else bar.ax.yaxis
+        axis.set_major_locator(MaxNLocator(5, integer=True))
+        axis.set_major_formatter(
+            FuncFormatter(lambda x, _: "10" + str(round(x)).translate(SUPERSCRIPTS))
+        )
+        return figure
+
+    parts = [
+        f"{arm(norm)} and {name(init).replace('init', 'initialization')} "
+        + listed(
+            f"{first_over_last(means[init, norm], step)} at step {step:,}"
+            for step in sorted({steps_read[0], steps_read[-1]})
+            if step in means[init, norm].index.get_level_values("step")
+        )
+        for init in inits
+        for norm in norms
+        if (init, norm) in means.index
+    ]
+    broken = len(table) - len(frame)
+    return Drawing(
+        "gradient-paths",
+        f"Heat maps of the gradient of each layer over training. Gradient of layer {layers[0]} over "
+        f"that of layer {layers[-1]}: {'; '.join(parts)}.",
+        f"Norm of the gradient of each hidden layer's weights while ReLU networks of "
+        f"{counted(len(layers), 'layer')} train for {counted(options['epochs'], 'epoch')}; layer 1 "
+        "is next to the input. Geometric means over "
+        f"{seeds_of(table)}; lighter is larger. The {counted(len(steps_read), 'step')} read stand "
+        "side by side and lie ever further apart, so the axis is nearly logarithmic."
+        + (f" Not finite, and left out: {counted(broken, 'reading')}." if broken else ""),
+        means.rename("log10 gradient norm, mean").reset_index(),
+        draw,
+    )
+
+
+def first_over_last(means: pd.Series, step: int) -> str:
+    """Ratio of the gradients of the first and the last layer; `means` are logarithms."""
+    curve = means.xs(step, level="step")
+    return f"{number(10 ** (curve.iloc[0] - curve.iloc[-1]))} times"
+
+
 # Gradients at initialization (S5)
 
 # name, arm whose colour it has, filled marker
@@ -1621,6 +1700,7 @@ FIGURES: dict[str, list[Callable[[pd.DataFrame, dict], Drawing]]] = {
     "learning_rates": [learning_rates, learning_rate_speed],
     "init_gains": [init_gains],
     "depth": [depth_map, activations, depth_gradients],
+    "gradient_paths": [gradient_paths],
     "init_gradients": [gradient_norms, gradient_growth],
     "landscape": [
         landscape,

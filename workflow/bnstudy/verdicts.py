@@ -41,6 +41,7 @@ TITLES = {
     "learning_rates": "Learning rates",
     "init_gains": "Scale of the initial weights",
     "depth": "Depth and activation",
+    "gradient_paths": "Gradients while training",
     "init_gradients": "Gradients at initialization",
     "landscape": "Smoothness and covariate shift",
     "mechanisms": "Taking the layer apart",

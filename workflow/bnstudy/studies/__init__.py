@@ -22,6 +22,7 @@ STUDIES = {
     "learning_rates": "S2",
     "init_gains": "S3",
     "depth": "S4",
+    "gradient_paths": "S4b",
     "init_gradients": "S5",
     "landscape": "S6",
     "mechanisms": "S7",
