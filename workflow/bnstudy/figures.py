@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 from scipy import stats
 
+from bnstudy.endpoints.core import add_seconds_per_step
 from bnstudy.results import (
     METRICS,
     NORM_NAMES,
@@ -75,6 +76,7 @@ RC = {
     "svg.hashsalt": "bnstudy",
     "path.simplify": False,  # it takes the dots of single seeds, lines of no length, for nothing
 }
+TARGET = 0.95  # accuracy
 CURVE_POINTS = 120  # per line; more cannot be told apart at this size
 
 
@@ -432,7 +434,7 @@ def probe_curves(results: Results, dataset: str) -> Drawing:
         rows, columns = wrap(len(sizes), layout)
         figure, axes = panels(rows, columns, layout, height=1.9, sharex=True, sharey=True)
         for ax, size in zip(axes.flat, sizes, strict=False):
-            ax.axhline(0.95, color=INK, lw=0.8, zorder=1)
+            ax.axhline(TARGET, color=INK, lw=0.8, zorder=1)
             for norm in norms:
                 curve = results.select(table, norm=norm, batch_size=size)
                 plot_band(ax, thinned(curve, CURVE_POINTS), "step", norm)
@@ -442,7 +444,7 @@ def probe_curves(results: Results, dataset: str) -> Drawing:
             percent_ticks(ax)
         axes.flat[0].annotate(
             f"95{SPACE}%",
-            (0, 0.95),
+            (0, TARGET),
             (3, 2),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
@@ -488,6 +490,89 @@ def thinned(table: pd.DataFrame, points: int) -> pd.DataFrame:
         return table
     rows = np.unique(np.geomspace(1, len(table), points).round().astype(int)) - 1
     return table.iloc[rows]
+
+
+def accuracy_by_time(results: Results, dataset: str) -> Drawing:
+    """Accuracy against seconds of training by batch size, and the best of all batch sizes.
+
+    A step takes each run's own seconds, as in the endpoint `seconds_to_95` of the core grid; the
+    means over seeds stand at the median of their seeds' times.
+    """
+    runs, metrics, timings = (
+        results.select(frame, dataset=dataset)
+        for frame in (results.runs, results.metrics, results.timings)
+    )
+    pace = add_seconds_per_step(runs, metrics, timings).groupby(["norm", "batch_size"])
+    seconds = pace["seconds_per_step"].median().rename("seconds_per_step")
+    probes = results.select(metrics, split="probe", metric="accuracy")
+    table = band(probes[probes["step"] > 0], ["norm", "batch_size", "step"])
+    table = table.merge(seconds, on=["norm", "batch_size"])
+    table.insert(3, "seconds", table.pop("seconds_per_step") * table["step"])
+    sizes, norms = results.batch_sizes, results.norms
+    frontiers = {norm: frontier(results.select(table, norm=norm)) for norm in norms}
+    parts = [*sizes] + (["best of all"] if len(sizes) > 1 else [])
+    floor = max(0.0, min(0.8, float(table["mean"].min()) if len(table) else 0.0))
+
+    def draw(layout: Layout) -> Figure:
+        columns = min(len(parts), 2 if layout.narrow else 3)
+        shape = math.ceil(len(parts) / columns), columns
+        figure, axes = panels(*shape, layout, height=1.7, sharex=True, sharey=True)
+        for ax, part in zip(axes.flat, parts, strict=False):
+            ax.axhline(TARGET, color=INK, lw=0.8, zorder=1)
+            for norm in norms:
+                if part == "best of all":
+                    look, best = style(norm), thinned(frontiers[norm], CURVE_POINTS)
+                    line = {"color": look.color, "ls": look.dash, "drawstyle": "steps-post"}
+                    ax.plot(best["seconds"], best["mean"], **line)
+                else:
+                    curve = results.select(table, norm=norm, batch_size=part)
+                    plot_band(ax, thinned(curve, CURVE_POINTS), "seconds", norm)
+            ax.set_xscale("log")
+            ax.set_title(part if part == "best of all" else f"batch size {part}")
+            ax.set_ylim(floor, 1.0)
+            percent_ticks(ax)
+        for ax in axes[:, 0]:
+            ax.set_ylabel("accuracy (%)")
+        for ax in axes.flat[max(0, len(parts) - columns) : len(parts)]:
+            ax.set_xlabel("seconds of training")
+            ax.tick_params(labelbottom=True)  # also where nothing stands below
+        finish(axes)
+        hide_unused(axes, len(parts))
+        arm_legend(figure, norms, layout)
+        return figure
+
+    across = " with the best batch size for that" if len(sizes) > 1 else ""
+    best = (
+        " *Best of all* is the highest mean accuracy that any batch size has reached by then."
+        if len(sizes) > 1
+        else ""
+    )
+    return Drawing(
+        results.label("accuracy-by-time", dataset),
+        f"Accuracy rising over seconds of training. The first mean accuracy of 95 percent is "
+        f"reached{across} {listed(arrival(frontiers[norm], norm) for norm in norms)}.",
+        f"Accuracy on a fixed set of validation images of {results.title(dataset)} against the time "
+        f"spent in training (logarithmic scale), without that spent measuring. {seeds_phrase(results)} "
+        f"They stand at the median of the seeds' times. The line is at 95{SPACE}%.{best} Runs may "
+        "have shared the machine with others.",
+        table,
+        draw,
+    )
+
+
+def frontier(curves: pd.DataFrame) -> pd.DataFrame:
+    """The highest mean accuracy of any curve by each time, at the times at which it rises."""
+    best = curves.sort_values("seconds")[["seconds", "mean"]]
+    highest = best["mean"].cummax()
+    return best[highest > highest.shift(fill_value=-math.inf)]
+
+
+def arrival(best: pd.DataFrame, norm: str) -> str:
+    """When a frontier reaches the target."""
+    there = best[best["mean"] >= TARGET]
+    if there.empty:
+        return f"never {arm(norm)}"
+    return f"after {there['seconds'].iloc[0]:.2g} s {arm(norm)}"
 
 
 def steps_to_target(results: Results, dataset: str) -> Drawing:
