@@ -1,0 +1,133 @@
+"""Measurements whose result surprised, made a second time: in numpy, from the definitions.
+
+Covariate shift as the change of gradients (B1b), gradients at initialization (B8), and the
+generalization gap with groups of other sizes (B10b). Weights and batches are those of the study;
+everything after that is `numpy_network`.
+"""
+
+import numpy as np
+import pytest
+import torch
+from numpy_network import Adam, covariate_shift, from_torch, loss_of, sgd_step
+
+from bnstudy.endpoints.regularization import matched_gap
+from bnstudy.models import build_model
+from bnstudy.prepared import open_prepared
+from bnstudy.studies import init_gradients, landscape, probes, regularization
+from bnstudy.studies.probes import NETWORKS
+from bnstudy.training import Settings, make_model, make_splits, stream_generator
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(digits_data):
+    return open_prepared(digits_data)
+
+
+def numbers(split):
+    return split.inputs.double().numpy(), split.labels.numpy()
+
+
+def epochs_of_batches(split, seed, batch_size, epochs):
+    """The batches that the training loop sees, in double precision, an epoch at a time."""
+    generator = stream_generator(seed, "order")
+    for _ in range(epochs):
+        order = torch.randperm(len(split), generator=generator)
+        x, labels = numbers(split.take(order))
+        yield [
+            (x[i : i + batch_size], labels[i : i + batch_size])
+            for i in range(0, len(x), batch_size)
+        ]
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_covariate_shift_of_one_step(norm, activation):
+    generator = torch.Generator().manual_seed(4)
+    model = build_model(
+        7, 3, hidden=(6, 5, 4), norm=norm, activation=activation, generator=generator
+    )
+    x = torch.randn(16, 7, dtype=torch.float64, generator=generator)
+    labels = torch.arange(16) % 3
+    expected = covariate_shift(
+        from_torch(model, activation=activation), x.numpy(), labels.numpy(), 0.3
+    )
+    rows = probes.covariate_shift(model.double(), x, labels, 0.3)
+    assert [row["layer"] for row in rows] == list(expected)
+    for row in rows:
+        cosine, relative = expected[row["layer"]]
+        assert row["cosine"] == pytest.approx(cosine, abs=1e-9)
+        assert row["relative_shift"] == pytest.approx(relative, rel=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("network", ["relu2", "relu5", "sigmoid3"])
+def test_covariate_shift_along_a_training_run(data, norm, network):
+    options = {"batch_size": 64, "learning_rates": [0.1], "probe_every": 4, "drift_steps": 3}
+    rows = landscape.run(data, {"norm": norm, "network": network}, options, [2], CPU)
+    measured = {
+        (row["step"], row["layer"]): row["value"] for row in rows if row["metric"] == "ics_cosine"
+    }
+    hidden, activation = NETWORKS[network]
+    settings = Settings(norm, 64, 2, hidden=hidden, activation=activation)
+    split = make_splits(data, settings, CPU)["train"]
+    ours = from_torch(make_model(64, 10, settings), activation=activation)
+    (batches,) = epochs_of_batches(split, 2, 64, 1)
+    compared = 0
+    for step, (x, labels) in enumerate(batches):
+        if step % 4 == 0:
+            for layer, (cosine, _) in covariate_shift(ours, x, labels, 0.1).items():
+                assert measured[step, layer] == pytest.approx(cosine, abs=2e-3)
+                compared += 1
+        sgd_step(ours, ours.gradients(x, labels), 0.1)
+    assert compared == len(measured) > 0
+
+
+@pytest.mark.parametrize("network", ["none_default", "none_he", "batch_relu"])
+def test_gradients_at_initialization(data, network):
+    options = {"batch_sizes": [32], "depths": [12], "width": 48}
+    rows = init_gradients.run(data, {"network": network}, options, [1], CPU)
+    norm, initialization, activation = init_gradients.NETWORKS[network]
+    settings = Settings(
+        norm, 32, 1, hidden=(48,) * 12, initialization=initialization, activation=activation
+    )
+    ours = from_torch(make_model(64, 10, settings))
+    order = torch.randperm(len(data.train_images), generator=stream_generator(1, "order"))[:32]
+    pixels = data.train_images[order].flatten(1).double().numpy()
+    x = (pixels / data.pixel_max - 0.5) / 0.5
+    gradients = ours.gradients(x, data.train_labels[order].numpy())
+    expected = [np.linalg.norm(own[0]) for own in gradients[:-1]]
+    assert [row["weight_gradient"] for row in rows] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("arm", ["batch", "ghost_4", "ghost_10"])
+def test_gap_of_normalization_in_groups(data, arm):
+    """Losses of every epoch, and the gap at a training loss that is passed on the way."""
+    options = {
+        "train_images": 200, "validation_images": 150, "batch_size": 40, "epochs": 12,
+        "learning_rate": 0.001, "dropout": 0.5,
+    }  # fmt: skip
+    rows = regularization.run(data, {"arm": arm}, options, [5], CPU)
+    settings = Settings("batch", 40, 5)
+    splits = make_splits(data, settings, CPU)
+    train, validation = splits["train"].first(200), splits["validation"].first(150)
+    group = int(arm.partition("_")[2] or 40)
+    ours = from_torch(make_model(64, 10, settings), group=group)
+    optimizer = Adam(ours, 0.001)
+    train_losses, validation_losses = [], []
+    for batches in epochs_of_batches(train, 5, 40, 12):
+        for x, labels in batches:
+            optimizer.step(ours.gradients(x, labels, track=True))
+        train_losses.append(loss_of(ours, *numbers(train), training=False))
+        validation_losses.append(loss_of(ours, *numbers(validation), training=False))
+    assert [row["train_loss"] for row in rows] == pytest.approx(train_losses, rel=5e-3)
+    assert [row["val_loss"] for row in rows] == pytest.approx(validation_losses, rel=5e-3)
+    target = (train_losses[5] * train_losses[7]) ** 0.5
+    assert train_losses == sorted(train_losses, reverse=True)  # or "first" would matter
+    at_target = np.interp(-np.log(target), -np.log(train_losses), validation_losses)
+    gap, reached = matched_gap(
+        *(np.array([row[name] for row in rows]) for name in ("train_loss", "val_loss")), target
+    )
+    assert reached
+    assert gap == pytest.approx(at_target - target, rel=2e-2)
