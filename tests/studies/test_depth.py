@@ -8,7 +8,7 @@ import torch
 
 from bnstudy.endpoints.depth import endpoints
 from bnstudy.prepared import open_prepared
-from bnstudy.studies import depth
+from bnstudy.studies import depth, probes
 from bnstudy.training import Settings, make_model, make_splits, train
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def test_gradients_are_those_of_the_hidden_layers():
     labels = torch.arange(8) % 3
     loss = torch.nn.functional.cross_entropy
     loss(model(inputs), labels).backward()
-    measured = depth.hidden_gradient_norms(model)
+    measured = probes.hidden_gradient_norms(model)
     assert len(measured) == 2
     step = 1e-6
     for layer, norm in zip((model[0], model[2]), measured, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from bnstudy import studies
 from bnstudy.endpoints import controls as control_endpoints
 from bnstudy.errors import UserError
+from bnstudy.provenance import imported_code
 
 
 def run(name, data, out, cell, options, seeds=2):
@@ -25,6 +26,14 @@ def run(name, data, out, cell, options, seeds=2):
 def test_a_cell_is_named_by_its_axes():
     assert studies.cell_name({"norm": "batch", "optimizer": "sgd"}) == "norm~batch,optimizer~sgd"
     assert studies.cell_name({}) == "all"
+
+
+@pytest.mark.parametrize("study", studies.STUDIES)
+def test_no_study_rests_on_another(study):
+    files = imported_code(f"studies.{study}")
+    assert f"studies/{study}.py" in files
+    others = {f"studies/{name}.py" for name in studies.STUDIES if name != study}
+    assert not others.intersection(files)
 
 
 def test_controls_run_and_merge(digits_data, tmp_path):

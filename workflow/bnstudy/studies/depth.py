@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from bnstudy.prepared import PreparedData
-from bnstudy.studies.plain import make_settings, outcome
-from bnstudy.training import make_model, make_splits, train
+from bnstudy.studies.plain import make_network, make_settings, outcome
+from bnstudy.studies.probes import hidden_gradient_norms
+from bnstudy.training import make_splits, train
 
 DECADES_AT_MOST = 12.0
 SOFT_RANK_THRESHOLD = 0.01  # of the largest singular value
@@ -58,7 +59,7 @@ def run(
         probe = splits["validation"].first(options["probe_images"]).inputs
         for depth in options["depths"][cell["activation"]]:
             deep = make_settings(seed, options, cell, {"hidden": [options["width"]] * depth})
-            model = make_model(probe.shape[1], len(data.classes), deep).to(device)
+            model = make_network(data, deep, device)
             initial_rank = soft_rank(last_hidden_activations(model, probe))
             gradients = GradientRange(options["gradient_every"])
             result = train(model, splits, deep, observe=gradients.observe)
@@ -89,12 +90,6 @@ class GradientRange:
     def observe(self, step: int, model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
         if step % self.every == 0:
             self.ranges.append(dynamic_range(hidden_gradient_norms(model)))
-
-
-def hidden_gradient_norms(model: nn.Module) -> list[float]:
-    """Frobenius norms of the hidden layers' weight gradients, from the input to the output."""
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    return [layer.weight.grad.norm().item() for layer in layers[:-1]]
 
 
 def dynamic_range(norms: list[float]) -> float:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from bnstudy.prepared import PreparedData
-from bnstudy.studies.depth import hidden_gradient_norms
-from bnstudy.studies.plain import make_settings
-from bnstudy.training import make_model, make_splits, train
+from bnstudy.studies.plain import make_network, make_settings
+from bnstudy.studies.probes import hidden_gradient_norms
+from bnstudy.training import make_splits, train
 
 
 def run(
@@ -42,9 +42,8 @@ def run(
         shape = {"hidden": [options["width"]] * options["depth"]}
         settings = make_settings(seed, options, cell, shape)
         splits = make_splits(data, settings, device)
-        model = make_model(splits["train"].pixels.shape[1], len(data.classes), settings)
         path = GradientPath(options["steps"])
-        train(model.to(device), splits, settings, observe=path.observe)
+        train(make_network(data, settings, device), splits, settings, observe=path.observe)
         rows += [
             {"seed": seed, "step": step, "layer": layer, "gradient": norm}
             for step, norms in path.readings

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from bnstudy.prepared import PreparedData
-from bnstudy.studies.plain import make_settings, outcome
-from bnstudy.training import make_model, make_splits, train
+from bnstudy.studies.plain import make_network, make_settings, outcome
+from bnstudy.training import make_splits, train
 
 SCALED = ("all", "hidden")
 
@@ -50,9 +50,9 @@ def run(
         settings = make_settings(seed, options, cell, chosen)
         splits = make_splits(data, settings, device)
         for gain in options["gains"]:
-            model = make_model(splits["train"].pixels.shape[1], len(data.classes), settings)
+            model = make_network(data, settings, device)
             scale_weights(model, gain, cell["scaled"])
-            result = train(model.to(device), splits, settings)
+            result = train(model, splits, settings)
             rows.append({"seed": seed, "gain": gain, **outcome(result)})
     return rows
 

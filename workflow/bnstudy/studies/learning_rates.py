@@ -20,8 +20,8 @@ from dataclasses import replace
 import torch
 
 from bnstudy.prepared import PreparedData
-from bnstudy.studies.plain import make_settings, outcome, steps_to
-from bnstudy.training import make_model, make_splits, train
+from bnstudy.studies.plain import make_network, make_settings, outcome, steps_to
+from bnstudy.training import make_splits, train
 
 
 def run(
@@ -56,8 +56,7 @@ def run(
             splits["train"] = splits["train"].first(images)
         for learning_rate in options[cell["optimizer"]]:
             at_rate = replace(settings, learning_rate=learning_rate)
-            model = make_model(splits["train"].pixels.shape[1], len(data.classes), at_rate)
-            result = train(model.to(device), splits, at_rate)
+            result = train(make_network(data, at_rate, device), splits, at_rate)
             rows.append(
                 {
                     "seed": seed,

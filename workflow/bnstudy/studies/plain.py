@@ -1,12 +1,13 @@
 """Runs of the core's loop as rows of a study: one training run, one row.
 
-`input_scaling` and `fashion` are this and nothing else; the other studies that train share `train`
-and `outcome`.
+`input_scaling` and `fashion` are this and nothing else; other studies that train share the
+functions for settings, network and outcome.
 """
 
 from dataclasses import fields
 
 import torch
+from torch import nn
 
 from bnstudy.prepared import PreparedData
 from bnstudy.training import Run, Settings, first_step_reaching, make_model, make_splits, train
@@ -23,6 +24,12 @@ def make_settings(seed: int, *choices: dict) -> Settings:
     if "hidden" in merged:
         merged["hidden"] = tuple(merged["hidden"])
     return Settings(**merged | {"seed": seed})
+
+
+def make_network(data: PreparedData, settings: Settings, device: torch.device) -> nn.Sequential:
+    """The network of a run with its initial weights, on the device."""
+    n_inputs = data.train_images[0].numel()
+    return make_model(n_inputs, len(data.classes), settings).to(device)
 
 
 def outcome(run: Run) -> dict[str, object]:
@@ -74,8 +81,7 @@ def run(
     for seed in seeds:
         settings = make_settings(seed, options, cell)
         splits = make_splits(data, settings, device)
-        model = make_model(splits["train"].pixels.shape[1], len(data.classes), settings)
-        result = train(model.to(device), splits, settings)
+        result = train(make_network(data, settings, device), splits, settings)
         rows.append(
             {
                 "seed": seed,

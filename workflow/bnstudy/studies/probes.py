@@ -103,6 +103,12 @@ def gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, 
     return loss.item(), list(torch.autograd.grad(loss, list(model.parameters())))
 
 
+def hidden_gradient_norms(model: nn.Module) -> list[float]:
+    """Frobenius norms of the hidden layers' weight gradients, from the input to the output."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    return [layer.weight.grad.norm().item() for layer in layers[:-1]]
+
+
 def as_vector(tensors: list[Tensor]) -> Tensor:
     """All values of a list of tensors, one after the other."""
     return torch.cat([tensor.flatten() for tensor in tensors])

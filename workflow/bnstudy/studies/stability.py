@@ -20,8 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnstudy.prepared import PreparedData
-from bnstudy.studies.plain import make_settings, outcome, validation_loss_of_epoch
-from bnstudy.training import make_model, make_splits, train
+from bnstudy.studies.plain import (
+    make_network,
+    make_settings,
+    outcome,
+    validation_loss_of_epoch,
+)
+from bnstudy.training import make_splits, train
 
 MEDIAN_STEPS = 51
 LEVEL = (0.15, 0.25)  # nats
@@ -53,8 +58,7 @@ def run(
     for seed in seeds:
         settings = make_settings(seed, options, cell)
         splits = make_splits(data, settings, device)
-        model = make_model(splits["train"].pixels.shape[1], len(data.classes), settings)
-        model.to(device)
+        model = make_network(data, settings, device)
         recorder = LossRecorder(model)
         result = train(model, splits, settings, observe=recorder.observe)
         recorder.close()
