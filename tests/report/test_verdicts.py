@@ -421,6 +421,16 @@ def test_direction_of_a_published_effect(tmp_path):
     assert rows["direction (B9)"] == "cannot be seen"
 
 
+def test_the_layer_in_numpy_beside_pytorch(tmp_path):
+    for error, holds, word in ((7e-15, True, "agrees"), (0.3, False, "does not agree")):
+        measured = {"M1": Exact(holds=holds, value=error, tolerance=1e-12)}
+        claims = write(tmp_path, [entry("M1", "exact", study="identities")], measured)
+        rows = verdict_exhibits.published(claims).frame.set_index("quantity")
+        row = rows.loc["H13: the layer and its gradients in numpy"]
+        assert row["outcome"] == word
+        assert verdicts.small(error) in row["ours"]
+
+
 def test_growth_and_groups_beside_published_values(tmp_path):
     claims = many(tmp_path)
     layers = pd.DataFrame(

@@ -1,6 +1,7 @@
 """The verdict engine: each verdict from effects whose answer is known, and the list of claims."""
 
 import copy
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -163,6 +164,15 @@ def test_a_list_of_claims_is_checked(tmp_path):
         claims.load_claims(write(tmp_path / "c.yaml", [without]))
     with pytest.raises(UserError, match="cannot be read"):
         claims.load_claims(tmp_path / "missing.yaml")
+
+
+def test_the_table_begins_with_the_columns_that_it_is_known_for():
+    """Whoever reads claims.csv by position finds these; `unit` and words follow."""
+    known = (
+        "id kind claim line study endpoint verdict scope effect ci_low ci_high smallest_effect "
+        "p p_holm effect_size share_of_seeds n"
+    )
+    assert [field.name for field in fields(claims.Row)][:17] == known.split()
 
 
 def test_the_registered_claims_can_all_be_judged():

@@ -323,6 +323,7 @@ def published(claims: Claims) -> Exhibit:
         accuracy_row(claims),
         group_row(claims),
         identity_row(claims),
+        library_row(claims),
     ]
     columns = ("quantity", "source", "published", "ours", "accepted", "outcome")
     return Exhibit(
@@ -456,6 +457,21 @@ def identity_row(claims: Claims) -> tuple:
     largest = max((claim for claim in run), key=lambda c: c.effect)
     ours += f"; largest error {small(largest.effect)} ({largest.id})"
     return (*fixed, ours, "the tolerance of each", outcome(not failed))
+
+
+def library_row(claims: Claims) -> tuple:
+    """H13: PyTorch's own operation against the formulas in numpy, forward and backward."""
+    fixed = (
+        "H13: the layer and its gradients in numpy",
+        "PyTorch's own operation",
+        "no difference",
+    )
+    claim = claims["M1"]
+    if claim is None or not claim.was_run:
+        return (*fixed, "", "the tolerance of M1", "not run")
+    ours = f"differ by no more than {small(claim.effect)}"
+    accepted = f"{small(claim.smallest_effect)} (M1)"
+    return (*fixed, ours, accepted, outcome(claim.word == "holds"))
 
 
 def history(claims: Claims) -> Exhibit | None:
