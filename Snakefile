@@ -1,6 +1,7 @@
 """What batch normalization does to training: a grid of runs, tables, one report.
 
-`snakemake --cores all` makes everything, `snakemake --cores all tables` stops before the report.
+`snakemake --cores all` makes everything, `snakemake --cores all tables` stops before the report,
+`... archive` packs it all into one file, `... verify` tells whether the published runs reproduce here.
 What is trained is up to config/config.yaml; how it is run, to profiles/.
 """
 
@@ -19,6 +20,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/studies.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/release.smk"
 
 
 rule all:
@@ -34,6 +36,12 @@ rule tables:
     input:
         rules.aggregate.output,
         rules.judge_claims.output,
+
+
+rule archive:
+    """The finished study in one file, to publish: tables, report, sources and a description."""
+    input:
+        rules.pack.output,
 
 
 rule report:

@@ -18,6 +18,8 @@ claims = "config/claims.yaml"
 data = ["results/data/mnist/prepared.safetensors"]
 
 # %% tags=["remove-cell"]
+from pathlib import Path
+
 import pandas as pd
 import torch
 
@@ -860,6 +862,15 @@ if changes := verdict_exhibits.history(judged):
 
 # %% tags=["remove-input"]
 report.table(exhibits.versions(results, provenance.versions()))
+
+# %% [markdown]
+# ### Does the published study reproduce here?
+
+# %% tags=["remove-input"]
+if (verification := Path(tables, "verification.csv")).exists():
+    report.table(exhibits.verification(pd.read_csv(verification)))
+else:
+    report.text("Not run: `snakemake --cores all verify` tells.")
 
 # %% [markdown]
 # ### Run times

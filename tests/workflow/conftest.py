@@ -13,7 +13,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("Snakefile", "config", "environment.yml", "profiles", "report", "workflow")
+SOURCES = (
+    *("Snakefile", "config", "environment.yml", "profiles", "published", "report", "workflow"),
+    *("CITATION.cff", "LICENSE", "README.md", "pyproject.toml", "requirements.txt"),
+)
 
 
 @dataclass

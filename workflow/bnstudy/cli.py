@@ -18,6 +18,9 @@ COMMANDS = {
     "merge": ("bnstudy.studies:merge_main", "join the cells of a study into one table"),
     "claims": ("bnstudy.claims:main", "give every claim its verdict"),
     "report": ("bnstudy.reporting:main", "execute the notebook and render the HTML report"),
+    "verify": ("bnstudy.verification:main", "compare runs trained here with the published ones"),
+    "publish": ("bnstudy.published:main", "write the summary that verify compares with"),
+    "archive": ("bnstudy.archive:main", "pack a finished study into one file"),
 }
 
 

@@ -289,11 +289,15 @@ def config_text(config: dict) -> str:
     """A checked configuration as YAML, its keys in the order of the schema.
 
     The same configuration gives the same text, whichever files and options it was merged from.
+    `data.source` is left out: it is a place on somebody's machine or network, the text is shown in
+    the report, and since every file is verified the place decides nothing.
     """
+    config = config | {"data": config["data"] | {"source": None}}
     sections = validator("config.schema.yaml").schema["properties"]
     ordered = {
         section: ordered_like(config[section], schema.get("properties", default_studies()))
         for section, schema in sections.items()
+        if section in config
     }
     return yaml.safe_dump(ordered, sort_keys=False, default_flow_style=None, allow_unicode=True)
 

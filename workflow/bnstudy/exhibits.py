@@ -513,6 +513,35 @@ def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
     )
 
 
+def verification(compared: pd.DataFrame) -> Exhibit:
+    """What `snakemake verify` found: published runs against the same trained again."""
+
+    def machine(row: pd.Series, where: str) -> str:
+        named = f"{row[f'device_{where}']}, {row[f'device_name_{where}']}"
+        return f"{named}; Python {row[f'python_{where}']}, PyTorch {row[f'torch_{where}']}"
+
+    rows = [
+        {
+            "run": f"{row['norm']}, batch size {row['batch_size']}, seed {row['seed']}",
+            "outcome": row["outcome"] + ("" if pd.isna(row["note"]) else f" ({row['note']})"),
+            "here (%)": 100 * row["test_accuracy_here"],
+            "published (%)": 100 * row["test_accuracy_published"],
+            "trained here on": machine(row, "here"),
+            "published from": machine(row, "published"),
+        }
+        for _, row in compared.iterrows()
+    ]
+    return Exhibit(
+        "verification",
+        "Runs of the published study trained again, with test accuracies. Bitwise: every recorded "
+        "number is the same. Within interval: all final metrics are as near to the published ones "
+        "as two seeds are to each other.",
+        pd.DataFrame(rows),
+        {name: (lambda x: decimal(x, 2)) for name in ("here (%)", "published (%)")},
+        words=("outcome", "trained here on", "published from"),
+    )
+
+
 def versions(results: Results, installed: Mapping[str, str]) -> Exhibit:
     """Software of the runs and of this page, and the kind of machine."""
     runs, hosts = results.runs, results.timings["host"].nunique()

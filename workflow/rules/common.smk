@@ -13,10 +13,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from bnstudy.archive import project_version, source_files
 from bnstudy.config import check_config, config_text, enabled_studies, uses_cuda
 from bnstudy.datasets import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.provenance import TRAINING_CODE, imported_code
+from bnstudy.published import choose_cells, read_settings, read_summary, training_options
 from bnstudy.studies import cell_name
 
 try:
@@ -25,7 +27,7 @@ except UserError as error:
     raise WorkflowError(f"the configuration cannot be used\n{error}") from None
 
 STUDIES = enabled_studies(config)
-TRAINING_RULES = {"train", "run_study"}
+TRAINING_RULES = {"train", "run_study", "retrain"}
 
 # `bnstudy` is found even where the environment that snakemake runs from is not activated.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
@@ -135,6 +137,45 @@ def study_seeds(wildcards):
 def claims_code():
     modules = ["claims", *(f"endpoints.{study}" for study in ["core", *STUDIES])]
     return code("cli.py", *sorted({file for name in modules for file in imported_code(name)}))
+
+
+def verified_runs(wildcards):
+    """The published runs that `verify` trains again, whatever the grid of this study is."""
+    try:
+        rows = read_summary(Path(workflow.basedir, "published"))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    return [row["run"] for row in choose_cells(rows, config["verify"]["cells"])]
+
+
+def retrained_files(wildcards):
+    return expand(
+        "results/verify/runs/{run}/{file}",
+        run=verified_runs(wildcards),
+        file=["metrics.csv", "run.json", "timing.json"],
+    )
+
+
+def published_options(wildcards):
+    """How the published runs were trained, as options of `bnstudy train`."""
+    try:
+        return training_options(read_settings(Path(workflow.basedir, "published")))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def verification_table():
+    """The table that `verify` left, if it was ever run.
+
+    It is the output of no rule, so that the report shows it without ever asking for it.
+    """
+    return [path for path in ["results/tables/verification.csv"] if os.path.exists(path)]
+
+
+def archive_file():
+    """Named like the report's notebook, with the version of the workflow."""
+    version = project_version(Path(workflow.basedir))
+    return f"results/archive/{config['report']['name']}-{version}.zip"
 
 
 def recorded_config(wildcards):

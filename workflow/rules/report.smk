@@ -15,6 +15,7 @@ rule render:
         notebook=source("report/notebook.py"),
         report=report_sources(),
         code=package_code(),
+        verification=verification_table(),
     output:
         html="report/report.html",
         notebook=f"report/{config['report']['name']}.ipynb",

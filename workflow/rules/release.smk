@@ -1,0 +1,99 @@
+"""What a finished study is compared with, and what of it is handed on.
+
+Input: published/, results/data/<dataset>/prepared.safetensors, results/tables/, report/
+Output: results/verify/runs/, results/tables/verification.csv, results/archive/
+"""
+
+
+localrules:
+    verify,
+
+
+rule retrain:
+    """Train a published run again, with the settings it was published with."""
+    input:
+        data="results/data/{dataset}/prepared.safetensors",
+        code=code(*TRAINING_CODE),
+    output:
+        metrics="results/verify/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/metrics.csv",
+        run="results/verify/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/run.json",
+        timing="results/verify/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/timing.json",
+    log:
+        "results/logs/retrain/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.log",
+    benchmark:
+        "results/benchmarks/retrain/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=training_memory,
+        runtime=60,
+        gpu=int(uses_cuda(config)),
+    params:
+        directory=subpath(output.run, parent=True),
+        options=published_options,
+        device=config["training"]["device"],
+    shell:
+        "bnstudy train {input.data}"
+        " --norm {wildcards.norm}"
+        " --batch-size {wildcards.batch_size}"
+        " --seed {wildcards.seed}"
+        " {params.options:q}"
+        " --device {params.device}"
+        " --out {params.directory} 2> {log}"
+
+
+rule verify:
+    """Does it reproduce here? Compares runs trained anew with the published ones, each time asked.
+
+    The table is no output: the report shows it where there is one, but never asks for it.
+    """
+    input:
+        runs=retrained_files,
+        summary=source("published/summary.csv"),
+        settings=source("published/settings.yaml"),
+        code=code("cli.py", *imported_code("verification")),
+    log:
+        "results/logs/verify.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        runs=verified_runs,
+        published=subpath(input.summary, parent=True),
+    shell:
+        "bnstudy verify {params.runs:q} --runs results/verify/runs"
+        " --published {params.published:q} --out results/tables/verification.csv 2> {log}"
+
+
+rule pack:
+    """Pack the study as a Workflow Run RO-Crate; the same files give the same bytes."""
+    input:
+        results=[
+            "results/run_config.yaml",
+            *rules.aggregate.output,
+            *rules.judge_claims.output,
+            *expand("results/tables/{study}.csv", study=STUDIES),
+            *verification_table(),
+            *rules.render.output,
+        ],
+        sources=[source(path) for path in source_files(Path(workflow.basedir))],
+    output:
+        archive_file(),
+    log:
+        "results/logs/pack.log",
+    benchmark:
+        "results/benchmarks/pack.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        root=source("."),
+    shell:
+        "bnstudy archive {input.results:q} --root {params.root:q} --out {output} 2> {log}"
