@@ -4,6 +4,7 @@
 # make quick     the same pipeline, small and without any network, in .quick/
 # make bench     the benchmarks
 # make lock      pin the dependencies of pyproject.toml again
+# make audit     ask for known vulnerabilities of the pinned packages (needs a network)
 #
 # PYTHON=python3.12 chooses the interpreter, CORES=2 how many runs there are at once.
 # TORCH=cpu takes PyTorch's CPU build from PyTorch's own index (much smaller; no GPU).
@@ -22,7 +23,7 @@ endif
 
 INSTALL := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode
 
-.PHONY: all env full test quick bench lock again
+.PHONY: all env full test quick bench lock audit again
 .DELETE_ON_ERROR:
 
 all: $(READY)
@@ -50,6 +51,10 @@ bench: $(READY)
 lock: $(READY)
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --no-header \
 		pyproject.toml --output-file requirements.txt
+
+# The pins are complete (--no-deps). A package nobody could tell about counts as a failure (--strict).
+audit: $(READY)
+	$(BIN)/python -m uv tool run pip-audit --requirement requirements.txt --no-deps --disable-pip --strict
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { \

@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from bnstudy.datasets import DATASETS
+from bnstudy.datasets import DATASETS, insecure
 from bnstudy.errors import UserError
 from bnstudy.splits import split_sizes
 
@@ -152,6 +152,11 @@ def describe(error: ValidationError) -> Iterator[str]:
 def conflicts(config: dict) -> Iterator[str]:
     """Sentences about values that are fine alone but not together."""
     fraction, grid = config["data"]["validation_fraction"], config["grid"]
+    if insecure(config["data"]["source"] or ""):
+        yield (
+            "data.source: plain http is refused, since anybody on the way could answer; write "
+            "https://, or the path of a folder."
+        )
     for dataset in grid["dataset"]:
         total = DATASETS[dataset].n_train
         n_train, n_validation = split_sizes(total, fraction)

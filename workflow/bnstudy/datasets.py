@@ -25,7 +25,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from bnstudy.errors import UserError
 
@@ -184,6 +186,10 @@ DATASETS = {
                         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
                     ),
                 },
+            ),
+            # torchvision's host speaks plain http only.
+            mirrors=(
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
             ),
         ),
         Dataset(
@@ -459,7 +465,10 @@ def _mirrors(dataset: Dataset) -> tuple[str, ...]:
         return dataset.mirrors
     reader = _torchvision_class(dataset)
     if hasattr(reader, "mirrors"):
-        return tuple(reader.mirrors)
+        return tuple(
+            url.replace("http://", "https://", 1) if insecure(url) else url
+            for url in reader.mirrors
+        )
     return (reader.url.removesuffix(reader.filename),)
 
 
@@ -467,6 +476,21 @@ def _torchvision_class(dataset: Dataset) -> type:
     import torchvision.datasets
 
     return getattr(torchvision.datasets, dataset.reader)
+
+
+def insecure(location: str) -> bool:
+    """Whether a location is a URL of plain http on another machine.
+
+    Checksums catch a wrong file, but what reads it before they do should not face anybody who is
+    able to answer in the server's place. Nobody is between this machine and itself.
+    """
+    url = urlsplit(location)
+    if url.scheme != "http":
+        return False
+    try:
+        return not ip_address(url.hostname or "").is_loopback
+    except ValueError:
+        return url.hostname != "localhost"
 
 
 @contextmanager
@@ -477,6 +501,8 @@ def _opened(location: str, patience: Patience) -> Iterator[Callable[[str, Path],
             tarball = _npm_pack(location.removeprefix("npm:"), Path(scratch))
             with tarfile.open(tarball) as tar:
                 yield partial(_extract, tar)
+    elif insecure(location):
+        raise _Unreachable("plain http is refused; name an https:// URL or a folder")
     elif location.startswith(("https://", "http://")):
         yield partial(_get, f"{location.rstrip('/')}/", patience)
     elif (folder := Path(location).expanduser()).is_dir():
@@ -552,6 +578,8 @@ def _stream(url: str, path: Path, patience: Patience) -> None:
         requests.get(url, headers=as_stored, timeout=timeout, stream=True) as response,
         open(path, "wb") as file,
     ):
+        if any(insecure(answer.url) for answer in (*response.history, response)):
+            raise _BadAnswer("redirects to plain http")
         response.raise_for_status()
         size = response.headers.get("Content-Length", "")
         total = int(size) if size.isdigit() else None
