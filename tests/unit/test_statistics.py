@@ -76,6 +76,27 @@ def test_sign_flip_beyond_enumeration():
     assert statistics.sign_flip_test(np.ones(40)) == statistics.smallest_p(40) == 1e-5
 
 
+def test_random_signs_agree_with_all_of_them(monkeypatch):
+    columns = np.random.default_rng(5).normal([0.0, 0.3, -0.5], 1, (18, 3)).T
+    signs = np.array(list(itertools.product((1, -1), repeat=18)))
+    sums = np.abs(signs @ columns.T)
+    exact = (sums >= sums[0] - 1e-12).mean(axis=0)
+    monkeypatch.setattr(statistics, "SIGNS_AT_ONCE", 18 * 7_000)  # the last block is a short one
+    found = statistics.sign_flip_tests(columns)
+    # Five standard errors of a share of 99,999 draws.
+    assert np.all(np.abs(found - exact) < 5 * np.sqrt(exact * (1 - exact) / 99_999))
+
+
+def test_several_tests_at_once_are_the_tests_one_at_a_time():
+    for n in (1, 6, 40):
+        columns = [*np.random.default_rng(n).normal(0.3, 1, (3, n)), np.zeros(n)]
+        found = statistics.sign_flip_tests(columns)
+        assert found == [statistics.sign_flip_test(d) for d in columns]
+        assert found[-1] == 1
+    assert math.isnan(statistics.sign_flip_tests([[]])[0])
+    assert statistics.sign_flip_tests([]) == []
+
+
 def test_t_interval_of_students_sleep_data():
     # R, t.test(extra ~ group, paired = TRUE): t = 4.0621, df = 9, p = 0.002833,
     # 95 percent confidence interval 0.7001142 to 2.4598858, mean 1.58.

@@ -414,14 +414,17 @@ def compare(runs: list[dict]) -> list[dict]:
                     for size in pooled
                     for seed in seeds
                 )
-                for metric in COMPARED:
-                    baseline_scores, norm_scores = (
-                        [
-                            statistics.mean([scores[dataset, a, b, s][metric] for b in pooled])
+                baseline, changed = (
+                    {
+                        metric: [
+                            statistics.mean([scores[dataset, arm, b, s][metric] for b in pooled])
                             for s in seeds
                         ]
-                        for a in (BASELINE, norm)
-                    )
+                        for metric in COMPARED
+                    }
+                    for arm in (BASELINE, norm)
+                )
+                for metric, columns in paired_columns(baseline, changed).items():
                     rows.append(
                         {
                             "dataset": dataset,
@@ -429,7 +432,7 @@ def compare(runs: list[dict]) -> list[dict]:
                             "baseline": BASELINE,
                             "batch_size": str(batch_size),
                             "metric": metric,
-                            **paired_columns(baseline_scores, norm_scores, metric),
+                            **columns,
                             "n_diverged": n_diverged,
                         }
                     )
@@ -437,22 +440,30 @@ def compare(runs: list[dict]) -> list[dict]:
     return rows
 
 
-def paired_columns(baseline: list[float], norm: list[float], metric: str) -> dict:
-    """The statistics of one row: norm minus baseline, the share counted in the better direction."""
-    difference = [b - a for a, b in zip(baseline, norm, strict=True)]
-    summary = statistics.paired_summary(difference)
-    better = difference if metric.endswith("accuracy") else [-d for d in difference]
-    return {
-        "mean_baseline": statistics.mean(baseline),
-        "mean_norm": statistics.mean(norm),
-        "difference": summary.mean,
-        "ci_low": summary.ci_low,
-        "ci_high": summary.ci_high,
-        "p": summary.p,
-        "effect_size": summary.effect_size,
-        "share_of_seeds": statistics.share_of_seeds(better),
-        "n": summary.n,
+def paired_columns(
+    baseline: dict[str, list[float]], norm: dict[str, list[float]]
+) -> dict[str, dict]:
+    """The statistics of each metric: norm minus baseline, the share in the better direction."""
+    differences = {
+        metric: [b - a for a, b in zip(baseline[metric], norm[metric], strict=True)]
+        for metric in baseline
     }
+    summaries = statistics.paired_summaries(list(differences.values()))
+    columns = {}
+    for (metric, difference), summary in zip(differences.items(), summaries, strict=True):
+        better = difference if metric.endswith("accuracy") else [-d for d in difference]
+        columns[metric] = {
+            "mean_baseline": statistics.mean(baseline[metric]),
+            "mean_norm": statistics.mean(norm[metric]),
+            "difference": summary.mean,
+            "ci_low": summary.ci_low,
+            "ci_high": summary.ci_high,
+            "p": summary.p,
+            "effect_size": summary.effect_size,
+            "share_of_seeds": statistics.share_of_seeds(better),
+            "n": summary.n,
+        }
+    return columns
 
 
 def adjust(rows: list[dict]) -> None:
