@@ -51,6 +51,7 @@ rule report:
 
 
 onstart:
+    check_device()
     announce_time_left()
 
 

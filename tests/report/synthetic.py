@@ -38,6 +38,7 @@ def config(**grid: list) -> dict:
             "learning_rate": 0.001,
             "probe_every": 5,
             "device": "auto",
+            "jobs_per_gpu": 1,
         },
         "report": {"name": "12_July_BatchNormalization", "title": "A made-up study"},
     }

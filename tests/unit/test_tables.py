@@ -76,7 +76,7 @@ class Results:
             key: value
             for section in ("data", "model", "training")
             for key, value in self.config[section].items()
-            if key not in ("source", "device")
+            if key not in ("source", "device", "jobs_per_gpu")
         }
         run = {
             "run": name,

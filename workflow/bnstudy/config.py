@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import yaml
@@ -130,7 +130,8 @@ def describe(error: ValidationError) -> Iterator[str]:
         case "minItems":
             yield f"{key}: the list is empty; write at least one value."
         case "uniqueItems":
-            twice = next(item for i, item in enumerate(value) if item in value[:i])
+            neighbours = pairwise(sorted(value, key=str))
+            twice = next((a for a, b in neighbours if a == b), value[0])
             yield f"{key}: {show(twice)} is listed twice; each value may appear once."
         case "minimum":
             yield f"{key}: {show(value)} is too small; the least allowed is {rule}."

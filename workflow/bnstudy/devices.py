@@ -1,34 +1,47 @@
 """Choosing the device of a run and making its arithmetic repeatable."""
 
 import os
+import sys
 
 import torch
 
+from bnstudy import leases
 from bnstudy.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def select_device(name: str) -> torch.device:
-    """The device to train on; `auto` takes CUDA, else MPS, else the CPU.
+def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
+    """The device to train on; `auto` takes CUDA, else MPS, else the CPU, and says so if it is that.
+
+    On CUDA, this process holds a card until it ends, alone or with as many others as `jobs_per_gpu`
+    says: see `bnstudy.leases`.
 
     Raises
     ------
     UserError
         If a GPU is asked for by name and PyTorch finds none.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    # Before CUDA is asked anything, for it looks for the visible cards once.
+    if name in ("auto", "cuda") and torch.backends.cuda.is_built():
+        leases.lease_card(jobs_per_gpu)
+    is_available = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
     }
     if name == "auto":
-        name = next(device for device, present in available.items() if present)
-    elif not available[name]:
+        name = next(device for device, present in is_available.items() if present())
+        if name == "cpu":
+            reason = f"PyTorch {torch.__version__} finds no GPU that it can use"
+            print(f"device 'auto' is the CPU here: {reason}", file=sys.stderr)
+    elif not is_available[name]():
         raise UserError(
             f"device '{name}' was asked for but PyTorch {torch.__version__} finds none on this "
             "machine; set training.device to 'auto' or 'cpu', or run where the device is."
         )
+    if name != "cuda":
+        leases.release()  # a card that PyTorch cannot use
     return torch.device(name)
 
 

@@ -5,12 +5,14 @@ import hashlib
 import json
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
 
+@cache
 def imported_code(module: str) -> tuple[str, ...]:
     """Files of the package that a module needs, itself included, found by reading its imports.
 

@@ -468,6 +468,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--probe-every", type=int, default=default.probe_every, help="steps")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--jobs-per-gpu", type=int, default=1, help="jobs that may share a GPU")
     return parser.parse_args(argv)
 
 
@@ -498,9 +499,10 @@ def main(argv: list[str]) -> None:
     """Run `bnstudy train`."""
     start_seconds = seconds_since_process_start()
     arguments = parse_arguments(argv)
-    options = {k: v for k, v in vars(arguments).items() if k not in ("data", "out", "device")}
+    not_settings = ("data", "out", "device", "jobs_per_gpu")
+    options = {k: v for k, v in vars(arguments).items() if k not in not_settings}
     settings = replace(Settings(**options), hidden=tuple(arguments.hidden))
-    device = select_device(arguments.device)
+    device = select_device(arguments.device, arguments.jobs_per_gpu)
     make_deterministic(device)
     clock = Clock()
     with clock.measure("data"):

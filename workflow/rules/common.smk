@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from bnstudy.archive import project_version, source_files
-from bnstudy.config import check_config, config_text, enabled_studies, uses_cuda
+from bnstudy.config import check_config, config_text, enabled_studies, has_nvidia_gpu, uses_cuda
 from bnstudy.datasets import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.provenance import TRAINING_CODE, imported_code
@@ -91,6 +92,12 @@ def source_option(wildcards, output):
     return [] if location is None else ["--source", location]
 
 
+def jobs_per_gpu(wildcards, output):
+    """Depends on `output`, as above: who shares a GPU must not train again."""
+    return config["training"]["jobs_per_gpu"]
+
+
+@cache
 def study_cells(study):
     """The cells of a study by name: every combination of its grid."""
     axes = STUDIES[study]["grid"]
@@ -234,6 +241,15 @@ class TimeLeft(logging.Handler):
                 seconds = (now - self.start) / self.n_done * (self.n_runs - self.n_done)
                 left = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
                 logger.info(f"{self.n_done} of {self.n_runs} training jobs done, about {left} left")
+
+
+def check_device():
+    """Refuse to start where every job would fail. On a cluster, the jobs run on other machines."""
+    if config["training"]["device"] == "cuda" and workflow.local_exec and not has_nvidia_gpu():
+        raise WorkflowError(
+            "training.device: 'cuda' was asked for, but this machine has no NVIDIA GPU, or "
+            "CUDA_VISIBLE_DEVICES hides it; write 'auto' or 'cpu', or run where the GPU is."
+        )
 
 
 def announce_time_left():

@@ -33,9 +33,11 @@ rule run_study:
         options=study_options,
         seeds=study_seeds,
         device=config["training"]["device"],
+        jobs_per_gpu=jobs_per_gpu,
     shell:
         "bnstudy study {wildcards.study} {input.data} --cell {params.cell:q}"
         " --options {params.options:q} --seeds {params.seeds} --device {params.device}"
+        " --jobs-per-gpu {params.jobs_per_gpu}"
         " --out {output:q} 2> {log:q}"
 
 

@@ -39,6 +39,7 @@ rule train:
         learning_rate=config["training"]["learning_rate"],
         probe_every=config["training"]["probe_every"],
         device=config["training"]["device"],
+        jobs_per_gpu=jobs_per_gpu,
     shell:
         "bnstudy train {input.data}"
         " --norm {wildcards.norm}"
@@ -55,4 +56,5 @@ rule train:
         " --learning-rate {params.learning_rate}"
         " --probe-every {params.probe_every}"
         " --device {params.device}"
+        " --jobs-per-gpu {params.jobs_per_gpu}"
         " --out {params.directory} 2> {log}"

@@ -75,13 +75,14 @@ def study_main(argv: list[str]) -> None:
     parser.add_argument("--options", type=json.loads, default={}, help="settings, as JSON")
     parser.add_argument("--seeds", type=int, required=True, help="number of seeds, from 0")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--jobs-per-gpu", type=int, default=1, help="jobs that may share a GPU")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     arguments = parser.parse_args(argv)
 
     from bnstudy.devices import make_deterministic, select_device
     from bnstudy.prepared import open_prepared
 
-    device = select_device(arguments.device)
+    device = select_device(arguments.device, arguments.jobs_per_gpu)
     make_deterministic(device)
     study = importlib.import_module(f"bnstudy.studies.{arguments.study}")
     rows = study.run(

@@ -1,0 +1,272 @@
+"""Which GPU a job uses: a lease of one card, held until the process ends.
+
+Snakemake counts GPUs and assigns none, so jobs that run at once would all take the first card. A
+job therefore locks a file named after the card's UUID before CUDA starts, and shows CUDA that card
+alone. The kernel gives the lock back however the process ends.
+
+The locks lie on the node, in a folder of the user's own: all jobs of a user on a machine share the
+cards out among themselves, whatever workflow they belong to. Between users, that takes a scheduler.
+"""
+
+import hashlib
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnstudy.errors import UserError
+
+# Not TMPDIR, which Snakemake and schedulers set differently for jobs of one user.
+FOLDER = Path(f"/tmp/bnstudy-gpu-leases-{os.getuid()}")
+# Set in every job of Slurm, PBS, LSF, Grid Engine, HTCondor and Flux. A container of Kubernetes needs
+# no rule: its driver lists no cards but its own.
+SCHEDULERS = (
+    *("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "_CONDOR_JOB_AD", "FLUX_JOB_ID"),
+)
+POLL_SECONDS = 0.1
+
+held: list = []  # the lock of this process; a lock that is forgotten would be released
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a job can have for itself: a GPU, or one MIG instance of a GPU that is divided."""
+
+    uuid: str
+    gpu_uuid: str  # the same, unless this is an instance
+    gpu_index: int  # in the order of PCI buses, as nvidia-smi counts
+    name: str
+
+
+def list_cards() -> list[Card]:
+    """The cards that the NVIDIA driver lists, without starting CUDA; none without a driver."""
+    import pynvml as nvml
+
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return []
+    cards = []
+    for index in range(nvml.nvmlDeviceGetCount()):
+        try:
+            gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+            gpu_uuid, name = nvml.nvmlDeviceGetUUID(gpu), nvml.nvmlDeviceGetName(gpu)
+            for uuid in mig_uuids(gpu) if is_divided(gpu) else [gpu_uuid]:
+                cards.append(Card(uuid, gpu_uuid, index, name))
+        except nvml.NVMLError:
+            continue  # a card that this process may not use
+    nvml.nvmlShutdown()
+    return cards
+
+
+def is_divided(gpu: object) -> bool:
+    """Whether an NVML device is in MIG mode, in which only its instances can be used."""
+    import pynvml as nvml
+
+    try:
+        return nvml.nvmlDeviceGetMigMode(gpu)[0] == nvml.NVML_DEVICE_MIG_ENABLE
+    except nvml.NVMLError:
+        return False  # a card that knows no MIG
+
+
+def mig_uuids(gpu: object) -> list[str]:
+    """UUIDs of the MIG instances of an NVML device; there may be gaps between their indices."""
+    import pynvml as nvml
+
+    uuids = []
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
+        try:
+            instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, index)
+        except nvml.NVMLError:
+            continue
+        uuids.append(nvml.nvmlDeviceGetUUID(instance))
+    return uuids
+
+
+def visible_cards(cards: Sequence[Card], visible: str | None) -> list[Card]:
+    """The cards that a value of CUDA_VISIBLE_DEVICES names; all of them where it is not set.
+
+    Names are indices as nvidia-smi counts, UUIDs, or beginnings of UUIDs that fit one card only. A
+    GPU that is divided stands for all its instances. As in CUDA, what follows a name that fits no
+    card is hidden too, so that "", "-1" and "NoDevFiles" hide everything.
+    """
+    if visible is None:
+        return list(cards)
+    chosen: list[Card] = []
+    for name in visible.split(","):
+        named = cards_named(name.strip(), cards)
+        if not named:
+            break
+        chosen += named
+    return list(dict.fromkeys(chosen))
+
+
+def cards_named(name: str, cards: Sequence[Card]) -> list[Card]:
+    """The card of an index or UUID, all instances of a divided one; none if that is not clear."""
+    if name.isdecimal():
+        return [card for card in cards if card.gpu_index == int(name)]
+    if not name.startswith(("GPU-", "MIG-")):
+        return []
+    uuids = {uuid for card in cards for uuid in (card.uuid, card.gpu_uuid)}
+    fitting = [name] if name in uuids else [uuid for uuid in uuids if uuid.startswith(name)]
+    if len(fitting) != 1:
+        return []
+    return [card for card in cards if fitting[0] in (card.uuid, card.gpu_uuid)]
+
+
+def given_by_scheduler(environ: MutableMapping[str, str]) -> bool:
+    """Whether this is a scheduler's job that was given one card, which is nobody else's then."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES", "")
+    return visible != "" and "," not in visible and any(name in environ for name in SCHEDULERS)
+
+
+def lease_card(
+    jobs_per_gpu: int = 1,
+    *,
+    environ: MutableMapping[str, str] = os.environ,
+    cards: Callable[[], Sequence[Card]] = list_cards,
+    folder: Path = FOLDER,
+) -> Card | None:
+    """Wait for a card, lock it until this process ends, and leave CUDA nothing else to see.
+
+    Call it before CUDA is asked anything: CUDA reads CUDA_VISIBLE_DEVICES once. Who sees the same
+    cards is served in the order of arrival, with the least busy of them.
+
+    Parameters
+    ----------
+    jobs_per_gpu : int
+        Leases that there may be of one card at a time.
+    environ : mapping
+        CUDA_VISIBLE_DEVICES is read there, and set to the UUID of the card.
+    cards : callable
+        Lists the machine's cards.
+    folder : Path
+        On this machine; the locks lie here.
+
+    Returns
+    -------
+    Card or None
+        None if there is no card to lease, or if a scheduler has given this job its own.
+
+    Raises
+    ------
+    UserError
+        If `jobs_per_gpu` is below 1, or if the folder of the locks belongs to somebody else.
+    """
+    if jobs_per_gpu < 1:
+        raise UserError(f"--jobs-per-gpu {jobs_per_gpu} lets no job start; write 1 or more.")
+    if given_by_scheduler(environ):
+        say(f"GPU {environ['CUDA_VISIBLE_DEVICES']} was given by the scheduler")
+        return None
+    mine = visible_cards(cards(), environ.get("CUDA_VISIBLE_DEVICES"))
+    if not mine:
+        return None
+    make_private(folder)
+    same_cards = hashlib.sha256(" ".join(sorted(card.uuid for card in mine)).encode()).hexdigest()
+    queue = folder / f"queue-{same_cards[:16]}"
+    queue.mkdir(exist_ok=True)
+    ticket = join_queue(queue)
+    waiting = False
+    while not (is_first(ticket) and (leased := take_slot(mine, jobs_per_gpu, folder))):
+        if not waiting:
+            say(f"GPU lease: waiting for one of {len(mine)} cards")
+        waiting = True
+        time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))
+    leave_queue(ticket)
+    card, slot, lock = leased
+    held.append(lock)
+    environ["CUDA_VISIBLE_DEVICES"] = card.uuid
+    say(f"GPU lease: {card.name}, {card.uuid}, place {slot + 1} of {jobs_per_gpu}")
+    return card
+
+
+def release() -> None:
+    """Give the card back before the process ends."""
+    while held:
+        held.pop().release()
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that is this user's alone, in a place where others write too.
+
+    Raises
+    ------
+    UserError
+        If somebody else has put one there.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    if folder.is_symlink() or about.st_uid != os.getuid():
+        raise UserError(
+            f"{folder} is not this user's own folder, so no GPU can be leased there; remove it."
+        )
+
+
+def try_lock(path: Path):
+    """A lock of a file, or None while another process has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
+
+
+def join_queue(queue: Path):
+    """The lock of a new ticket; its name is the time of arrival, by the one clock of the machine."""
+    from filelock import FileLock
+
+    ticket = FileLock(queue / f"{time.monotonic_ns():020}-{os.getpid()}")
+    ticket.acquire()
+    return ticket
+
+
+def is_first(ticket) -> bool:
+    """Whether nobody who came earlier is still waiting; tickets of the dead are cleared away."""
+    own = Path(ticket.lock_file)
+    return not any(is_waiting(other) for other in own.parent.iterdir() if other.name < own.name)
+
+
+def is_waiting(ticket: Path) -> bool:
+    lock = try_lock(ticket)
+    if lock is None:
+        return True
+    ticket.unlink(missing_ok=True)  # whoever held it was killed
+    lock.release()
+    return False
+
+
+def leave_queue(ticket) -> None:
+    Path(ticket.lock_file).unlink(missing_ok=True)
+    ticket.release()
+
+
+def take_slot(cards: Sequence[Card], slots: int, folder: Path):
+    """Lock a place on the card with the most free ones; (card, place, lock), or None if all are taken.
+
+    All free places are locked for the blink of the choice.
+    """
+    free = {
+        card: {
+            slot: lock
+            for slot in range(slots)
+            if (lock := try_lock(folder / f"{card.uuid.replace('/', '_')}.{slot}.lock"))
+        }
+        for card in cards
+    }
+    best = max(cards, key=lambda card: len(free[card]))
+    chosen = next(((best, slot, lock) for slot, lock in free[best].items()), None)
+    for card, locks in free.items():
+        for slot, lock in locks.items():
+            if chosen is None or (card, slot) != chosen[:2]:
+                lock.release()
+    return chosen
