@@ -10,6 +10,8 @@ from math import prod
 import pytest
 import yaml
 
+from bnstudy.config import has_nvidia_gpu
+
 SOURCE = "/usr/share/datasets/fashion-mnist"
 REPORT = {"judge_claims": 1, "render": 1, "all": 1}
 RUNS = {"train": 12, "aggregate": 1} | REPORT
@@ -102,6 +104,22 @@ def test_one_seed_less_trains_nothing(finished):
 def test_a_changed_setting_trains_every_run(finished, change):
     finished.configure(change)
     assert finished.plan().counts == RUNS | {"record_config": 1}
+
+
+def test_how_many_jobs_share_a_gpu_trains_nothing(finished):
+    finished.configure("training: {jobs_per_gpu: 3}")
+    plan = finished.plan("--forcerun", "aggregate")
+    assert plan.counts == {"record_config": 1, "aggregate": 1} | REPORT
+    assert "--jobs-per-gpu 3" in finished.plan("-p", "--forcerun", "train").text
+
+
+@pytest.mark.skipif(has_nvidia_gpu(), reason="this machine has an NVIDIA GPU")
+def test_cuda_without_a_gpu_is_refused_before_any_job(checkout):
+    checkout.configure("training: {device: cuda}\ngrid: {dataset: [digits]}")
+    done = checkout.snakemake("--cores", "1", "tables")
+    assert done.returncode == 1
+    assert "training.device: 'cuda' was asked for" in done.stdout + done.stderr
+    assert not (checkout.root / "results").exists()
 
 
 def test_a_changed_title_trains_nothing(finished):

@@ -315,5 +315,8 @@ def uses_cuda(config: dict) -> bool:
 
 
 def has_nvidia_gpu() -> bool:
+    """Whether there is the device file of a GPU; on Windows' Linux that is /dev/dxg."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
+    return not hidden and any(
+        path for name in ("nvidia[0-9]*", "dxg") for path in Path("/dev").glob(name)
+    )

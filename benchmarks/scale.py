@@ -1,0 +1,253 @@
+"""Measure how the workflow grows with the number of runs: dry run, jobs, aggregation.
+
+`python benchmarks/scale.py --results results` after `make`: the runs there are copied under other
+seeds, so that files have their real sizes, and no network is trained. Each measurement is one whole
+process, timed from start to end. Nothing is extrapolated: `scale.svg` shows what was measured.
+"""
+
+import argparse
+import csv
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+from bench import HERE, ROOT, machine, measure, say
+from matplotlib.figure import Figure
+
+from bnstudy.figures import PAPER, WIDE, Drawing, finish, panels
+from bnstudy.tables import read_config, run_path
+
+AXES = {"dataset": ["mnist"], "norm": ["none", "batch"], "batch_size": [32, 64, 128, 256]}
+ARMS = [
+    {"dataset": "mnist", "norm": norm, "batch_size": size}
+    for norm in AXES["norm"]
+    for size in AXES["batch_size"]
+]
+FILES = ("metrics.csv", "run.json", "timing.json")
+# What is drawn of each measurement: colour (of seaborn's colour-blind-safe palette), dashes, marker.
+STYLES = {
+    "dry run": ("#0173b2", "solid", "o"),
+    "dry run of a tenth": ("#029e73", (0, (4, 1.4, 1, 1.4)), "D"),
+    "jobs, greedy scheduler": ("#de8f05", (0, (4, 1.6)), "s"),
+    "jobs, ilp scheduler": ("#cc78bc", "dotted", "^"),
+    "aggregation": ("#1b1f24", (0, (1.5, 1.2)), "v"),
+}
+
+# Stands in for everything before the aggregation. The files of a run are there at once, so that what
+# is left of the time is Snakemake's own.
+STUB = """#!/bin/sh
+command=$1
+while [ $# -gt 0 ]; do
+  case $1 in
+    --norm) norm=$2 ;; --batch-size) size=$2 ;; --seed) seed=$2 ;; --out) out=$2 ;;
+  esac
+  shift
+done
+case $command in
+  download) mkdir -p "$out" ;;
+  prepare) : > "$out" ;;
+  train) cp {templates}/norm~"$norm"/batch_size~"$size"/seed~0/* "$out" ;;
+esac
+"""
+
+
+def write_config(path: Path, runs: int) -> None:
+    """A study of so many runs, as a file to lay over the default configuration."""
+    seeds = list(range(runs // len(ARMS)))
+    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
+    off = {name: {"enabled": False} for name in studies}
+    path.write_text(yaml.safe_dump({"grid": AXES | {"seed": seeds}, "studies": off}))
+
+
+def copy_runs(results: Path, out: Path, runs: int) -> None:
+    """Copies of the runs of seed 0 under the seeds 0, 1, 2, ..., and the configuration of them all."""
+    config = yaml.safe_load((results / "run_config.yaml").read_text())
+    default = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config["training"] = default["training"] | config["training"]  # keys that are younger
+    config["grid"] = AXES | {"seed": list(range(runs // len(ARMS)))}
+    out.mkdir(parents=True)
+    (out / "run_config.yaml").write_text(yaml.safe_dump(config))
+    for arm in ARMS:
+        first = run_path(arm | {"seed": 0})
+        files = {name: (results / "runs" / first / name).read_text() for name in FILES}
+        benchmark = (results / "benchmarks/train" / f"{first}.tsv").read_text()
+        for seed in config["grid"]["seed"]:
+            name = run_path(arm | {"seed": seed})
+            folder = out / "runs" / name
+            folder.mkdir(parents=True)
+            own = re.sub(r'"seed": 0\b', f'"seed": {seed}', files["run.json"])
+            own = own.replace(first, name)
+            for file, content in (files | {"run.json": own}).items():
+                (folder / file).write_text(content)
+            tsv = out / "benchmarks/train" / f"{name}.tsv"
+            tsv.parent.mkdir(parents=True, exist_ok=True)
+            tsv.write_text(benchmark)
+
+
+def environment_with_stub(folder: Path, templates: Path) -> Path:
+    """The Python of an environment like this one, but for the command `bnstudy`.
+
+    The workflow looks for that beside the interpreter it runs from.
+    """
+    bin_folder = folder / "bin"
+    bin_folder.mkdir(parents=True)
+    shutil.copy(Path(sys.prefix, "pyvenv.cfg"), folder)
+    (folder / "lib").symlink_to(Path(sys.prefix, "lib"))
+    python = bin_folder / "python"
+    python.symlink_to(Path(sys.executable).resolve())
+    stub = bin_folder / "bnstudy"
+    stub.write_text(STUB.format(templates=shlex.quote(str(templates))))
+    stub.chmod(0o755)
+    return python
+
+
+def snakemake(python: Path | str, folder: Path, runs: int, *options: str) -> list[object]:
+    """The command that runs the workflow in a folder of its own, for so many runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "scale.yaml"
+    write_config(config, runs)
+    return [
+        *(python, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder),
+        *("--configfile", config, *options),
+    ]
+
+
+def measure_dry_run(folder: Path, runs: int, log: Path) -> dict:
+    return measure(snakemake(sys.executable, folder, runs, "-n", "--", "tables"), log)
+
+
+def measure_batch(folder: Path, runs: int, log: Path) -> dict:
+    """A dry run of a tenth of the runs.
+
+    Batches are cut from the sorted inputs of the aggregation, of which the benchmark files come
+    first: a quarter of them, one for each run. So 1/40 of the inputs stands for 1/10 of the runs.
+    """
+    options = ("-n", "--batch", "aggregate=1/40", "--", "aggregate")
+    return measure(snakemake(sys.executable, folder, runs, *options), log)
+
+
+def measure_jobs(
+    python: Path, folder: Path, runs: int, cores: int, scheduler: str, log: Path
+) -> dict:
+    """All jobs up to training, done by the stub."""
+    options = ("--cores", str(cores), "--scheduler", scheduler, "--until", "train", "--", "tables")
+    return measure(snakemake(python, folder, runs, *options), log)
+
+
+def measure_aggregation(results: Path, folder: Path, runs: int, log: Path) -> dict:
+    copy_runs(results, folder, runs)
+    read_config(folder / "run_config.yaml")
+    bnstudy = Path(sys.executable).with_name("bnstudy")
+    command = [bnstudy, "aggregate", folder / "run_config.yaml", "--results", folder]
+    measured = measure(command, log)
+    shutil.rmtree(folder)
+    return measured
+
+
+def measure_all(options: argparse.Namespace, scratch: Path, table: Path) -> None:
+    """Add a row to the table after each measurement, the smallest ones first."""
+    log = scratch / "log"
+    results = options.results.resolve()
+    python = environment_with_stub(scratch / "environment", results / "runs/dataset~mnist")
+    for runs in sorted(options.runs):
+        steps = {
+            "dry run": lambda n: measure_dry_run(scratch / f"dry-{n}", n, log),
+            "dry run of a tenth": lambda n: measure_batch(scratch / f"dry-{n}", n, log),
+            "aggregation": lambda n: measure_aggregation(results, scratch / f"runs-{n}", n, log),
+        }
+        for scheduler in ("greedy", "ilp"):
+            if runs <= options.jobs:
+                steps[f"jobs, {scheduler} scheduler"] = lambda n, scheduler=scheduler: measure_jobs(
+                    python, scratch / f"{scheduler}-{n}", n, options.cores, scheduler, log
+                )
+        for what, step in steps.items():
+            if what in options.what:
+                measured = step(runs)
+                say(f"{what}, {runs:,} runs: {measured['wall_seconds']:.1f} s")
+                add_row(table, {"what": what, "runs": runs, **measured})
+
+
+def add_row(path: Path, row: dict) -> None:
+    """Put a row in the place of an older one of the same measurement."""
+    row = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in row.items()}
+    about = machine() | {"snakemake": version("snakemake")}
+    row |= {key: str(value) for key, value in about.items()}
+    rows = [
+        old for old in read_rows(path) if (old["what"], old["runs"]) != (row["what"], row["runs"])
+    ]
+    rows = sorted([*rows, row], key=lambda r: (list(STYLES).index(r["what"]), int(r["runs"])))
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, row, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def draw(rows: list[dict[str, str]]) -> str:
+    """Processor time and memory over the number of runs, as SVG."""
+
+    def figure(layout) -> Figure:
+        drawn, axes = panels(1, 2, layout, height=2.6, sharex=True, sharey=False)
+        for ax, column, title in zip(
+            axes.flat,
+            ("cpu_seconds", "peak_memory_mb"),
+            ("Processor time (s)", "Peak memory of a process (MB)"),
+            strict=True,
+        ):
+            for what, (color, dash, marker) in STYLES.items():
+                points = [(int(r["runs"]), float(r[column])) for r in rows if r["what"] == what]
+                ax.plot(
+                    *zip(*points, strict=True) if points else ((), ()),
+                    color=color,
+                    linestyle=dash,
+                    marker=marker,
+                    label=what,
+                    markeredgecolor=PAPER,
+                )
+            ax.set(title=title, xlabel="Runs", xscale="log", yscale="log")
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside upper center", ncols=3)
+        finish(axes)
+        return drawn
+
+    return Drawing("scale", "", "", None, figure).svg(WIDE)
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="a finished study")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the table")
+    parser.add_argument("--runs", type=int, nargs="+", default=[1_000, 10_000, 50_000])
+    parser.add_argument("--jobs", type=int, default=1_000, help="most runs to do the jobs of")
+    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time")
+    parser.add_argument("--what", nargs="+", choices=STYLES, default=list(STYLES))
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    options = parse_arguments()
+    if not (options.results / "runs").is_dir():
+        sys.exit(f"{options.results} holds no runs to copy; run `make` first, or name a study.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    table = options.out / "scale.csv"
+    with tempfile.TemporaryDirectory() as scratch:
+        measure_all(options, Path(scratch), table)
+    (options.out / "scale.svg").write_text(draw(read_rows(table)))
+
+
+if __name__ == "__main__":
+    main()
