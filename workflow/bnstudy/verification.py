@@ -103,12 +103,12 @@ def compare(here: dict, there: dict, peers: Iterable[dict]) -> dict:
     return row | {"outcome": outcome, "note": "; ".join(notes)}
 
 
-def verify(cells: Iterable[str], runs: Path, folder: Path) -> list[dict]:
+def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
     """Compare runs that were trained anew with the published ones, in the order given.
 
     Parameters
     ----------
-    cells : iterable of str
+    cells : sequence of str
         Names of published runs, which are their folders below `runs`.
     runs : Path
         Folder of the runs trained here.
@@ -118,11 +118,14 @@ def verify(cells: Iterable[str], runs: Path, folder: Path) -> list[dict]:
     Raises
     ------
     UserError
-        If a run is missing, malformed, was trained with other settings or was never published.
+        If the published files cannot be read, or if a run is missing, malformed, was trained with
+        other settings or was never published.
     """
     summary = {row["run"]: row for row in published.read_summary(folder)}
     settings = published.read_settings(folder)
     rows = []
+    if not cells:
+        raise UserError(f"name runs of {folder / 'summary.csv'} to compare with.")
     for name in cells:
         if name not in summary:
             raise UserError(f"{name} is not in {folder / 'summary.csv'}; name a published run.")
@@ -183,7 +186,7 @@ def main(argv: list[str]) -> None:
         prog="bnstudy verify",
         description="Compare runs trained here with the published summary.",
     )
-    parser.add_argument("cells", nargs="+", help="names of published runs (dataset~.../seed~...)")
+    parser.add_argument("cells", nargs="*", help="names of published runs (dataset~.../seed~...)")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs trained here")
     parser.add_argument("--published", type=Path, required=True, help="folder of the summary")
     parser.add_argument("--out", type=Path, required=True, help="table to write (.csv)")

@@ -147,11 +147,15 @@ def claims_code():
 
 
 def verified_runs(wildcards):
-    """The published runs that `verify` trains again, whatever the grid of this study is."""
+    """The published runs that `verify` trains again, whatever the grid of this study is.
+
+    None where the published files cannot be read: `bnstudy verify` then says why.
+    """
+    published = Path(workflow.basedir, "published")
     try:
-        rows = read_summary(Path(workflow.basedir, "published"))
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
+        rows, _ = read_summary(published), read_settings(published)
+    except UserError:
+        return []
     return [row["run"] for row in choose_cells(rows, config["verify"]["cells"])]
 
 
@@ -165,10 +169,12 @@ def retrained_files(wildcards):
 
 def published_options(wildcards):
     """How the published runs were trained, as options of `bnstudy train`."""
-    try:
-        return training_options(read_settings(Path(workflow.basedir, "published")))
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
+    return training_options(read_settings(Path(workflow.basedir, "published")))
+
+
+def published_files(wildcards):
+    paths = [source("published/summary.csv"), source("published/settings.yaml")]
+    return [path for path in paths if os.path.exists(path)]
 
 
 def verification_table():

@@ -50,8 +50,7 @@ rule verify:
     """
     input:
         runs=retrained_files,
-        summary=source("published/summary.csv"),
-        settings=source("published/settings.yaml"),
+        published=published_files,
         code=code("cli.py", *imported_code("verification")),
     log:
         "results/logs/verify.log",
@@ -63,7 +62,7 @@ rule verify:
         runtime=10,
     params:
         runs=verified_runs,
-        published=subpath(input.summary, parent=True),
+        published=source("published"),
     shell:
         "bnstudy verify {params.runs:q} --runs results/verify/runs"
         " --published {params.published:q} --out results/tables/verification.csv 2> {log}"
