@@ -205,7 +205,8 @@ def test_an_archive_is_a_workflow_run_crate(released, tmp_path):
         assert not result.skipped_checks
         return [issue.message for issue in result.get_issues()]
 
-    assert problems(archive_of(released)) == []
+    # The validator does not find its way in a folder with a space in its name.
+    assert problems(shutil.copy(archive_of(released), tmp_path / "crate.zip")) == []
 
     # The validator tells a crate from none: the same without its run is refused.
     broken = tmp_path / "broken"
@@ -239,12 +240,12 @@ def test_nothing_that_is_published_tells_where_it_was_made(released):
 
 
 def test_a_path_in_a_result_stops_the_archive(copied):
-    with open(copied.study / "results/tables/comparison.csv", "a") as file:
-        file.write(f"{copied.study}/data\n")
+    with open(copied.study / "report/report.html", "a") as file:
+        file.write(f"<!-- {copied.study}/data -->\n")
     archive_of(copied).unlink()
-    done = copied.snakemake("--cores", "1", "archive", "--allowed-rules", "pack", "archive")
+    done = copied.snakemake("--cores", "1", "archive")
     assert done.returncode == 1
-    assert "comparison.csv contains the path" in said(done)
+    assert "report/report.html contains the path" in said(done)
     assert not list((copied.study / "results/archive").iterdir())
 
 
