@@ -186,6 +186,13 @@ def test_mixed(judge):
     assert "the claim holds for He's weights, 20 layers." in refuted
 
 
+def test_a_measurement_that_was_checked(judge):
+    text = said(judge(endpoint(), checked="again in numpy, the same"))
+    assert text.endswith("*Measured twice:* Again in numpy, the same.")
+    assert "Measured twice" not in said(judge(endpoint()))
+    assert "Measured twice" not in said(judge(None, checked="again in numpy, the same"))
+
+
 def test_not_run(judge):
     claim = judge(None)
     text = said(claim)

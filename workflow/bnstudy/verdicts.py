@@ -119,6 +119,8 @@ class Judged(Row):
     ----------
     metric, expected, source : str
         As in claims.yaml.
+    checked : str
+        How a result against expectation was measured a second time; mostly empty.
     history : tuple of str
         Changes of the entry after results had been seen.
     effects : array of float, shape (n,)
@@ -130,6 +132,7 @@ class Judged(Row):
     metric: str = ""
     expected: str = ""
     source: str = ""
+    checked: str = ""
     history: tuple[str, ...] = ()
     effects: np.ndarray = field(default_factory=lambda: np.zeros(0))
     cells: dict[str, np.ndarray] = field(default_factory=dict)
@@ -242,6 +245,7 @@ def combine(entry: dict, row: dict | None, effects: dict[str, np.ndarray]) -> Ju
         "metric": entry["metric"],
         "expected": entry["expected"],
         "source": entry["source"],
+        "checked": entry.get("checked", ""),
         "history": tuple(entry.get("history", ())),
         "prior": entry["prior"],
         "unit": entry.get("unit", ""),
@@ -389,8 +393,8 @@ def verdict_word(claim: Judged) -> str:
 def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
     """What was claimed, what came out and the verdict; on a second line measure, prior and scope.
 
-    Markdown. The second line says how the claim was measured, what was expected beforehand, and
-    for what the verdict holds.
+    Markdown. The second line says how the claim was measured, what was expected beforehand, for
+    what the verdict holds, and where it surprised, how the measurement was checked.
     """
     found = [f"**{claim.id}: {verdict_word(claim)}.** {shown(claim.claim)} ({lines(claim)})."]
     if not claim.was_run:
@@ -407,6 +411,8 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
     ]
     if claim.was_run and with_scope:
         details.append(f"*Scope:* {shown(claim.scope)}.")
+    if claim.was_run and claim.checked:
+        details.append(f"*Measured twice:* {sentence_of(shown(claim.checked))}")
     return f"{' '.join(found)}{LINE_BREAK}{' '.join(details)}"
 
 
