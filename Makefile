@@ -1,6 +1,7 @@
 # make           environment, then the main job: every run, the tables, report/report.html
 # make full      the main job with every study of config/studies.yaml
 # make test      every check and test
+# make test-faults   kills, full disks, broken downloads: is anything lost or silently wrong?
 # make quick     the same pipeline, small and without any network, in .quick/
 # make bench     the benchmarks
 # make lock      pin the dependencies of pyproject.toml again
@@ -23,7 +24,7 @@ endif
 
 INSTALL := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode
 
-.PHONY: all env full test quick bench lock audit again
+.PHONY: all env full test test-faults quick bench lock audit again
 .DELETE_ON_ERROR:
 
 all: $(READY)
@@ -44,6 +45,9 @@ test: $(READY)
 	$(BIN)/snakemake --lint
 	$(BIN)/codespell
 	$(BIN)/python -m pytest
+
+test-faults: $(READY)
+	$(BIN)/python -m pytest tests/faults
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py

@@ -1,0 +1,97 @@
+"""What happens when things go wrong: every fault is tried, and what it did is counted.
+
+A test asks for the recorder of each fault it causes and counts what it sees::
+
+    def test_a_kill(fault):
+        kill = fault("SIGKILL during training")
+        for moment in moments:
+            kill.tried()
+            ...
+            kill.lost(len(finished_before - finished_after))  # finished work that is gone or redone
+            kill.wrong(text_before != text_after, "another number in runs.csv")
+
+`lost` counts finished work that was done again, or complete files that are gone. `wrong` counts
+partial files taken for whole ones, wrong numbers, tracebacks, and silence where the user should
+have been told. A test fails if it counted any of either, or if it tried nothing; one that breaks
+off counts as wrong. After the last test the counts are printed as a table.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+
+@dataclass
+class Fault:
+    """How often a fault was tried, and what came of it."""
+
+    name: str
+    n_tried: int = 0
+    n_lost: int = 0
+    n_wrong: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def tried(self, n: int = 1) -> None:
+        self.n_tried += n
+
+    def lost(self, n: int = 1, what: str = "finished work was lost") -> None:
+        """Count finished work that was lost; 0 and False are fine."""
+        self.n_lost += int(n)
+        if n:
+            self.notes.append(f"{self.name}: {what} ({int(n)})")
+
+    def wrong(self, n: int = 1, what: str = "something was wrong") -> None:
+        """Count what came out wrong; 0 and False are fine."""
+        self.n_wrong += int(n)
+        if n:
+            self.notes.append(f"{self.name}: {what} ({int(n)})")
+
+
+LEDGER = pytest.StashKey[dict[str, list[Fault]]]()
+OF_THIS_TEST = pytest.StashKey[list[Fault]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEDGER] = {}
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Fault]]:
+    """Gives the recorder of a named fault; several tests may try the same one."""
+    opened = request.node.stash[OF_THIS_TEST] = []
+
+    def recorder(name: str) -> Fault:
+        opened.append(Fault(name))
+        request.config.stash[LEDGER].setdefault(name, []).append(opened[-1])
+        return opened[-1]
+
+    yield recorder
+    if not getattr(request.node, "broke_off", False):
+        untried = [f"{one.name}: was never tried" for one in opened if not one.n_tried]
+        notes = [*(note for one in opened for note in one.notes), *untried]
+        assert not notes, "\n".join(notes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:
+    report = yield
+    if call.when == "call" and report.failed:
+        item.broke_off = True
+        for one in item.stash.get(OF_THIS_TEST, []):
+            one.wrong(1, "the test broke off")
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    ledger = terminalreporter.config.stash[LEDGER]
+    if not ledger:
+        return
+    rows = [
+        (name, *(sum(getattr(one, f"n_{kind}") for one in them) for kind in ("tried", "lost", "wrong")))
+        for name, them in ledger.items()
+    ]
+    width = max(len(row[0]) for row in rows)
+    terminalreporter.section("faults")
+    for name, *counts in (("fault", "tried", "lost", "wrong"), *rows):
+        terminalreporter.write_line(f"{name:<{width}}" + "".join(f"{n:>8}" for n in counts))
