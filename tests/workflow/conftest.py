@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from checkouts import Checkout, copy_checkout
 
 
