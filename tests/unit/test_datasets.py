@@ -8,14 +8,10 @@ import json
 import pickle
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tarfile
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,112 +21,24 @@ import torchvision.datasets
 from sklearn.datasets import load_digits
 
 from bnstudy import datasets
-from bnstudy.datasets import DATASETS, Archive, Dataset, Patience, download, idx_archives, prepare
+from bnstudy.datasets import DATASETS, Archive, Dataset, download, prepare
 from bnstudy.errors import UserError
 from bnstudy.prepared import open_prepared
+from sources import HASTY, IMAGES, LABELS, PACKED, RAW, Handler, Server, serving, tiny, write_files
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-HASTY = Patience(connect_timeout=2, read_timeout=2, attempts=3, first_wait=0.01)
-
-N = {"train": 7, "t10k": 3}
-RANDOM = np.random.default_rng(0)
-IMAGES = {split: RANDOM.integers(0, 256, (n, 28, 28), dtype=np.uint8) for split, n in N.items()}
-LABELS = {split: RANDOM.integers(0, 10, n, dtype=np.uint8) for split, n in N.items()}
-RAW = {
-    f"{split}-{kind}": struct.pack(f">i{len(array.shape)}i", magic, *array.shape) + array.tobytes()
-    for split in N
-    for kind, magic, array in (
-        ("images-idx3-ubyte", 0x803, IMAGES[split]),
-        ("labels-idx1-ubyte", 0x801, LABELS[split]),
-    )
-}
-PACKED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in RAW.items()}
-
-
-def tiny(*mirrors: str, **changes) -> Dataset:
-    """Ten images in MNIST's format, known by the SHA-256 of the raw files."""
-    known = {name: hashlib.sha256(content).hexdigest() for name, content in RAW.items()}
-    fields = {
-        "name": "tiny",
-        "title": "Tiny",
-        "n_train": 7,
-        "n_test": 3,
-        "shape": (1, 28, 28),
-        "classes": tuple("0123456789"),
-        "licence": "none",
-        "url": "https://example.org",
-        "reader": "MNIST",
-        "archives": idx_archives("MNIST", known),
-        "mirrors": mirrors,
-    }
-    return Dataset(**{**fields, **changes})
-
-
-class Server(ThreadingHTTPServer):
-    """Serves ``files``; ``faults[path]``, where there is one, answers in their place."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.faults: dict[str, Callable[[Handler], None]] = {}
-        self.headers: dict[str, str] = {}
-        self.asked: Counter[str] = Counter()
-        self.closing = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request, client_address) -> None:
-        """Say nothing when a client hangs up."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        name = self.path.removeprefix("/")
-        self.server.asked[name] += 1
-        if name in self.server.faults:
-            self.server.faults[name](self)
-        elif name in self.server.files:
-            self.give(self.server.files[name])
-        else:
-            self.send_error(404)
-
-    def give(self, body: bytes, announced: int | None = None) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body) if announced is None else announced))
-        for key, value in self.server.headers.items():
-            self.send_header(key, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments) -> None:
-        pass
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving() as server:
         yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
 def no_source_in_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BNSTUDY_DATA_SOURCE", raising=False)
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
 
 
 def origins(raw: Path) -> set[str]:
@@ -458,7 +366,7 @@ def test_prepared_equals_torchvision_sample_by_sample(tmp_path: Path) -> None:
         ("t10k", data.test_images, data.test_labels),
     ):
         theirs = torchvision.datasets.MNIST(raw, train=split == "train")
-        assert len(theirs) == len(images) == N[split]
+        assert len(theirs) == len(images) == len(IMAGES[split])
         for i, (image, label) in enumerate(theirs):
             assert torch.equal(images[i], to_tensor(image))
             assert images[i, 0].tolist() == IMAGES[split][i].tolist()
@@ -534,8 +442,8 @@ def test_kmnist_is_known_by_its_archives(
 
 @pytest.mark.parametrize("form", ["archive", "unpacked", "batches folder"])
 def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    rows = RANDOM.integers(0, 256, (12, 3 * 32 * 32), dtype=np.uint8)
-    labels = RANDOM.integers(0, 10, 12).tolist()
+    rows = np.random.default_rng(1).integers(0, 256, (12, 3 * 32 * 32), dtype=np.uint8)
+    labels = np.random.default_rng(2).integers(0, 10, 12).tolist()
     batches = {
         f"data_batch_{i + 1}": {
             "data": rows[2 * i : 2 * i + 2],

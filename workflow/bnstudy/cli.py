@@ -7,7 +7,7 @@ command's options touches only the jobs of that command.
 import importlib
 import sys
 
-from bnstudy.errors import UserError
+from bnstudy.errors import UserError, refusal
 
 COMMANDS = {
     "download": ("bnstudy.datasets:download_main", "fetch and verify the raw files of a dataset"),
@@ -31,7 +31,7 @@ def usage() -> str:
 
 
 def main() -> None:
-    """Run one subcommand; a `UserError` becomes one line on stderr and exit status 2."""
+    """Run one subcommand; what the user can repair becomes one line on stderr and exit status 2."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage() + "\n\n`bnstudy COMMAND --help` lists a command's options.")
@@ -44,6 +44,11 @@ def main() -> None:
         getattr(importlib.import_module(module), function)(rest)
     except UserError as error:
         print(f"bnstudy: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if (sentence := refusal(error)) is None:
+            raise
+        print(f"bnstudy: {sentence}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

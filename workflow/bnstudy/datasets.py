@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,9 +29,11 @@ from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from bnstudy.errors import UserError
+from bnstudy.errors import UserError, refusal
+from bnstudy.files import sync
 
 SOURCE_VARIABLE = "BNSTUDY_DATA_SOURCE"
+LARGEST_FILE = 500_000_000  # bytes, packed or unpacked; that of CIFAR-10 has 170 million
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Patience:
     attempts: int = 3
     first_wait: float = 1  # doubled after every attempt
     retry_within: float = 20  # no further attempt once a file has taken this long
+    file_within: float = 1_200  # the longest a file may take, however steadily it drips in
 
 
 def idx_archives(reader: str, sha256: dict[str, str]) -> tuple[Archive, ...]:
@@ -293,9 +296,13 @@ def download(
         record = _fetch_all(dataset, unfinished, source, patience or Patience())
         text = json.dumps({"dataset": dataset.name, "files": record}, indent=2, sort_keys=True)
         (unfinished / "source.json").write_text(f"{text}\n")
+        for path in (*unfinished.rglob("*"), unfinished):
+            sync(path)
         unfinished.replace(out)
+        sync(out.parent)
     except OSError as error:
-        raise UserError(f"cannot write the raw files of {dataset.name}: {error}") from error
+        reason = refusal(error) or f"cannot write the raw files of {dataset.name}: {error}"
+        raise UserError(reason) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -419,8 +426,8 @@ def _unpack(archive: Archive, scratch: Path) -> None:
         else:
             (member,) = archive.members
             (scratch / member).parent.mkdir(parents=True, exist_ok=True)
-            with gzip.open(path) as packed, open(scratch / member, "wb") as raw:
-                shutil.copyfileobj(packed, raw, 2**20)
+            with gzip.open(path) as packed:
+                _write(iter(partial(packed.read, 2**20), b""), scratch / member)
     except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError, _NotThere) as error:
         raise _BadAnswer(f"cannot be unpacked ({error})") from error
 
@@ -528,8 +535,18 @@ def _extract(tar: tarfile.TarFile, name: str, path: Path) -> None:
         packed = None
     if packed is None:
         raise _NotThere(f"no {name} in it")
-    with packed, open(path, "wb") as file:
-        shutil.copyfileobj(packed, file, 2**20)
+    with packed:
+        _write(iter(partial(packed.read, 2**20), b""), path)
+
+
+def _write(chunks: Iterable[bytes], path: Path) -> None:
+    """Write chunks to a file, but not without end: a source may send anything."""
+    written = 0
+    with open(path, "wb") as file:
+        for chunk in chunks:
+            written += file.write(chunk)
+            if written > LARGEST_FILE:
+                raise _BadAnswer(f"more than {LARGEST_FILE / 1e6:.0f} MB")
 
 
 def _get(base: str, patience: Patience, name: str, path: Path) -> None:
@@ -574,10 +591,8 @@ def _stream(url: str, path: Path, patience: Patience) -> None:
 
     as_stored = {"Accept-Encoding": "identity"}
     timeout = (patience.connect_timeout, patience.read_timeout)
-    with (
-        requests.get(url, headers=as_stored, timeout=timeout, stream=True) as response,
-        open(path, "wb") as file,
-    ):
+    deadline = time.monotonic() + patience.file_within
+    with requests.get(url, headers=as_stored, timeout=timeout, stream=True) as response:
         if any(insecure(answer.url) for answer in (*response.history, response)):
             raise _BadAnswer("redirects to plain http")
         response.raise_for_status()
@@ -586,9 +601,21 @@ def _stream(url: str, path: Path, patience: Patience) -> None:
         with tqdm(desc=path.name, total=total, unit="B", unit_scale=True, disable=None) as bar:
             # Not iter_content: it unpacks what a server labels "Content-Encoding: gzip", as many
             # do for any .gz file, and the published checksum is that of the .gz file.
-            for chunk in response.raw.stream(2**16, decode_content=False):
-                file.write(chunk)
-                bar.update(len(chunk))
+            # And not stream, which would wait for a full chunk from a source that drips.
+            read = partial(response.raw.read1, 2**16, decode_content=False)
+            chunks = iter(read, b"")
+            _write(_until(deadline, chunks, bar, patience), path)
+
+
+def _until(
+    deadline: float, chunks: Iterable[bytes], bar: object, patience: Patience
+) -> Iterator[bytes]:
+    """Hand on chunks, showing progress, until they have taken too long."""
+    for chunk in chunks:
+        if time.monotonic() > deadline:
+            raise _Unreachable(f"not complete after {patience.file_within:g} s")
+        bar.update(len(chunk))
+        yield chunk
 
 
 def _innermost(error: Exception) -> Exception:

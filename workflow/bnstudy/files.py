@@ -5,19 +5,41 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a temporary text file that takes the place of `path` once it is complete."""
+def replacing(path: Path, *, binary: bool = False) -> Iterator[IO]:
+    """Open a temporary file that takes the place of `path` once it is complete.
+
+    Its content is on the disk before it gets the name, so that a crash of the machine leaves the old
+    file or the new one, whole. An error of writing names `path`, not the temporary file.
+    """
+    # Two processes that write the same file must not share the temporary one.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    text = {} if binary else {"newline": "", "encoding": "utf-8"}
     try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
+        with open(temporary, "wb" if binary else "w", **text) as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_rows(file: TextIO, columns: Sequence[str], rows: Iterable[dict]) -> None:

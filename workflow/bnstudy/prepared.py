@@ -13,7 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from bnstudy.errors import UserError
+from bnstudy.errors import UserError, refusal
+from bnstudy.files import replacing
 
 TENSORS = {
     "train_images": torch.uint8,
@@ -98,17 +99,13 @@ def write_prepared(
     metadata = {"bnstudy": json.dumps({"sha256": sha256, "description": description})}
 
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path, binary=True) as file:
             # Not save_file: it makes a file that only its owner can read.
-            partial.write_bytes(save(tensors, metadata))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+            file.write(save(tensors, metadata))
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error}") from error
+        raise UserError(refusal(error) or f"cannot write {path}: {error}") from error
     return sha256
 
 
@@ -120,7 +117,7 @@ def open_prepared(path: str | Path) -> PreparedData:
     UserError
         If the file is missing, is not a prepared dataset, or was changed since it was written.
     """
-    remedy = "make it again with `bnstudy prepare`"
+    remedy = "delete it and make it again, with `snakemake` or `bnstudy prepare`"
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["bnstudy"])

@@ -7,7 +7,6 @@ and rendered by `rendering.ReportExporter` to one HTML file.
 import argparse
 import html
 import math
-import os
 import re
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import yaml
 
 from bnstudy.errors import UserError
 from bnstudy.exhibits import Code, Exhibit, Link
+from bnstudy.files import replacing
 from bnstudy.results import DatasetFacts, Results
 
 CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.narrow+svg"
@@ -348,12 +348,8 @@ def is_warning(output: object) -> bool:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, binary=True) as file:
+        file.write(content)
 
 
 def figure_files(nb: object) -> dict[str, bytes]:

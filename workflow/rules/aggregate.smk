@@ -42,6 +42,7 @@ rule aggregate:
             "results/benchmarks/train/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.tsv",
             **config["grid"],
         ),
+        data=expand("results/data/{dataset}/prepared.safetensors", **config["grid"]),
         code=code("cli.py", *imported_code("tables")),
     output:
         "results/tables/runs.csv",
@@ -59,4 +60,5 @@ rule aggregate:
         mem_mb=2000,
         runtime=30,
     shell:
-        "bnstudy aggregate {input.config} --results results --out results/tables 2> {log}"
+        "bnstudy aggregate {input.config} --results results --data {input.data}"
+        " --out results/tables 2> {log}"

@@ -119,6 +119,12 @@ def study_data(wildcards):
     return f"results/data/{dataset}/prepared.safetensors"
 
 
+def study_datasets(wildcards):
+    """The datasets of all cells of a study, each once."""
+    cells = study_cells(wildcards.study)
+    return sorted({study_data(wildcards_of(study=wildcards.study, cell=cell)) for cell in cells})
+
+
 def study_code(wildcards):
     """What a study runs; edits of other studies leave it alone."""
     return code("cli.py", *imported_code(f"studies.{wildcards.study}"))

@@ -13,7 +13,7 @@ wildcard_constraints:
 rule run_study:
     """Run one cell of a study, all its seeds in one job."""
     input:
-        data=study_data,
+        data=ancient(study_data),
         code=study_code,
     output:
         "results/studies/{study}/{cell}/rows.csv",
@@ -45,7 +45,8 @@ rule merge_study:
     """Join the cells of a study into its table."""
     input:
         rows=study_rows,
-        code=code(*imported_code("studies")),
+        data=study_datasets,
+        code=code("cli.py", *imported_code("studies"), "prepared.py"),
     output:
         "results/tables/{study}.csv",
     log:
@@ -61,7 +62,7 @@ rule merge_study:
         mem_mb=500,
         runtime=10,
     shell:
-        "bnstudy merge {input.rows:q} --out {output} 2> {log}"
+        "bnstudy merge {input.rows:q} --data {input.data:q} --out {output} 2> {log}"
 
 
 rule judge_claims:

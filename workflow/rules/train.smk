@@ -8,7 +8,9 @@ Output: results/runs/dataset~<dataset>/norm~<norm>/batch_size~<batch_size>/seed~
 rule train:
     """Train one network and record what happened. A run that diverges is a result, not a failure."""
     input:
-        data="results/data/{dataset}/prepared.safetensors",
+        # Finished runs stay if it is damaged, made again or copied: what it holds is verified when it
+        # is opened, and aggregation refuses runs of other data.
+        data=ancient("results/data/{dataset}/prepared.safetensors"),
         code=code(*TRAINING_CODE),
     output:
         metrics="results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/metrics.csv",
