@@ -112,6 +112,7 @@ class Results:
             "evaluation_seconds": 0.5,
             "wall_seconds": 12.1,
             "cpu_seconds": 11.9,
+            "resumptions": 2,
             "epoch_seconds": [1.0, 4.0, 2.0, 1.5, 0.5],
             "peak_memory_mb": 480.5,
             "host": "node1",
@@ -160,7 +161,7 @@ HEADERS = {
     "code_sha256,config_sha256,data_sha256",
     "metrics": "dataset,norm,batch_size,seed,epoch,step,split,metric,value",
     "timings": "run,dataset,norm,batch_size,seed,start_seconds,data_seconds,training_seconds,"
-    "evaluation_seconds,wall_seconds,cpu_seconds,seconds_per_epoch,peak_memory_mb,job_seconds,"
+    "evaluation_seconds,wall_seconds,cpu_seconds,seconds_per_epoch,peak_memory_mb,resumptions,job_seconds,"
     "job_cpu_seconds,job_max_rss_mb,host,device_name",
     "comparison": "dataset,norm,baseline,batch_size,metric,mean_baseline,mean_norm,difference,"
     "ci_low,ci_high,p,p_holm,effect_size,share_of_seeds,n,n_diverged",
@@ -309,6 +310,7 @@ def test_timings(tmp_path):
     assert made.loc[RUN, "job_seconds"] == 13.5
     assert made.loc[RUN, "job_max_rss_mb"] == 524.29  # 500 x 2^20 bytes
     assert math.isnan(made.loc[RUN, "job_cpu_seconds"])
+    assert made.loc[RUN, "resumptions"] == 2
     assert made.loc[RUN, "host"] == "node1"
     assert made.loc[RUN, "device_name"] == "a processor"
     by_hand = made.drop(RUN)

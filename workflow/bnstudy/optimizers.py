@@ -15,6 +15,8 @@ from torch.optim.sgd import sgd
 class Optimizer:
     """Holds the parameters; a subclass updates them from their gradients."""
 
+    memory: tuple[str, ...] = ()  # lists of tensors that a step reads and writes
+
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float):
         self.parameters = [p for p in parameters if p.requires_grad]
         self.learning_rate = learning_rate
@@ -24,12 +26,24 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """What it remembers of earlier steps, not copied."""
+        return {name: getattr(self, name) for name in self.memory}
+
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
+        """Go on from the `state_dict` of an optimizer of the same parameters."""
+        for name in self.memory:
+            for mine, saved in zip(getattr(self, name), state[name], strict=True):
+                mine.copy_(saved)
+
 
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015, algorithm 1) with betas 0.9 and 0.999 and epsilon 1e-8.
 
     Every parameter must have a gradient at every step.
     """
+
+    memory = ("means", "squares", "steps")
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float):
         super().__init__(parameters, learning_rate)

@@ -60,7 +60,7 @@ CLOCK_COLUMNS = (
 JOB_COLUMNS = {"job_seconds": "s", "job_cpu_seconds": "cpu_time", "job_max_rss_mb": "max_rss"}
 TIMINGS_COLUMNS = (
     *("run", *CELL_COLUMNS, *CLOCK_COLUMNS, "seconds_per_epoch", "peak_memory_mb"),
-    *(*JOB_COLUMNS, "host", "device_name"),
+    *("resumptions", *JOB_COLUMNS, "host", "device_name"),
 )
 COMPARISON_COLUMNS = (
     *("dataset", "norm", "baseline", "batch_size", "metric", "mean_baseline", "mean_norm"),
@@ -283,6 +283,7 @@ def read_timing(path: Path, benchmark: Path, run: dict) -> dict:
     if not isinstance(epochs, list) or not all(map(is_number, epochs)):
         raise damaged(path, "has no list of numbers for 'epoch_seconds'")
     row["seconds_per_epoch"] = float(stdlib_statistics.median(epochs)) if epochs else None
+    row["resumptions"] = timing.get("resumptions", 0)
     row |= {key: timing.get(key) for key in ("host", "device_name")}
     return row | read_benchmark(benchmark)
 

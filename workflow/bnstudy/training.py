@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bnstudy import provenance
+from bnstudy.checkpoints import Checkpoint, only_writer
 from bnstudy.devices import DEVICES, device_name, make_deterministic, select_device
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
@@ -112,15 +113,30 @@ class Split:
 
 @dataclass
 class Clock:
-    """Wall-clock seconds spent, by phase."""
+    """Wall-clock seconds spent, by phase; a resumed run goes on counting.
+
+    What an earlier attempt did after its last checkpoint, and so for nothing, is not counted.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    earlier: dict[str, float] = field(default_factory=dict)  # totals of the earlier attempts
+    resumptions: int = 0
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def unmeasured(self) -> float:
+        """A time in seconds that stands still while a phase is measured."""
+        return time.perf_counter() - sum(self.seconds.values())
+
+    def totals(self) -> dict[str, float]:
+        """Seconds by phase and those of the whole process, `wall` and `cpu`, over all attempts."""
+        process = {"wall": seconds_since_process_start(), "cpu": time.process_time()}
+        now = self.seconds | process
+        return {k: now.get(k, 0.0) + self.earlier.get(k, 0.0) for k in self.earlier | now}
 
 
 @dataclass
@@ -265,6 +281,7 @@ def train(
     settings: Settings,
     clock: Clock | None = None,
     observe: Callable[[int, nn.Module, Tensor, Tensor], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
     """Train one network; the whole study rests on this loop.
 
@@ -285,6 +302,8 @@ def train(
     observe : callable, optional
         Called as observe(step, model, inputs, labels) after each backward pass and before its
         update, with the number of updates done so far.
+    checkpoint : Checkpoint, optional
+        Where to go on from, and where to keep the state at each epoch's end and in between.
     """
     clock = clock or Clock()
     train_split, validation, test = splits["train"], splits["validation"], splits["test"]
@@ -299,7 +318,29 @@ def train(
     n_steps = settings.epochs * len(batch_lengths)
     metrics: list[tuple[int, int, str, str, float]] = []
     epoch_seconds: list[float] = []
+    seconds_so_far = 0.0  # of the epoch that a resumed run goes on with
+    losses = torch.zeros(len(batch_lengths), device=device)
     step = 0
+
+    def save(order_state: Tensor, seconds: float) -> None:
+        """Keep all that the rest of the run depends on, and what was measured so far."""
+        with clock.measure("checkpoint"):
+            checkpoint.save(
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "order": order_state,
+                    "noise": random_state(device),
+                    "step": step,
+                    "losses": losses,
+                    "finite": finite,
+                    "metrics": metrics,
+                    "epoch_seconds": epoch_seconds,
+                    "seconds_so_far": seconds,
+                    "clock": clock.totals(),
+                    "resumptions": clock.resumptions,
+                }
+            )
 
     def record(epoch: int, split_name: str, split: Split) -> bool:
         """Evaluate on a split and record loss and accuracy, unless the loss is not finite."""
@@ -310,18 +351,39 @@ def train(
             metrics.append((epoch, step, split_name, "loss", loss))
         return finite
 
-    finite = record(0, "probe", probe)
+    saved = checkpoint.load() if checkpoint is not None else None
+    if saved is None:
+        finite = record(0, "probe", probe)
+    else:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        order_generator.set_state(saved["order"])
+        set_random_state(device, saved["noise"])
+        step, finite = saved["step"], saved["finite"]
+        losses.copy_(saved["losses"])
+        metrics, epoch_seconds = saved["metrics"], saved["epoch_seconds"]
+        seconds_so_far = saved["seconds_so_far"]
+        clock.earlier, clock.resumptions = saved["clock"], saved["resumptions"] + 1
+        print(f"resumed after step {step} of {n_steps}", file=sys.stderr)
     progress = tqdm(
-        total=n_steps, unit="step", disable=None, desc=f"{settings.norm}, seed {settings.seed}"
+        total=n_steps,
+        initial=step,
+        unit="step",
+        disable=None,
+        desc=f"{settings.norm}, seed {settings.seed}",
     )
-    for epoch in range(1, settings.epochs + 1):
-        epoch_start, evaluated_before = time.perf_counter(), clock.seconds["evaluation"]
+    for epoch in range(len(epoch_seconds) + 1, settings.epochs + 1):
+        epoch_start = clock.unmeasured() - seconds_so_far
         # The epoch is shuffled once; a batch is then a slice, not a gather.
+        order_state = order_generator.get_state()
         order = torch.randperm(len(train_split), generator=order_generator).to(device)
-        shuffled = train_split.take(order)
-        losses = torch.zeros(len(batch_lengths), device=device)
+        first = step % len(batch_lengths)  # above 0 only where a resumed run goes on
+        shuffled = train_split.take(order[first * settings.batch_size :])
+        losses[first:] = 0
         model.train()
-        for i, (inputs, labels) in enumerate(shuffled.batches(settings.batch_size)):
+        for i, (inputs, labels) in enumerate(shuffled.batches(settings.batch_size), start=first):
+            if checkpoint is not None and i > first and checkpoint.due(step):
+                save(order_state, clock.unmeasured() - epoch_start)
             optimizer.zero_grad()
             loss = F.cross_entropy(model(inputs), labels)
             loss.backward()
@@ -343,9 +405,11 @@ def train(
         finite = record(epoch, "train_subset", subset) and record(epoch, "validation", validation)
         if not finite:
             break
-        evaluated = clock.seconds["evaluation"] - evaluated_before
-        epoch_seconds.append(time.perf_counter() - epoch_start - evaluated)
+        epoch_seconds.append(clock.unmeasured() - epoch_start)
+        seconds_so_far = 0.0
         report_epoch(progress, epoch, settings.epochs, metrics)
+        if checkpoint is not None:
+            save(order_generator.get_state(), 0.0)
     progress.update(step - progress.n)
     progress.close()
     # A run that broke off has recorded fewer epochs than were asked for.
@@ -362,6 +426,21 @@ def train(
     )
 
 
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of PyTorch's global generators that training on a device draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def set_random_state(device: torch.device, states: dict[str, Tensor]) -> None:
+    """Go on from the generators' states that `random_state` gave."""
+    torch.set_rng_state(states["cpu"])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[device.type])
+
+
 def report_epoch(progress: tqdm, epoch: int, epochs: int, metrics: list[tuple]) -> None:
     """One line per epoch, above the progress bar on a terminal and alone in a log file."""
     latest = {(split, metric): value for _, _, split, metric, value in metrics}
@@ -373,11 +452,24 @@ def report_epoch(progress: tqdm, epoch: int, epochs: int, metrics: list[tuple]) 
     )
 
 
+def find_origin(data: PreparedData, settings: Settings) -> dict[str, str]:
+    """What a run comes from; asked for at its start, for files may be edited while it trains."""
+    return {
+        "git_commit": provenance.git_commit(),
+        "code_sha256": provenance.code_sha256(),
+        "config_sha256": provenance.config_sha256(asdict(settings)),
+        "data_sha256": data.sha256,
+    }
+
+
 def summarize(
-    run: Run, data: PreparedData, splits: dict[str, Split], settings: Settings
+    run: Run,
+    data: PreparedData,
+    splits: dict[str, Split],
+    settings: Settings,
+    origin: dict[str, str],
 ) -> dict[str, object]:
     """The run's row of the table of runs, with where it came from."""
-    asked = asdict(settings)
     return {
         "run": run_path(data.name, settings),
         "dataset": data.name,
@@ -402,11 +494,28 @@ def summarize(
         "device": splits["train"].pixels.device.type,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "git_commit": provenance.git_commit(),
-        "code_sha256": provenance.code_sha256(),
-        "config_sha256": provenance.config_sha256(asked),
-        "data_sha256": data.sha256,
-        "settings": asked,
+        **origin,
+        "settings": asdict(settings),
+    }
+
+
+def summarize_timing(run: Run, device: torch.device) -> dict[str, object]:
+    """Where the time of a run went; seconds are those of all attempts that led to its result."""
+    totals = run.clock.totals()
+    return {
+        "start_seconds": totals["start"],
+        "data_seconds": totals["data"],
+        "training_seconds": sum(run.epoch_seconds),
+        "evaluation_seconds": totals["evaluation"],
+        "checkpoint_seconds": totals.get("checkpoint", 0.0),
+        "wall_seconds": totals["wall"],
+        "cpu_seconds": totals["cpu"],
+        "resumptions": run.clock.resumptions,
+        "epoch_seconds": run.epoch_seconds,
+        "peak_memory_mb": peak_memory_mb(),
+        "host": socket.gethostname(),
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -443,6 +552,14 @@ def write_outputs(out: Path, run: Run, summary: dict, timing: dict) -> None:
             file.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def positive(text: str) -> int:
+    """An integer of at least one, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bnstudy train",
@@ -463,12 +580,18 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--scaling", choices=("symmetric", "standardize"), default=default.scaling)
     parser.add_argument("--validation-fraction", type=float, default=default.validation_fraction)
-    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--epochs", type=positive, default=default.epochs)
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default=default.optimizer)
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
-    parser.add_argument("--probe-every", type=int, default=default.probe_every, help="steps")
+    parser.add_argument("--probe-every", type=positive, default=default.probe_every, help="steps")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--jobs-per-gpu", type=int, default=1, help="jobs that may share a GPU")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=positive,
+        default=1000,
+        help="steps between two checkpoints within an epoch; each epoch ends with one",
+    )
     return parser.parse_args(argv)
 
 
@@ -496,37 +619,40 @@ def check_batches(n_train: int, settings: Settings) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy train`."""
-    start_seconds = seconds_since_process_start()
+    """Run `bnstudy train`, from where an earlier attempt left off if there was one.
+
+    Exits with `checkpoints.AGAIN` when SIGTERM asked it to stop.
+    """
+    clock = Clock({"start": seconds_since_process_start()})
     arguments = parse_arguments(argv)
-    not_settings = ("data", "out", "device", "jobs_per_gpu")
-    options = {k: v for k, v in vars(arguments).items() if k not in not_settings}
+    options = {field.name: getattr(arguments, field.name) for field in fields(Settings)}
     settings = replace(Settings(**options), hidden=tuple(arguments.hidden))
     device = select_device(arguments.device, arguments.jobs_per_gpu)
     make_deterministic(device)
-    clock = Clock()
     with clock.measure("data"):
         data = open_prepared(arguments.data)
         check_batches(
             split_sizes(len(data.train_images), settings.validation_fraction)[0], settings
         )
         splits = make_splits(data, settings, device)
+    origin = find_origin(data, settings)
     print(f"{run_path(data.name, settings)} on {device_name(device)}", file=sys.stderr)
     model = make_model(splits["train"].pixels.shape[1], len(data.classes), settings).to(device)
-    run = train(model, splits, settings, clock)
-    if run.status == "diverged":
-        print(f"diverged: the loss was not finite by step {run.steps_done}", file=sys.stderr)
-    timing = {
-        "start_seconds": start_seconds,
-        "data_seconds": clock.seconds["data"],
-        "training_seconds": sum(run.epoch_seconds),
-        "evaluation_seconds": clock.seconds["evaluation"],
-        "wall_seconds": seconds_since_process_start(),
-        "cpu_seconds": time.process_time(),
-        "epoch_seconds": run.epoch_seconds,
-        "peak_memory_mb": peak_memory_mb(),
-        "host": socket.gethostname(),
-        "device_name": device_name(device),
-        "threads": torch.get_num_threads(),
+    identity = {
+        "code": origin["code_sha256"],
+        "settings": origin["config_sha256"],
+        "data": origin["data_sha256"],
+        "device": f"{device.type} {device_name(device)}",
+        "PyTorch": torch.__version__,
     }
-    write_outputs(arguments.out, run, summarize(run, data, splits, settings), timing)
+    with only_writer(arguments.out):
+        checkpoint = Checkpoint(arguments.out, identity, arguments.checkpoint_every)
+        with checkpoint.saved_on_sigterm():
+            run = train(model, splits, settings, clock, checkpoint=checkpoint)
+            if run.status == "diverged":
+                print(
+                    f"diverged: the loss was not finite by step {run.steps_done}", file=sys.stderr
+                )
+            summary = summarize(run, data, splits, settings, origin)
+            write_outputs(arguments.out, run, summary, summarize_timing(run, device))
+        checkpoint.remove()

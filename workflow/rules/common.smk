@@ -92,6 +92,11 @@ def source_option(wildcards, output):
     return [] if location is None else ["--source", location]
 
 
+def checkpoint_every(wildcards, output):
+    """Depends on `output`, as above: how often a run is saved must not train it again."""
+    return config["training"]["checkpoint_every"]
+
+
 def jobs_per_gpu(wildcards, output):
     """Depends on `output`, as above: who shares a GPU must not train again."""
     return config["training"]["jobs_per_gpu"]

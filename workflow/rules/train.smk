@@ -6,7 +6,11 @@ Output: results/runs/dataset~<dataset>/norm~<norm>/batch_size~<batch_size>/seed~
 
 
 rule train:
-    """Train one network and record what happened. A run that diverges is a result, not a failure."""
+    """Train one network and record what happened. A run that diverges is a result, not a failure.
+
+    A run that was cut off goes on from the checkpoint in its folder, which is no declared output:
+    Snakemake removes those of a failed job.
+    """
     input:
         # Finished runs stay if it is damaged, made again or copied: what it holds is verified when it
         # is opened, and aggregation refuses runs of other data.
@@ -40,6 +44,7 @@ rule train:
         optimizer=config["training"]["optimizer"],
         learning_rate=config["training"]["learning_rate"],
         probe_every=config["training"]["probe_every"],
+        checkpoint_every=checkpoint_every,
         device=config["training"]["device"],
         jobs_per_gpu=jobs_per_gpu,
     shell:
@@ -57,6 +62,7 @@ rule train:
         " --optimizer {params.optimizer}"
         " --learning-rate {params.learning_rate}"
         " --probe-every {params.probe_every}"
+        " --checkpoint-every {params.checkpoint_every}"
         " --device {params.device}"
         " --jobs-per-gpu {params.jobs_per_gpu}"
         " --out {params.directory} 2> {log}"
