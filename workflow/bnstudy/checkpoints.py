@@ -9,7 +9,6 @@ run starts at its beginning.
 import errno
 import hashlib
 import io
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from bnstudy.errors import UserError
+from bnstudy.errors import UserError, refusal
+from bnstudy.files import replacing
 
 NAME = ".checkpoint.pt"
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, do it again
@@ -44,7 +44,6 @@ class Checkpoint:
 
     def __init__(self, folder: Path, identity: dict[str, str], every: int):
         self.path = folder / NAME
-        self.temporary = folder / f"{NAME}.tmp"  # one name: what a killed writer left is replaced
         self.identity = identity
         self.every = every
         self.stopping = False
@@ -62,18 +61,13 @@ class Checkpoint:
         torch.save({"identity": self.identity, "state": state}, buffer)
         content = buffer.getbuffer()
         try:
-            with open(self.temporary, "wb") as file:
+            with replacing(self.path, binary=True) as file:
                 file.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            self.temporary.replace(self.path)
-            sync_folder(self.path.parent)
         except OSError as error:
-            self.temporary.unlink(missing_ok=True)
-            print(f"{self.path} cannot be written: {error.strerror}", file=sys.stderr)
+            print(f"{self.path} cannot be written ({error.strerror}); going on", file=sys.stderr)
         if self.stopping:
-            print(f"asked to stop: the same command goes on from {self.path}", file=sys.stderr)
+            print("asked to stop: run it again to go on from the checkpoint", file=sys.stderr)
             sys.exit(AGAIN)
 
     def load(self) -> dict | None:
@@ -102,8 +96,7 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the checkpoint: the run is done."""
-        for path in (self.temporary, self.path):
-            path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     @contextmanager
     def saved_on_sigterm(self) -> Iterator[None]:
@@ -117,15 +110,6 @@ class Checkpoint:
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -151,13 +135,14 @@ def only_writer(folder: Path) -> Iterator[None]:
             lock.acquire()
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise UserError(
-                f"cannot write in the folder {folder} ({error.strerror}): free it, or choose another"
-            ) from error
+            raise UserError(refusal(error) or f"cannot write in {folder}: {error}") from error
         print(
             f"{folder} is on a file system without locks: start its run once only", file=sys.stderr
         )
     try:
+        if lock.is_locked:
+            for left_by_killed in folder.glob(".*.[0-9]*"):  # temporary files of `replacing`
+                left_by_killed.unlink(missing_ok=True)
         yield
     finally:
         if lock.is_locked:

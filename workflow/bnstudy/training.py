@@ -643,7 +643,7 @@ def main(argv: list[str]) -> None:
         "settings": origin["config_sha256"],
         "data": origin["data_sha256"],
         "device": f"{device.type} {device_name(device)}",
-        "PyTorch": torch.__version__,
+        "PyTorch": str(torch.__version__),  # which is a class of its own
     }
     with only_writer(arguments.out):
         checkpoint = Checkpoint(arguments.out, identity, arguments.checkpoint_every)
