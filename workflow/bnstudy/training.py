@@ -625,7 +625,7 @@ def main(argv: list[str]) -> None:
     """
     clock = Clock({"start": seconds_since_process_start()})
     arguments = parse_arguments(argv)
-    options = {field.name: getattr(arguments, field.name) for field in fields(Settings)}
+    options = {setting.name: getattr(arguments, setting.name) for setting in fields(Settings)}
     settings = replace(Settings(**options), hidden=tuple(arguments.hidden))
     device = select_device(arguments.device, arguments.jobs_per_gpu)
     make_deterministic(device)
