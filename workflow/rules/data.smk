@@ -4,6 +4,12 @@ Output: results/data/<dataset>/raw/ and results/data/<dataset>/prepared.safetens
 """
 
 
+# Small, and a compute node may have no network.
+localrules:
+    download,
+    prepare,
+
+
 rule download:
     """Fetch a dataset's raw files from the first source that has the right ones."""
     output:

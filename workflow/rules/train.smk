@@ -32,6 +32,7 @@ rule train:
         mem_mb=training_memory,
         runtime=60,
         gpu=int(uses_cuda(config)),
+        runs=1,
     params:
         directory=subpath(output.run, parent=True),
         scaling=config["data"]["scaling"],

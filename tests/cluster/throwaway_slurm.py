@@ -1,0 +1,275 @@
+"""A Slurm cluster of its own on this machine: started for a test session, gone afterwards.
+
+Real daemons from the distribution's packages, on the loopback interface and free ports, with all
+their files in one folder below /tmp. Works as root and as an ordinary user.
+"""
+
+import ctypes
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PACKAGES = {
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "munged": "munge",
+}
+SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+
+SLURM_CONF = """\
+ClusterName=throwaway
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmctldPidFile={folder}/log/slurmctld.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdPidFile={folder}/log/slurmd.%n.pid
+SlurmdLogFile={folder}/log/slurmd.%n.log
+SlurmdSpoolDir={folder}/spool.%n
+# more processors than the machine may have
+SlurmdParameters=config_overrides
+PlugStackConfig={folder}/etc/plugstack.conf
+MailProg=/bin/true
+ProctrackType=proctrack/linuxproc
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+# without it a job takes all the memory of a node, and the other GPUs stand idle
+DefMemPerCPU=100
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=0
+GresTypes=gpu
+# refuse what can never run, rather than let it wait
+EnforcePartLimits=ALL
+ReturnToService=2
+KillWait=5
+{nodes}PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class ThrowawaySlurm:
+    """Nodes `n1`, `n2`, ... with `gpus` fake GPUs each, in the partition `debug`.
+
+    `environment` is what a command needs to find the cluster. Without accounting: `sacct` answers
+    nothing, so Snakemake has to be told `--slurm-status-command squeue`.
+    """
+
+    def __init__(self, nodes: int = 2, gpus: int = 2, cpus: int = 8) -> None:
+        missing = sorted(
+            {package for tool, package in PACKAGES.items() if not shutil.which(tool, path=SEARCH)}
+        )
+        if missing:
+            raise RuntimeError(
+                "the cluster tests need a real Slurm: apt-get install --no-install-recommends "
+                + " ".join(missing)
+            )
+        self.nodes = [f"n{i + 1}" for i in range(nodes)]
+        # The paths of the sockets in it must stay below 108 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+        self.daemons: dict[str, subprocess.Popen] = {}
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SLURM", "SBATCH", "SRUN"))
+        } | {
+            "SLURM_CONF": f"{self.folder}/etc/slurm.conf",
+            "PATH": f"{self.folder}/bin:{SEARCH}",
+        }
+        try:
+            self._configure(gpus, cpus)
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _configure(self, gpus: int, cpus: int) -> None:
+        for name in ("etc", "bin", "state", "log", "dev"):
+            (self.folder / name).mkdir()
+        self.folder.chmod(0o755)
+        key = self.folder / "etc/munge.key"
+        key.touch(0o600)  # munged refuses a key that others can read
+        key.write_bytes(secrets.token_bytes(1024))
+        host = socket.gethostname().partition(".")[0]
+        port, *ports = free_ports(1 + len(self.nodes))
+        nodes = "".join(
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} CPUs={cpus}"
+            f" RealMemory=64000 Gres=gpu:fake:{gpus} State=UNKNOWN\n"
+            for name, node_port in zip(self.nodes, ports, strict=True)
+        )
+        user = pwd.getpwuid(os.getuid()).pw_name
+        text = SLURM_CONF.format(
+            host=host, port=port, user=user, folder=self.folder, nodes=nodes
+        )
+        (self.folder / "etc/slurm.conf").write_text(text)
+        (self.folder / "etc/plugstack.conf").touch()
+        (self.folder / "etc/gres.conf").write_text(
+            f"AutoDetect=off\nNodeName={','.join(self.nodes)} Name=gpu Type=fake "
+            f"File={self._fake_gpus(gpus)}[0-{gpus - 1}]\n"
+        )
+        # Snakemake's job step removes SLURM_CONF from the environment of its srun. A cluster that
+        # has its configuration in /etc needs no such thing.
+        srun = self.folder / "bin/srun"
+        srun.write_text(
+            f'#!/bin/sh\nSLURM_CONF={self.folder}/etc/slurm.conf exec {shutil.which("srun")} "$@"\n'
+        )
+        srun.chmod(0o755)
+
+    def _fake_gpus(self, number: int) -> str:
+        """The common beginning of the devices' names, which end in 0, 1, ...
+
+        Slurm sets CUDA_VISIBLE_DEVICES only for a GPU whose file is a device; it never opens it.
+        """
+        try:
+            for i in range(number):
+                null = os.makedev(1, 3)
+                os.mknod(self.folder / f"dev/gpu{i}", 0o020666, null)
+        except PermissionError:  # not root: borrow devices that exist
+            return "/dev/tty"
+        return f"{self.folder}/dev/gpu"
+
+    def _start(self) -> None:
+        f = self.folder
+        self._spawn(
+            "munged",
+            *("--foreground", f"--socket={f}/munge.socket", f"--key-file={f}/etc/munge.key"),
+            *(f"--log-file={f}/log/munged.log", f"--pid-file={f}/log/munged.pid"),
+            f"--seed-file={f}/state/munge.seed",
+        )
+        probe = f"munge -S {f}/munge.socket -n | unmunge -S {f}/munge.socket"
+        self.wait_until(lambda: "Success" in self.call("sh", "-c", probe))
+        self._spawn("slurmctld", "-D", "-i", "-c")
+        self.wait_until(lambda: "is UP" in self.call("scontrol", "ping"))
+        for node in self.nodes:
+            self.start_node(node)
+
+    def _spawn(self, name: str, *arguments: str, node: str = "") -> None:
+        """Start a daemon in the foreground, as a child that ends when the test process does."""
+        with open(self.folder / f"log/{name}{node}.out", "ab") as out:
+            self.daemons[name + node] = subprocess.Popen(
+                [shutil.which(name, path=SEARCH), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=self.environment | {"THROWAWAY_NODE": node},
+                cwd=self.folder,
+                start_new_session=True,
+                preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGTERM),  # PR_SET_PDEATHSIG
+            )
+
+    def call(self, *command: str) -> str:
+        """What a command says (Slurm's own, usually), its messages included."""
+        done = subprocess.run(
+            command,
+            check=False,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait for a condition; a daemon that ends meanwhile, or `seconds`, is an error."""
+        end = time.monotonic() + seconds
+        while not ready():
+            ended = [name for name, daemon in self.daemons.items() if daemon.poll() is not None]
+            if ended or time.monotonic() > end:
+                logs = "\n".join(
+                    f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}"
+                    for path in sorted(self.folder.glob("log/*.[lo][ou][gt]"))
+                )
+                raise RuntimeError(f"Slurm did not become ready; ended: {ended}\n{logs}")
+            time.sleep(0.1)
+
+    def start_node(self, node: str) -> None:
+        """Start a node's slurmd and wait until jobs can run there."""
+        self._spawn("slurmd", "-D", "-N", node, node=node)
+        self.wait_until(lambda: self.call("sinfo", "-h", "-n", node, "-o", "%T").strip() == "idle")
+
+    def crash_node(self, node: str) -> None:
+        """Pull the plug: end all that runs on a node at once, and let Slurm notice.
+
+        slurmstepd goes first, or it would report that its job has failed.
+        """
+        daemon = self.daemons.pop(f"slurmd{node}")
+        daemon.kill()
+        daemon.wait()
+        for mark in (f"THROWAWAY_NODE={node}", f"SLURMD_NODENAME={node}"):
+            self.kill_processes(mark)
+        self.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=crashed")
+
+    def repair_node(self, node: str) -> None:
+        """Bring a crashed node back."""
+        self.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        self.start_node(node)
+
+    def kill_processes(self, mark: str = "") -> list[int]:
+        """End the processes of this cluster by their ids: those with `mark` in the environment."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                variables = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue  # no process, gone by now, or another user's
+            ours = f"SLURM_CONF={self.environment['SLURM_CONF']}".encode() in variables
+            if ours and int(entry.name) != os.getpid() and (not mark or mark.encode() in variables):
+                found.append(int(entry.name))
+        for pid in found:
+            with_suppressed_loss(pid)
+        return found
+
+    def jobs(self, *options: str) -> list[str]:
+        """Ids of the jobs that wait, run or end."""
+        return self.call("squeue", "-h", "-o", "%A", *options).split()
+
+    def cancel_all(self) -> None:
+        """Cancel every job and wait until none is left."""
+        if jobs := self.jobs():
+            self.call("scancel", *jobs)
+            self.wait_until(lambda: not self.jobs())
+
+    def stop(self) -> None:
+        """Stop the jobs and the daemons, munged last, and delete the folder."""
+        try:
+            if "slurmctld" in self.daemons and len(self.daemons) > 2:
+                self.cancel_all()
+        finally:
+            for daemon in reversed(self.daemons.values()):
+                daemon.terminate()
+                try:
+                    daemon.wait(20)
+                except subprocess.TimeoutExpired:
+                    daemon.kill()
+                    daemon.wait()
+            self.kill_processes()
+            shutil.rmtree(self.folder)
+
+
+def with_suppressed_loss(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on."""
+    sockets = [socket.socket() for _ in range(number)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
