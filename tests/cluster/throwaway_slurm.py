@@ -4,6 +4,7 @@ Real daemons from the distribution's packages, on the loopback interface and fre
 their files in one folder below /tmp. Works as root and as an ordinary user.
 """
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -54,6 +55,8 @@ GresTypes=gpu
 EnforcePartLimits=ALL
 ReturnToService=2
 KillWait=5
+TaskProlog={folder}/bin/record_begin
+TaskEpilog={folder}/bin/record_end
 {nodes}PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -108,9 +111,7 @@ class ThrowawaySlurm:
             for name, node_port in zip(self.nodes, ports, strict=True)
         )
         user = pwd.getpwuid(os.getuid()).pw_name
-        text = SLURM_CONF.format(
-            host=host, port=port, user=user, folder=self.folder, nodes=nodes
-        )
+        text = SLURM_CONF.format(host=host, port=port, user=user, folder=self.folder, nodes=nodes)
         (self.folder / "etc/slurm.conf").write_text(text)
         (self.folder / "etc/plugstack.conf").touch()
         (self.folder / "etc/gres.conf").write_text(
@@ -124,6 +125,15 @@ class ThrowawaySlurm:
             f'#!/bin/sh\nSLURM_CONF={self.folder}/etc/slurm.conf exec {shutil.which("srun")} "$@"\n'
         )
         srun.chmod(0o755)
+        (self.folder / "log/tasks").touch()
+        # What Slurm does before and after each task, in the task's environment: leave a line.
+        for event in ("begin", "end"):
+            record = self.folder / f"bin/record_{event}"
+            record.write_text(
+                f"#!/bin/sh\necho $(date +%s.%N) {event} $SLURM_JOB_ID.$SLURM_STEP_ID"
+                f" $SLURMD_NODENAME ${{CUDA_VISIBLE_DEVICES:-none}} >> {self.folder}/log/tasks\n"
+            )
+            record.chmod(0o755)
 
     def _fake_gpus(self, number: int) -> str:
         """The common beginning of the devices' names, which end in 0, 1, ...
@@ -164,7 +174,7 @@ class ThrowawaySlurm:
                 env=self.environment | {"THROWAWAY_NODE": node},
                 cwd=self.folder,
                 start_new_session=True,
-                preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGTERM),  # PR_SET_PDEATHSIG
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - no thread runs yet
             )
 
     def call(self, *command: str) -> str:
@@ -215,8 +225,8 @@ class ThrowawaySlurm:
         self.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
         self.start_node(node)
 
-    def kill_processes(self, mark: str = "") -> list[int]:
-        """End the processes of this cluster by their ids: those with `mark` in the environment."""
+    def kill_processes(self, mark: str = "") -> None:
+        """End this cluster's processes, by their ids: those with `mark` in the environment."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
@@ -227,8 +237,13 @@ class ThrowawaySlurm:
             if ours and int(entry.name) != os.getpid() and (not mark or mark.encode() in variables):
                 found.append(int(entry.name))
         for pid in found:
-            with_suppressed_loss(pid)
-        return found
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def tasks(self) -> list[list[str]]:
+        """What the tasks recorded, in order: time, begin or end, id, node, CUDA_VISIBLE_DEVICES."""
+        path = self.folder / "log/tasks"
+        return sorted(line.split() for line in path.read_text().splitlines())
 
     def jobs(self, *options: str) -> list[str]:
         """Ids of the jobs that wait, run or end."""
@@ -243,7 +258,7 @@ class ThrowawaySlurm:
     def stop(self) -> None:
         """Stop the jobs and the daemons, munged last, and delete the folder."""
         try:
-            if "slurmctld" in self.daemons and len(self.daemons) > 2:
+            if len(self.daemons) > 2:  # munged, slurmctld and a node
                 self.cancel_all()
         finally:
             for daemon in reversed(self.daemons.values()):
@@ -257,11 +272,10 @@ class ThrowawaySlurm:
             shutil.rmtree(self.folder)
 
 
-def with_suppressed_loss(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def end_with_parent() -> None:
+    """Let the kernel send this process SIGTERM when its parent ends, however that comes about."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def free_ports(number: int) -> list[int]:

@@ -59,6 +59,9 @@ rule aggregate:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        results=subpath(output[0], ancestor=2),
+        tables=subpath(output[0], parent=True),
     shell:
-        "bnstudy aggregate {input.config} --results results --data {input.data}"
-        " --out results/tables 2> {log}"
+        "bnstudy aggregate {input.config} --results {params.results} --data {input.data}"
+        " --out {params.tables} 2> {log}"

@@ -45,9 +45,10 @@ def source(path):
     """A file of the checkout, relative to the working directory.
 
     Snakemake reruns a job when the path of an input changes: absolute paths would rerun a whole
-    study because its folder was moved.
+    study because its folder was moved. It is in the checkout wherever the results are: `local` says so
+    to executors without a shared file system.
     """
-    return os.path.relpath(f"{workflow.basedir}/{path}")
+    return local(os.path.relpath(f"{workflow.basedir}/{path}"))
 
 
 def code(*modules):
@@ -200,6 +201,10 @@ def archive_file():
     """Named like the report's notebook, with the version of the workflow."""
     version = project_version(Path(workflow.basedir))
     return f"results/archive/{config['report']['name']}-{version}.zip"
+
+
+def folder_of_tables(wildcards, input):
+    return os.path.dirname(input.tables[0])
 
 
 def recorded_config(wildcards):

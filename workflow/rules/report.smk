@@ -30,8 +30,10 @@ rule render:
     resources:
         mem_mb=3000,
         runtime=30,
+    params:
+        tables=folder_of_tables,
     shell:
-        "bnstudy report --config {input.config} --tables results/tables"
+        "bnstudy report --config {input.config} --tables {params.tables}"
         " --claims {input.claims[0]:q} --data {input.data}"
         " --notebook {input.notebook:q} --figures {output.figures}"
         " --ipynb {output.notebook} --html {output.html}"

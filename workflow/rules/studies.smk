@@ -87,6 +87,8 @@ rule judge_claims:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        tables=subpath(output[0], parent=True),
     shell:
-        "bnstudy claims {input.claims:q} --config {input.config} --tables results/tables"
-        " --out results/tables 2> {log}"
+        "bnstudy claims {input.claims:q} --config {input.config} --tables {params.tables}"
+        " --out {params.tables} 2> {log}"

@@ -1,0 +1,88 @@
+"""The study through the generic profile, on a stand-in for a batch system: three shell commands.
+
+It runs each job at once, detached from whoever submitted it, in a folder of the queue.
+"""
+
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, RUNS, Study, Writers, targets
+
+COMMANDS = {
+    "submit": """
+        job=$(mktemp -d QUEUE/XXXXXX)
+        shift  # what was asked for, which nobody here limits
+        setsid sh -c 'echo $$ > $0/pid; "$1" > $0/log 2>&1; echo $? > $0/exit' $job "$1" \
+            > /dev/null 2>&1 &
+        basename $job
+    """,
+    "status": """
+        if ! [ -e QUEUE/$1/exit ]; then echo running
+        elif [ $(cat QUEUE/$1/exit) = 0 ]; then echo success
+        else echo failed; fi
+    """,
+    "cancel": """
+        for job; do kill -TERM -- -$(cat QUEUE/$job/pid); echo cancelled > QUEUE/$job/exit; done
+    """,
+}
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Path:
+    folder = tmp_path / "queue"
+    folder.mkdir()
+    for name, text in COMMANDS.items():
+        script = tmp_path / name
+        script.write_text("#!/bin/sh\n" + text.replace("QUEUE", str(folder)))
+        script.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def study(undisturbed: Study, tmp_path: Path) -> Study:
+    """The study of two runs with its data prepared and nothing trained."""
+    folder = tmp_path / "study"
+    data = "results/data/digits/prepared.safetensors"
+    (folder / data).parent.mkdir(parents=True)
+    shutil.copy2(undisturbed.folder / data, folder / data)
+    return Study(folder, undisturbed.configfile)
+
+
+def on_stand_in(queue: Path, *arguments: str) -> list[str]:
+    """Arguments for the shipped profile, with the stand-in's commands."""
+    asked = "{threads},{resources.mem_mb},{resources.runtime},{resources.gpu}"
+    return [
+        *("--profile", str(ROOT / "profiles/generic"), "--max-status-checks-per-second", "10"),
+        *("--cluster-generic-submit-cmd", f"{queue.parent}/submit {asked}"),
+        *("--cluster-generic-status-cmd", f"{queue.parent}/status"),
+        *("--cluster-generic-cancel-cmd", f"{queue.parent}/cancel", *arguments),
+    ]
+
+
+def test_jobs_of_a_killed_submitter_are_taken_over(study, queue, undisturbed):
+    arguments = on_stand_in(queue, *targets(RUNS))
+    first = study.start(*arguments)
+    study.wait_until_trains(RUNS, first)
+    with Writers(study.folder) as writers:
+        first.kill()
+        first.wait()
+        assert study.run("--unlock")[0] == 0
+        status, output = study.run(*arguments)
+        assert status == 0, output
+    assert output.count("Resuming incomplete job") == len(RUNS)
+    assert len(list(queue.iterdir())) == len(RUNS)
+    assert writers.most == Counter(dict.fromkeys(RUNS, 1))
+    assert [study.result(run) for run in RUNS] == [undisturbed.result(run) for run in RUNS]
+
+
+def test_interrupt_cancels_what_was_submitted(study, queue):
+    process = study.start(*on_stand_in(queue, *targets(RUNS)))
+    study.wait_until_trains(RUNS, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(100) == 1, study.output()
+    assert {path.read_text().strip() for path in queue.glob("*/exit")} == {"cancelled"}
+    assert not any(study.result(run) for run in RUNS)

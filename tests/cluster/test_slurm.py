@@ -1,0 +1,133 @@
+"""The study on a real Slurm, through the shipped profile: results, GPUs, and what may go wrong."""
+
+import re
+from collections import Counter, defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+from conftest import ROOT, RUNS, Study, Writers, on_slurm, targets
+
+QUICK = ROOT / "config/quick.yaml"
+
+
+def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
+    """Submitted as README.md says; a GPU for each run though it computes on the CPU."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    status, output = Study(here, QUICK).run("tables")
+    assert status == 0, output
+
+    before = len(slurm.tasks())
+    study = Study(there, QUICK, slurm.environment)
+    arguments = on_slurm(
+        *("--default-resources", "slurm_partition=debug", "slurm_account=physics"),
+        *("--set-resources", "train:gpu=1", "train:gpu_model=fake", "train:runtime=5"),
+        *("--group-components", "train=2"),
+    )
+    status, output = study.run(*arguments)
+    assert status == 0, output
+    tables = sorted(path.name for path in (here / "results/tables").iterdir())
+    assert {"runs.csv", "metrics.csv", "comparison.csv", "claims.csv"} <= set(tables)
+    for name in tables:
+        if name != "timings.csv":
+            ours, theirs = (folder / "results/tables" / name for folder in (here, there))
+            assert ours.read_bytes() == theirs.read_bytes(), name
+    assert (there / "report/report.html").exists()
+
+    check_gpus(slurm.tasks()[before:], jobs=6)
+    grouped = slurm.call("squeue", "--states=all", "-h", "-O", "Comment:40,TimeLimit,Account")
+    assert [line.split()[1:] for line in grouped.splitlines() if "rule_train" in line] == [
+        ["10:00", "physics"]
+    ] * 6
+
+
+def check_gpus(tasks: list[list[str]], jobs: int) -> None:
+    """Each of these jobs had one GPU of a node to itself from its first task to its last."""
+    stamps, places = defaultdict(list), defaultdict(set)
+    for stamp, _, task, node, devices in tasks:
+        if devices != "none":
+            job = task.partition(".")[0]
+            stamps[job].append(float(stamp))
+            places[job].add((node, devices))
+    assert len(stamps) == jobs
+    users = defaultdict(list)
+    for job, (place,) in places.items():
+        assert place[1] in {"0", "1"}  # and not both
+        users[place].append((min(stamps[job]), max(stamps[job])))
+    for times in users.values():
+        for (_, end), (begin, _) in pairwise(sorted(times)):
+            assert end <= begin
+
+
+def test_cancelled_job_recovers_on_rerun(study, slurm, undisturbed):
+    """The first member of the group is done and stays; the second was cut off and is repeated."""
+    arguments = on_slurm("--retries", "0", *targets(RUNS))
+    process = study.start(*arguments)
+    study.wait_until(lambda: any(study.result(run) for run in RUNS), process)
+    (first,) = (run for run in RUNS if study.result(run))
+    (second,) = (run for run in RUNS if run != first)
+    study.wait_until_trains([second], process)
+    (job,) = slurm.jobs()
+    slurm.call("scancel", job)
+    assert process.wait(100) == 1
+    assert "CANCELLED" in study.output()
+    assert not study.result(second)
+    stamp = (study.folder / f"results/runs/{first}/run.json").stat().st_mtime_ns
+
+    status, output = study.run(*arguments)
+    assert status == 0, output
+    assert (study.folder / f"results/runs/{first}/run.json").stat().st_mtime_ns == stamp
+    assert [study.result(run) for run in RUNS] == [undisturbed.result(run) for run in RUNS]
+
+
+def test_job_of_a_crashed_node_is_submitted_again_elsewhere(study, slurm, undisturbed):
+    process = study.start(*on_slurm(*targets(RUNS[:1])))
+    study.wait_until_trains(RUNS[:1], process)
+    node = slurm.call("squeue", "-h", "-o", "%N").strip()
+    (before,) = slurm.jobs()
+    slurm.crash_node(node)
+    try:
+        study.wait_until(lambda: slurm.jobs() not in ([], [before]), process)
+        assert process.wait(200) == 0, study.output()
+    finally:
+        slurm.repair_node(node)
+    assert "NODE_FAIL" in study.output()
+    assert study.result(RUNS[0]) == undisturbed.result(RUNS[0])
+
+
+def test_killed_submitter_leaves_no_second_copy(study, slurm, undisturbed):
+    """A job of the first snakemake runs on, another waits; the second takes both over."""
+    arguments = on_slurm("--group-components", "train=1", *targets(RUNS))
+    first = study.start(*arguments)
+    study.wait_until_trains(RUNS, first)
+    with Writers(study.folder) as writers:
+        first.kill()
+        first.wait()
+        old = slurm.jobs("--states=running")
+        assert len(old) == 2  # they do not care
+        status, output = study.run(*arguments)
+        assert status == 1
+        assert "--unlock" in output  # what a person is told to do
+
+        assert study.run("--unlock")[0] == 0
+        status, output = study.run(*arguments)
+        assert status == 0, output
+    states = slurm.call("squeue", "--states=all", "-h", "-j", ",".join(old), "-o", "%T").split()
+    assert states == ["CANCELLED"] * 2
+    assert writers.most == Counter(dict.fromkeys(RUNS, 1))
+    assert [study.result(run) for run in RUNS] == [undisturbed.result(run) for run in RUNS]
+
+
+def test_failing_job_is_reported_with_its_log(study):
+    data = study.folder / "results/data/digits/prepared.safetensors"
+    data.write_bytes(b"not what prepare wrote")
+    status, output = study.run(*on_slurm("--retries", "0", *targets(RUNS[:1])))
+    assert status == 1
+    assert "FAILED" in output
+    (path,) = re.findall(r"\S+/results/logs/slurm/\S+\.log", output)[:1]
+    assert "bnstudy train" in Path(path).read_text()
+    message = study.log(RUNS[0]).strip()
+    assert "prepared.safetensors" in message
+    assert "Traceback" not in message
+    assert message.splitlines()[-1] in output
