@@ -1,7 +1,7 @@
 # make           environment, then the main job: every run, the tables, report/report.html
 # make full      the main job with every study of config/studies.yaml
 # make test      every check and test
-# make test-faults   kills, full disks, broken downloads: is anything lost or silently wrong?
+.PHONY: all env full test test-faults test-slurm quick bench lock audit again
 # make quick     the same pipeline, small and without any network, in .quick/
 # make bench     the benchmarks
 # make lock      pin the dependencies of pyproject.toml again
@@ -24,7 +24,7 @@ endif
 
 INSTALL := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode
 
-.PHONY: all env full test test-faults quick bench lock audit again
+.PHONY: all env full test test-faults test-slurm quick bench lock audit again
 .DELETE_ON_ERROR:
 
 all: $(READY)
@@ -46,8 +46,7 @@ test: $(READY)
 	$(BIN)/codespell
 	$(BIN)/python -m pytest
 
-test-faults: $(READY)
-	$(BIN)/python -m pytest tests/faults
+.PHONY: all env full test test-faults test-slurm quick bench lock audit again
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py

@@ -21,7 +21,7 @@ POLLING = Path(__file__).with_name("polling.py")
 # Two runs that take long enough to be disturbed.
 DISTURBED = """
 grid: {dataset: [digits], norm: [none], batch_size: [32], seed: [0, 1]}
-training: {epochs: 400, probe_every: 1000}
+training: {epochs: 300, probe_every: 1000}
 studies: {identities: {enabled: false}, init_gradients: {enabled: false}}
 """
 RUNS = [f"dataset~digits/norm~none/batch_size~32/seed~{seed}" for seed in (0, 1)]

@@ -234,11 +234,23 @@ def failure_message():
     for run in runs:
         log = Path(f"results/logs/train/{run}.log")
         if log.exists() and not Path(f"results/runs/{run}/run.json").is_file():
-            last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-            lines.append(f"  {log}: {last or 'no message'}")
+            lines.append(f"  {log}: {last_line(log)}")
     if not lines:
         return "What went wrong is shown above."
     return "\n".join(["These runs did not finish (log, and its last line):", *lines])
+
+
+def last_line(path):
+    return Path(path).read_text(errors="replace").strip().rpartition("\n")[2] or "no message"
+
+
+class SubmissionLogs(logging.Handler):
+    """Names the log that a cluster keeps of a failed submission: its last line often tells why."""
+
+    def emit(self, record):
+        if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
+            for path in filter(os.path.exists, getattr(record, "aux_logs", None) or []):
+                logger.error(f"The submission failed: {path}: {last_line(path)}")
 
 
 class TimeLeft(logging.Handler):
@@ -277,3 +289,4 @@ def check_device():
 def announce_time_left():
     n_runs = sum(job.rule.name in TRAINING_RULES for job in workflow.dag.needrun_jobs())
     logger.addHandler(TimeLeft(n_runs))
+    logger.addHandler(SubmissionLogs())
