@@ -1,11 +1,12 @@
-# make           environment, then the main job: every run, the tables, report/report.html
-# make full      the main job with every study of config/studies.yaml
-# make test      every check and test
-.PHONY: all env full test test-faults test-slurm quick bench lock audit again
-# make quick     the same pipeline, small and without any network, in .quick/
-# make bench     the benchmarks
-# make lock      pin the dependencies of pyproject.toml again
-# make audit     ask for known vulnerabilities of the pinned packages (needs a network)
+# make              environment, then the main job: every run, the tables, report/report.html
+# make full         the main job with every study of config/studies.yaml
+# make test         every check and test
+# make test-faults  kills, full disks, broken downloads: is anything lost or silently wrong?
+# make test-slurm   the workflow on a throw-away Slurm cluster, its jobs cancelled, its nodes crashed
+# make quick        the same pipeline, small and without any network, in .quick/
+# make bench        the benchmarks
+# make lock         pin the dependencies of pyproject.toml again
+# make audit        ask for known vulnerabilities of the pinned packages (needs a network)
 #
 # PYTHON=python3.12 chooses the interpreter, CORES=2 how many runs there are at once.
 # TORCH=cpu takes PyTorch's CPU build from PyTorch's own index (much smaller; no GPU).
@@ -46,7 +47,12 @@ test: $(READY)
 	$(BIN)/codespell
 	$(BIN)/python -m pytest
 
-.PHONY: all env full test test-faults test-slurm quick bench lock audit again
+test-faults: $(READY)
+	$(BIN)/python -m pytest tests/faults
+
+# What Slurm runs is installed by apt: slurmctld slurmd slurm-client munge.
+test-slurm: $(READY)
+	$(BIN)/python -m pytest tests/cluster
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py

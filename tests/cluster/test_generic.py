@@ -3,14 +3,14 @@
 It runs each job at once, detached from whoever submitted it, in a folder of the queue.
 """
 
+import os
 import shutil
 import signal
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, RUNS, Study, Writers, targets
+from conftest import ROOT, RUNS, Study, targets
 
 COMMANDS = {
     "submit": """
@@ -63,19 +63,25 @@ def on_stand_in(queue: Path, *arguments: str) -> list[str]:
     ]
 
 
-def test_jobs_of_a_killed_submitter_are_taken_over(study, queue, undisturbed):
+def test_jobs_of_a_killed_submitter_are_waited_for(study, queue, undisturbed):
+    """The jobs that the second snakemake submits wait, each, for the one that still trains."""
     arguments = on_stand_in(queue, *targets(RUNS))
     first = study.start(*arguments)
     study.wait_until_trains(RUNS, first)
-    with Writers(study.folder) as writers:
-        first.kill()
-        first.wait()
-        assert study.run("--unlock")[0] == 0
-        status, output = study.run(*arguments)
-        assert status == 0, output
-    assert output.count("Resuming incomplete job") == len(RUNS)
-    assert len(list(queue.iterdir())) == len(RUNS)
-    assert writers.most == Counter(dict.fromkeys(RUNS, 1))
+    old = [int((job / "pid").read_text()) for job in queue.iterdir()]
+    for group in old:
+        os.killpg(group, signal.SIGSTOP)  # or they might be done before the second begins
+    first.kill()
+    first.wait()
+    assert study.run("--unlock")[0] == 0
+    second = study.start(*arguments)
+    study.wait_until(lambda: all("waiting: another process" in study.log(r) for r in RUNS), second)
+    assert not any(study.result(run) for run in RUNS)
+    for group in old:
+        os.killpg(group, signal.SIGCONT)
+    assert second.wait(300) == 0, study.output()
+    assert {path.read_text().strip() for path in queue.glob("*/exit")} == {"0"}
+    assert len(list(queue.iterdir())) == 2 * len(RUNS)
     assert [study.result(run) for run in RUNS] == [undisturbed.result(run) for run in RUNS]
 
 

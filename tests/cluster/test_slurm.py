@@ -61,7 +61,7 @@ def check_gpus(tasks: list[list[str]], jobs: int) -> None:
 
 
 def test_cancelled_job_recovers_on_rerun(study, slurm, undisturbed):
-    """The first member of the group is done and stays; the second was cut off and is repeated."""
+    """The first member of the group is done and stays; the second was cut off and goes on."""
     arguments = on_slurm("--retries", "0", *targets(RUNS))
     process = study.start(*arguments)
     study.wait_until(lambda: any(study.result(run) for run in RUNS), process)
@@ -78,6 +78,7 @@ def test_cancelled_job_recovers_on_rerun(study, slurm, undisturbed):
     status, output = study.run(*arguments)
     assert status == 0, output
     assert (study.folder / f"results/runs/{first}/run.json").stat().st_mtime_ns == stamp
+    assert "resumed after step" in study.log(second)
     assert [study.result(run) for run in RUNS] == [undisturbed.result(run) for run in RUNS]
 
 
@@ -93,6 +94,7 @@ def test_job_of_a_crashed_node_is_submitted_again_elsewhere(study, slurm, undist
         slurm.repair_node(node)
     assert slurm.call("squeue", "--states=all", "-h", "-j", lost, "-o", "%T").strip() == "NODE_FAIL"
     assert study.output().count("has been submitted with SLURM jobid") == 2
+    assert "resumed after step" in study.log(RUNS[0])
     assert study.result(RUNS[0]) == undisturbed.result(RUNS[0])
 
 
@@ -118,6 +120,7 @@ def test_killed_submitter_leaves_no_second_copy(study, slurm, undisturbed):
     states = slurm.call("squeue", "--states=all", "-h", "-j", ",".join(old), "-o", "%T").split()
     assert states == ["CANCELLED"] * 2
     assert writers.most == Counter(dict.fromkeys(RUNS, 1))
+    assert all("resumed after step" in study.log(run) for run in RUNS)
     assert [study.result(run) for run in RUNS] == [undisturbed.result(run) for run in RUNS]
 
 
