@@ -15,17 +15,16 @@ def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
-    status, output = Study(here, QUICK).run("tables")
+    status, output = Study(here, QUICK).run("--", "tables")
     assert status == 0, output
 
     before = len(slurm.tasks())
     study = Study(there, QUICK, slurm.environment)
-    arguments = on_slurm(
-        *("--default-resources", "slurm_partition=debug", "slurm_account=physics"),
+    overrides = on_slurm(
         *("--set-resources", "train:gpu=1", "train:gpu_model=fake", "train:runtime=5"),
         *("--group-components", "train=2"),
     )
-    status, output = study.run(*arguments)
+    status, output = study.run(*command_in_readme(), *overrides)
     assert status == 0, output
     tables = sorted(path.name for path in (here / "results/tables").iterdir())
     assert {"runs.csv", "metrics.csv", "comparison.csv", "claims.csv"} <= set(tables)
@@ -40,6 +39,14 @@ def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
     assert [line.split()[1:] for line in grouped.splitlines() if "rule_train" in line] == [
         ["10:00", "physics"]
     ] * 6
+
+
+def command_in_readme() -> list[str]:
+    """What README.md tells a user of Slurm to type, for this cluster."""
+    section = (ROOT / "README.md").read_text().partition("## Run it on your cluster")[2]
+    line = re.search(r"^snakemake (.+)$", section, re.MULTILINE)[1]
+    named = line.replace("slurm_partition=NAME", "slurm_partition=debug")
+    return named.replace("slurm_account=NAME", "slurm_account=physics").split()
 
 
 def check_gpus(tasks: list[list[str]], jobs: int) -> None:

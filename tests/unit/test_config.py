@@ -285,3 +285,15 @@ def test_runs_ask_for_a_gpu_where_they_will_use_one(monkeypatch: pytest.MonkeyPa
     assert uses_cuda(DEFAULT) is has_nvidia_gpu()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not uses_cuda(DEFAULT)
+
+
+def test_job_that_slurm_gave_no_gpu_asks_for_none_on_a_node_with_gpus(monkeypatch):
+    """It would ask for one within its allocation, and be refused."""
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([folder / "nvidia0"]))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert uses_cuda(DEFAULT)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert not uses_cuda(DEFAULT)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert uses_cuda(DEFAULT)

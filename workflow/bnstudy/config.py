@@ -315,8 +315,10 @@ def uses_cuda(config: dict) -> bool:
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether there is the device file of a GPU; on Windows' Linux that is /dev/dxg."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    """Whether there is the device file of a GPU that may be used; on Windows' Linux, /dev/dxg."""
+    # Slurm names the GPUs that a job was given: without a name it has none, whatever the node has.
+    none = "" if "SLURM_JOB_ID" in os.environ else "all"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", none) in ("", "-1")
     return not hidden and any(
         path for name in ("nvidia[0-9]*", "dxg") for path in Path("/dev").glob(name)
     )
