@@ -44,6 +44,9 @@ judged = verdicts.Claims.load(claims, tables, report.config)
 report.text(f"# {escape_markdown(report.config['report']['title'])}", findings.subtitle(results))
 
 # %% tags=["remove-input"]
+report.notice(findings.unfinished(results))
+
+# %% tags=["remove-input"]
 for dataset in results.datasets:
     answer, limits = findings.headline(results, dataset)
     report.text(f"> {answer}", limits)
@@ -58,6 +61,11 @@ for dataset in results.datasets:
 # the main comparison, [section](#analysis) weighs it, [section](#claims-one-by-one) takes the
 # claims about batch normalization one by one, and [Provenance](#provenance) says how to obtain it
 # all again.
+
+# %% tags=["remove-input"]
+if missing := exhibits.missing(results):
+    report.text("## What is missing")
+    report.table(missing)
 
 # %% [markdown]
 # ## Claims at a glance
@@ -106,7 +114,7 @@ report.bullets(findings.design(results))
 # observed. *Holm p* is that value corrected for the number of comparisons made together. A
 # difference is called higher or lower here only if Holm p is below 0.05 and the interval excludes
 # zero. Otherwise the text says that no difference could be shown, which is not the same as saying
-# that there is none.
+# that there is none. Words that may be new are explained in the [Glossary](#glossary).
 
 # %% [markdown]
 # ## 2. Understanding batch normalization
@@ -149,6 +157,13 @@ report.bullets(findings.design(results))
 # Scale and shift are parameters, learned like weights; what a person has to choose are
 # $\varepsilon$, the momentum below, and where in the network the layer stands.
 #
+# [Figure](#fig-computation) puts the steps side by side for training mode and for evaluation mode,
+# which is the subject of [Running statistics](#running-statistics).
+
+# %% tags=["remove-input"]
+report.figure(figures.computation())
+
+# %% [markdown]
 # A batch of four samples, worked by hand, with $\gamma = 1.5$ and $\beta = 0.5$:
 
 # %%
@@ -179,15 +194,29 @@ report.text(
 # $$ \bar{\mu} \leftarrow (1-\alpha)\,\bar{\mu} + \alpha\,\mu, \qquad
 # \bar{\sigma}^2 \leftarrow (1-\alpha)\,\bar{\sigma}^2 + \alpha\,\frac{m}{m-1}\,\sigma^2 . $$
 #
-# Two details are easily missed. The stored variance is the unbiased one, with $m-1$ in its
-# denominator, while the batch itself is normalized with the biased one. And the average remembers
-# only the recent past: with $\alpha = 0.1$ the last 19 or so batches carry most of its weight, so
-# it is not the mean over the training set. In evaluation mode the layer is a fixed affine map,
+# Such an average remembers only the recent past: a batch that lies $t$ batches back has the weight
+# $\alpha (1-\alpha)^t$, and with $\alpha = 0.1$ the last 19 or so batches carry most of it (the mean
+# of so many batches would be as noisy). In evaluation mode the layer is a fixed affine map,
 #
 # $$ y = \gamma\,\frac{x - \bar{\mu}}{\sqrt{\bar{\sigma}^2 + \varepsilon}} + \beta, $$
 #
 # the same for each sample whatever its neighbours, and it can be merged into the linear layer
 # before it, so that a trained network pays nothing for it.
+#
+# Running statistics and batch statistics are never quite the same, for four reasons:
+#
+# - **Noise.** The mean of a batch of $m$ samples scatters around the mean of all samples with a
+#   standard deviation of about $\sigma/\sqrt{m}$; the average over batches is steadier.
+# - **Lag.** The weights change at every step, and the average still holds the statistics of the
+#   weights before. It is not the mean over the training set under the weights of the end.
+# - **Start.** The average begins at mean 0 and variance 1, whatever the data, and needs some tens of
+#   batches to forget that.
+# - **Two variances.** The average stores the unbiased variance, with $m-1$ in its denominator, while
+#   the batch itself is normalized by the biased one, with $m$. For a batch of two the one is twice
+#   the other.
+#
+# Sections [S8](#s8-small-batches) and [S9](#s9-statistics-at-inference) measure how much that
+# matters.
 
 # %% [markdown]
 # ### The backward pass
@@ -200,12 +229,28 @@ report.text(
 # \frac{\partial L}{\partial \gamma} = \sum_{i=1}^{m} g_i\,\hat{x}_i . $$
 #
 # An input $x_i$ reaches the loss in three ways: through its own $\hat{x}_i$, through the mean
-# $\mu$, and through the variance $\sigma^2$, which both enter every $\hat{x}_j$ of the batch. From
+# $\mu$, and through the variance $\sigma^2$, which both enter every $\hat{x}_j$ of the batch.
 #
-# $$ \frac{\partial \hat{x}_j}{\partial x_i} = \frac{1}{\sqrt{\sigma^2+\varepsilon}}
+# **Step 1, the statistics.** Each sample has the weight $1/m$ in the mean. In the variance the way
+# through $\mu$ adds nothing, because the deviations from the mean sum to zero:
+#
+# $$ \frac{\partial \mu}{\partial x_i} = \frac{1}{m}, \qquad
+# \frac{\partial \sigma^2}{\partial x_i} = \frac{2}{m}\,(x_i - \mu) -
+# \frac{2}{m}\,\frac{\partial \mu}{\partial x_i} \sum_{j=1}^{m} (x_j - \mu)
+# = \frac{2}{m}\,(x_i - \mu). $$
+#
+# **Step 2, the normalized values.** With $s = \sqrt{\sigma^2+\varepsilon}$ we have
+# $\hat{x}_j = (x_j - \mu)/s$ and $\partial s/\partial x_i = (x_i-\mu)/(m s) = \hat{x}_i/m$. By the
+# quotient rule
+#
+# $$ \frac{\partial \hat{x}_j}{\partial x_i} = \frac{1}{s}
+# \left( \delta_{ij} - \frac{\partial \mu}{\partial x_i} \right) - \frac{x_j - \mu}{s^2}\,
+# \frac{\partial s}{\partial x_i} = \frac{1}{s}
 # \left( \delta_{ij} - \frac{1}{m} - \frac{\hat{x}_i\,\hat{x}_j}{m} \right), $$
 #
-# where $\delta_{ij}$ is one for $i=j$ and zero otherwise, the chain rule gives
+# where $\delta_{ij}$ is one for $i=j$ and zero otherwise.
+#
+# **Step 3, the chain rule.** Since $\partial L/\partial \hat{x}_j = g_j\,\gamma$,
 #
 # $$ \frac{\partial L}{\partial x_i} = \sum_{j=1}^{m} g_j\,\gamma\,
 # \frac{\partial \hat{x}_j}{\partial x_i} = \frac{\gamma}{\sqrt{\sigma^2+\varepsilon}}
@@ -439,7 +484,7 @@ def show(study):
     """What came out of a study: its figures, its verdicts, its cells, and what else it measured."""
     found = judged.of(study)
     if study not in judged.studies and not any(claim.was_run for claim in found):
-        report.text(verdicts.study_not_run(judged, study))
+        report.text(verdicts.study_not_run(judged, study, results.missing))
         return
     for drawing in verdict_figures.of_study(judged, study):
         report.figure(drawing)
@@ -840,6 +885,50 @@ report.bullets(findings.scope(results))
 # - Yang, G., Pennington, J., Rao, V., Sohl-Dickstein, J., and Schoenholz, S. S. (2019). A mean
 #   field theory of batch normalization. *International Conference on Learning Representations.*
 #   [arXiv:1902.08129](https://arxiv.org/abs/1902.08129)
+
+# %% [markdown]
+# ## Glossary
+#
+# - **Arm:** one of the things compared, here a network with or without a normalization.
+# - **Batch, step, epoch:** a batch is the images that a network sees at once, a step one update of
+#   its weights, an epoch one pass over all training images.
+# - **Brier score:** the mean squared distance between a stated probability and what happened (1 if
+#   the claim came out right, 0 if not).
+# - **Cell:** one combination of settings in a study, for example batch size 32.
+# - **Decade:** a factor of ten; +0.5 decades are a factor of 3.16.
+# - **Diverged:** the loss became infinite or undefined. Such a run counts as a classifier that
+#   guesses; none is left out.
+# - **d_z:** the mean of the paired differences over their standard deviation, an effect size without
+#   unit.
+# - **Exploratory:** looked at without having been announced as a test; it describes, and decides
+#   nothing.
+# - **Exponential moving average:** a mean in which the weight of a value shrinks by the same factor
+#   with every new one.
+# - **Generalization gap:** validation loss minus training loss, both in evaluation mode.
+# - **Geometric mean:** the mean of the logarithms, turned back; right for quantities that are
+#   compared by ratios.
+# - **Ghost batch:** a group of images that are normalized together, smaller than the batch that the
+#   gradient comes from.
+# - **Holm's method:** where several tests are made together, one of them easily looks significant by
+#   chance. The method multiplies the smallest p by the number of tests, the next by one less, and so
+#   on, and never lets a later one be smaller than an earlier one.
+# - **Nat:** the unit of a loss that is made with natural logarithms.
+# - **Page's trend test:** tests whether values rise in an order given beforehand, by their ranks
+#   within each seed.
+# - **Percentage point (pp):** the unit of a difference of two percentages.
+# - **Prior:** the probability given to a claim before any result was seen.
+# - **Probe:** a fixed part of the validation images, on which the accuracy is measured often.
+# - **Seed:** the number that all random choices of a run follow from. Runs of two arms with the same
+#   seed are a pair.
+# - **Sign-flip test:** if an arm made no difference, each paired difference could have had the other
+#   sign as well. p is the share of all $2^n$ patterns of signs whose mean is at least as far from
+#   zero as the one observed, so with $n$ seeds it cannot be smaller than $2/2^n$.
+# - **Soft rank:** how many independent directions the activations of a layer use, counted by their
+#   singular values; a low one says that a deep network has made all images alike.
+# - **t-interval:** mean difference plus and minus a multiple of its standard error. In 95 of 100
+#   repetitions of a study such an interval covers the true mean, if the differences are about
+#   normally distributed.
+# - **Wasserstein distance:** how far one distribution would have to be moved to become another.
 
 # %% [markdown]
 # ## Provenance

@@ -1,7 +1,6 @@
-"""A report rendered once from made-up results, and a browser without a network to look at it."""
+"""A report rendered once from made-up results."""
 
 import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,6 @@ from bnstudy.reporting import report
 gc.freeze()
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
 PAYLOAD = "</script><script>document.title='taken'</script> $x$ **b** [l](javascript:alert(1))"
 
 
@@ -60,15 +54,3 @@ def rendered(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
 @pytest.fixture(scope="session")
 def page(rendered: Path) -> str:
     return (rendered / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    """Chromium; the test is skipped where there is none."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()

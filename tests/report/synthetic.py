@@ -83,8 +83,11 @@ def write_study(
     gain: float = 0.004,
     floor: float = 0.02,
     diverged: Iterable[tuple[str, int, int]] = (),
+    lacking: Iterable[tuple[str, int, int]] = (),
 ) -> None:
     """Write run_config.yaml and the four tables of a study that never took place.
+
+    Where runs are lacking, missing.csv lists them.
 
     Parameters
     ----------
@@ -94,9 +97,9 @@ def write_study(
         Accuracy that normalization adds.
     floor : float
         Error that remains at the end; above 0.05 no run reaches the target.
-    diverged : iterable of (norm, batch_size, seed)
+    diverged, lacking : iterable of (norm, batch_size, seed)
     """
-    broken = set(diverged)
+    broken, absent = set(diverged), set(lacking)
     runs, metrics, timings = [], [], []
     grid = settings["grid"]
     for path in data:
@@ -105,6 +108,8 @@ def write_study(
         for norm in sorted(grid["norm"]):
             for size in sorted(grid["batch_size"]):
                 for seed in sorted(grid["seed"]):
+                    if (norm, size, seed) in absent:
+                        continue
                     arguments = (opened, norm, size, seed, n_train, settings)
                     helped = {"rate": speedup, "gain": gain, "floor": floor}
                     run, rows, times = one_run(
@@ -119,6 +124,17 @@ def write_study(
     write(out / "metrics.csv", tables.METRICS_COLUMNS, metrics)
     write(out / "timings.csv", tables.TIMINGS_COLUMNS, timings)
     write(out / "comparison.csv", tables.COMPARISON_COLUMNS, tables.compare(runs))
+    if absent:
+        rows = [
+            {
+                "part": "core",
+                "cell": f"dataset~digits/norm~{norm}/batch_size~{size}/seed~{seed}",
+                "reason": "not started",
+                "log": "a.log",
+            }
+            for norm, size, seed in sorted(absent)
+        ]
+        write(out / "missing.csv", rows[0], rows)
     text = yaml.safe_dump(settings, sort_keys=False)
     (folder / "results" / "run_config.yaml").write_text(text)
 

@@ -10,6 +10,7 @@ from bnstudy.rendering import ReportExporter
 from conftest import ROOT
 
 SOURCE = ROOT / "report" / "notebook.py"
+SEEDS = (0, 1, 2)
 STUDIES = {
     "one seed": ({"seed": [3]}, {}),
     "one batch size, nobody arrives": ({"batch_size": [32]}, {"floor": 0.2}),
@@ -23,6 +24,16 @@ STUDIES = {
     "all of an arm diverged": (
         {"batch_size": [32], "seed": [0, 1]},
         {"diverged": [("none", 32, 0), ("none", 32, 1)]},
+    ),
+    "one cell lacks": ({}, {"lacking": [("none", 64, s) for s in SEEDS]}),
+    "one arm lacks": ({}, {"lacking": [("batch", b, s) for b in (32, 64) for s in SEEDS]}),
+    "no pair at any size": (
+        {},
+        {"lacking": [("batch", 32, s) for s in SEEDS] + [("none", 64, s) for s in SEEDS]},
+    ),
+    "layer norm, one diverged, one lacks": (
+        {"norm": ["batch", "layer", "none"]},
+        {"diverged": [("none", 32, 0)], "lacking": [("none", 32, 1), ("layer", 64, 2)]},
     ),
     "two datasets": ({"dataset": ["digits", "cifar10"], "seed": [0, 1]}, {}),
 }
@@ -67,5 +78,6 @@ def test_report_of_an_odd_study(name, tmp_path, images, monkeypatch):
     assert " nan" not in page.split("<footer>")[0]
     if "norm" in grid and "none" not in grid["norm"]:
         assert "no baseline to compare with" in page
+    assert (">What is missing <" in page) == ("lacking" in options)
     if name == "two datasets":
         assert 'id="fig-curves-cifar10"' in page

@@ -7,8 +7,8 @@ config/claims.yaml, written before any result. Nothing here knows a single claim
 import argparse
 import hashlib
 import importlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -274,6 +274,38 @@ def effect_rows(measured: dict[str, Endpoint | Exact]) -> Iterator[dict]:
                     yield {"id": name, "cell": cell, "seed": seed, "effect": effect}
 
 
+def judge_all(
+    path: Path, config: dict, tables: Path, out: Path, incomplete: Mapping[str, str] | None = None
+) -> None:
+    """Write claims.csv and claim_effects.csv.
+
+    Parameters
+    ----------
+    path : Path
+        The list of claims.
+    config : dict
+        The merged configuration.
+    tables, out : Path
+        Folder of the studies' tables, and folder to write to.
+    incomplete : mapping of str to str
+        Studies that must not be judged yet, and why.
+    """
+    incomplete = incomplete or {}
+    claims = load_claims(path)
+    ready = [claim for claim in claims if claim["study"] not in incomplete]
+    measured = measure(ready, config, tables)
+    claims = [claim | {"scope": actual_scope(claim, config)} for claim in claims]
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [
+        replace(row, reason=incomplete[row.study]) if row.study in incomplete else row
+        for row in judge(claims, measured)
+    ]
+    with replacing(out / "claims.csv") as file:
+        write_rows(file, [field.name for field in fields(Row)], map(asdict, rows))
+    with replacing(out / "claim_effects.csv") as file:
+        write_rows(file, ["id", "cell", "seed", "effect"], effect_rows(measured))
+
+
 def main(argv: list[str]) -> None:
     """Run `bnstudy claims`."""
     parser = argparse.ArgumentParser(
@@ -284,13 +316,5 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
-    claims = load_claims(arguments.claims)
     config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
-    measured = measure(claims, config, arguments.tables)
-    claims = [claim | {"scope": actual_scope(claim, config)} for claim in claims]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    columns = [field.name for field in fields(Row)]
-    with replacing(arguments.out / "claims.csv") as file:
-        write_rows(file, columns, (asdict(row) for row in judge(claims, measured)))
-    with replacing(arguments.out / "claim_effects.csv") as file:
-        write_rows(file, ["id", "cell", "seed", "effect"], effect_rows(measured))
+    judge_all(arguments.claims, config, arguments.tables, arguments.out)

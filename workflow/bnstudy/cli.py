@@ -17,6 +17,7 @@ COMMANDS = {
     "study": ("bnstudy.studies:study_main", "run one cell of a study"),
     "merge": ("bnstudy.studies:merge_main", "join the cells of a study into one table"),
     "claims": ("bnstudy.claims:main", "give every claim its verdict"),
+    "partial": ("bnstudy.partial:main", "gather what there is of an unfinished study"),
     "report": ("bnstudy.reporting:main", "execute the notebook and render the HTML report"),
     "verify": ("bnstudy.verification:main", "compare runs trained here with the published ones"),
     "publish": ("bnstudy.published:main", "write the summary that verify compares with"),

@@ -1,5 +1,6 @@
 """The tables of the report: what each one holds, how it is written, and its caption."""
 
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,9 +138,11 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
                     "seeds in favour": favour_cell(c),
                 }
             )
+    if not rows:  # a partial study
+        return arms(results, dataset, label="key-numbers")
     return Exhibit(
         results.label("key-numbers", dataset),
-        f"Key numbers {on(results, dataset)}, means over {counted(len(results.seeds), 'seed')} at "
+        f"Key numbers {on(results, dataset)}, means over {results.n_seeds} at "
         f"{over(results)}. {UNITS_NOTE}. Each measure leads to its evidence.",
         pd.DataFrame(rows),
         {"Holm p": p_text},
@@ -325,14 +328,14 @@ def steps(results: Results, dataset: str) -> Exhibit:
                     "geometric mean": mean,
                     "fewest": cell["value"].min(),
                     "most": cell["value"].max(),
-                    "images seen": float(mean.replace(",", "")) * size,
+                    "images seen": float(mean.replace(",", "")) * size if len(cell) else math.nan,
                     "never reached": f"{int(cell['steps_to_95'].isna().sum())} of {len(cell)}",
                 }
             )
     return Exhibit(
         results.label("steps", dataset),
         f"Optimizer steps to 95{SPACE}% accuracy on the validation probe {on(results, dataset)}, "
-        f"over {counted(len(results.seeds), 'seed')}. Images seen are the geometric mean times the "
+        f"over {results.n_seeds}. Images seen are the geometric mean times the "
         "batch size.",
         pd.DataFrame(rows),
         dict.fromkeys(("fewest", "most", "images seen"), whole),
@@ -349,6 +352,7 @@ def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
             row: dict[str, object] = {"batch size": size, "normalization": norm}
             for name, runs in scored.items():
                 cell = results.select(runs, dataset=dataset, batch_size=size, norm=norm)["value"]
+                row["n"] = len(cell)
                 unit = "%" if METRICS[name].kind == "accuracy" else "nats"
                 row[f"{METRICS[name].title} ({unit})"] = mean_and_spread(METRICS[name], cell)
             rows.append(row)
@@ -356,7 +360,7 @@ def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
     return Exhibit(
         results.label(label, dataset),
         f"Every arm {on(results, dataset)} after {counted(results.epochs, 'epoch')}: mean{spread}, "
-        f"{counted(len(results.seeds), 'seed')}. A diverged run counts as guessing.",
+        f"{results.n_seeds}. A diverged run counts as guessing.",
         pd.DataFrame(rows),
         words=("normalization",),
     )
@@ -371,13 +375,13 @@ def mean_and_spread(metric: Metric, values: pd.Series) -> str:
     return f"{mean} ± {100 * values.std():.2f}" if accuracy else f"{mean} ± {values.std():.4f}"
 
 
-def comparison(results: Results, dataset: str, norm: str) -> Exhibit:
-    """The comparison with the baseline by batch size, in the main measures."""
+def comparison(results: Results, dataset: str, norm: str) -> Exhibit | None:
+    """The comparison with the baseline by batch size, in the main measures; None without a pair."""
     label = "comparison" if norm == results.treatments[0] else f"comparison-{norm}"
     return comparison_of(results, dataset, norm, MAIN_METRICS, label)
 
 
-def full_comparison(results: Results, dataset: str, norm: str) -> Exhibit:
+def full_comparison(results: Results, dataset: str, norm: str) -> Exhibit | None:
     """As `comparison`, of the measures that it leaves out; folded away."""
     label = "all-measures" if norm == results.treatments[0] else f"all-measures-{norm}"
     others = [name for name in METRICS if name not in MAIN_METRICS]
@@ -386,7 +390,7 @@ def full_comparison(results: Results, dataset: str, norm: str) -> Exhibit:
 
 def comparison_of(
     results: Results, dataset: str, norm: str, metrics: Sequence[str], label: str, fold: str = ""
-) -> Exhibit:
+) -> Exhibit | None:
     rows, overall = [], []
     levels: list[int | str] = [*results.batch_sizes]
     if len(levels) > 1:
@@ -413,6 +417,8 @@ def comparison_of(
                     "seeds": favour_cell(c),
                 }
             )
+    if not rows:
+        return None
     return Exhibit(
         results.label(label, dataset),
         f"{arm_head(norm).capitalize()} against {arm_head('none')} {on(results, dataset)}, paired "
@@ -429,7 +435,7 @@ def comparison_of(
     )
 
 
-def batch_size_changes(results: Results, dataset: str) -> Exhibit:
+def batch_size_changes(results: Results, dataset: str) -> Exhibit | None:
     """How every arm changes from the smallest to the largest batch size."""
     small, large = results.batch_sizes[0], results.batch_sizes[-1]
     changes = findings.batch_size_changes(
@@ -448,10 +454,12 @@ def batch_size_changes(results: Results, dataset: str) -> Exhibit:
         }
         for c in changes
     ]
+    if not rows:
+        return None
     return Exhibit(
         results.label("changes", dataset),
         f"From batch size {small} to {large} {on(results, dataset)}, paired by seed "
-        f"({counted(len(results.seeds), 'seed')}). {UNITS_NOTE}. Holm's correction spans the rows "
+        f"({results.n_seeds}). {UNITS_NOTE}. Holm's correction spans the rows "
         "of this table.",
         pd.DataFrame(rows),
         {"Holm p": p_text},
@@ -480,13 +488,34 @@ def times(results: Results, dataset: str) -> Exhibit:
     total = table["wall_seconds"].sum() / 60
     return Exhibit(
         results.label("times", dataset),
-        f"Run times {on(results, dataset)}, medians over {counted(len(results.seeds), 'seed')}; "
+        f"Run times {on(results, dataset)}, medians over {results.n_seeds}; "
         f"all {counted(len(table), 'run')} took {total:.1f} minutes one after another. Runs that "
         "shared the machine slowed each other down.",
         pd.DataFrame(rows),
         {name: (lambda x: decimal(x, 2)) for name in columns.values()}
         | {"peak memory (MB)": whole},
         words=("normalization",),
+    )
+
+
+def missing(results: Results) -> Exhibit | None:
+    """What an unfinished study lacks, why, and where the log of the job lies."""
+    if results.missing is None or results.missing.empty:
+        return None
+    part = results.missing["part"]
+    return Exhibit(
+        "missing",
+        "Runs of the grid and cells of the studies that are missing here or cannot be used. A job "
+        "that is still running looks like one that broke off. Logs lie in the folder of the study.",
+        pd.DataFrame(
+            {
+                "missing": results.missing["cell"].str.replace("/", ", ").str.replace("~", " "),
+                "part of": part.where(part != "core", "the grid").str.replace("_", " "),
+                "reason": results.missing["reason"],
+                "log": [Code(path) for path in results.missing["log"]],
+            }
+        ),
+        words=("part of", "reason", "log"),
     )
 
 

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import product, zip_longest
 
 import matplotlib as mpl
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 from scipy import stats
 
@@ -224,8 +225,7 @@ def seeds_phrase(results: Results) -> str:
     """How many seeds a mean stands for, and what the band is."""
     if len(results.seeds) == 1:
         return "One seed, so there are no bands."
-    n = len(results.seeds)
-    return f"Lines are means over {n} seeds, bands their pointwise 95{SPACE}% t-intervals."
+    return f"Lines are means over {results.n_seeds}, bands their pointwise 95{SPACE}% t-intervals."
 
 
 def log_ticks(ax: Axes, which: str) -> None:
@@ -630,7 +630,11 @@ def steps_to_target(results: Results, dataset: str) -> Drawing:
     )
     parts = "; ".join(
         f"{arm(norm)} "
-        + listed(f"{math.exp(log_means[norm, size]):,.0f} at batch size {size}" for size in sizes)
+        + listed(
+            f"{math.exp(log_means[norm, size]):,.0f} at batch size {size}"
+            for size in sizes
+            if (norm, size) in log_means.index
+        )
         for norm in norms
     )
     return Drawing(
@@ -638,7 +642,7 @@ def steps_to_target(results: Results, dataset: str) -> Drawing:
         f"A thin line per seed joins its runs. Geometric mean of the steps to 95 percent: {parts}.",
         f"Optimizer steps until the accuracy on the validation probe of {results.title(dataset)} "
         f"first held 95{SPACE}% (median of three successive measurements; logarithmic scale). A "
-        f"thin line is one seed, {counted(len(results.seeds), 'seed')} per panel. Open triangles "
+        f"thin line is one seed, {results.n_seeds} per panel. Open triangles "
         "never reached it and are drawn at their last step.",
         table,
         draw,
@@ -666,10 +670,12 @@ def paired_differences(results: Results, dataset: str, norm: str) -> Drawing:
     for metric in PAIRED_METRICS:
         scored = results.select(results.scored(metric), dataset=dataset)
         wide = scored.pivot(index="seed", columns=["norm", "batch_size"], values="value")
+        wide = wide.reindex(columns=list(product((norm, "none"), results.batch_sizes)))
         differences = wide[norm] - wide["none"]
-        differences["all"] = differences.mean(axis=1)
+        differences["all"] = differences.mean(axis=1, skipna=False)
         for level in levels:
-            rows += [(metric, str(level), seed, d) for seed, d in differences[level].items()]
+            complete = differences[level].dropna()
+            rows += [(metric, str(level), seed, d) for seed, d in complete.items()]
     table = pd.DataFrame(rows, columns=["metric", "batch_size", "seed", "difference"])
     shown = {
         (metric, str(level)): results.compare(dataset, norm, metric, level)
@@ -709,7 +715,7 @@ def paired_differences(results: Results, dataset: str, norm: str) -> Drawing:
         results.label(label, dataset),
         f"Dots for single seeds around their means, a row per batch size. Overall: {numbers}.",
         f"Differences between {arm_name(norm)} and {arm_name('none')} on {results.title(dataset)}, "
-        f"paired by seed ({counted(len(results.seeds), 'seed')}): each open circle is one pair of "
+        f"paired by seed ({results.n_seeds}): each open circle is one pair of "
         f"runs, each bar the mean with its 95{SPACE}% t-interval. The vertical line marks no "
         "difference; steps are a ratio on a logarithmic scale, and below 1 means fewer steps.",
         table,
@@ -732,7 +738,7 @@ def forest(
     ax.axvline(1 if ratio else 0, color=INK, lw=0.8, zorder=1)
     for y, level in enumerate(levels):
         values = scale(results_values(table, level))
-        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
+        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(len(values))
         ax.plot(values, y + spread, ls="none", marker="o", mfc="none", color=MUTED, ms=3, mew=0.7)
         c = shown[metric, str(level)]
         if c is None or math.isnan(c.difference):
@@ -836,6 +842,7 @@ def batch_size_effect(results: Results, dataset: str) -> Drawing:
         + listed(
             f"{decimal(100 * accuracy[norm, size], 2)} percent at batch size {size}"
             for size in sizes
+            if (norm, size) in accuracy.index
         )
         for norm in norms
     )
@@ -844,7 +851,7 @@ def batch_size_effect(results: Results, dataset: str) -> Drawing:
         f"Test accuracy, test loss and steps against batch size. Mean test accuracy: {parts}.",
         f"What the batch size does to each arm on {results.title(dataset)} after "
         f"{counted(results.epochs, 'epoch')}: small marks are seeds, large marks means with "
-        f"95{SPACE}% t-intervals ({counted(len(results.seeds), 'seed')}). Means of steps are "
+        f"95{SPACE}% t-intervals ({results.n_seeds}). Means of steps are "
         f"geometric; a run that never reached 95{SPACE}% counts with all its steps.",
         table,
         draw,
@@ -1022,5 +1029,130 @@ def four_samples(table: pd.DataFrame) -> Drawing:
         "Batch normalization of one feature in a batch of four samples. The tick is the mean of "
         "the batch; thin lines follow each sample.",
         table,
+        draw,
+    )
+
+
+STEPS = pd.DataFrame(
+    [
+        ("input", "a batch of m values", "one value"),
+        ("statistics", "mean and variance of the batch", "running mean and variance, fixed"),
+        ("normalize", "by the statistics of the batch", "by the running statistics"),
+        ("scale and shift", "learned parameters", "the same parameters, fixed"),
+    ],
+    columns=["step", "training mode", "evaluation mode"],
+)
+FORMULAS = {
+    "training": (
+        r"$x_1, \ldots, x_m$",
+        r"$\mu,\ \sigma^2$",
+        r"$\hat{x}_i = \dfrac{x_i - \mu}{\sqrt{\sigma^2 + \varepsilon}}$",
+        r"$y_i = \gamma\,\hat{x}_i + \beta$",
+    ),
+    "evaluation": (
+        r"$x$",
+        r"$\bar{\mu},\ \bar{\sigma}^2$",
+        r"$\hat{x} = \dfrac{x - \bar{\mu}}{\sqrt{\bar{\sigma}^2 + \varepsilon}}$",
+        r"$y = \gamma\,\hat{x} + \beta$",
+    ),
+}
+
+
+def computation() -> Drawing:
+    """The layer as a diagram: what is computed in training and what in evaluation mode."""
+
+    def draw(layout: Layout) -> Figure:
+        narrow = layout.narrow
+        size = (layout.width, 4.3) if narrow else (layout.width, 2.75)
+        figure = Figure(figsize=size)
+        ax = figure.subplots()
+        half = (0.66, 0.30) if narrow else (0.74, 0.36)  # of a box
+
+        def place(step: int, mode: int) -> tuple[float, float]:
+            return (1.75 * mode, -1.05 * step) if narrow else (1.95 * step, -1.55 * mode)
+
+        def arrow(start: tuple, end: tuple, color: str, bend: float = 0, **line: object) -> None:
+            ax.annotate(
+                "",
+                end,
+                start,
+                arrowprops={
+                    "arrowstyle": "-|>",
+                    "color": color,
+                    "lw": 1.3,
+                    "shrinkA": 0,
+                    "shrinkB": 0,
+                    "connectionstyle": f"arc3,rad={bend}",
+                }
+                | line,
+            )
+
+        def side(step: int, mode: int, way: int) -> tuple[float, float]:
+            """The middle of the edge at which the flow enters (-1) or leaves (1) a box."""
+            x, y = place(step, mode)
+            return (x, y - way * half[1]) if narrow else (x + way * half[0], y)
+
+        for mode, (name, formulas) in enumerate(FORMULAS.items()):
+            color = style("batch").color if mode == 0 else INK
+            for step, formula in enumerate(formulas):
+                x, y = place(step, mode)
+                box = Rectangle(
+                    (x - half[0], y - half[1]),
+                    2 * half[0],
+                    2 * half[1],
+                    fc="none",
+                    ec=color,
+                    lw=1.3,
+                    ls=(0, (3, 1.5)) if (step, mode) == (1, 1) else "solid",
+                )
+                ax.add_patch(box)
+                ax.text(x, y, formula, ha="center", va="center", fontsize=8.5)
+            arrow(side(1, mode, 1), side(2, mode, -1), color)
+            arrow(side(2, mode, 1), side(3, mode, -1), color)
+            if mode == 0:
+                arrow(side(0, 0, 1), side(1, 0, -1), color)
+            # The values themselves go past the statistics.
+            outer = 1 if mode == 0 else -1
+            (x0, y0), (x2, y2) = place(0, mode), place(2, mode)
+            bend = (-0.32 if narrow else -0.18) * outer
+            if narrow:
+                edge = -outer * half[0]
+                arrow((x0 + edge, y0), (x2 + edge, y2), color, -bend)
+            else:
+                edge = outer * half[1]
+                arrow((x0, y0 + edge), (x2, y2 + edge), color, bend)
+            x, y = place(0, mode)
+            title = f"{name} mode"
+            if narrow:
+                ax.text(x, y + half[1] + 0.12, title, ha="center", weight="bold")
+            else:
+                ax.text(x - half[0] - 0.1, y, title.replace(" ", "\n"), ha="right", va="center",
+                        weight="bold")  # fmt: skip
+        (x0, y0), (x1, y1) = place(1, 0), place(1, 1)
+        past = {"ls": (0, (3, 1.5))}
+        if narrow:
+            arrow((x0 + half[0], y0), (x1 - half[0], y1), MUTED, **past)
+            ax.text((x0 + x1) / 2, y0 + 0.1, r"$\alpha$", ha="center", color=MUTED)
+        else:
+            arrow((x0, y0 - half[1]), (x1, y1 + half[1]), MUTED, **past)
+            ax.text(x0 + 0.08, (y0 + y1) / 2, r"moving average, weight $\alpha$", va="center",
+                    fontsize=7.5, color=MUTED)  # fmt: skip
+            for step, word in enumerate(STEPS["step"]):
+                ax.text(place(step, 0)[0], 1.02, word, ha="center", color=MUTED, fontsize=7.5)
+        ax.set_xlim((-1.05, 2.8) if narrow else (-1.75, 6.7))
+        ax.set_ylim((-3.6, 0.75) if narrow else (-2.4, 1.2))
+        ax.set_axis_off()
+        return figure
+
+    return Drawing(
+        "computation",
+        "Boxes and arrows in two rows. In training mode a batch gives its mean and variance, is "
+        "normalized by them, scaled and shifted. In evaluation mode a value is normalized by "
+        "running averages of those statistics, scaled and shifted by the same parameters.",
+        "What the layer computes for one feature. In training mode (blue) the values of a batch are "
+        "normalized by their own mean and variance. A moving average of these, updated after each "
+        "batch (dashed), is what evaluation mode uses, where the samples no longer depend on each "
+        "other. Scale $\\gamma$ and shift $\\beta$ are learned and the same in both modes.",
+        STEPS,
         draw,
     )

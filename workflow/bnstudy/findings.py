@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import product
 from typing import Literal
 
 import pandas as pd
@@ -181,15 +182,51 @@ def subtitle(results: Results) -> str:
     axes = [
         counted(len(results.norms), "arm"),
         counted(len(results.batch_sizes), "batch size"),
-        counted(len(results.seeds), "seed"),
+        results.n_seeds,
     ]
     if len(results.datasets) > 1:
         axes.insert(0, counted(len(results.datasets), "dataset"))
     titles = listed(results.title(dataset) for dataset in results.datasets)
-    return (
-        f"*{counted(len(results.runs), 'training run')} on {titles}: {TIMES.join(axes)}, "
-        f"{counted(results.epochs, 'epoch')} each.*"
+    runs = counted(len(results.runs), "training run")
+    if lacking := len(missing_runs(results)):
+        runs = f"{len(results.runs):,} of {counted(len(results.runs) + lacking, 'training run')}"
+    return f"*{runs} on {titles}: {TIMES.join(axes)}, {counted(results.epochs, 'epoch')} each.*"
+
+
+def missing_runs(results: Results) -> pd.DataFrame:
+    """The runs of the grid that an unfinished study lacks."""
+    if results.missing is None:
+        return pd.DataFrame()
+    return results.select(results.missing, part="core")
+
+
+def unfinished(results: Results) -> str:
+    """That this is not the whole study, and what that means; empty for a finished one."""
+    if results.missing is None:
+        return ""
+    runs = len(missing_runs(results))
+    cells = len(results.missing) - runs
+    lacking = listed(
+        counted(n, noun, plural)
+        for n, noun, plural in (
+            (runs, "run of the grid", "runs of the grid"),
+            (cells, "cell of the studies", "cells of the studies"),
+        )
+        if n
     )
+    if not lacking:
+        return "This is a partial report, but nothing is missing: `snakemake` makes the full one."
+    return (
+        f"This report is partial: {lacking} are missing or cannot be used; "
+        "[table](#tab-missing) lists them. Comparisons count the seeds that have all their runs, "
+        "and claims whose study is incomplete have no verdict."
+    )
+
+
+NO_COMPLETE_SEED = (
+    "no seed has finished in both arms at every batch size yet, so the averages over batch sizes "
+    "cannot be compared"
+)
 
 
 def headline(results: Results, dataset: str) -> tuple[str, str]:
@@ -201,7 +238,7 @@ def headline(results: Results, dataset: str) -> tuple[str, str]:
     speed = results.compare(dataset, norm, "ln_steps_to_95")
     accuracy = results.compare(dataset, norm, "test_accuracy")
     if speed is None or accuracy is None:
-        return "The comparison table has no row for the two headline measures.", ""
+        return f"On {results.title(dataset)}, {NO_COMPLETE_SEED}.", ""
     answer = (
         f"On {results.title(dataset)}, {averaging(results)}{clause(speed)}. After "
         f"{counted(results.epochs, 'epoch')}, {clause(accuracy)}."
@@ -370,6 +407,8 @@ def batch_size_changes(results: Results, dataset: str, metrics: Sequence[str]) -
             if not {small, large} <= set(table.columns):
                 continue
             table = table[[small, large]].dropna()
+            if table.empty:
+                continue
             summary = statistics.paired_summary((table[large] - table[small]).to_numpy())
             changes.append(
                 Change(
@@ -412,7 +451,10 @@ def contrast_sentence(results: Results, dataset: str, norm: str, metric: str) ->
         return ""
     small, large = results.batch_sizes[0], results.batch_sizes[-1]
     runs = results.select(results.scored(metric), dataset=dataset)
-    table = runs.pivot(index="seed", columns=["norm", "batch_size"], values="value").dropna()
+    table = runs.pivot(index="seed", columns=["norm", "batch_size"], values="value")
+    table = table.reindex(columns=list(product((norm, BASELINE), (small, large)))).dropna()
+    if table.empty:
+        return ""
     effects = [table[norm, size] - table[BASELINE, size] for size in (large, small)]
     summary = statistics.paired_summary((effects[0] - effects[1]).to_numpy())
     of = METRICS[metric]
@@ -432,7 +474,7 @@ def conclusion(results: Results, dataset: str, norm: str) -> list[str]:
     """The verdict over all measures: how many were shown better, worse, or neither."""
     found = results.comparisons(dataset, norm)
     if not found:
-        return [why_no_comparison(results)]
+        return [why_no_comparison(results) or f"{capitalized(NO_COMPLETE_SEED)}."]
     groups = {
         kind: [c.of.title for c in found if c.shown == kind] for kind in ("better", "worse", None)
     }
@@ -478,7 +520,7 @@ def design(results: Results) -> list[str]:
             f"validate on, besides the {results.facts[dataset].n_test:,} for the final test"
         )
     widths = listed(model["hidden"])
-    seeds = counted(len(results.seeds), "seed")
+    seeds = results.n_seeds
     return [
         f"**Data:** {'; '.join(datasets)}.",
         (
@@ -544,11 +586,20 @@ def gap_sentences(results: Results, dataset: str) -> list[str]:
     """How far validation loss lies above training loss, per arm and between the arms."""
     gaps = results.scored("val_loss")
     gaps["value"] -= results.scored("train_loss")["value"]
-    table = results.select(gaps, dataset=dataset).pivot_table(
-        index="seed", columns="norm", values="value", aggfunc="mean"
+    wide = results.select(gaps, dataset=dataset).pivot(
+        index="seed", columns=["norm", "batch_size"], values="value"
     )
+
+    def over_sizes(*norms: str) -> pd.DataFrame:
+        """Mean over the batch sizes, a column per arm, of the seeds that have all of them."""
+        cells = list(product(norms, results.batch_sizes))
+        return wide.reindex(columns=cells).dropna().T.groupby(level="norm").mean().T
+
     sentences = []
     for norm in results.norms:
+        table = over_sizes(norm)
+        if table.empty:
+            continue
         mean = float(table[norm].mean())
         relation = "above" if mean >= 0 else "below"
         sentences.append(
@@ -557,9 +608,10 @@ def gap_sentences(results: Results, dataset: str) -> list[str]:
             f"{counted(len(table), 'seed')}{over_batch_sizes(results)}."
         )
     for norm in results.treatments:
-        summary = statistics.paired_summary((table[norm] - table[BASELINE]).to_numpy())
-        if summary.n < 2:
+        table = over_sizes(BASELINE, norm)
+        if len(table) < 2:
             continue
+        summary = statistics.paired_summary((table[norm] - table[BASELINE]).to_numpy())
         numbers = (
             f"a difference of {decimal(summary.mean, 4, signed=True)} nats "
             f"(95{SPACE}% interval {decimal(summary.ci_low, 4, signed=True)} to "
@@ -601,7 +653,7 @@ def batch_size_sentences(results: Results, dataset: str) -> list[str]:
         for norm in results.treatments
         for metric in metrics
     ]
-    return [*shown, *contrasts]
+    return [*shown, *filter(None, contrasts)]
 
 
 def scope(results: Results) -> list[str]:

@@ -77,6 +77,11 @@ class Report:
         if shown:
             display(Markdown("\n\n".join(shown)))
 
+    def notice(self, paragraph: str) -> None:
+        """Show a Markdown paragraph that nobody may overlook, if there is one."""
+        if paragraph:
+            self.text(f"> **{paragraph}**")
+
     def bullets(self, items: Iterable[str]) -> None:
         """Show sentences as a list."""
         self.text("\n".join(f"- {item}" for item in items))
@@ -134,10 +139,12 @@ class Report:
             metadata={"bnstudy": {"kind": "caption"}},
         )
 
-    def table(self, exhibit: Exhibit) -> None:
-        """Show an `exhibits.Exhibit` with its number; everything in it is escaped."""
+    def table(self, exhibit: Exhibit | None) -> None:
+        """Show an `exhibits.Exhibit`, if there is one, with its number; all in it is escaped."""
         from IPython.display import display
 
+        if exhibit is None:
+            return
         number = self.number("table")
         body = table_html(exhibit, number)
         if exhibit.fold:
@@ -410,6 +417,8 @@ def report(
     nb = execute(notebook, parameters, failed_copy)
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))["report"]
     nb.metadata["title"] = " ".join(str(settings["title"]).split())
+    if (tables / "missing.csv").exists():
+        nb.metadata["title"] += " (partial)"
     nb.metadata["description"] = "A paired, multi-seed study of batch normalization in training."
     content = (nbformat.writes(nb) + "\n").encode()
     try:

@@ -235,6 +235,7 @@ class Results:
     metrics: pd.DataFrame
     timings: pd.DataFrame
     comparison: pd.DataFrame
+    missing: pd.DataFrame | None = None  # what an unfinished study lacks: part, cell, reason, log
 
     @classmethod
     def load(cls, config: Path, tables: Path, facts: dict[str, DatasetFacts]) -> "Results":
@@ -255,6 +256,8 @@ class Results:
                 "given"
             )
         settings = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        if (lacking := Path(tables) / "missing.csv").exists():
+            frames["missing"] = read_table(lacking)
         return cls(settings, facts, **frames)
 
     def in_grid(self, key: str) -> list:
@@ -278,6 +281,14 @@ class Results:
     @property
     def seeds(self) -> list[int]:
         return sorted(self.in_grid("seed"))
+
+    @property
+    def n_seeds(self) -> str:
+        """`10 seeds` in every cell of the grid that was run, or `8 to 10 seeds`."""
+        counts = self.runs.groupby(["dataset", "norm", "batch_size"])["seed"].nunique()
+        if counts.min() == counts.max():
+            return counted(int(counts.max()), "seed")
+        return f"{counts.min()}{SPACE}to{SPACE}{counted(int(counts.max()), 'seed')}"
 
     @property
     def treatments(self) -> list[str]:
@@ -329,6 +340,7 @@ class Results:
         runs = self.select(self.runs, dataset=dataset)
         if batch_size != "all":
             runs = self.select(runs, batch_size=int(batch_size))
+        runs = paired(runs, comparison.baseline, norm)
         arms = {name: self.select(runs, norm=name) for name in (comparison.baseline, norm)}
         return replace(
             comparison,
@@ -384,6 +396,13 @@ class Results:
         """Number of runs of an arm that diverged."""
         runs = self.select(self.runs, dataset=dataset, norm=norm)
         return int((runs["status"] == "diverged").sum())
+
+
+def paired(runs: pd.DataFrame, baseline: str, norm: str) -> pd.DataFrame:
+    """The runs of two arms, of those seeds that have every batch size in both."""
+    runs = runs[runs["norm"].isin([baseline, norm])]
+    cells = 2 * runs["batch_size"].nunique()
+    return runs[runs.groupby("seed")["run"].transform("count") == cells]
 
 
 def read_table(path: Path) -> pd.DataFrame:

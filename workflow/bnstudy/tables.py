@@ -12,6 +12,7 @@ import math
 import statistics as stdlib_statistics
 from collections import defaultdict
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import yaml
@@ -394,8 +395,9 @@ def compare(runs: list[dict]) -> list[dict]:
     """Compare every normalization with none, paired by seed: the rows of comparison.csv.
 
     Each batch size has a row per metric, and "all" compares the means over batch sizes that each
-    seed reached. Holm's adjustment is over the batch sizes of a metric, and over the metrics of
-    "all". Rows come sorted by dataset, norm, batch size and the order of the metrics.
+    seed reached. A seed counts where all its runs are there. Holm's adjustment is over the batch
+    sizes of a metric, and over the metrics of "all". Rows come sorted by dataset, norm, batch size
+    and the order of the metrics.
     """
     scores = {tuple(run[key] for key in CELL_COLUMNS): score(run) for run in runs}
     diverged = {
@@ -411,17 +413,18 @@ def compare(runs: list[dict]) -> list[dict]:
                 continue
             for batch_size in (*batch_sizes, ALL):
                 pooled = batch_sizes if batch_size == ALL else [batch_size]
+                arms = list(product((BASELINE, norm), pooled))
+                paired = [s for s in seeds if all((dataset, a, b, s) in scores for a, b in arms)]
+                if not paired:
+                    continue
                 n_diverged = sum(
-                    (dataset, arm, size, seed) in diverged
-                    for arm in (BASELINE, norm)
-                    for size in pooled
-                    for seed in seeds
+                    (dataset, arm, size, seed) in diverged for arm, size in arms for seed in paired
                 )
                 baseline, changed = (
                     {
                         metric: [
                             statistics.mean([scores[dataset, arm, b, s][metric] for b in pooled])
-                            for s in seeds
+                            for s in paired
                         ]
                         for metric in COMPARED
                     }
@@ -481,7 +484,12 @@ def adjust(rows: list[dict]) -> None:
 
 
 def aggregate(
-    config_path: Path, results: Path, out: Path, *, allow_mixed_code: bool = False
+    config_path: Path,
+    results: Path,
+    out: Path,
+    *,
+    allow_mixed_code: bool = False,
+    cells: list[dict] | None = None,
 ) -> None:
     """Write runs.csv, metrics.csv, timings.csv and comparison.csv for the runs of a grid.
 
@@ -495,6 +503,8 @@ def aggregate(
         Folder of the tables. Tables that were there stay as they are if anything is wrong.
     allow_mixed_code : bool
         Accept runs of several versions of the training code.
+    cells : list of dict
+        The runs to read, where not those of the whole grid.
 
     Raises
     ------
@@ -504,7 +514,8 @@ def aggregate(
     """
     config = read_config(config_path)
     # By value, not by their order in the configuration, which may change without any run changing.
-    cells = sorted(grid_cells(config), key=lambda cell: [cell[key] for key in CELL_COLUMNS])
+    cells = grid_cells(config) if cells is None else cells
+    cells = sorted(cells, key=lambda cell: [cell[key] for key in CELL_COLUMNS])
     folder = results / "runs"
     check_complete(folder, cells)
     expected = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}

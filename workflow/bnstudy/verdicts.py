@@ -27,6 +27,7 @@ from bnstudy.studies import STUDIES
 
 STATISTICAL = ("supported", "refuted", "not supported", "inconclusive")
 NOT_RUN = "not run"
+INCOMPLETE = "jobs are missing"  # as bnstudy.partial words its reasons
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
 TRUE = {"supported", "holds"}
 FALSE = {"refuted", "not supported", "does not hold"}
@@ -206,7 +207,11 @@ class Claims:
             for name, settings in enabled.items()
             if (tables / f"{name}.csv").exists()
         }
-        return cls(judged, git_blob_hash(Path(claims)), tables, {CORE: {"options": {}}} | ran)
+        ran = {CORE: {"options": {}}} | ran
+        if (tables / "missing.csv").exists():  # a study with holes is not looked at
+            incomplete = set(read_table(tables / "missing.csv")["part"])
+            ran = {name: settings for name, settings in ran.items() if name not in incomplete}
+        return cls(judged, git_blob_hash(Path(claims)), tables, ran)
 
     def __getitem__(self, name: str) -> Judged | None:
         return next((claim for claim in self.judged if claim.id == name), None)
@@ -585,17 +590,35 @@ def surprises(claims: Claims) -> str:
 
 def not_run_sentence(claims: Iterable[Judged]) -> str:
     """Which claims have no verdict because they were not run."""
-    missing = [claim.id for claim in claims if not claim.was_run]
-    if not missing:
-        return ""
-    verb = "was" if len(missing) == 1 else "were"
-    return f"Not run, and so without a verdict, {verb} {listed(missing)}; `make full` runs every study."
+    # Where a study is incomplete, the reason says what it lacks.
+    begun = [claim.id for claim in claims if not claim.was_run and INCOMPLETE in claim.reason]
+    missing = [claim.id for claim in claims if not claim.was_run and claim.id not in begun]
+    sentences = []
+    if begun:
+        sentences.append(
+            f"Without a verdict so far, because {INCOMPLETE} in their studies, "
+            f"{'is' if len(begun) == 1 else 'are'} {listed(begun)}."
+        )
+    if missing:
+        verb = "was" if len(missing) == 1 else "were"
+        sentences.append(
+            f"Not run, and so without a verdict, {verb} {listed(missing)}; `make full` runs every "
+            "study."
+        )
+    return " ".join(sentences)
 
 
-def study_not_run(claims: Claims, study: str) -> str:
-    """What the section of a study says that is switched off."""
+def study_not_run(claims: Claims, study: str, missing: pd.DataFrame | None = None) -> str:
+    """What the section of a study says that is switched off, or that is not complete yet."""
     concerned = listed(claim.id for claim in claims.of(study))
     verdicts = f", so there is no verdict on {concerned}" if concerned else ""
+    if missing is not None and (missing["part"] == study).any():
+        noun = "run" if study == CORE else "cell"
+        lacking = counted(int((missing["part"] == study).sum()), noun)
+        return (
+            f"*This study is not complete{verdicts}.* In [table](#tab-missing) stands what is "
+            f"missing: {lacking}."
+        )
     return f"*This study was not run{verdicts}.* It is switched on by `studies.{study}.enabled`."
 
 

@@ -45,10 +45,10 @@ rule aggregate:
         data=expand("results/data/{dataset}/prepared.safetensors", **config["grid"]),
         code=code("cli.py", *imported_code("tables")),
     output:
-        "results/tables/runs.csv",
-        "results/tables/metrics.csv",
-        "results/tables/timings.csv",
-        "results/tables/comparison.csv",
+        table("runs"),
+        "results/tables/metrics.csv",  # too long for Snakemake's report
+        table("timings"),
+        table("comparison"),
     log:
         "results/logs/aggregate.log",
     benchmark:

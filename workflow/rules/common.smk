@@ -18,6 +18,7 @@ from bnstudy.archive import project_version, source_files
 from bnstudy.config import check_config, config_text, enabled_studies, has_nvidia_gpu, uses_cuda
 from bnstudy.datasets import DATASETS
 from bnstudy.errors import UserError
+from bnstudy.logs import last_line, why_missing
 from bnstudy.provenance import TRAINING_CODE, imported_code
 from bnstudy.published import choose_cells, read_settings, read_summary, training_options
 from bnstudy.studies import cell_name
@@ -69,7 +70,7 @@ def report_sources():
     return [
         source(path.relative_to(workflow.basedir))
         for path in sorted(folder.rglob("*"))
-        if path.suffix in kinds and path.name != "report.html"
+        if path.suffix in kinds and path.name not in ("report.html", "partial.html")
     ]
 
 
@@ -221,27 +222,53 @@ def training_memory(wildcards):
 
 
 def success_message():
-    html = os.path.abspath("report/report.html")
+    partial = any(job.rule.name == "partial" for job in workflow.dag.jobs)
+    html = os.path.abspath(f"report/{'partial' if partial else 'report'}.html")
     return f"The report is {html}" if os.path.exists(html) else "The tables are in results/tables/"
 
 
-def failure_message():
-    """Which runs have begun and not finished, with the last line of their logs."""
-    runs = expand(
-        "dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}", **config["grid"]
+def table(name):
+    """A table of the results, registered for Snakemake's own report."""
+    return report(
+        f"results/tables/{name}.csv",
+        caption=f"{workflow.basedir}/report/captions/{name}.rst",
+        category="Tables",
+        labels={"table": name},
     )
-    lines = []
-    for run in runs:
-        log = Path(f"results/logs/train/{run}.log")
-        if log.exists() and not Path(f"results/runs/{run}/run.json").is_file():
-            lines.append(f"  {log}: {last_line(log)}")
+
+
+def prepared_data():
+    """The datasets of the grid that are prepared already."""
+    paths = [f"results/data/{name}/prepared.safetensors" for name in config["grid"]["dataset"]]
+    return [path for path in paths if os.path.exists(path)]
+
+
+def failure_message():
+    """Which runs and cells have begun and not finished, with the last line of their logs."""
+    jobs = {
+        f"results/logs/train/{run}.log": f"results/runs/{run}/run.json"
+        for run in expand(
+            "dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}", **config["grid"]
+        )
+    } | {
+        f"results/logs/studies/{study}/{cell}.log": f"results/studies/{study}/{cell}/rows.csv"
+        for study in STUDIES
+        for cell in study_cells(study)
+    }
+    lines = [
+        f"  {log}: {why_missing(Path(log))}"
+        for log, output in jobs.items()
+        if os.path.exists(log) and not os.path.isfile(output)
+    ]
     if not lines:
         return "What went wrong is shown above."
-    return "\n".join(["These runs did not finish (log, and its last line):", *lines])
-
-
-def last_line(path):
-    return Path(path).read_text(errors="replace").strip().rpartition("\n")[2] or "no message"
+    return "\n".join(
+        [
+            "These did not finish:",
+            *lines,
+            "`snakemake partial` makes a report of what there is and lists what is missing.",
+        ]
+    )
 
 
 class SubmissionLogs(logging.Handler):
@@ -250,7 +277,7 @@ class SubmissionLogs(logging.Handler):
     def emit(self, record):
         if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             for path in filter(os.path.exists, getattr(record, "aux_logs", None) or []):
-                logger.error(f"The submission failed: {path}: {last_line(path)}")
+                logger.error(f"The submission failed: {path}: {last_line(Path(path))}")
 
 
 class TimeLeft(logging.Handler):

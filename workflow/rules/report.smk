@@ -2,6 +2,7 @@
 
 Input: results/run_config.yaml, results/tables/, results/data/<dataset>/prepared.safetensors
 Output: report/report.html, report/<name>.ipynb, results/figures/
+        or of an unfinished study, by `snakemake partial`: report/partial.html, results/partial/
 """
 
 
@@ -17,9 +18,20 @@ rule render:
         code=package_code(),
         verification=verification_table(),
     output:
-        html="report/report.html",
+        html=report(
+            "report/report.html",
+            caption=f"{workflow.basedir}/report/captions/page.rst",
+            category="Report",
+            labels={"content": "the whole report"},
+        ),
         notebook=f"report/{config['report']['name']}.ipynb",
-        figures=directory("results/figures"),
+        figures=report(
+            directory("results/figures"),
+            patterns=["{name}.svg"],
+            caption=f"{workflow.basedir}/report/captions/figure.rst",
+            category="Figures",
+            labels={"figure": "{name}"},
+        ),
     log:
         "results/logs/render.log",
     benchmark:
@@ -38,3 +50,32 @@ rule render:
         " --notebook {input.notebook:q} --figures {output.figures}"
         " --ipynb {output.notebook} --html {output.html}"
         " --failed-copy results/logs/render.failed.ipynb 2> {log}"
+
+
+rule partial:
+    """Report what there is of an unfinished study and list what is missing; trains nothing.
+
+    It has no output, so that it always runs, and no input that a job makes, so that none starts.
+    """
+    log:
+        "results/logs/partial.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        config=recorded_config,
+        claims=source("config/claims.yaml"),
+        data=lambda wildcards: prepared_data(),
+        notebook=source("report/notebook.py"),
+    shell:
+        "exec 2> {log} && mkdir -p results/partial"
+        " && printf %s {params.config:q} > results/partial/run_config.yaml"
+        " && bnstudy partial results/partial/run_config.yaml --claims {params.claims:q}"
+        " --results results --out results/partial/tables"
+        " && bnstudy report --config results/partial/run_config.yaml --tables results/partial/tables"
+        " --claims {params.claims:q} --data {params.data} --notebook {params.notebook:q}"
+        " --figures results/partial/figures --ipynb results/partial/report.ipynb"
+        " --html report/partial.html"

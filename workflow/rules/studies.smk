@@ -75,7 +75,7 @@ rule judge_claims:
         studies=expand("results/tables/{study}.csv", study=STUDIES),
         code=claims_code(),
     output:
-        "results/tables/claims.csv",
+        table("claims"),
         "results/tables/claim_effects.csv",
     log:
         "results/logs/judge_claims.log",

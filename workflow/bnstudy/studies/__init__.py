@@ -96,6 +96,27 @@ def study_main(argv: list[str]) -> None:
     write_study(arguments.out, [arguments.cell | row for row in rows])
 
 
+def merge(paths: Sequence[Path], out: Path) -> None:
+    """Join the cells of a study into one table, in order.
+
+    Raises
+    ------
+    UserError
+        If cells differ in their columns.
+    """
+    merged: list[dict] = []
+    for path in paths:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        if not rows or (merged and rows[0].keys() != merged[0].keys()):
+            raise UserError(
+                f"{path} does not have the columns of {paths[0]}; remove it and run snakemake "
+                "again."
+            )
+        merged += rows
+    write_study(out, merged)
+
+
 def merge_main(argv: list[str]) -> None:
     """Run `bnstudy merge`."""
     parser = argparse.ArgumentParser(
@@ -104,14 +125,4 @@ def merge_main(argv: list[str]) -> None:
     parser.add_argument("rows", type=Path, nargs="+", help="the cells' CSV files")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     arguments = parser.parse_args(argv)
-    merged: list[dict] = []
-    for path in arguments.rows:
-        with open(path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        if not rows or (merged and rows[0].keys() != merged[0].keys()):
-            raise UserError(
-                f"{path} does not have the columns of {arguments.rows[0]}; remove it and run "
-                "snakemake again."
-            )
-        merged += rows
-    write_study(arguments.out, merged)
+    merge(arguments.rows, arguments.out)
