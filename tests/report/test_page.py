@@ -14,6 +14,7 @@ VIEWS = {
     "phone": {"viewport": {"width": 390, "height": 844}},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
 }
+PRINTED = {"width": 665, "height": 986}  # CSS pixels of A4 within margins of 18 and 17 mm
 SIZE_BUDGET = 6_000_000  # bytes
 
 
@@ -57,6 +58,33 @@ def test_accessible(browser, rendered):
         found = axe.run(tab).response["violations"]
         assert [(name, v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
         context.close()
+
+
+def test_nothing_is_cut_in_print(browser, rendered):
+    """What must stay together asks for it, and fits on a page of A4 within the page's margins."""
+    context = browser.new_context(offline=True, viewport=PRINTED)
+    tab = context.new_page()
+    tab.emulate_media(media="print")
+    tab.goto((rendered / "report.html").as_uri())
+    tab.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+    kept = tab.evaluate(
+        """[...document.querySelectorAll('figure, blockquote, .equation, tr')]
+        .filter(e => e.checkVisibility())
+        .map(e => [e.id, e.offsetHeight, e.scrollWidth, getComputedStyle(e).breakInside])"""
+    )
+    assert len(kept) > 100
+    for name, height, width, rule in kept:
+        assert rule == "avoid", name
+        assert height <= PRINTED["height"], name
+        assert width <= PRINTED["width"], name
+    widths = tab.evaluate(
+        "[...document.querySelectorAll('table')].filter(e => e.checkVisibility())"
+        ".map(e => [e.id, e.offsetWidth])"
+    )
+    assert [name for name, width in widths if width > PRINTED["width"]] == []
+    pages = re.findall(rb"/Type\s*/Page\b", tab.pdf(prefer_css_page_size=True))
+    assert len(pages) > 10
+    context.close()
 
 
 def test_payload_in_the_title_is_text(browser, rendered):

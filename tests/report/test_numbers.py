@@ -1,0 +1,437 @@
+"""Every number in the computed prose of a page, read back and held against the tables.
+
+Nothing of the code that writes the sentences is used: a sentence is recognized by its words, and
+all its numbers, in their order, must be those that pandas and scipy get from the tables, rounded as
+they are shown. A sentence that is not recognized must not hold a number.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from scipy import stats
+
+from conftest import ROOT
+
+METRICS = {
+    "test accuracy": "test_accuracy",
+    "test loss": "test_loss",
+    "validation accuracy": "val_accuracy",
+    "validation loss": "val_loss",
+    "training accuracy": "train_accuracy",
+    "training loss": "train_loss",
+    "steps to 95 %": "ln_steps_to_95",
+}
+TIMES = "\N{MULTIPLICATION SIGN}"
+NUMBER = re.compile(rf"(?<![\w.])[+-]?\d+(?:,\d{{3}})*(?:\.\d+)?(?: {TIMES} 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
+RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+CLAIM = re.compile(r"^(?P<id>[A-Z][\w.-]*): (?P<verdict>[a-z ]+?)(?P<mixed>, mixed)?\. ")
+
+
+def plain(text: str) -> str:
+    """Text with ordinary spaces and minus signs, without the marks of Markdown."""
+    text = text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
+    text = re.sub(r"`[^`]*`", "", text)  # code: hashes, options
+    text = re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", text)
+    text = re.sub(r"(?<!\\)\*|^> ", "", text)
+    return " ".join(re.sub(r"\\([\W_])", r"\1", text).split())
+
+
+def agrees(shown: str, value: float) -> bool:
+    """Whether a value rounds to what is shown, with as many digits."""
+    if isinstance(value, str):
+        return shown == value
+    mantissa, _, power = shown.replace(",", "").partition(f" {TIMES} 10")
+    scale = 10.0 ** int(power.translate(RAISED)) if power else 1.0
+    digits = len(mantissa.partition(".")[2])
+    return abs(float(mantissa) * scale - value) <= (0.5 * 10.0**-digits + 1e-9) * scale
+
+
+def hold(sentence: str, expected: list) -> None:
+    shown = NUMBER.findall(sentence)
+    assert len(shown) == len(expected), (sentence, shown, expected)
+    for one, value in zip(shown, expected, strict=True):
+        assert agrees(one, value), (sentence, one, value)
+
+
+class Study:
+    """The tables of the page, and what the test computes from them by itself."""
+
+    def __init__(self, folder: Path) -> None:
+        tables = folder / "results" / "tables"
+        read = {"keep_default_na": False, "na_values": [""]}
+        self.runs = pd.read_csv(tables / "runs.csv", **read)
+        self.comparison = pd.read_csv(tables / "comparison.csv", dtype={"batch_size": str}, **read)
+        self.claims = pd.read_csv(tables / "claims.csv", **read).set_index("id")
+        self.effects = pd.read_csv(tables / "claim_effects.csv", dtype={"cell": str}, **read)
+        self.timings = pd.read_csv(tables / "timings.csv", **read)
+        self.config = yaml.safe_load((folder / "results" / "run_config.yaml").read_text())
+        self.listed = {
+            entry["id"]: entry
+            for entry in yaml.safe_load((ROOT / "config" / "claims.yaml").read_text())
+        }
+        self.sizes = sorted(self.runs["batch_size"].unique())
+        self.seeds = self.runs["seed"].nunique()
+        steps = self.runs["steps_to_95"]
+        budget = 3 * np.ceil(320 / self.runs["batch_size"])  # epochs of 320 images
+        self.runs["ln_steps_to_95"] = np.log(steps.fillna(budget))
+
+    def values(self, metric: str, norm: str, size: int) -> pd.Series:
+        cell = self.runs[(self.runs["norm"] == norm) & (self.runs["batch_size"] == size)]
+        return cell.set_index("seed").sort_index()[metric]
+
+
+def scale(metric: str) -> Callable[[float], float]:
+    if metric == "ln_steps_to_95":
+        return np.exp
+    return (lambda x: 100 * x) if metric.endswith("accuracy") else (lambda x: x)
+
+
+def metric_of(sentence: str) -> str:
+    if "steps" in sentence:
+        return "ln_steps_to_95"
+    return METRICS[next(name for name in METRICS if name in sentence.lower())]
+
+
+def interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    half = stats.t.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / math.sqrt(len(d))
+    return d.mean() - half, d.mean() + half
+
+
+def sign_flip(d: np.ndarray) -> float:
+    signs = np.array(np.meshgrid(*[[-1, 1]] * len(d))).reshape(len(d), -1)
+    return float((abs(d @ signs) >= abs(d.sum()) * (1 - 1e-9)).mean())
+
+
+def holm(p: list[float]) -> list[float]:
+    order, adjusted, so_far = np.argsort(p), [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        so_far = max(so_far, min(1.0, p[i] * (len(p) - rank)))
+        adjusted[i] = so_far
+    return adjusted
+
+
+def compared(study: Study, sentence: str) -> list:
+    """A difference between the arms, averaged over the batch sizes."""
+    metric = metric_of(sentence)
+    rows = study.comparison[study.comparison["batch_size"] == "all"]
+    row = rows[rows["metric"] == metric].iloc[0]
+    f = scale(metric)
+    means = [f(row["mean_norm"]), f(row["mean_baseline"])]
+    seeds = [round(row["share_of_seeds"] * row["n"]), row["n"]]
+    found = [*means, f(row["difference"]), 95, f(row["ci_low"]), f(row["ci_high"])]
+    begin = []
+    if "averaged over" in sentence:
+        begin += study.sizes
+    if "After " in sentence:
+        begin += [study.config["training"]["epochs"]]
+    if metric == "ln_steps_to_95":
+        begin += [95] if "no difference" in sentence.lower() else [100 * (1 - found[2]), 95]
+    return [*begin, *found, row["p_holm"], *seeds]
+
+
+def changed(study: Study, sentence: str) -> list:
+    """The change of one arm from the smallest to the largest batch size."""
+    tested = [
+        (metric, norm)
+        for metric in ("test_accuracy", "test_loss", "ln_steps_to_95")
+        for norm in ("none", "batch")
+    ]
+    small, large = study.sizes[0], study.sizes[-1]
+    differences = [
+        (study.values(*cell, large) - study.values(*cell, small)).to_numpy() for cell in tested
+    ]
+    p = holm([sign_flip(d) for d in differences])
+    own = (metric_of(sentence), "none" if "without normalization" in sentence else "batch")
+    d, f = differences[tested.index(own)], scale(own[0])
+    ends = [f(study.values(*own, size).mean()) for size in (small, large)]
+    begin = [95] if own[0] == "ln_steps_to_95" else []
+    return [
+        *begin, small, large, *ends, f(d.mean()), 95, *map(f, interval(d)), p[tested.index(own)],
+    ]  # fmt: skip
+
+
+def contrasted(study: Study, sentence: str) -> list:
+    """The effect at the smallest and at the largest batch size, and whether it differs."""
+    metric = metric_of(sentence)
+    f = scale(metric)
+    effects = [
+        (study.values(metric, "batch", size) - study.values(metric, "none", size)).to_numpy()
+        for size in (study.sizes[0], study.sizes[-1])
+    ]
+    means = [f(effect.mean()) for effect in effects]
+    begin = [95] if metric == "ln_steps_to_95" else []
+    p = sign_flip(effects[1] - effects[0])
+    return [*begin, means[0], study.sizes[0], means[1], study.sizes[-1], p, study.seeds]
+
+
+def gaps(study: Study) -> dict[str, np.ndarray]:
+    runs = study.runs.assign(gap=study.runs["val_loss"] - study.runs["train_loss"])
+    table = runs.groupby(["norm", "seed"])["gap"].mean()
+    return {norm: table[norm].to_numpy() for norm in ("none", "batch")}
+
+
+def gap_of(study: Study, sentence: str) -> list:
+    norm = "none" if sentence.startswith("Without") else "batch"
+    return [abs(gaps(study)[norm].mean()), study.seeds]
+
+
+def gap_between(study: Study, sentence: str) -> list:
+    d = gaps(study)["batch"] - gaps(study)["none"]
+    return [d.mean(), 95, *interval(d), sign_flip(d)]
+
+
+def out_of_reach(study: Study, sentence: str) -> list:
+    n = study.seeds
+    smallest = 2 / 2**n
+    family = (study.comparison["batch_size"] == "all").sum()
+    return [n, f"{smallest:.3g}", f"{min(1, family * smallest):.3g}", family]
+
+
+def never_reached(study: Study, sentence: str) -> list:
+    runs = study.runs[study.runs["norm"] == "none"]
+    return [runs["steps_to_95"].isna().sum(), len(runs), 95]
+
+
+def counts(study: Study, sentence: str) -> list:
+    """How many claims came out how."""
+    kinds = study.claims["kind"]
+    if "statistical" in sentence:
+        found = study.claims[kinds == "statistical"]
+        word = found["verdict"].str.partition(" (")[0]
+        expected: list = [len(found)]
+        for verdict in ("supported", "refuted", "not supported", "inconclusive"):
+            if n := (word == verdict).sum():
+                mixed = ((word == verdict) & found["verdict"].str.contains("mixed")).sum()
+                expected += [n, mixed] if mixed else [n]
+        return [*expected, (word == "not run").sum()]
+    found = study.claims[kinds == "exact"]["verdict"]
+    return [len(found), *((found == w).sum() for w in ("holds", "does not hold", "not run"))]
+
+
+def decided(study: Study) -> pd.DataFrame:
+    word = study.claims["verdict"].str.partition(" (")[0]
+    kinds = study.claims["kind"].isin(["statistical", "exact"])
+    known = study.claims[kinds & ~word.isin(["not run", "inconclusive"])]
+    return known.assign(true=known["verdict"].str.match(r"(supported|holds)"))
+
+
+def surprises(study: Study, sentence: str) -> list:
+    rows = decided(study)
+    wrong = rows[(rows["true"] != (rows["prior"] > 0.5)) & (rows["prior"] != 0.5)]
+    assert re.findall(r"(\w[\w.-]*) \(", sentence) == list(wrong.index)
+    return list(wrong["prior"])
+
+
+def brier(study: Study, sentence: str) -> list:
+    rows = decided(study)
+    return [((rows["prior"] - rows["true"]) ** 2).mean(), len(rows), 0, 0.25]
+
+
+def epoch_time(study: Study, sentence: str) -> list:
+    wide = study.timings.pivot(
+        index=["batch_size", "seed"], columns="norm", values="seconds_per_epoch"
+    )
+    ratio = wide["batch"] / wide["none"]
+    return [ratio.median(), len(ratio), *ratio.quantile([0.25, 0.75])]
+
+
+def parameters(study: Study, sentence: str) -> list:
+    counts = study.runs.groupby("norm")["n_parameters"].first()
+    added = counts["batch"] - counts["none"]
+    return [added, counts["none"], 100 * added / counts["none"]]
+
+
+# By the words that a sentence cannot do without; the first that fits counts.
+FAMILIES: list[tuple[str, Callable[[Study, str], list]]] = [
+    ("training runs on", lambda s, _: [len(s.runs), 2, len(s.sizes), s.seeds, 3]),
+    (r"a (difference|ratio) of .*seeds\)", compared),
+    (r"(rose|fell) from batch size", changed),
+    (r"depend(ed|s) on the batch size", contrasted),
+    ("validation loss ended", gap_of),
+    (r"[Tt]h(is|at the) gap", gap_between),
+    ("smallest p that the test can give", out_of_reach),
+    ("never reached 95", never_reached),
+    (r"^Of the .* (claims|statements)", counts),
+    ("Against what was thought", surprises),
+    ("The Brier score", brier),
+    ("An epoch took", epoch_time),
+    ("trainable parameters", parameters),
+    ("images to learn from", lambda s, _: [320, 80, 100]),
+    ("with hidden layers of", lambda s, _: s.config["model"]["hidden"]),
+    ("^Batch sizes:", lambda s, _: s.sizes),
+    ("^Seeds:", lambda s, _: [s.seeds]),
+    ("at learning rate", lambda s, _: [3, s.config["training"]["learning_rate"], len(s.runs)]),
+    ("has 400 images", lambda s, _: [400, 100, 8, 8, 10]),
+    ("sees an image as", lambda s, _: [64]),
+    ("mapped linearly", lambda s, _: [0, -1, 1]),
+    ("seeds per cell", lambda s, _: [s.seeds]),
+    ("smallest p of the sign-flip", lambda s, _: [f"{2 / 2**s.seeds:.3g}", 0.05]),
+    ("One learning rate and", lambda s, _: [3]),
+    ("entries of", lambda s, _: [sum("history" in e for e in s.listed.values()), len(s.listed)]),
+    (r"No difference could be shown in", lambda s, _: [95]),
+]  # fmt: skip
+# Sums by hand, and numbers that are checked elsewhere.
+OTHERS = ("The mean of the batch is", "The inputs made from", "Not run, and so without", "To cite")
+
+
+def prose(folder: Path) -> Iterator[str]:
+    """The computed paragraphs and list items of the notebook."""
+    notebook = nbformat.read(folder / "report.ipynb", as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            text = output.get("data", {}).get("text/markdown")
+            meta = output.get("metadata", {}).get("bnstudy", {})
+            if text and meta.get("kind") != "caption" and not text.startswith(("```", "#")):
+                for block in text.split("\n\n"):
+                    yield from re.split(r"^- ", block, flags=re.MULTILINE)
+            elif text and text.startswith("#"):
+                yield from text.split("\n\n")[1:]
+
+
+def sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z]|\d+ of )", text)
+
+
+@pytest.fixture(scope="module")
+def study(rendered: Path) -> Study:
+    return Study(rendered)
+
+
+def test_every_number_of_the_sentences_comes_from_the_tables(study, rendered, page):
+    soup = BeautifulSoup(page, "html.parser").main
+    for code in soup.select("code"):
+        code.decompose()
+    text = plain(soup.get_text().replace("*", r"\*"))
+    seen, n_claims = set(), 0
+    for block in map(plain, prose(rendered)):
+        if CLAIM.match(block) or block.startswith("Scope "):
+            n_claims += judged_claim(study, block)
+            continue
+        for sentence in sentences(block):
+            if sentence.startswith(OTHERS):
+                continue
+            family = next((f for f in FAMILIES if re.search(f[0], sentence)), None)
+            if family is None:
+                assert not NUMBER.findall(sentence), f"nobody vouches for {sentence!r}"
+                continue
+            hold(sentence, family[1](study, sentence))
+            seen.add(family[0])
+            assert sentence in text
+    assert n_claims == len(study.claims) - 1  # S8 was not run and has no other claim
+    assert len(seen) > 20
+
+
+def judged_claim(study: Study, block: str) -> int:
+    """Check an item on a claim; what claims.yaml and claims.csv say in words is taken out first."""
+    found = CLAIM.match(block)
+    if not found:
+        return 0
+    row = study.claims.loc[found["id"]]
+    entry = study.listed[found["id"]]
+    assert row["verdict"].partition(" (")[0] == found["verdict"]
+    assert bool(found["mixed"]) == ("mixed" in row["verdict"])
+    rest = block[found.end() :].replace(f"Made up: -1 {TIMES} 10⁻¹⁵.", "")
+    for key in ("claim", "metric", "expected", "scope"):
+        rest = rest.replace(plain(entry[key].replace("*", r"\*")).rstrip("."), "", 1)
+    rest = re.sub(r"\((lines? [^)]*|not in the text)\)", "", rest)
+    prior = re.search(r"prior ([\d.]+)\.", rest)
+    assert float(prior[1]) == row["prior"]
+    rest = rest.replace(prior[0], "")
+    if row["verdict"] == "not run":
+        hold(rest, [])
+    elif row["kind"] == "exact":
+        hold(rest, [row["effect"], row["smallest_effect"]])
+    else:
+        statistical_claim(study, found["id"], row, rest)
+    return 1
+
+
+def statistical_claim(study: Study, name: str, row: pd.Series, rest: str) -> None:
+    shares = row["unit"].startswith("share")
+    f = np.exp if row["unit"] == "ln ratio" else (lambda x: 100 * x if shares else x)
+    effect, reason = re.match(r"\s*\.?\s*(The effect is .*?\))\. (.*)$", rest).groups()
+    factor = [10 ** row["effect"]] if "a factor of" in effect else []
+    numbers = [f(row["effect"]), *factor, 95, f(row["ci_low"]), f(row["ci_high"])]
+    favour = [round(row["share_of_seeds"] * row["n"]), row["n"]]
+    hold(effect, [*numbers, *favour, row["p_holm"]])
+    all_seeds = study.effects[(study.effects["id"] == name) & (study.effects["cell"] == "all")]
+    low, high = interval(all_seeds["effect"].to_numpy(), 0.9)
+    delta = row["smallest_effect"]
+    # A cell that is named as mixed may be called by a number, as batch size 64.
+    reason = re.sub(r"But the result is mixed: .*?\.( |$)", "", reason)
+    shown = NUMBER.findall(reason)
+    allowed = [90, f(low), f(high), f(delta), f(-delta)]
+    assert shown
+    for number in shown:
+        assert any(agrees(number, value) for value in allowed), (name, number, allowed)
+
+
+def table(page: str, label: str) -> list[dict[str, str]]:
+    soup = BeautifulSoup(page, "html.parser").find(id=f"tab-{label}")
+    heads = [plain(head.get_text()) for head in soup.select("thead th")]
+    rows = [[plain(cell.get_text()) for cell in row.select("th, td")] for row in soup.select("tr")]
+    return [dict(zip(heads, row, strict=True)) for row in rows[1:]]
+
+
+def test_key_numbers_and_comparison_are_those_of_the_table(study, page):
+    rows = table(page, "comparison") + table(page, "all-measures")
+    assert len(rows) == len(study.comparison)
+    rows += [row | {"batch size": "all"} for row in table(page, "key-numbers")]
+    for row in rows:
+        if row["measure"].endswith("(arithmetic)"):
+            metric, f = "steps_to_95", lambda x: x
+        else:
+            metric = METRICS[row["measure"]]
+            f = scale(metric)
+        found = study.comparison
+        found = found[(found["metric"] == metric) & (found["batch_size"] == row["batch size"])]
+        (source,) = found.to_dict("records")
+        cells = [
+            *(("none", "mean_baseline"), ("batch", "mean_norm"), ("difference", "difference")),
+            *(("no normalization", "mean_baseline"), ("batch normalization", "mean_norm")),
+        ]
+        for head, column in cells:
+            if head in row:
+                hold(row[head], [f(source[column])])
+        hold(row["95 % interval"], [f(source["ci_low"]), f(source["ci_high"])])
+        hold(row["Holm p"], [source["p_holm"]])
+        seeds = row.get("seeds") or row["seeds in favour"]
+        assert seeds == f"{round(source['share_of_seeds'] * source['n'])}/{source['n']}"
+
+
+def test_scorecard_is_that_of_the_claims(study, page):
+    rows = table(page, "scorecard")
+    assert len(rows) == len(
+        study.claims[
+            (study.claims["kind"] == "statistical") & (study.claims["verdict"] != "not run")
+        ]
+    )
+    for row in rows:
+        source = study.claims.loc[row["claim"].split()[0]]
+        unit = source["unit"]
+        f = np.exp if unit == "ln ratio" else (lambda x, u=unit: 100 * x if "share" in u else x)
+        hold(row["effect"].lstrip(TIMES), [f(source["effect"])])
+        hold(row["95 % interval"], [f(source["ci_low"]), f(source["ci_high"])])
+        hold(row["smallest that matters"].lstrip(TIMES), [f(source["smallest_effect"])])
+        hold(row["Holm p"], [source["p_holm"]])
+        hold(row["prior"], [source["prior"]])
+        assert row["n"] == str(source["n"]).removesuffix(".0")
+        assert row["verdict"] == source["verdict"].partition(" (")[0] + (
+            ", mixed" if "mixed" in source["verdict"] else ""
+        )
+
+
+def test_the_check_sees_a_wrong_number():
+    text = f"95 % and +1.40 and 3.6 {TIMES} 10⁻¹⁵"
+    hold(text, [95, 1.3951, 3.58e-15])
+    for wrong in ([95, 1.41, 3.6e-15], [95, 1.40], [95, 1.40, 3.6e-14]):
+        with pytest.raises(AssertionError):
+            hold(text, wrong)
