@@ -12,6 +12,8 @@ min_version("9.13")
 
 configfile: f"{workflow.basedir}/config/studies.yaml"
 configfile: f"{workflow.basedir}/config/config.yaml"
+
+
 report: f"{workflow.basedir}/report/captions/workflow.rst"
 
 
