@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from bnstudy import statistics, study_figures_a, study_figures_b
+from bnstudy import statistics
 from bnstudy.figures import (
     GRID,
     INK,
@@ -25,6 +25,7 @@ from bnstudy.figures import (
     arm_legend,
 )
 from bnstudy.results import MINUS, SPACE, counted, decimal, listed
+from bnstudy.study_figures import FIGURES
 from bnstudy.verdicts import (
     STATISTICAL,
     Claims,
@@ -36,7 +37,6 @@ from bnstudy.verdicts import (
     verdict_word,
 )
 
-STUDY_FIGURES = study_figures_a.FIGURES | study_figures_b.FIGURES
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
 DEFINITE = ("supported", "refuted")
 
@@ -188,7 +188,7 @@ HOW_TO_READ = (
 
 def of_study(claims: Claims, study: str) -> list[Drawing]:
     """The figures of a study's own table."""
-    functions = STUDY_FIGURES.get(study, [])
+    functions = FIGURES.get(study, [])
     if not functions or study not in claims.studies:
         return []
     table, options = claims.table(study), claims.studies[study]["options"]

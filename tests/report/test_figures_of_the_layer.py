@@ -11,8 +11,9 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from bnstudy import study_figures_b as b
-from bnstudy.figures import NARROW, WIDE
+from bnstudy import study_figures
+from bnstudy.figures import NARROW, WIDE, Drawing
+from bnstudy.study_figures import FIGURES
 from conftest import ROOT
 
 LIMIT = 120_000  # bytes of one SVG
@@ -74,7 +75,9 @@ def identities(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 
 def mechanisms(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
-    for arm, network, seed in product(b.ARMS, options("mechanisms")["networks"], range(seeds)):
+    for arm, network, seed in product(
+        study_figures.mechanisms.ARMS, options("mechanisms")["networks"], range(seeds)
+    ):
         stuck = network == "sigmoid3" and arm in ("none", "noisy_none")
         rows.append(
             {
@@ -138,10 +141,15 @@ def inference_statistics(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
             rest = {"mean_error": 1e-6 if m is None else 0.02 * factor}
             add("staleness", seed, momentum=momentum, step=375, statistics="frozen", **rest)
         for end in (376, 752):
-            for kind, more in (*zip(b.LAST_BATCH, (0.1, 0.05, 0), strict=True), ("precise", 0)):
+            for kind, more in (
+                *zip(study_figures.inference_statistics.LAST_BATCH, (0.1, 0.05, 0), strict=True),
+                ("precise", 0),
+            ):
                 loss = 0.1 * factor * (1 + more * rng.random())
                 add("last_batch", seed, step=end, statistics=kind, loss=loss)
-        for (name, levels), (norm, kind) in product(grid["shift"]["shifts"].items(), b.SHIFTED):
+        for (name, levels), (norm, kind) in product(
+            grid["shift"]["shifts"].items(), study_figures.inference_statistics.SHIFTED
+        ):
             for level in levels:
                 accuracy = {"accuracy": 0.97 - 0.1 * rng.random()}
                 at = {"step": 10, "shift": name, "level": level}
@@ -227,12 +235,12 @@ def table_of(study: str, seeds: int = 3) -> pd.DataFrame:
     return TABLES[study](seeds, np.random.default_rng(7))
 
 
-def drawings(study: str, table: pd.DataFrame) -> list[b.Drawing]:
-    found = (function(table, options(study)) for function in b.FIGURES[study])
+def drawings(study: str, table: pd.DataFrame) -> list[Drawing]:
+    found = (function(table, options(study)) for function in FIGURES[study])
     return [drawing for drawing in found if drawing]
 
 
-def check(drawing: b.Drawing) -> None:
+def check(drawing: Drawing) -> None:
     """What holds for every figure."""
     for layout in (WIDE, NARROW):
         svg = drawing.svg(layout)
@@ -248,13 +256,12 @@ def check(drawing: b.Drawing) -> None:
 
 
 def test_every_study_has_its_figures():
-    assert b.FIGURES.keys() == TABLES.keys()
-    labels = [d.label for study in b.FIGURES for d in drawings(study, table_of(study))]
-    assert len(labels) == len(set(labels)) == sum(map(len, b.FIGURES.values()))
+    labels = [d.label for study in TABLES for d in drawings(study, table_of(study))]
+    assert len(labels) == len(set(labels)) == sum(len(FIGURES[study]) for study in TABLES)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 10])
-@pytest.mark.parametrize("study", b.FIGURES)
+@pytest.mark.parametrize("study", TABLES)
 def test_figures_for_any_number_of_seeds(study, seeds):
     for drawing in drawings(study, table_of(study, seeds)):
         check(drawing)
@@ -311,7 +318,11 @@ def test_diverged_runs_are_drawn_as_guessing_and_counted():
     table.loc[table["seed"] == 1, "status"] = "diverged"
     (drawing,) = drawings("small_batches", table)
     check(drawing)
-    runs = len(table[table["seed"] == 1][["design", "norm", *b.SIZES]].drop_duplicates())
+    runs = len(
+        table[table["seed"] == 1][
+            ["design", "norm", *study_figures.small_batches.SIZES]
+        ].drop_duplicates()
+    )
     assert f"{runs}\N{NO-BREAK SPACE}runs diverged or ended below" in drawing.caption
     assert (drawing.data[drawing.data["seed"] == 1]["value"] == 90).all()
 
@@ -341,23 +352,25 @@ def test_a_diverged_network_guesses_at_every_shift():
     broken = shift & (table["norm"] == "none") & (table["seed"] == 2)
     row = {"part": "shift", "seed": 2, "norm": "none", "status": "diverged"}
     table = pd.concat([table[~broken], pd.DataFrame([row])], ignore_index=True)
-    drawing = b.shifted_images(table, options("inference_statistics"))
+    drawing = study_figures.inference_statistics.shifted_images(
+        table, options("inference_statistics")
+    )
     check(drawing)
     guessed = drawing.data[(drawing.data["norm"] == "none") & (drawing.data["seed"] == 2)]
     assert (guessed["value"] == 10).all()
-    assert set(guessed["shift"]) == set(b.SHIFTS)
+    assert set(guessed["shift"]) == set(study_figures.inference_statistics.SHIFTS)
     assert "1\N{NO-BREAK SPACE}run diverged" in drawing.caption
 
 
 def test_identities_are_told_apart_by_their_rows():
-    drawing = b.identity_errors(table_of("identities", 1), {})
+    drawing = study_figures.identities.identity_errors(table_of("identities", 1), {})
     assert drawing.finding.startswith("3 of 4\N{NO-BREAK SPACE}checks hold in all parts")
     assert "0.06 times its tolerance (M9)" in drawing.finding
     assert "in E6 at least one part does not" in drawing.finding
     table = table_of("identities", 1)
-    kept = b.identity_errors(table[table["holds"] == 1], {})
+    kept = study_figures.identities.identity_errors(table[table["holds"] == 1], {})
     assert "does not" not in kept.finding
-    none = b.identity_errors(table[table["check"] == "E6"], {})
+    none = study_figures.identities.identity_errors(table[table["check"] == "E6"], {})
     assert none.finding.startswith("0 of 1\N{NO-BREAK SPACE}check hold in all parts")
 
 
@@ -368,7 +381,7 @@ def test_mechanisms_name_the_lowest_and_the_highest():
         for arm, loss in (("none", 0.4), ("batch", 0.2), ("layer", 0.1), ("noisy_none", 0.8))
         for seed in range(3)
     ]
-    drawing = b.mechanism_arms(pd.DataFrame(rows), options("mechanisms"))
+    drawing = study_figures.mechanisms.mechanism_arms(pd.DataFrame(rows), options("mechanisms"))
     assert drawing.finding == (
         "2 hidden layers, ReLU: the lowest mean loss is 0.100 (layer normalization), the highest "
         "0.800 (noise alone); for comparison 0.400 (no normalization) and 0.200 (batch "
@@ -382,7 +395,7 @@ def test_timing_has_medians_and_marks_what_is_outside():
     table = table_of("timing", 30)
     slow = (table["arm"] == "batch") & (table["seed"] == 0)
     table.loc[slow, "milliseconds"] *= 50
-    drawing = b.step_times(table, options("timing"))
+    drawing = study_figures.timing.step_times(table, options("timing"))
     check(drawing)
     training = drawing.data[drawing.data["phase"] == "training"]
     median = training[training["batch_size"] == 32]["ratio"].median()
@@ -396,7 +409,7 @@ def test_controls_compare_the_halves():
         for rate, values in ((0.001, (0.9, 0.8, 0.8, 0.9)), (1e-5, (0.2, 0.2, 0.2, 0.2)))
         for seed, accuracy in enumerate(values)
     ]
-    drawing = b.controls(pd.DataFrame(rows), options("controls"))
+    drawing = study_figures.controls.controls(pd.DataFrame(rows), options("controls"))
     differences = drawing.data.groupby("control")["difference"].apply(list)
     assert differences["same"] == pytest.approx([10, -10])
     assert differences["learning_rate"] == pytest.approx([70, 60])
@@ -404,7 +417,7 @@ def test_controls_compare_the_halves():
 
 
 def test_doses_are_in_order_of_their_size():
-    sizes = b.group_sizes(
+    sizes = study_figures.regularization.group_sizes(
         ["none", "population", "batch", "ghost_10", "ghost_4"],
         {"batch_size": 50, "train_images": 1000},
     )
@@ -414,30 +427,35 @@ def test_doses_are_in_order_of_their_size():
 
 
 def test_numbers_are_written_for_readers():
-    assert [b.significant(x) for x in (0, 0.00312, 12.3, 8.2e-6, -0.5)] == [
+    assert [study_figures.looks.significant(x) for x in (0, 0.00312, 12.3, 8.2e-6, -0.5)] == [
         *("0", "0.0031", "12", "8.2\N{MULTIPLICATION SIGN}10⁻⁶", "\N{MINUS SIGN}0.5"),
     ]
-    assert [b.plain(x) for x in (1e-5, 0.001, 3.0, 100.0)] == ["0.00001", "0.001", "3", "100"]
-    assert b.percent(0.2705) == "27.1\N{NO-BREAK SPACE}%"
-    assert b.percent(1.2e-6) == "0.00012\N{NO-BREAK SPACE}%"
-    assert [b.power(x) for x in (1, 10, 1e-4)] == ["1", "10", "$10^{-4}$"]
-    assert b.network_name("sigmoid3") == "3 hidden layers, sigmoid"
+    assert [study_figures.looks.plain(x) for x in (1e-5, 0.001, 3.0, 100.0)] == [
+        "0.00001",
+        "0.001",
+        "3",
+        "100",
+    ]
+    assert study_figures.identities.percent(0.2705) == "27.1\N{NO-BREAK SPACE}%"
+    assert study_figures.identities.percent(1.2e-6) == "0.00012\N{NO-BREAK SPACE}%"
+    assert [study_figures.looks.power(x) for x in (1, 10, 1e-4)] == ["1", "10", "$10^{-4}$"]
+    assert study_figures.mechanisms.network_name("sigmoid3") == "3 hidden layers, sigmoid"
 
 
 def test_intervals_take_three_seeds():
-    mean, low, high = b.estimate(pd.Series([1.0, 4.0]), log=True)
+    mean, low, high = study_figures.looks.estimate(pd.Series([1.0, 4.0]), log=True)
     assert mean == pytest.approx(2)
     assert math.isnan(low)
     assert math.isnan(high)
-    mean, low, high = b.estimate(pd.Series([1.0, 2.0, 3.0, math.nan]), log=False)
+    mean, low, high = study_figures.looks.estimate(pd.Series([1.0, 2.0, 3.0, math.nan]), log=False)
     assert (mean, high - mean) == pytest.approx((2, 4.302653 / math.sqrt(3)))
     assert mean - low == pytest.approx(high - mean)
 
 
 def test_crossing_is_where_the_line_passes():
     line = pd.Series([0.0, 20.0, 80.0], index=[0.0, 1.0, 2.0])
-    assert b.crossing(line, 50) == pytest.approx(1.5)
-    assert b.crossing(line, 90) is None
+    assert study_figures.controls.crossing(line, 50) == pytest.approx(1.5)
+    assert study_figures.controls.crossing(line, 90) is None
 
 
 @pytest.mark.parametrize(
@@ -445,7 +463,7 @@ def test_crossing_is_where_the_line_passes():
 )
 def test_logarithmic_axes_have_a_few_ticks(low, high):
     ax = Figure().subplots()
-    b.fit(ax, "x", [low, high], log=True)
+    study_figures.looks.fit(ax, "x", [low, high], log=True)
     ticks = [t for t in ax.get_xticks() if low / 1.5 <= t <= high * 1.5]
     assert 2 <= len(ticks) <= 6
 
@@ -453,23 +471,23 @@ def test_logarithmic_axes_have_a_few_ticks(low, high):
 def test_dots_are_lines_of_no_length():
     with mpl.rc_context():
         ax = Figure().subplots()
-    b.dots(ax, [1, 2, 3], [1, math.nan, 3], "#000000")
+    study_figures.looks.dots(ax, [1, 2, 3], [1, math.nan, 3], "#000000")
     (patch,) = ax.patches
     assert patch.get_path().vertices.tolist() == [[1, 1], [1, 1], [3, 3], [3, 3]]
 
 
 def test_epochs_keep_their_ends():
     path = pd.DataFrame({"epoch": range(60, 0, -1)})
-    drawn = b.epochs_drawn(path, 10)["epoch"].tolist()
+    drawn = study_figures.regularization.epochs_drawn(path, 10)["epoch"].tolist()
     assert drawn[0] == 1
     assert drawn[-1] == 60
     assert drawn == sorted(drawn)
     assert len(drawn) <= 10
-    assert b.epochs_drawn(path.tail(1))["epoch"].tolist() == [1]
+    assert study_figures.regularization.epochs_drawn(path.tail(1))["epoch"].tolist() == [1]
 
 
 def test_momenta_keep_their_looks():
-    looks = b.momentum_looks(["cumulative", "0.9", "0.1"])
+    looks = study_figures.inference_statistics.momentum_looks(["cumulative", "0.9", "0.1"])
     assert list(looks) == ["0.1", "0.9", "cumulative"]
-    assert looks["0.1"].color == b.BLUE
+    assert looks["0.1"].color == study_figures.looks.BLUE
     assert len({(look.color, look.marker) for look in looks.values()}) == 3

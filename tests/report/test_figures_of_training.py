@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnstudy import study_figures_a as a
+from bnstudy import study_figures
 from bnstudy.figures import NARROW, WIDE
 from bnstudy.studies.init_gradients import growth_in_theory
+from bnstudy.study_figures import FIGURES
 from conftest import ROOT
 
 LIMIT = 120_000  # bytes of one SVG, for ten seeds
@@ -126,7 +127,10 @@ def gradient_paths(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 def init_gradients(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
     for network, seed, size, layers in product(
-        a.NETWORKS, range(seeds), options("init_gradients")["batch_sizes"], (20, 30)
+        study_figures.init_gradients.NETWORKS,
+        range(seeds),
+        options("init_gradients")["batch_sizes"],
+        (20, 30),
     ):
         theory = growth_in_theory(network, size)
         growth = theory * np.exp(rng.normal(0, 0.02, layers))
@@ -230,7 +234,7 @@ TABLES = {
         *("init_gradients", "landscape", "sigmoid_mnist", "fashion", "stability"),
     )
 }
-ALL = [(study, figure) for study, figures in a.FIGURES.items() for figure in figures]
+ALL = [(study, figure) for study in TABLES for figure in FIGURES[study]]
 
 
 def table_of(study: str, seeds: int) -> pd.DataFrame:
@@ -271,7 +275,7 @@ def test_a_single_run_of_a_single_arm_is_drawn(study, figure, norm):
 def test_labels_are_unique_and_every_study_has_figures():
     labels = [figure(table_of(study, 2), options(study)).label for study, figure in ALL]
     assert len(set(labels)) == len(labels)
-    assert set(a.FIGURES) == set(TABLES)
+    assert set(FIGURES) == set(STUDIES)
 
 
 @pytest.mark.parametrize("study", ["learning_rates", "init_gains", "depth", "input_scaling"])
@@ -279,7 +283,7 @@ def test_runs_that_all_diverged_are_drawn(study):
     table = table_of(study, 2)
     results = [c for c in table if c.endswith(("_accuracy", "_loss")) or c.startswith("steps_to")]
     table = table.assign(status="diverged", **dict.fromkeys(results, math.nan))
-    for figure in a.FIGURES[study]:
+    for figure in FIGURES[study]:
         drawing = figure(table, options(study))
         assert drawing.svg(NARROW).startswith("<svg")
 
@@ -298,7 +302,7 @@ def test_findings_name_the_numbers_of_the_table():
             "steps_to_target": [400.0, None],
         }
     )
-    drawing = a.fashion(table, options("fashion"))
+    drawing = study_figures.fashion.fashion(table, options("fashion"))
     assert "87.12 percent without normalization" in drawing.finding
     assert "88.34 percent with batch normalization" in drawing.finding
     assert "steps 400 without normalization and 900 with batch normalization" in drawing.finding
@@ -314,8 +318,8 @@ def test_differences_are_paired_by_seed_and_leave_out_incomplete_pairs():
             "value": [1.0, 3.0, 2.0, 7.0, 5.0],
         }
     )
-    assert a.differences(frame, ["level"])["value"].tolist() == [2.0, 5.0]
-    assert a.differences(frame[frame["norm"] == "none"], ["level"]).empty
+    assert study_figures.runs.differences(frame, ["level"])["value"].tolist() == [2.0, 5.0]
+    assert study_figures.runs.differences(frame[frame["norm"] == "none"], ["level"]).empty
 
 
 def test_gradient_paths_are_geometric_means_by_layer_and_step():
@@ -326,7 +330,7 @@ def test_gradient_paths_are_geometric_means_by_layer_and_step():
         for seed, step, layer in cells
     )
     table.loc[table.index[-1], "gradient"] = None  # seed 1, step 5, layer 2
-    drawing = a.gradient_paths(table, options("gradient_paths"))
+    drawing = study_figures.depth.gradient_paths(table, options("gradient_paths"))
     heat = drawing.data.set_index(["step", "layer"])["log10 gradient norm, mean"]
     assert heat[0, 1] == pytest.approx(math.log10(80))
     assert heat[5, 2] == pytest.approx(math.log10(12))
@@ -343,16 +347,16 @@ def test_usable_band_is_the_median_of_the_seeds_bands():
             "failed": [False, False, False, True] * 2,
         }
     )
-    low, high = a.usable(frame, "rate")
+    low, high = study_figures.sweeps.usable(frame, "rate")
     # Bands 0.1 to 1 and 0.01 to 0.1; the median of two is their geometric mean.
     assert low == pytest.approx(10**-1.5)
     assert high == pytest.approx(10**-0.5)
-    assert a.usable(frame.assign(failed=True), "rate") is None
+    assert study_figures.sweeps.usable(frame.assign(failed=True), "rate") is None
 
 
 def test_averages_on_logarithmic_scales_are_geometric():
     frame = pd.DataFrame({"cell": "x", "seed": [0, 1, 2], "value": [1.0, 100.0, 0.0]})
-    row = a.averaged(frame, ["cell"], logarithmic=True).iloc[0]
+    row = study_figures.runs.averaged(frame, ["cell"], logarithmic=True).iloc[0]
     assert row["mean"] == pytest.approx(10)  # zeros have no logarithm
     assert row["n"] == 2
     assert row["ci_low"] * row["ci_high"] == pytest.approx(100)
@@ -361,7 +365,7 @@ def test_averages_on_logarithmic_scales_are_geometric():
 def test_theory_line_has_the_slope_of_theory_and_the_level_of_the_middle_layers():
     layers = np.arange(1, 11)
     curve = pd.DataFrame({"layer": layers, "mean": 5.0 * 1.5 ** (-(layers - 1) / 2)})
-    x, line = a.theory_line(curve, 1.5, 3, 7)
+    x, line = study_figures.init_gradients.theory_line(curve, 1.5, 3, 7)
     assert x.tolist() == [3, 4, 5, 6, 7]
     assert line == pytest.approx(curve["mean"].to_numpy()[2:7])
 
@@ -375,7 +379,7 @@ def test_targets_not_reached_stand_at_the_last_step():
             "steps_to_target": [0.0, None, 20.0],
         }
     )
-    frame = a.targets(table)
+    frame = study_figures.runs.targets(table)
     assert frame["value"].tolist() == [1, 300, 300]  # a logarithm needs at least one step
     assert frame["censored"].tolist() == [False, True, True]
 
@@ -384,9 +388,9 @@ def test_targets_not_reached_stand_at_the_last_step():
     ("x", "text"), [(0.518, "0.518"), (2469.6, "2,470"), (5.1e-12, "5.1e-12"), (math.nan, "n/a")]
 )
 def test_numbers_have_three_digits(x, text):
-    assert a.number(x) == text
+    assert study_figures.runs.number(x) == text
 
 
 def test_text_on_the_heat_map_contrasts_with_its_cell():
-    assert a.on_heat(0) == a.ON_DARK
-    assert a.on_heat(100) == a.ON_LIGHT
+    assert study_figures.depth.on_heat(0) == study_figures.runs.ON_DARK
+    assert study_figures.depth.on_heat(100) == study_figures.runs.ON_LIGHT
