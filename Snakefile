@@ -55,7 +55,7 @@ rule report:
 
 onstart:
     check_device()
-    announce_time_left()
+    watch_jobs()
 
 
 onsuccess:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+COMMAND = "from bnstudy.cli import main; main()"
 ROOT = Path(__file__).parents[1]
 SOURCES = (
     *("Snakefile", "config", "environment.yml", "profiles", "published", "report", "workflow"),
@@ -41,6 +42,17 @@ class Checkout:
             [sys.executable, "-m", "snakemake", *paths, *arguments],
             check=False,
             cwd=self.root,
+            env=os.environ | {"PYTHONPATH": str(self.root / "workflow")} | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    def bnstudy(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
+        """Run one command of the copied package in the study's folder."""
+        return subprocess.run(
+            [sys.executable, "-c", COMMAND, *map(str, arguments)],
+            check=False,
+            cwd=self.study,
             env=os.environ | {"PYTHONPATH": str(self.root / "workflow")} | environment,
             capture_output=True,
             text=True,

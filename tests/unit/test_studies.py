@@ -9,7 +9,8 @@ import pytest
 from bnstudy import studies
 from bnstudy.endpoints import controls as control_endpoints
 from bnstudy.errors import UserError
-from bnstudy.provenance import imported_code
+from bnstudy.prepared import open_prepared
+from bnstudy.provenance import code_sha256, imported_code
 
 
 def run(name, data, out, cell, options, seeds=2):
@@ -44,12 +45,54 @@ def test_controls_run_and_merge(digits_data, tmp_path):
         rows = run("controls", digits_data, paths[-1], {"learning_rate": rate}, options, seeds=4)
         assert [row["seed"] for row in rows] == ["0", "1", "2", "3"]
         assert {row["learning_rate"] for row in rows} == {str(rate)}
-    studies.merge_main([*map(str, paths), "--out", str(tmp_path / "table.csv")])
+    given = ["--data", str(digits_data), "--out", str(tmp_path / "table.csv")]
+    studies.merge_main([*map(str, paths), *given])
     table = pd.read_csv(tmp_path / "table.csv")
     assert len(table) == 8
+    assert set(table["data_sha256"]) == {open_prepared(digits_data).sha256}
+    files = ("cli.py", *imported_code("studies.controls"))
+    assert set(table["code_sha256"]) == {code_sha256(files)}
+    assert table["config_sha256"].nunique() == 2  # one for each cell
     found = control_endpoints.endpoints(table, options)
     assert list(found["same"].effect.index) == [0, 1]
     assert (found["learning_rate"].effect > 20).all()  # 64 epochs' worth of steps against none
+
+
+HASHED = "seed,x,code_sha256,config_sha256,data_sha256\n0,{x},{code},{config},{data}\n"
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ({"config": "f2", "code": "c2"}, "2 versions of the study's code"),
+        ({"config": "f2", "data": "d2"}, "measured on other data"),
+        ({}, "hold the same cell"),
+    ],
+)
+def test_rows_of_other_code_other_data_or_the_same_cell_are_refused(
+    digits_data, tmp_path, second, told
+):
+    """Unless told otherwise, for the code."""
+    data = open_prepared(digits_data).sha256
+    first = {"x": 1, "code": "c1", "config": "f1", "data": data}
+    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for path, values in zip(paths, (first, first | second), strict=True):
+        path.write_text(HASHED.format(**values))
+    out = tmp_path / "table.csv"
+    argv = [*map(str, paths), "--data", str(digits_data), "--out", str(out)]
+    with pytest.raises(UserError) as caught:
+        studies.merge_main(argv)
+    assert told in str(caught.value)
+    assert not out.exists()
+    if "code" in second:
+        studies.merge_main([*argv, "--allow-mixed-code"])
+        assert len(pd.read_csv(out)) == 2
+
+
+def test_rows_without_hashes_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("seed,x\n0,1\n")
+    with pytest.raises(UserError, match=r"a\.csv has no column code_sha256"):
+        studies.merge_main([str(tmp_path / "a.csv"), "--out", str(tmp_path / "t.csv")])
 
 
 def test_control_effects_by_hand():

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import yaml
 
 from bnstudy import tables
 from bnstudy.errors import UserError
+from bnstudy.provenance import data_sha256
 
 ROOT = Path(__file__).parents[2]
 TABLES = ("runs", "metrics", "timings", "comparison")
@@ -442,6 +444,32 @@ def test_mixed_code_is_refused_unless_asked_for(tmp_path):
     for part in ("11 of cccccccccccc", f"1 of bbbbbbbbbbbb (as {RUN})", "--allow-mixed-code"):
         assert part in message
     assert len(results.aggregate("--allow-mixed-code")["runs"]) == 12
+
+
+@pytest.mark.parametrize("name", [f"{RUN} (copy)", f"old/{RUN}", RUN.replace("seed~1", "seed~01")])
+def test_a_folder_that_is_no_run_is_refused(tmp_path, name):
+    results = Results(tmp_path / "results", study())
+    shutil.copytree(results.path(RUN).parent, results.folder / "runs" / name)
+    assert f"{name} is not the folder of a run" in refused(results)
+
+
+def test_runs_outside_the_grid_are_left_alone_and_counted(tmp_path, capsys):
+    results = Results(tmp_path / "results", study())
+    results.write(RUN.replace("seed~1", "seed~77"))
+    assert len(results.aggregate()["runs"]) == 12
+    assert "1 runs outside the grid" in capsys.readouterr().err
+
+
+def test_runs_of_other_data_than_there_is_are_refused(tmp_path, digits_data):
+    results = Results(tmp_path / "results", study())
+    message = refused(results, "--data", str(digits_data))
+    assert message.startswith("12 runs (as ")
+    assert str(digits_data) in message
+    for name in [path.parent for path in (results.folder / "runs").rglob("run.json")]:
+        results.edit(
+            str(name.relative_to(results.folder / "runs")), data_sha256=data_sha256(digits_data)
+        )
+    assert len(results.aggregate("--data", str(digits_data))["runs"]) == 12
 
 
 def test_mixed_data_is_refused(tmp_path):

@@ -72,7 +72,7 @@ def test_partial_report_shows_what_there_is_and_touches_nothing_else(unfinished,
     }
     assert missing["dataset digits, norm batch, batch_size 32, seed 1"]["reason"] == "not started"
     broken = missing["dataset digits, norm none, batch_size 64, seed 2"]
-    assert broken["reason"].endswith("last line of the log: killed by the storm")
+    assert broken["reason"].endswith("its log says: killed by the storm")
     assert (study / broken["log"]).read_text().startswith("10 %")
     assert (study / missing["network none_he"]["log"]).is_file()
     assert "This report is partial: 2 runs of the grid and 1 cell" in soup.get_text().replace(

@@ -103,7 +103,7 @@ def test_a_failed_run_does_not_stop_the_others_and_is_named(finished):
     done = finished.snakemake("--cores", "2", "tables")
     text = done.stdout + done.stderr
     assert done.returncode == 1
-    assert "These runs did not finish" in text
+    assert "These jobs did not finish" in text
     (line,) = [line for line in text.splitlines() if line.startswith("  results/logs/train/")]
     assert "norm~batch/batch_size~32/seed~5.log: " in line
     trained = finished.study.glob("results/runs/*/*/*/seed~5/metrics.csv")

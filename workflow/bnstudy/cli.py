@@ -52,4 +52,5 @@ def main() -> None:
         print(f"bnstudy: {sentence}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        print("bnstudy: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -251,9 +251,9 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def closest(word: str, known: list[str]) -> str:
+def closest(word: object, known: list[str]) -> str:
     """A suggestion to append to a sentence, empty if nothing known is like the word."""
-    near = get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    near = get_close_matches(str(word).lower(), known, n=1, cutoff=0.5)
     return f"; the closest is {near[0]}" if near else ""
 
 

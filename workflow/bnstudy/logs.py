@@ -5,19 +5,21 @@ from pathlib import Path
 NOT_STARTED = "not started"
 
 
-def last_line(log: Path) -> str:
-    """The last line that says something; empty if there is none."""
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+def last_words(log: Path) -> str:
+    """The sentence for the user in a log, else its last line; empty if it says nothing."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
     # A progress bar overwrites its line.
-    said = [line.rpartition("\r")[2].strip() for line in lines]
-    return next((line for line in reversed(said) if line), "")
+    said = [line for line in (line.rpartition("\r")[2].strip() for line in lines) if line]
+    sentences = [line for line in said if line.startswith("bnstudy: ")]
+    return next(reversed(sentences or said), "")
 
 
 def why_missing(log: Path) -> str:
-    """That there is no log, or its last line; a job that is still running looks alike."""
+    """That there is no log, or what it says; a job that is still running looks alike."""
     if not log.exists():
         return NOT_STARTED
-    last = last_line(log)
-    return (
-        f"begun and not finished, last line of the log: {last}" if last else "begun, not finished"
-    )
+    last = last_words(log)
+    return f"begun and not finished, its log says: {last}" if last else "begun, not finished"

@@ -132,7 +132,11 @@ def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> No
         old.unlink()
     tables.aggregate(config_path, results, out, cells=cells)
     for study, rows in studies.items():
-        merge(rows, out / f"{study}.csv")
+        try:
+            merge(rows, out / f"{study}.csv")
+        except UserError as error:
+            log = results / "logs" / "merge_study" / f"{study}.log"
+            missing.append(Missing(study, "all", str(error), str(log)))
     claims.judge_all(claims_path, config, out, out, incomplete=no_verdict(missing))
     with replacing(out / "missing.csv") as file:
         write_rows(file, [field.name for field in fields(Missing)], map(asdict, missing))

@@ -117,7 +117,7 @@ def open_prepared(path: str | Path) -> PreparedData:
     UserError
         If the file is missing, is not a prepared dataset, or was changed since it was written.
     """
-    remedy = "delete it and make it again, with `snakemake` or `bnstudy prepare`"
+    remedy = "make it again with `snakemake --forcerun prepare` or `bnstudy prepare`"
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["bnstudy"])

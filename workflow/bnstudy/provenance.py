@@ -5,9 +5,12 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections import defaultdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+from bnstudy.errors import UserError
 
 PACKAGE = Path(__file__).parent
 
@@ -67,6 +70,47 @@ def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def data_sha256(prepared: Path) -> str:
+    """The hash that a prepared dataset has in its header, without opening it with PyTorch.
+
+    What a header says about the content is verified by `bnstudy.prepared.open_prepared`.
+
+    Raises
+    ------
+    UserError
+        If the file is no prepared dataset.
+    """
+    try:
+        with open(prepared, "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return json.loads(header["__metadata__"]["bnstudy"])["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        raise UserError(
+            f"{prepared} is missing, damaged or not a prepared dataset: make it again with "
+            "`snakemake --forcerun prepare` or `bnstudy prepare`"
+        ) from error
+
+
+def check_unmixed(rows: list[dict], key: str, names: list[str], what: str, remedy: str) -> None:
+    """Refuse rows that differ in where they come from.
+
+    Raises
+    ------
+    UserError
+        Naming the two largest groups of rows, by hash, size and first name.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row, name in zip(rows, names, strict=True):
+        groups[row[key]].append(name)
+    if len(groups) > 1:
+        largest = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:2]
+        named = " and ".join(f"{len(m)} of {h[:12]} (as {m[0]})" for h, m in largest)
+        raise UserError(
+            f"the runs come from {len(groups)} versions of {what} and cannot be compared: {named}; "
+            f"{remedy}."
+        )
 
 
 def config_sha256(settings: dict) -> str:

@@ -9,7 +9,9 @@ import argparse
 import csv
 import json
 import math
+import re
 import statistics as stdlib_statistics
+import sys
 from collections import defaultdict
 from contextlib import ExitStack
 from itertools import product
@@ -21,6 +23,7 @@ from bnstudy import statistics
 from bnstudy.config import check_config, grid_cells
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
+from bnstudy.provenance import check_unmixed, data_sha256
 
 BASELINE = "none"
 ALL = "all"  # batch sizes
@@ -330,47 +333,68 @@ def check_complete(folder: Path, cells: list[dict]) -> None:
         )
 
 
-def check_unmixed(runs: list[dict], key: str, what: str, remedy: str) -> None:
-    """Refuse runs that differ in where they come from.
+def check_folders(folder: Path, cells: list[dict]) -> None:
+    """Refuse folders of runs that the workflow did not name, such as copies of runs.
+
+    Runs of another grid are left where they are, for the grid may become larger again.
 
     Raises
     ------
     UserError
-        Naming the two largest groups of runs, by hash, size and first run.
+        Naming the first such folder.
     """
-    groups: dict[str, list[str]] = defaultdict(list)
-    for run in runs:
-        groups[run[key]].append(run["run"])
-    if len(groups) > 1:
-        largest = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:2]
-        named = " and ".join(f"{len(m)} of {h[:12]} (as {m[0]})" for h, m in largest)
+    axes = zip(CELL_COLUMNS, (r"[a-z0-9_]+", "[a-z]+", r"[1-9]\d*", r"0|[1-9]\d*"), strict=True)
+    form = re.compile("/".join(f"{key}~({values})" for key, values in axes))
+    found = {path.parent.relative_to(folder).as_posix() for path in folder.rglob("run.json")}
+    if strange := sorted(run for run in found if not form.fullmatch(run)):
         raise UserError(
-            f"the runs come from {len(groups)} versions of {what} and cannot be compared: {named}; "
-            f"{remedy}."
+            f"{folder / strange[0]} is not the folder of a run, though it holds a run.json "
+            f"({len(strange)} such); move it away or delete it."
         )
+    if others := found - {run_path(cell) for cell in cells}:
+        print(f"{len(others)} runs outside the grid were left alone", file=sys.stderr)
 
 
-def check_provenance(runs: list[dict], *, allow_mixed_code: bool) -> None:
-    """Refuse runs of several code versions, or of several versions of one dataset.
+def check_provenance(runs: list[dict], data: list[Path], *, allow_mixed_code: bool) -> None:
+    """Refuse runs of several code versions, of several versions of one dataset, or of other data.
+
+    Parameters
+    ----------
+    runs : list of dict
+    data : list of Path
+        The prepared datasets that the runs should have been trained on; may be empty.
+    allow_mixed_code : bool
+        Accept several versions of the training code.
 
     Raises
     ------
     UserError
         Naming the two groups.
     """
+    names = [run["run"] for run in runs]
     if not allow_mixed_code:
         check_unmixed(
             runs,
             "code_sha256",
+            names,
             "the training code",
             "run `snakemake` to train what is out of date, or pass --allow-mixed-code",
         )
     for dataset in sorted({run["dataset"] for run in runs}):
+        chosen = [run for run in runs if run["dataset"] == dataset]
         check_unmixed(
-            [run for run in runs if run["dataset"] == dataset],
+            chosen,
             "data_sha256",
+            [run["run"] for run in chosen],
             f"the data of {dataset}",
             "delete the older runs and run `snakemake` to train them again",
+        )
+    known = {data_sha256(path) for path in data}
+    if known and (strange := [run for run in runs if run["data_sha256"] not in known]):
+        raise UserError(
+            f"{len(strange)} runs (as {strange[0]['run']}) were trained on other data than "
+            f"{', '.join(map(str, data))} now holds; delete them and run `snakemake` to train them "
+            "again."
         )
 
 
@@ -487,6 +511,7 @@ def aggregate(
     config_path: Path,
     results: Path,
     out: Path,
+    data: list[Path] | None = None,
     *,
     allow_mixed_code: bool = False,
     cells: list[dict] | None = None,
@@ -501,6 +526,8 @@ def aggregate(
         Folder with runs/ and, where Snakemake made the runs, benchmarks/train/.
     out : Path
         Folder of the tables. Tables that were there stay as they are if anything is wrong.
+    data : list of Path, optional
+        The prepared datasets, to hold the runs against.
     allow_mixed_code : bool
         Accept runs of several versions of the training code.
     cells : list of dict
@@ -518,12 +545,13 @@ def aggregate(
     cells = sorted(cells, key=lambda cell: [cell[key] for key in CELL_COLUMNS])
     folder = results / "runs"
     check_complete(folder, cells)
+    check_folders(folder, grid_cells(config))
     expected = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}
     runs = [
         read_run(folder / run_path(cell) / "run.json", {k: cell[k] for k in CELL_COLUMNS}, expected)
         for cell in cells
     ]
-    check_provenance(runs, allow_mixed_code=allow_mixed_code)
+    check_provenance(runs, data or [], allow_mixed_code=allow_mixed_code)
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:  # all four take their places at the end, or none does
         files = [
@@ -559,6 +587,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
     parser.add_argument("--out", type=Path, help="default: tables/ in the folder of results")
     parser.add_argument(
+        "--data", type=Path, nargs="+", help="prepared datasets that runs must have been trained on"
+    )
+    parser.add_argument(
         "--allow-mixed-code",
         action="store_true",
         help="accept runs of several versions of the training code",
@@ -568,5 +599,6 @@ def main(argv: list[str]) -> None:
         arguments.config,
         arguments.results,
         arguments.out or arguments.results / "tables",
+        arguments.data,
         allow_mixed_code=arguments.allow_mixed_code,
     )

@@ -1,9 +1,12 @@
 """What the rules share: the checked configuration, wildcard constraints and helper functions."""
 
+import fcntl
 import json
 import logging
 import os
 import shlex
+import shutil
+import socket
 import sys
 import time
 from functools import cache
@@ -18,8 +21,8 @@ from bnstudy.archive import project_version, source_files
 from bnstudy.config import check_config, config_text, enabled_studies, has_nvidia_gpu, uses_cuda
 from bnstudy.datasets import DATASETS
 from bnstudy.errors import UserError
-from bnstudy.logs import last_line, why_missing
-from bnstudy.provenance import TRAINING_CODE, imported_code
+from bnstudy.logs import last_words
+from bnstudy.provenance import TRAINING_CODE, code_sha256, imported_code
 from bnstudy.published import choose_cells, read_settings, read_summary, training_options
 from bnstudy.studies import cell_name
 
@@ -33,6 +36,47 @@ TRAINING_RULES = {"train", "run_study", "retrain"}
 
 # `bnstudy` is found even where the environment that snakemake runs from is not activated.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
+
+
+def remove_stale_locks():
+    """Remove the locks of a Snakemake that was killed here, so that the next one continues.
+
+    Snakemake's own locks do not tell whether who made them is still alive. A lock of the system
+    does: it ends with the process. Each Snakemake shares it, so whoever gets it alone is alone. In
+    a folder that was last used from another machine, where that is not sure, everything stays.
+    """
+    try:
+        Path(".snakemake").mkdir(exist_ok=True)
+        file = open(".snakemake/alive", "a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            file.seek(0)
+            if file.read() == socket.gethostname():
+                shutil.rmtree(".snakemake/locks", ignore_errors=True)
+            file.truncate(0)
+            file.write(socket.gethostname())
+            file.flush()
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except OSError:
+        return None  # a disk that cannot be written, or has no such locks: Snakemake will tell
+    return file
+
+
+ALIVE = remove_stale_locks()
+
+# On a full disk Snakemake's own log would print a traceback for every line it cannot keep.
+logging.raiseExceptions = False
+
+
+def disk_is_full():
+    return shutil.disk_usage(".").free < 2**20
+
+
+if disk_is_full():
+    raise WorkflowError(f"the disk is full ({os.getcwd()}): make room, and start again")
 
 
 wildcard_constraints:
@@ -119,22 +163,28 @@ def study_rows(wildcards):
     ]
 
 
-def study_data(wildcards):
+def cell_data(cell):
     """The dataset a cell names, or the first of the grid."""
-    cell = study_cells(wildcards.study)[wildcards.cell]
     dataset = cell.get("dataset", config["grid"]["dataset"][0])
     return f"results/data/{dataset}/prepared.safetensors"
 
 
+def study_data(wildcards):
+    return cell_data(study_cells(wildcards.study)[wildcards.cell])
+
+
 def study_datasets(wildcards):
     """The datasets of all cells of a study, each once."""
-    cells = study_cells(wildcards.study)
-    return sorted({study_data(wildcards_of(study=wildcards.study, cell=cell)) for cell in cells})
+    return sorted({cell_data(cell) for cell in study_cells(wildcards.study).values()})
 
 
 def study_code(wildcards):
     """What a study runs; edits of other studies leave it alone."""
     return code("cli.py", *imported_code(f"studies.{wildcards.study}"))
+
+
+def study_code_sha256(wildcards):
+    return code_sha256(("cli.py", *imported_code(f"studies.{wildcards.study}")))
 
 
 def study_threads(wildcards):
@@ -244,31 +294,36 @@ def prepared_data():
 
 
 def failure_message():
-    """Which runs and cells have begun and not finished, with the last line of their logs."""
-    jobs = {
-        f"results/logs/train/{run}.log": f"results/runs/{run}/run.json"
-        for run in expand(
-            "dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}", **config["grid"]
-        )
-    } | {
-        f"results/logs/studies/{study}/{cell}.log": f"results/studies/{study}/{cell}/rows.csv"
-        for study in STUDIES
-        for cell in study_cells(study)
-    }
-    lines = [
-        f"  {log}: {why_missing(Path(log))}"
-        for log, output in jobs.items()
-        if os.path.exists(log) and not os.path.isfile(output)
-    ]
-    if not lines:
-        return "What went wrong is shown above."
-    return "\n".join(
-        [
-            "These did not finish:",
-            *lines,
-            "`snakemake partial` makes a report of what there is and lists what is missing.",
-        ]
-    )
+    """Which jobs failed with what their logs say, and what to do."""
+    lines = []
+    if FAILURES.logs:
+        lines.append("These jobs did not finish (log, and what it says):")
+        silence = "no message; it was killed, or could not be started"
+        lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in FAILURES.logs.values()]
+    if disk_is_full():
+        lines.append(f"the disk is full ({os.getcwd()}): make room first")
+    lines.append("What is finished is kept; the same command does the rest.")
+    if any("/train/" in log or "/studies/" in log for log in FAILURES.logs.values()):
+        lines.append("`snakemake partial` reports what there is and lists what is missing.")
+    return "\n".join(lines)
+
+
+class Failures(logging.Handler):
+    """Remembers the logs of failed jobs, unless they succeed when they are tried again."""
+
+    def __init__(self):
+        super().__init__()
+        self.logs = {}
+
+    def emit(self, record):
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_ERROR and record.log:
+            self.logs[record.jobid] = record.log[0]
+        elif event == LogEvent.JOB_FINISHED:
+            self.logs.pop(record.job_id, None)
+
+
+FAILURES = Failures()
 
 
 class SubmissionLogs(logging.Handler):
@@ -277,7 +332,7 @@ class SubmissionLogs(logging.Handler):
     def emit(self, record):
         if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             for path in filter(os.path.exists, getattr(record, "aux_logs", None) or []):
-                logger.error(f"The submission failed: {path}: {last_line(Path(path))}")
+                logger.error(f"The submission failed: {path}: {last_words(Path(path))}")
 
 
 class TimeLeft(logging.Handler):
@@ -313,7 +368,13 @@ def check_device():
         )
 
 
-def announce_time_left():
+def watch_jobs():
+    if os.path.isdir("results") and not os.access("results", os.W_OK):
+        folder = os.path.abspath("results")
+        raise WorkflowError(
+            f"{folder} cannot be written: make it writable, or use another --directory"
+        )
+    logger.addHandler(FAILURES)
     n_runs = sum(job.rule.name in TRAINING_RULES for job in workflow.dag.needrun_jobs())
     logger.addHandler(TimeLeft(n_runs))
     logger.addHandler(SubmissionLogs())

@@ -34,6 +34,7 @@ rule run_study:
         seeds=study_seeds,
         device=config["training"]["device"],
         jobs_per_gpu=jobs_per_gpu,
+        code=study_code_sha256,
     shell:
         "bnstudy study {wildcards.study} {input.data} --cell {params.cell:q}"
         " --options {params.options:q} --seeds {params.seeds} --device {params.device}"
@@ -46,7 +47,7 @@ rule merge_study:
     input:
         rows=study_rows,
         data=study_datasets,
-        code=code("cli.py", *imported_code("studies"), "prepared.py"),
+        code=code("cli.py", *imported_code("studies")),
     output:
         "results/tables/{study}.csv",
     log:

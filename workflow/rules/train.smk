@@ -12,8 +12,8 @@ rule train:
     Snakemake removes those of a failed job.
     """
     input:
-        # Finished runs stay if it is damaged, made again or copied: what it holds is verified when it
-        # is opened, and aggregation refuses runs of other data.
+        # Finished runs stay if it is changed or made again: what it holds is verified when it is
+        # opened, and aggregation refuses runs of other data.
         data=ancient("results/data/{dataset}/prepared.safetensors"),
         code=code(*TRAINING_CODE),
     output:
@@ -34,6 +34,9 @@ rule train:
         gpu=int(uses_cuda(config)),
         runs=1,
     params:
+        # An edit is seen by its content too: sources that are unpacked or synchronized may be older
+        # than the results, and clocks may go back.
+        code=code_sha256(),
         directory=subpath(output.run, parent=True),
         scaling=config["data"]["scaling"],
         validation_fraction=config["data"]["validation_fraction"],

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
+from bnstudy.provenance import check_unmixed, code_sha256, config_sha256, data_sha256, imported_code
 
+HASHES = ("code_sha256", "config_sha256", "data_sha256")
 STUDIES = {
     "identities": "S0",
     "input_scaling": "S1b",
@@ -82,29 +84,56 @@ def study_main(argv: list[str]) -> None:
     from bnstudy.devices import make_deterministic, select_device
     from bnstudy.prepared import open_prepared
 
+    # Before anything runs: an edit made meanwhile is not what ran.
+    code = code_sha256(("cli.py", *imported_code(f"studies.{arguments.study}")))
     device = select_device(arguments.device, arguments.jobs_per_gpu)
     make_deterministic(device)
+    data = open_prepared(arguments.data)
     study = importlib.import_module(f"bnstudy.studies.{arguments.study}")
     rows = study.run(
-        open_prepared(arguments.data),
+        data,
         arguments.cell,
         arguments.options,
         list(range(arguments.seeds)),
         device,
     )
     print(f"{arguments.study}, {cell_name(arguments.cell)}: {len(rows)} rows", file=sys.stderr)
-    write_study(arguments.out, [arguments.cell | row for row in rows])
+    asked = {"cell": arguments.cell, "options": arguments.options, "seeds": arguments.seeds}
+    hashes = {
+        "code_sha256": code,
+        "config_sha256": config_sha256(asked),
+        "data_sha256": data.sha256,
+    }
+    write_study(arguments.out, [arguments.cell | row | hashes for row in rows])
 
 
-def merge(paths: Sequence[Path], out: Path) -> None:
+def merge(
+    paths: Sequence[Path],
+    out: Path,
+    data: Sequence[Path] | None = None,
+    *,
+    allow_mixed_code: bool = False,
+) -> None:
     """Join the cells of a study into one table, in order.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The cells' CSV files.
+    out : Path
+        The table.
+    data : sequence of Path, optional
+        The prepared datasets that the rows must have come from.
+    allow_mixed_code : bool
+        Accept rows of several versions of the study's code.
 
     Raises
     ------
     UserError
-        If cells differ in their columns.
+        If cells differ in their columns or do not belong together.
     """
     merged: list[dict] = []
+    names: list[str] = []
     for path in paths:
         with open(path, newline="") as file:
             rows = list(csv.DictReader(file))
@@ -114,6 +143,8 @@ def merge(paths: Sequence[Path], out: Path) -> None:
                 "again."
             )
         merged += rows
+        names += [str(path)] * len(rows)
+    check_hashes(merged, names, data, allow_mixed_code=allow_mixed_code)
     write_study(out, merged)
 
 
@@ -124,5 +155,46 @@ def merge_main(argv: list[str]) -> None:
     )
     parser.add_argument("rows", type=Path, nargs="+", help="the cells' CSV files")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", help="prepared datasets the rows must have come from"
+    )
+    parser.add_argument(
+        "--allow-mixed-code", action="store_true", help="accept several versions of the code"
+    )
     arguments = parser.parse_args(argv)
-    merge(arguments.rows, arguments.out)
+    merge(
+        arguments.rows,
+        arguments.out,
+        arguments.data,
+        allow_mixed_code=arguments.allow_mixed_code,
+    )
+
+
+def check_hashes(
+    rows: list[dict], names: list[str], data: Sequence[Path] | None, *, allow_mixed_code: bool
+) -> None:
+    """Refuse rows of several versions of the code, rows of other data, and a cell given twice.
+
+    Raises
+    ------
+    UserError
+        Naming the file of such a row.
+    """
+    remedy = "remove what is out of date and run `snakemake`, or pass --allow-mixed-code"
+    if missing := set(HASHES) - rows[0].keys():
+        raise UserError(f"{names[0]} has no column {min(missing)}; remove it and run `snakemake`.")
+    if not allow_mixed_code:
+        check_unmixed(rows, "code_sha256", names, "the study's code", remedy)
+    known = {data_sha256(path) for path in data or []}
+    for row, name in zip(rows, names, strict=True):
+        if known and row["data_sha256"] not in known:
+            raise UserError(
+                f"{name} was measured on other data than {', '.join(map(str, data))} now holds; "
+                "remove it and run `snakemake`."
+            )
+    files: dict[str, str] = {}
+    for row, name in zip(rows, names, strict=True):
+        if files.setdefault(row["config_sha256"], name) != name:
+            raise UserError(
+                f"{name} and {files[row['config_sha256']]} hold the same cell; remove one of them."
+            )

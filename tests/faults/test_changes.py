@@ -1,0 +1,132 @@
+"""Copies, clocks, edits and odd paths: what is up to date stays so, and what is not is done."""
+
+import random
+import shutil
+import time
+
+import pytest
+
+from checkouts import Checkout, copy_checkout
+from conftest import CONFIG, results
+
+DECADE = 10 * 365 * 86_400  # seconds
+
+
+def set_dates(folder, date):
+    """Give every file the modification date that a function says, in seconds."""
+    import os
+
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            when = date(path)
+            os.utime(path, (when, when))
+
+
+def counts(study, *arguments):
+    return dict(study.plan(*arguments).counts)
+
+
+def test_a_copy_elsewhere(finished, fault, tmp_path):
+    """Without dates, as `cp -r` and most services do: the inputs may come out newer."""
+    copied = fault("a results folder copied to another place")
+    root = tmp_path / "somewhere else" / "another name"
+    shutil.copytree(finished.root, root, copy_function=shutil.copyfile)
+    copy = Checkout(root, root / "study")
+    for folder in (root / "workflow", root / "config", copy.study / "results/data"):
+        set_dates(folder, lambda path: time.time())
+    copied.tried()
+    planned = counts(copy)
+    copied.lost(len(planned), f"it would run {planned}")
+    copied.tried()  # the results alone, to another working directory of the same checkout
+    shutil.copytree(copy.study, finished.root / "b", copy_function=shutil.copyfile)
+    planned = counts(Checkout(finished.root, finished.root / "b"))
+    copied.lost(len(planned), f"it would run {planned}")
+
+
+@pytest.mark.parametrize("what", ["in the future", "in the past", "in no order"])
+def test_clocks(finished, fault, what):
+    """Dates that no longer tell what came first: nothing runs for them, and edits are seen."""
+    clock = fault(f"dates {what}")
+    chance = random.Random(0)
+    date = {
+        "in the future": lambda path: time.time() + DECADE,
+        "in the past": lambda path: time.time() - DECADE,
+        "in no order": lambda path: time.time() + chance.uniform(-DECADE, DECADE),
+    }[what]
+    set_dates(finished.root, date)
+    clock.tried()
+    planned = counts(finished)
+    clock.lost(len(planned), f"it would run {planned}")
+    clock.tried()
+    finished.edit("workflow/bnstudy/models.py")
+    set_dates(finished.root / "workflow", lambda path: time.time() - 2 * DECADE)
+    planned = counts(finished)
+    clock.wrong(planned.get("train") != 4, f"an edit of the training code plans {planned}")
+    clock.wrong(planned.get("run_study") != 4, f"an edit of the training code plans {planned}")
+
+
+def test_an_edit_between_runs(finished, fault):
+    """Half of the runs with one version of the code, half with another: no table mixes them."""
+    edit = fault("the code is edited between runs")
+    shutil.rmtree(finished.study / "results/tables")
+    shutil.rmtree(finished.study / "results/runs/dataset~digits/norm~batch")
+    finished.edit("workflow/bnstudy/models.py")
+    edit.tried()
+    # Told to look at nothing but missing files, Snakemake leaves the older runs.
+    done = finished.snakemake(
+        "--cores", "2", "results/tables/runs.csv", "--rerun-triggers", "input"
+    )
+    said = done.stdout + done.stderr
+    edit.wrong(done.returncode == 0, "runs of two versions were put in one table")
+    edit.wrong("2 versions of the training code" not in said, f"it did not say why: {said}")
+    edit.wrong((finished.study / "results/tables/runs.csv").exists(), "there is a table")
+    edit.tried()
+    planned = counts(finished, "results/tables/runs.csv")
+    edit.wrong(planned.get("train") not in (2, 4), f"a plain snakemake plans {planned}")
+    done = finished.snakemake("--cores", "2", "results/tables/runs.csv")
+    edit.wrong(done.returncode != 0, f"it did not continue: {done.stdout}{done.stderr}")
+
+
+def test_a_stray_copy_of_a_run(finished, fault, aftermath):
+    stray = fault("a copy of a run among the runs")
+    runs = finished.study / "results/runs/dataset~digits/norm~none/batch_size~32"
+    shutil.rmtree(finished.study / "results/tables")
+    shutil.copytree(runs / "seed~0", runs / "seed~0 (copy)")
+    stray.tried()
+    done = finished.snakemake("--cores", "2", "tables")
+    said = done.stdout + done.stderr
+    stray.wrong(done.returncode == 0, "it says that it succeeded")
+    shutil.rmtree(runs / "seed~0 (copy)")  # as the message says
+    aftermath(finished, stray, said, "move it away or delete it")
+
+
+ODD = {
+    "spaces and quotes": 'it\'s a "folder" with  spaces',
+    "other scripts": "Größe π 数据 ñ",
+    "shell characters": "a$HOME `b` & (c);d",
+    "a long path": "/".join(["a" * 60] * 3),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_paths(fault, undisturbed, tmp_path, name):
+    """Of the checkout and of the working directory: a run, its tables and the report."""
+    odd = fault(f"paths with {name}")
+    folder = tmp_path / ODD[name]
+    folder.mkdir(parents=True)
+    study = copy_checkout(folder)
+    study.configure(CONFIG)
+    study.configure("grid: {seed: [0]}\nstudies: {init_gradients: {enabled: false}}")
+    study.study = study.root / ODD[name]
+    odd.tried()
+    done = study.snakemake("--cores", "2")
+    said = done.stdout + done.stderr
+    odd.wrong(done.returncode != 0, f"it failed: {said}")
+    whole = results(undisturbed)
+    for file, text in results(study).items():
+        if file.endswith(("metrics.csv", "run.json")) and "/seed~" in file:
+            odd.wrong(text != whole[file], f"{file} differs")
+    odd.wrong(not (study.study / "report/report.html").is_file(), "there is no report")
+    odd.tried()
+    again = study.plan().text
+    odd.lost("Nothing to be done" not in again, f"it would run again: {again}")
