@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from bnstudy import findings
+from bnstudy import findings, statistics
 from bnstudy.results import (
     METRICS,
     NORM_NAMES,
@@ -368,7 +368,9 @@ def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
 
 def mean_and_spread(metric: Metric, values: pd.Series) -> str:
     """`97.58 ± 0.12`, without its unit; without a spread for a single run."""
-    mean = metric.value(values.mean()).removesuffix(f"{SPACE}%")
+    # Summed as in the comparison: where a mean ends in 5, the last digit shown must be the same.
+    exact = statistics.mean(values) if len(values) else math.nan
+    mean = metric.value(exact).removesuffix(f"{SPACE}%")
     if len(values) < 2:
         return mean
     accuracy = metric.kind == "accuracy"

@@ -217,6 +217,7 @@ class ReportExporter(HTMLExporter):
         """
         self.headings, self.numbers = Headings(), numbered_anchors(nb)
         page, resources = super().from_notebook_node(nb, resources, **kwargs)
+        page = re.sub(rf'"data:{re.escape(SVG)},[^"]*"', bare_brackets, page)
         check_links(page)
         font = base64.b64encode(math_font(page)).decode()
         # The template leaves this place for the font, whose glyphs are known only now.
@@ -280,8 +281,12 @@ def data_uri(mime: str, text: str) -> str:
 def svg_uri(svg: str) -> str:
     """An SVG as a data URI for `src`, a quarter shorter than in base64."""
     plain = svg.replace("%", "%25").replace("#", "%23").replace('"', "'")
-    # Inside quotes nothing else needs escaping in HTML.
-    return f"data:{SVG},{plain.replace('&', '&amp;')}"
+    return f"data:{SVG},{html.escape(plain, quote=False)}"
+
+
+def bare_brackets(attribute: re.Match) -> str:
+    """A quoted attribute with angle brackets as they are, which HTML allows and nbconvert undoes."""
+    return attribute[0].replace("&lt;", "<").replace("&gt;", ">")
 
 
 def spaceless(uri: str) -> str:
