@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from throwaway_slurm import ThrowawaySlurm
+from throwaway_slurm import ThrowawaySlurm, missing_packages
 
 ROOT = Path(__file__).parents[2]
 POLLING = Path(__file__).with_name("polling.py")
@@ -33,7 +33,8 @@ class Study:
 
     folder: Path
     configfile: Path
-    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: dict[str, str] = field(default_factory=os.environ.copy, repr=False)
+    started: list[subprocess.Popen] = field(default_factory=list, repr=False)
 
     def command(self, *arguments: str) -> list[str]:
         return [
@@ -44,17 +45,26 @@ class Study:
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start snakemake; what it says goes to `output.txt`."""
         with open(self.folder / "output.txt", "a") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.command(*arguments),
                 cwd=ROOT,
                 env=self.environment | {"PYTHONPATH": str(ROOT / "workflow")},
                 stdout=output,
                 stderr=output,
             )
+        self.started.append(process)
+        return process
+
+    def kill(self) -> None:
+        """End what a failed test left running."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run snakemake to its end; returns the exit status and all that was said so far."""
-        status = self.start(*arguments).wait(timeout=500)
+        status = self.start(*arguments).wait(timeout=1200)
         return status, self.output()
 
     def output(self) -> str:
@@ -118,6 +128,9 @@ class Writers(threading.Thread):
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ThrowawaySlurm]:
     """Two nodes with two fake GPUs each."""
+    if missing := missing_packages():
+        install = f"apt-get install --no-install-recommends {' '.join(missing)}"
+        pytest.fail(f"the cluster tests need a real Slurm: {install}", pytrace=False)
     throwaway = ThrowawaySlurm()
     yield throwaway
     throwaway.stop()
@@ -146,12 +159,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture
-def study(undisturbed: Study, slurm: ThrowawaySlurm, tmp_path: Path) -> Study:
+def study(undisturbed: Study, slurm: ThrowawaySlurm, tmp_path: Path) -> Iterator[Study]:
     """The study of two runs with its data prepared and nothing trained, to be run on Slurm."""
     data = "results/data/digits/prepared.safetensors"
     (tmp_path / data).parent.mkdir(parents=True)
     shutil.copy2(undisturbed.folder / data, tmp_path / data)
-    return Study(tmp_path, undisturbed.configfile, slurm.environment)
+    study = Study(tmp_path, undisturbed.configfile, slurm.environment)
+    yield study
+    study.kill()
 
 
 def targets(runs: list[str]) -> list[str]:

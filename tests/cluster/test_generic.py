@@ -6,6 +6,7 @@ It runs each job at once, detached from whoever submitted it, in a folder of the
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,24 +33,30 @@ COMMANDS = {
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Path:
+def queue(tmp_path: Path) -> Iterator[Path]:
+    """The folder of the jobs; what still runs at the end of the test is ended."""
     folder = tmp_path / "queue"
     folder.mkdir()
     for name, text in COMMANDS.items():
         script = tmp_path / name
         script.write_text("#!/bin/sh\n" + text.replace("QUEUE", str(folder)))
         script.chmod(0o755)
-    return folder
+    yield folder
+    for job in folder.iterdir():
+        if not (job / "exit").exists():
+            os.killpg(int((job / "pid").read_text()), signal.SIGKILL)
 
 
 @pytest.fixture
-def study(undisturbed: Study, tmp_path: Path) -> Study:
+def study(undisturbed: Study, tmp_path: Path) -> Iterator[Study]:
     """The study of two runs with its data prepared and nothing trained."""
     folder = tmp_path / "study"
     data = "results/data/digits/prepared.safetensors"
     (folder / data).parent.mkdir(parents=True)
     shutil.copy2(undisturbed.folder / data, folder / data)
-    return Study(folder, undisturbed.configfile)
+    study = Study(folder, undisturbed.configfile)
+    yield study
+    study.kill()
 
 
 def on_stand_in(queue: Path, *arguments: str) -> list[str]:

@@ -5,11 +5,14 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from conftest import ROOT, RUNS, Study, Writers, on_slurm, targets
 
 QUICK = ROOT / "config/quick.yaml"
 
 
+@pytest.mark.timeout(2000)  # minutes on an idle machine; the limit is for one that hangs
 def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
     """Submitted as README.md says; a GPU for each run though it computes on the CPU."""
     here, there = tmp_path / "here", tmp_path / "there"
