@@ -205,7 +205,7 @@ def test_sigkill_while_a_checkpoint_is_written(new_run, fault):
         assert process.exitcode == -signal.SIGKILL, run.log()
         kills.tried()
         kills.lost(resumed_after(run.log()) != step, "did not go on from the last checkpoint")
-        temporary = list(run.folder.glob(f"{NAME}.*"))
+        temporary = list(run.folder.glob(f".{NAME}.*"))
         kills.wrong(len(temporary) != last_sync % 2, "what killed writers left piles up")
         step = run.step() if run.checkpoint.exists() else None
     run.finish()
