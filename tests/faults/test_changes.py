@@ -5,9 +5,9 @@ import shutil
 import time
 
 import pytest
+from aftermath import CONFIG, results
 
 from checkouts import Checkout, copy_checkout
-from conftest import CONFIG, results
 
 DECADE = 10 * 365 * 86_400  # seconds
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from aftermath import dates
 from processes import start, wait_for
 
 from bnstudy.datasets import download
 from bnstudy.errors import UserError
-from conftest import dates
 from sources import RAW, tiny, write_files
 
 DATA = "results/data/digits/prepared.safetensors"
