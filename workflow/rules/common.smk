@@ -303,7 +303,7 @@ def failure_message():
     if disk_is_full():
         lines.append(f"the disk is full ({os.getcwd()}): make room first")
     lines.append("What is finished is kept; the same command does the rest.")
-    if any("/train/" in log or "/studies/" in log for log in FAILURES.logs.values()):
+    if any({"train", "studies"} & set(Path(log).parts) for log in FAILURES.logs.values()):
         lines.append("`snakemake partial` reports what there is and lists what is missing.")
     return "\n".join(lines)
 
