@@ -75,7 +75,7 @@ def test_check_of_the_configuration(fault):
     refused = 0
 
     @settings(
-        max_examples=600, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )
     @given(
         path=st.sampled_from(PLACES),

@@ -128,13 +128,13 @@ def test_a_full_disk_in_a_download(fault, small_disk, tmp_path):
     download(tiny(), small_disk / "raw", str(given))
 
 
-def test_a_study_on_a_full_disk(finished, fault, aftermath, tmp_path):
+def test_a_study_on_a_full_disk(finished, fault, aftermath):
     """The whole working directory, with what Snakemake itself writes."""
     full = fault("a full disk beneath Snakemake")
     for folder in ("results/runs", "results/tables"):
         shutil.rmtree(finished.study / folder)
     size = sum(path.stat().st_size + 8192 for path in finished.study.rglob("*"))
-    disk = tmp_path / "disk"
+    disk = finished.root / "disk"  # as far from the sources as the study itself
     disk.mkdir()
     mounted("-t", "tmpfs", "-o", f"size={size + 2**20}", "tmpfs", str(disk))
     try:

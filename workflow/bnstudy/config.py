@@ -79,7 +79,7 @@ def ordered_like(value: object, reference: object) -> object:
     if not isinstance(value, dict):
         return value
     known = reference if isinstance(reference, dict) else {}
-    keys = [*(key for key in known if key in value), *sorted(value.keys() - known.keys())]
+    keys = [*(key for key in known if key in value), *sorted(value.keys() - known.keys(), key=str)]
     return {key: ordered_like(value[key], known.get(key)) for key in keys}
 
 
@@ -182,27 +182,29 @@ def study_conflicts(config: dict) -> Iterator[str]:
     for name, study in config["studies"].items():
         if name not in known:
             hint = closest(name, list(known)) or f"; there are {', '.join(known)}"
-            yield f"studies.{name}: there is no such study{hint}."
+            yield f"{join('studies', name)}: there is no such study{hint}."
             continue
         for section in ("grid", "options"):
             defaults = known[name][section]
             for key in study[section]:
+                place = join(f"studies.{name}.{section}", key)
                 if key not in defaults:
                     hint = closest(key, list(defaults)) or f"; here there are {', '.join(defaults)}"
-                    yield f"studies.{name}.{section}.{key}: there is no such key{hint}."
+                    yield f"{place}: there is no such key{hint}."
                 elif not alike(study[section][key], defaults[key]):
                     yield (
-                        f"studies.{name}.{section}.{key}: {show(study[section][key])} is not of the "
+                        f"{place}: {show(study[section][key])} is not of the "
                         f"kind of {show(defaults[key])}, which config/studies.yaml has."
                     )
 
 
 def alike(value: object, default: object) -> bool:
-    """Whether a value is of the kind of the default: numbers, or lists, sections, texts."""
+    """Whether a value is of the kind of the default: a number, list or text, a section of texts."""
     numbers = int, float
     if type(default) in numbers:
         return type(value) in numbers and math.isfinite(value)
-    return type(value) is type(default)
+    texts = not isinstance(value, dict) or all(isinstance(key, str) for key in value)
+    return type(value) is type(default) and texts
 
 
 def batch_conflicts(
@@ -241,8 +243,10 @@ def key_path(parts: Iterator[str | int]) -> str:
     return path or "config"
 
 
-def join(path: str, name: str) -> str:
-    return name if path in ("", "config") else f"{path}.{name}"
+def join(path: str, name: object) -> str:
+    """A key below a path; one that would break a line or steer a terminal is written escaped."""
+    text = str(name) if str(name).isprintable() else json.dumps(str(name))
+    return text if path in ("", "config") else f"{path}.{text}"
 
 
 def show(value: object) -> str:
