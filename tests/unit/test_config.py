@@ -180,6 +180,23 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {depth: {grid: {norms: [none]}}}", "studies.depth.grid.norms", "norm"),
         ("studies: {depth: {grid: {norm: []}}}", "studies.depth.grid.norm", "empty"),
         ("studies: {depth: {grid: {norm: none}}}", "studies.depth.grid.norm", "list"),
+        ("studies: {depth: {grid: {norm: [bacth]}}}", "studies.depth.grid.norm[0]", "layer"),
+        ("studies: {depth: {options: {width: -1}}}", "studies.depth.options.width", "kind"),
+        (
+            "studies: {depth: {options: {depths: {relu: [2.5]}}}}",
+            "studies.depth.options.depths.relu[0]",
+            "kind",
+        ),
+        (
+            "studies: {learning_rates: {options: {sgd: [0.1, x]}}}",
+            "studies.learning_rates.options.sgd[1]",
+            "kind",
+        ),
+        (
+            "studies: {learning_rates: {options: {images: {few: 3}}}}",
+            "studies.learning_rates.options.images.few",
+            "key",
+        ),
     ],
 )
 def test_settings_of_studies_are_checked(text: str, key: str, says: str):

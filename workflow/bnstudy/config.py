@@ -185,26 +185,64 @@ def study_conflicts(config: dict) -> Iterator[str]:
             yield f"{join('studies', name)}: there is no such study{hint}."
             continue
         for section in ("grid", "options"):
-            defaults = known[name][section]
-            for key in study[section]:
-                place = join(f"studies.{name}.{section}", key)
-                if key not in defaults:
-                    hint = closest(key, list(defaults)) or f"; here there are {', '.join(defaults)}"
-                    yield f"{place}: there is no such key{hint}."
-                elif not alike(study[section][key], defaults[key]):
-                    yield (
-                        f"{place}: {show(study[section][key])} is not of the "
-                        f"kind of {show(defaults[key])}, which config/studies.yaml has."
-                    )
+            place = f"studies.{name}.{section}"
+            yield from departures(place, study[section], known[name][section])
 
 
-def alike(value: object, default: object) -> bool:
-    """Whether a value is of the kind of the default: a number, list or text, a section of texts."""
-    numbers = int, float
-    if type(default) in numbers:
-        return type(value) in numbers and math.isfinite(value)
-    texts = not isinstance(value, dict) or all(isinstance(key, str) for key in value)
-    return type(value) is type(default) and texts
+def departures(place: str, value: object, default: object) -> Iterator[str]:
+    """Sentences about what a study's setting has that its default does not lead to expect.
+
+    Sections have the same keys (any number, where those of the default are numbers); lists are not
+    empty, and their items are like some item of the default.
+    """
+    if not isinstance(default, dict | list) or type(value) is not type(default) or not value:
+        if value != default and not alike(place, value, default):
+            yield f"{place}: {show(value)} {expected(place, [default])}."
+    elif isinstance(default, list):
+        for i, item in enumerate(value):
+            if not any(alike(place, item, one) for one in default):
+                yield f"{place}[{i}]: {show(item)} {expected(place, default)}."
+    else:
+        numbered = all(key.isdecimal() for key in default)
+        for key, item in value.items():
+            if key in default:
+                yield from departures(join(place, key), item, default[key])
+            elif numbered and str(key).isdecimal() and isinstance(key, str):
+                yield from departures(join(place, key), item, next(iter(default.values())))
+            else:
+                hint = closest(key, list(default)) or f"; here there are {', '.join(default)}"
+                yield f"{join(place, key)}: there is no such key{hint}."
+        for key in default.keys() - value.keys() if not numbered else ():
+            yield f"{join(place, key)}: this key is missing; config/studies.yaml shows them all."
+
+
+def alike(place: str, value: object, default: object) -> bool:
+    """Whether a value can stand where the default does: a number of its kind, a word like it."""
+    if type(default) is float:
+        return type(value) in (int, float) and math.isfinite(value) and value > 0
+    if type(default) is int:
+        return type(value) is int and value >= min(default, 1)
+    if isinstance(default, str):
+        return isinstance(value, str) and value in (default, *words(place))
+    return type(value) is type(default) and not isinstance(value, dict | list)
+
+
+def words(place: str) -> list[str]:
+    """The values of the key of the same name elsewhere in the configuration, such as `norm`."""
+    name = place.rpartition(".")[2]
+    for section in validator("config.schema.yaml").schema["properties"].values():
+        schema = section.get("properties", {}).get(name, {})
+        if choices := schema.get("items", schema).get("enum"):
+            return choices
+    return []
+
+
+def expected(place: str, defaults: list) -> str:
+    """What a setting should be, to end a sentence with."""
+    if all(isinstance(default, str) for default in defaults):
+        return f"is not one of {', '.join(dict.fromkeys([*defaults, *words(place)]))}"
+    shown = show(defaults[0] if len(defaults) == 1 else defaults)
+    return f"is not of the kind of {shown}, which config/studies.yaml has"
 
 
 def batch_conflicts(
