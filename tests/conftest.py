@@ -1,9 +1,13 @@
 """Fixtures shared by the tests."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Where the tests run in the background, SIGINT is ignored, and so it would be in what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (

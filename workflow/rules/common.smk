@@ -296,43 +296,56 @@ def prepared_data():
 def failure_message():
     """Which jobs failed with what their logs say, and what to do."""
     lines = []
-    if FAILURES.logs:
+    if logs := FAILURES.logs():
         lines.append("These jobs did not finish (log, and what it says):")
         silence = "no message; it was killed, or could not be started"
-        lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in FAILURES.logs.values()]
+        lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in logs]
     if disk_is_full():
         lines.append(f"the disk is full ({os.getcwd()}): make room first")
     lines.append("What is finished is kept; the same command does the rest.")
-    if any({"train", "studies"} & set(Path(log).parts) for log in FAILURES.logs.values()):
+    if any({"train", "studies"} & set(Path(log).parts) for log in logs):
         lines.append("`snakemake partial` reports what there is and lists what is missing.")
     return "\n".join(lines)
 
 
 class Failures(logging.Handler):
-    """Remembers the logs of failed jobs, unless they succeed when they are tried again."""
+    """Remembers failed jobs, unless they succeed when they are tried again."""
 
     def __init__(self):
         super().__init__()
-        self.logs = {}
+        self.jobs = {}
 
     def emit(self, record):
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_ERROR and record.log:
-            self.logs[record.jobid] = record.log[0]
+            self.jobs[record.jobid] = record.log[0], record.output
         elif event == LogEvent.JOB_FINISHED:
-            self.logs.pop(record.job_id, None)
+            self.jobs.pop(record.job_id, None)
+
+    def logs(self):
+        """The logs of the failed jobs.
+
+        When a group of jobs fails, Snakemake calls its finished members failed too: they left outputs.
+        """
+        failed = self.jobs.values()
+        return [log for log, out in failed if not (out and all(map(os.path.exists, out)))]
 
 
 FAILURES = Failures()
 
 
 class SubmissionLogs(logging.Handler):
-    """Names the log that a cluster keeps of a failed submission: its last line often tells why."""
+    """Names the log that a cluster keeps of a failed submission, and what it says of its end.
+
+    Neither Snakemake nor the logs of the rules tell that a job was cancelled or out of its limits.
+    """
 
     def emit(self, record):
         if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             for path in filter(os.path.exists, getattr(record, "aux_logs", None) or []):
-                logger.error(f"The submission failed: {path}: {last_words(Path(path))}")
+                lines = Path(path).read_text(errors="replace").splitlines()
+                why = [line for line in lines if line.startswith(("slurmstepd", "srun: error"))]
+                logger.error("\n".join([f"The submission failed: {path}", *why[-3:]]))
 
 
 class TimeLeft(logging.Handler):
