@@ -145,7 +145,7 @@ def publish(config_path: Path, results: Path, out: Path) -> None:
         run["metrics_sha256"] = file_sha256(folder / "metrics.csv")
         run["device_name"] = tables.read_object(folder / "timing.json").get("device_name")
         runs.append(run)
-    tables.check_provenance(runs, allow_mixed_code=False)
+    tables.check_provenance(runs, [], allow_mixed_code=False)
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "settings.yaml") as file:
         file.write("# What the runs of summary.csv share; written by `bnstudy publish`.\n")
