@@ -44,6 +44,11 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"\\([\W_])", r"\1", text).split())
 
 
+def bare(text: str) -> str:
+    """The letters and digits of a text."""
+    return "".join(filter(str.isalnum, text)).lower()
+
+
 def agrees(shown: str, value: float) -> bool:
     """Whether a value rounds to what is shown, with as many digits."""
     if isinstance(value, str):
@@ -339,6 +344,9 @@ def judged_claim(study: Study, block: str) -> int:
     assert row["verdict"].partition(" (")[0] == found["verdict"]
     assert bool(found["mixed"]) == ("mixed" in row["verdict"])
     rest = block[found.end() :].replace(f"Made up: -1 {TIMES} 10⁻¹⁵.", "")
+    rest, _, twice = rest.partition("Measured twice: ")
+    if twice:
+        assert bare(twice) == bare(entry["checked"])
     for key in ("claim", "metric", "expected", "scope"):
         rest = rest.replace(plain(entry[key].replace("*", r"\*")).rstrip("."), "", 1)
     rest = re.sub(r"\((lines? [^)]*|not in the text)\)", "", rest)

@@ -349,27 +349,40 @@ class SubmissionLogs(logging.Handler):
 
 
 class TimeLeft(logging.Handler):
-    """Says every half minute how far the training is and how long it will still take."""
+    """Says every half minute how many training jobs are done and how long the others will take.
 
-    def __init__(self, n_runs):
+    Runs of the grid take seconds and cells of studies minutes, so each counts as long as its like did.
+    """
+
+    def __init__(self, jobs):
         super().__init__()
-        self.n_runs, self.n_done, self.jobs = n_runs, 0, set()
-        self.start = self.last_said = time.monotonic()
+        self.rules = {job.jobid: job.rule.name for job in jobs if job.rule.name in TRAINING_RULES}
+        self.started, self.seconds = {}, {}
+        self.last_said = time.monotonic()
 
     def emit(self, record):
-        event = getattr(record, "event", None)
-        if event == LogEvent.JOB_INFO and record.rule_name in TRAINING_RULES:
-            if not self.jobs:
-                self.start = self.last_said = time.monotonic()
-            self.jobs.add(record.jobid)
-        elif event == LogEvent.JOB_FINISHED and record.job_id in self.jobs:
-            self.n_done += 1
-            now = time.monotonic()
-            if now - self.last_said > 30 and self.n_done < self.n_runs:
+        event, now = getattr(record, "event", None), time.monotonic()
+        if event == LogEvent.JOB_INFO and record.jobid in self.rules:
+            self.started[record.jobid] = now
+        elif event == LogEvent.JOB_FINISHED and record.job_id in self.started:
+            self.seconds[record.job_id] = now - self.started[record.job_id]
+            if now - self.last_said > 30 and len(self.seconds) < len(self.rules):
                 self.last_said = now
-                seconds = (now - self.start) / self.n_done * (self.n_runs - self.n_done)
-                left = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
-                logger.info(f"{self.n_done} of {self.n_runs} training jobs done, about {left} left")
+                logger.info(self.message(now))
+
+    def message(self, now):
+        said = f"{len(self.seconds)} of {len(self.rules)} training jobs done"
+        left = 0
+        for rule in set(self.rules.values()):
+            of_rule = {job for job, name in self.rules.items() if name == rule}
+            done = [self.seconds[job] for job in of_rule & self.seconds.keys()]
+            if not done:
+                return said
+            left += sum(done) / len(done) * len(of_rule - self.seconds.keys())
+        left /= sum(self.seconds.values()) / (now - min(self.started.values()))  # jobs at a time
+        return f"{said}, about " + (
+            f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
+        )
 
 
 def check_device():
@@ -388,6 +401,5 @@ def watch_jobs():
             f"{folder} cannot be written: make it writable, or use another --directory"
         )
     logger.addHandler(FAILURES)
-    n_runs = sum(job.rule.name in TRAINING_RULES for job in workflow.dag.needrun_jobs())
-    logger.addHandler(TimeLeft(n_runs))
+    logger.addHandler(TimeLeft(workflow.dag.needrun_jobs()))
     logger.addHandler(SubmissionLogs())
