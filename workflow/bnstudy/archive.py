@@ -29,7 +29,8 @@ from bnstudy.errors import UserError
 SOURCES = (
     *("Snakefile", "CITATION.cff", "LICENSE", "README.md"),
     *("environment.yml", "pyproject.toml", "requirements.txt"),
-    *("config/*", "profiles/**/*", "published/*", "report/notebook.py", "report/templates/**/*"),
+    *("config/*", "profiles/**/*", "published/*", "report/notebook.py", "report/captions/*"),
+    "report/templates/**/*",
     *("workflow/**/*.py", "workflow/**/*.smk", "workflow/**/*.yaml"),
 )
 FORMATS = {
@@ -43,6 +44,7 @@ FORMATS = {
     ".json": "application/json",
     ".md": "text/markdown",
     ".py": "text/x-python",
+    ".rst": "text/x-rst",
     ".svg": "image/svg+xml",
     ".toml": "application/toml",
     ".txt": "text/plain",
