@@ -180,7 +180,11 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {depth: {grid: {norms: [none]}}}", "studies.depth.grid.norms", "norm"),
         ("studies: {depth: {grid: {norm: []}}}", "studies.depth.grid.norm", "empty"),
         ("studies: {depth: {grid: {norm: none}}}", "studies.depth.grid.norm", "list"),
-        ("studies: {depth: {grid: {norm: [bacth]}}}", "studies.depth.grid.norm[0]", "layer"),
+        (
+            "studies: {depth: {grid: {norm: [bacth]}}}",
+            "studies.depth.grid.norm[0]",
+            "closest is batch",
+        ),
         ("studies: {depth: {options: {width: -1}}}", "studies.depth.options.width", "kind"),
         (
             "studies: {depth: {options: {depths: {relu: [2.5]}}}}",

@@ -197,11 +197,11 @@ def departures(place: str, value: object, default: object) -> Iterator[str]:
     """
     if not isinstance(default, dict | list) or type(value) is not type(default) or not value:
         if value != default and not alike(place, value, default):
-            yield f"{place}: {show(value)} {expected(place, [default])}."
+            yield f"{place}: {show(value)} {unlike(place, value, [default])}."
     elif isinstance(default, list):
         for i, item in enumerate(value):
             if not any(alike(place, item, one) for one in default):
-                yield f"{place}[{i}]: {show(item)} {expected(place, default)}."
+                yield f"{place}[{i}]: {show(item)} {unlike(place, item, default)}."
     else:
         numbered = all(key.isdecimal() for key in default)
         for key, item in value.items():
@@ -237,10 +237,11 @@ def words(place: str) -> list[str]:
     return []
 
 
-def expected(place: str, defaults: list) -> str:
-    """What a setting should be, to end a sentence with."""
+def unlike(place: str, value: object, defaults: list) -> str:
+    """What a setting should have been, to end a sentence with."""
     if all(isinstance(default, str) for default in defaults):
-        return f"is not one of {', '.join(dict.fromkeys([*defaults, *words(place)]))}"
+        choices = list(dict.fromkeys([*defaults, *words(place)]))
+        return f"is not one of {', '.join(choices)}{closest(value, choices)}"
     shown = show(defaults[0] if len(defaults) == 1 else defaults)
     return f"is not of the kind of {shown}, which config/studies.yaml has"
 
