@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-# Where the tests run in the background, SIGINT is ignored, and so it would be in what they start.
+# A shell that starts the tests in the background ignores SIGINT, and every child would inherit that:
+# no Ctrl-C would reach it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -17,7 +17,6 @@ off counts as wrong. After the last test the counts are printed as a table.
 """
 
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,9 +31,6 @@ OF_THIS_TEST = pytest.StashKey[list[Fault]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEDGER] = {}
-    # A shell that starts the tests in the background ignores SIGINT, and every child would inherit
-    # that: no Ctrl-C would reach it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
