@@ -25,6 +25,8 @@ PROVENANCE = (
     *("code_sha256", "config_sha256", "data_sha256"),
 )
 COLUMNS = ("run", *AXES, "status", *METRICS, "steps_to_95", "metrics_sha256", *PROVENANCE)
+# Settings that change no result: files are verified, and how a run is done is each machine's own.
+OF_A_MACHINE = ("source", "device", "checkpoint_every", "jobs_per_gpu")
 
 
 def read_summary(folder: Path) -> list[dict]:
@@ -133,8 +135,7 @@ def publish(config_path: Path, results: Path, out: Path) -> None:
 
     config = tables.read_config(config_path)
     settings = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}
-    # Neither changes a result on purpose: files are verified, and each machine has its own device.
-    settings = {k: v for k, v in settings.items() if k not in ("source", "device")}
+    settings = {k: v for k, v in settings.items() if k not in OF_A_MACHINE}
     cells = sorted(tables.grid_cells(config), key=lambda cell: [cell[key] for key in AXES])
     tables.check_complete(results / "runs", cells)
     runs = []
