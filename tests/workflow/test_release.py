@@ -298,18 +298,29 @@ def test_a_hostile_source_is_only_a_folder_that_is_not_there(checkout):
     assert_nothing_ran(checkout)
 
 
-def test_a_hostile_value_in_the_grid_of_a_study_is_only_a_name(finished):
-    value = "$(touch pwned)`touch pwned`;touch pwned;'\""
-    finished.configure(yaml.safe_dump({"studies": {"depth": {"enabled": True}}}))
-    config = yaml.safe_load((finished.root / "config/studies.yaml").read_text())["studies"]["depth"]
-    config |= {"enabled": True, "seeds": 1}
-    config["grid"] |= {"norm": [value], "activation": ["relu"], "initialization": ["he"]}
-    studies = yaml.safe_load((finished.root / "config/config.yaml").read_text())["studies"]
-    finished.configure(yaml.safe_dump({"studies": studies | {"depth": config}}))
-    done = finished.snakemake("--cores", "1", "results/tables/depth.csv")
+VALUE = "$(touch pwned)`touch pwned`;touch pwned;'\""
+
+
+def test_a_hostile_value_in_the_grid_of_a_study_is_refused(checkout):
+    grid = {"norm": [VALUE]}
+    checkout.configure(yaml.safe_dump({"studies": {"depth": {"enabled": True, "grid": grid}}}))
+    done = checkout.snakemake("-n")
     assert done.returncode == 1
-    assert value in done.stdout + done.stderr
-    assert_nothing_ran(finished)
+    assert "studies.depth.grid.norm[0]: " in done.stderr
+    assert_nothing_ran(checkout)
+
+
+def test_a_hostile_value_in_the_definition_of_a_study_is_only_a_name(checkout):
+    studies = yaml.safe_load((checkout.root / "config/studies.yaml").read_text())
+    studies["studies"]["depth"] |= {"enabled": True, "seeds": 1}
+    grid = {"norm": [VALUE], "activation": ["relu"], "initialization": ["he"]}
+    studies["studies"]["depth"]["grid"] = grid
+    (checkout.root / "config/studies.yaml").write_text(yaml.safe_dump(studies))
+    checkout.configure((checkout.root / "config/quick.yaml").read_text())
+    done = checkout.snakemake("--cores", "1", "results/tables/depth.csv")
+    assert done.returncode == 1
+    assert VALUE in done.stdout + done.stderr
+    assert_nothing_ran(checkout)
 
 
 @pytest.mark.parametrize("name", ["$(touch pwned)", "a;touch pwned"])

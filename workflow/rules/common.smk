@@ -328,7 +328,7 @@ class Failures(logging.Handler):
         When a group of jobs fails, Snakemake calls its finished members failed too: they left outputs.
         """
         failed = self.jobs.values()
-        return [log for log, out in failed if not (out and all(map(os.path.exists, out)))]
+        return [log for log, out in failed if not (out and all(map(os.path.isfile, out)))]
 
 
 FAILURES = Failures()
