@@ -1,5 +1,6 @@
 """What a fault did to a study: how often it was tried, what was lost, what came out wrong."""
 
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 
 from processes import content
@@ -94,11 +95,24 @@ def results(study: Checkout) -> dict[str, bytes]:
 
 
 def dates(study: Checkout) -> dict[str, int]:
-    """When the finished runs, rows of studies and datasets were made, by name."""
+    """When the finished runs, rows of studies and datasets were made, by name.
+
+    Finished is what Snakemake knows to be: a job that is interrupted between its last file and the
+    moment Snakemake takes note of it is done again.
+    """
     folder = study.study / "results"
     kinds = ("runs/**/run.json", "studies/**/rows.csv", "data/*/prepared.safetensors")
+    found = [path for kind in kinds for path in folder.glob(kind)]
     return {
         str(path.relative_to(folder)): path.stat().st_mtime_ns
-        for kind in kinds
-        for path in folder.glob(kind)
+        for path in found
+        if str(path.relative_to(study.study)) not in incomplete(study)
     }
+
+
+def incomplete(study: Checkout) -> set[str]:
+    """The outputs of jobs that Snakemake has begun and not seen end, from its own records."""
+    folder = study.study / ".snakemake/incomplete"
+    records = [path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file()]
+    coded = ["".join(part.removeprefix("@") for part in parts) for parts in records]
+    return {urlsafe_b64decode(name).decode() for name in coded if name != "migration_underway"}

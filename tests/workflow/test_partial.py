@@ -12,6 +12,16 @@ RUNS = "results/runs/dataset~digits"
 LOST = "norm~batch/batch_size~32/seed~1"  # and its log
 BROKEN = "norm~none/batch_size~64/seed~2"  # and its log tells why
 CELL = "network~none_he"
+SABOTAGE = """
+
+unharmed = run
+
+
+def run(data, cell, *others):
+    if cell["network"] == "none_he":
+        raise SystemExit("struck by lightning")
+    return unharmed(data, cell, *others)
+"""
 
 
 def contents(study: Path) -> dict[str, str]:
@@ -39,13 +49,11 @@ def unfinished(finished):
     """A study of which two runs are missing, a cell failed, and the report was never made."""
     study = finished.study
     shutil.rmtree(study / "report")
-    (study / "results/tables/init_gradients.csv").unlink()
-    rows = study / f"results/studies/init_gradients/{CELL}/rows.csv"
-    rows.unlink()
-    (rows / "in the way").mkdir(parents=True)  # a real failure: the job cannot write its rows
+    with open(finished.root / "workflow/bnstudy/studies/init_gradients.py", "a") as module:
+        module.write(SABOTAGE)
     failed = finished.snakemake("--cores", "2")
     assert failed.returncode == 1
-    assert f"{CELL}.log: " in failed.stdout + failed.stderr
+    assert f"{CELL}.log: struck by lightning" in failed.stdout + failed.stderr
     assert "`snakemake partial` reports" in failed.stdout + failed.stderr
     for run in (LOST, BROKEN):
         shutil.rmtree(study / RUNS / run)
