@@ -373,12 +373,12 @@ class TimeLeft(logging.Handler):
     def message(self, now):
         said = f"{len(self.seconds)} of {len(self.rules)} training jobs done"
         left = 0
-        for rule in set(self.rules.values()):
-            of_rule = {job for job, name in self.rules.items() if name == rule}
-            done = [self.seconds[job] for job in of_rule & self.seconds.keys()]
+        for kind in set(self.rules.values()):
+            of_kind = {job for job, name in self.rules.items() if name == kind}
+            done = [self.seconds[job] for job in of_kind & self.seconds.keys()]
             if not done:
                 return said
-            left += sum(done) / len(done) * len(of_rule - self.seconds.keys())
+            left += sum(done) / len(done) * len(of_kind - self.seconds.keys())
         left /= sum(self.seconds.values()) / (now - min(self.started.values()))  # jobs at a time
         return f"{said}, about " + (
             f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
