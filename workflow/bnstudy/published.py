@@ -114,6 +114,23 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_result(folder: Path, cell: dict, settings: dict) -> dict:
+    """A run as a summary has it: checked, with the hash of its metrics and the name of its device.
+
+    Raises
+    ------
+    UserError
+        If the run is malformed, or was trained with other settings.
+    """
+    from bnstudy import tables
+
+    run = tables.read_run(folder / "run.json", cell, settings)
+    tables.read_metrics(folder / "metrics.csv", run)
+    run["metrics_sha256"] = file_sha256(folder / "metrics.csv")
+    run["device_name"] = tables.read_object(folder / "timing.json").get("device_name")
+    return run
+
+
 def publish(config_path: Path, results: Path, out: Path) -> None:
     """Write the summary of a finished study; nothing in it tells a machine's name or paths.
 
@@ -138,14 +155,8 @@ def publish(config_path: Path, results: Path, out: Path) -> None:
     settings = {k: v for k, v in settings.items() if k not in OF_A_MACHINE}
     cells = sorted(tables.grid_cells(config), key=lambda cell: [cell[key] for key in AXES])
     tables.check_complete(results / "runs", cells)
-    runs = []
-    for cell in cells:
-        folder = results / "runs" / tables.run_path(cell)
-        run = tables.read_run(folder / "run.json", cell, settings)
-        tables.read_metrics(folder / "metrics.csv", run)
-        run["metrics_sha256"] = file_sha256(folder / "metrics.csv")
-        run["device_name"] = tables.read_object(folder / "timing.json").get("device_name")
-        runs.append(run)
+    folder = results / "runs"
+    runs = [read_result(folder / tables.run_path(cell), cell, settings) for cell in cells]
     tables.check_provenance(runs, [], allow_mixed_code=False)
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "settings.yaml") as file:

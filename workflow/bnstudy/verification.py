@@ -132,10 +132,7 @@ def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
         there = summary[name]
         cell = {key: there[key] for key in published.AXES}
         tables.check_complete(runs, [cell])
-        here = tables.read_run(runs / name / "run.json", cell, settings)
-        tables.read_metrics(runs / name / "metrics.csv", here)
-        here["metrics_sha256"] = published.file_sha256(runs / name / "metrics.csv")
-        here["device_name"] = tables.read_object(runs / name / "timing.json").get("device_name")
+        here = published.read_result(runs / name, cell, settings)
         peers = [
             row
             for row in summary.values()

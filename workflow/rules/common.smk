@@ -184,7 +184,12 @@ def study_code(wildcards):
 
 
 def study_code_sha256(wildcards):
-    return code_sha256(("cli.py", *imported_code(f"studies.{wildcards.study}")))
+    return hash_of_study(wildcards.study)
+
+
+@cache  # asked for every cell, and by Snakemake again whenever it chooses what runs next
+def hash_of_study(study):
+    return code_sha256(("cli.py", *imported_code(f"studies.{study}")))
 
 
 def study_threads(wildcards):
@@ -287,7 +292,7 @@ def table(name):
     )
 
 
-def prepared_data():
+def prepared_data(wildcards):
     """The datasets of the grid that are prepared already."""
     paths = [f"results/data/{name}/prepared.safetensors" for name in config["grid"]["dataset"]]
     return [path for path in paths if os.path.exists(path)]

@@ -68,7 +68,7 @@ rule partial:
     params:
         config=recorded_config,
         claims=source("config/claims.yaml"),
-        data=lambda wildcards: prepared_data(),
+        data=prepared_data,
         notebook=source("report/notebook.py"),
     shell:
         "exec 2> {log} && mkdir -p results/partial"

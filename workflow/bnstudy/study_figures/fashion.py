@@ -4,7 +4,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnstudy.datasets import DATASETS
-from bnstudy.endpoints.scoring import accuracy
 from bnstudy.figures import Drawing, Layout, arm_legend, panels
 from bnstudy.results import SPACE, counted, decimal, listed
 from bnstudy.study_figures.runs import (
@@ -17,19 +16,15 @@ from bnstudy.study_figures.runs import (
     scale_axes,
     seeds_of,
     select,
+    steps_and_accuracy,
     strip,
-    targets,
 )
 
 
 def fashion(table: pd.DataFrame, options: dict) -> Drawing:
     """Steps and test accuracy of both arms by batch size."""
     target = f"{round(100 * options['target'], 1):g}{SPACE}%"
-    frames = {
-        "steps": targets(table),
-        "accuracy": table.assign(value=accuracy(table, "test_accuracy"), censored=False),
-    }
-    frames = {key: f.rename(columns={"batch_size": "level"}) for key, f in frames.items()}
+    frames = steps_and_accuracy(table, "batch_size")
     sizes, norms = sorted(table["batch_size"].unique()), arms(table)
     titles = [DATASETS[d].title if d in DATASETS else str(d) for d in in_order(table["dataset"])]
 

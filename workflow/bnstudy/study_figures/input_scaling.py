@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnstudy.endpoints.scoring import accuracy
 from bnstudy.figures import INK, Drawing, Layout, arm_legend, panels
 from bnstudy.results import SPACE, counted, decimal
 from bnstudy.study_figures.runs import (
@@ -24,8 +23,8 @@ from bnstudy.study_figures.runs import (
     scale_axes,
     seeds_of,
     select,
+    steps_and_accuracy,
     strip,
-    targets,
     thin_lines,
     true_minus,
 )
@@ -34,11 +33,7 @@ from bnstudy.study_figures.runs import (
 def input_scaling(table: pd.DataFrame, options: dict) -> Drawing:
     """Steps and test accuracy of both arms by input scaling, and below them what each pair gains."""
     target = f"{round(100 * options['target'], 1):g}{SPACE}%"
-    frames = {
-        "steps": targets(table),
-        "accuracy": table.assign(value=accuracy(table, "test_accuracy"), censored=False),
-    }
-    frames = {key: frame.rename(columns={"scaling": "level"}) for key, frame in frames.items()}
+    frames = steps_and_accuracy(table, "scaling")
     levels, norms = in_order(table["scaling"]), arms(table)
     logs = frames["steps"].assign(value=-np.log(frames["steps"]["value"]))
     gains = {

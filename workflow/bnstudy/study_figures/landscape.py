@@ -12,7 +12,7 @@ from bnstudy.results import BASELINE, counted, decimal, listed
 from bnstudy.study_figures.runs import (
     arms,
     averaged,
-    bare_inside,
+    finish_over_steps,
     in_order,
     interval_phrase,
     mean_marks,
@@ -98,12 +98,7 @@ def trajectories(
             if j == 0:
                 ax.set_ylabel(text, fontsize=7.5 if layout.narrow else 8)
             step_ticks(ax, layout)
-        for ax in axes[-1]:
-            ax.set_xlabel("step")
-        scale_axes(axes)
-        bare_inside(axes)
-        figure.align_ylabels()
-        arm_legend(figure, norms, layout)
+        finish_over_steps(figure, axes, norms, layout)
         return figure
 
     return Drawing(label, finding, caption, pd.concat(tables.values()), draw)
@@ -312,7 +307,7 @@ def landscape_drift(table: pd.DataFrame, options: dict) -> Drawing:
         f"{ratios(rows, 'drift')}; in evaluation mode: {ratios(rows, 'drift_eval')}.",
         caption="How far the inputs of the last hidden nonlinearity move in "
         f"{counted(options['drift_steps'], 'step')}: mean over units of the distance between the "
-        "means before and after, in standard deviations of the unit . Rows: the "
+        "means before and after, in standard deviations of the unit. Rows: the "
         "output of the linear map; what the nonlinearity gets, with the statistics of the batch "
         "(training mode) and with running ones (evaluation mode); the three are equal without "
         "normalization. With batch statistics the means can hardly move, by construction. "

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from bnstudy.endpoints.scoring import accuracy, diverged, steps
-from bnstudy.figures import MUTED, PAPER, Layout, band, log_ticks, style
+from bnstudy.figures import MUTED, PAPER, Layout, arm_legend, band, log_ticks, style
 from bnstudy.results import BASELINE, SPACE, arm, counted, listed
 
 PLAIN_DECADES = 5  # log axes up to this length have plain numbers, longer ones powers of ten
@@ -146,6 +147,16 @@ def bare_inside(axes: np.ndarray) -> None:
         ax.label_outer(remove_inner_ticks=True)
 
 
+def finish_over_steps(figure: Figure, axes: np.ndarray, norms: list[str], layout: Layout) -> None:
+    """What a grid of panels over the steps of training ends with: labels, scales, a legend."""
+    for ax in axes[-1]:
+        ax.set_xlabel("step")
+    scale_axes(axes)
+    bare_inside(axes)
+    figure.align_ylabels()
+    arm_legend(figure, norms, layout)
+
+
 def spread(count: int, width: float) -> np.ndarray:
     """Places of the seeds side by side around zero."""
     return np.linspace(-width, width, count) if count > 1 else np.zeros(count)
@@ -265,6 +276,15 @@ def targets(table: pd.DataFrame, column: str = "steps_to_target") -> pd.DataFram
     """Runs with the steps to a target as `value`, `censored` where it was not reached."""
     missing = table[column].isna() | diverged(table)
     return table.assign(value=steps(table, column).clip(lower=1).astype(float), censored=missing)
+
+
+def steps_and_accuracy(table: pd.DataFrame, axis: str) -> dict[str, pd.DataFrame]:
+    """Steps to the target and test accuracy of every run, the values of an axis as `level`."""
+    frames = {
+        "steps": targets(table),
+        "accuracy": table.assign(value=accuracy(table, "test_accuracy"), censored=False),
+    }
+    return {key: frame.rename(columns={axis: "level"}) for key, frame in frames.items()}
 
 
 def geometric_mean(values: pd.Series) -> float:

@@ -3,12 +3,12 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.figures import Drawing, Layout, arm_legend, arm_name, panels, style
+from bnstudy.figures import Drawing, Layout, arm_name, panels, style
 from bnstudy.results import decimal
 from bnstudy.study_figures.runs import (
     arms,
     averaged,
-    bare_inside,
+    finish_over_steps,
     in_order,
     interval_phrase,
     outer_labels,
@@ -16,7 +16,6 @@ from bnstudy.study_figures.runs import (
     plot_mean,
     plot_seeds,
     product_of,
-    scale_axes,
     seeds_of,
     select,
     step_ticks,
@@ -51,12 +50,7 @@ def sigmoid_training(table: pd.DataFrame, options: dict) -> Drawing:
             if j == 0:
                 ax.set_ylabel(measures[key])
             step_ticks(ax, layout)
-        for ax in axes[-1]:
-            ax.set_xlabel("step")
-        scale_axes(axes)
-        bare_inside(axes)
-        figure.align_ylabels()
-        arm_legend(figure, norms, layout)
+        finish_over_steps(figure, axes, norms, layout)
         return figure
 
     final = select(table, step=table["step"].max())
