@@ -55,6 +55,7 @@ rule report:
 
 onstart:
     check_device()
+    lift_default_rate_limit()
     watch_jobs()
 
 

@@ -39,16 +39,24 @@ def imported_code(module: str) -> tuple[str, ...]:
         if file in found or not (PACKAGE / file).is_file():
             continue
         found.add(file)
-        open_names.update(parent for parent in parents(name))
-        for node in ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            open_names.update(n.removeprefix("bnstudy.") for n in names if n.startswith("bnstudy."))
+        open_names.update(parents(name))
+        open_names.update(own_imports(file))
     return tuple(sorted(found))
+
+
+@cache  # Snakemake asks for every study, and they share most files
+def own_imports(file: str) -> frozenset[str]:
+    """What a file of the package imports from the package: modules, and names that may be modules."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found.update(n.removeprefix("bnstudy.") for n in names if n.startswith("bnstudy."))
+    return frozenset(found)
 
 
 def parents(name: str) -> list[str]:

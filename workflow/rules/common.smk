@@ -399,6 +399,17 @@ def check_device():
         )
 
 
+def lift_default_rate_limit():
+    """Take away Snakemake's own limit of 100 jobs a second; one that somebody asked for stays.
+
+    The limit makes the scheduler wake up once a second more for every job that has ended: after some
+    hundred jobs it would keep a core busy (measured with Snakemake 9.27).
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def watch_jobs():
     if os.path.isdir("results") and not os.access("results", os.W_OK):
         folder = os.path.abspath("results")
