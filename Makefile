@@ -4,7 +4,8 @@
 # make test-faults  kills, full disks, broken downloads: is anything lost or silently wrong?
 # make test-slurm   the workflow on a throw-away Slurm cluster, its jobs cancelled, its nodes crashed
 # make quick        the same pipeline, small and without any network, in .quick/
-# make bench        the benchmarks
+# make bench        how fast it is, against what it cannot do without and against the last baseline
+# make bench-peers  how fast it is against a notebook and against PyTorch Lightning with Hydra
 # make lock         pin the dependencies of pyproject.toml again
 # make audit        ask for known vulnerabilities of the pinned packages (needs a network)
 #
@@ -15,6 +16,7 @@ PYTHON ?= python3
 CORES ?= all
 
 BIN := .venv/bin
+PEERS := .venv-peers
 READY := .venv/ready
 # What was chosen when the environment was made stays chosen until it is said otherwise.
 INSTALLED_TORCH := $(shell cat .venv/torch 2>/dev/null)
@@ -25,7 +27,7 @@ endif
 
 INSTALL := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode
 
-.PHONY: all env full test test-faults test-slurm quick bench lock audit again
+.PHONY: all env full test test-faults test-slurm quick bench bench-peers lock audit again
 .DELETE_ON_ERROR:
 
 all: $(READY)
@@ -55,11 +57,16 @@ test-slurm: $(READY)
 	$(BIN)/python -m pytest tests/cluster
 
 bench: $(READY)
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python -m pytest benchmarks --benchmark-disable-gc --benchmark-columns=min,median,max,rounds
+
+bench-peers: $(READY) $(PEERS)/ready
+	$(BIN)/python benchmarks/peers.py
+
+LOCK := $(BIN)/python -m uv pip compile --universal --python-version 3.11 --no-header
 
 lock: $(READY)
-	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --no-header \
-		pyproject.toml --output-file requirements.txt
+	$(LOCK) --all-extras pyproject.toml --output-file requirements.txt
+	$(LOCK) benchmarks/peers/requirements.in --constraints requirements.txt --output-file benchmarks/peers/requirements.txt
 
 # The pins are complete (--no-deps). A package nobody could tell about counts as a failure (--strict).
 audit: $(READY)
@@ -88,4 +95,10 @@ else
 endif
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@echo $(TORCH) > .venv/torch
+	@touch $@
+
+# The peers have an environment of their own, so that neither side's packages are in the other's way.
+$(PEERS)/ready: benchmarks/peers/requirements.txt | $(READY)
+	$(PYTHON) -m venv $(PEERS)
+	$(BIN)/python -m uv pip install --python $(PEERS)/bin/python --compile-bytecode -r $<
 	@touch $@

@@ -6,7 +6,6 @@ process, timed from start to end. Nothing is extrapolated: `scale.svg` shows wha
 """
 
 import argparse
-import csv
 import os
 import re
 import shlex
@@ -17,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import yaml
-from bench import HERE, ROOT, machine, measure, say
 from matplotlib.figure import Figure
+from processes import RESULTS, ROOT, machine, measure, read_table, say, write_table
 
 from bnstudy.figures import PAPER, WIDE, Drawing, finish, panels
 from bnstudy.tables import read_config, run_path
@@ -179,20 +178,10 @@ def add_row(path: Path, row: dict) -> None:
     about = machine() | {"snakemake": version("snakemake")}
     row |= {key: str(value) for key, value in about.items()}
     rows = [
-        old for old in read_rows(path) if (old["what"], old["runs"]) != (row["what"], row["runs"])
+        old for old in read_table(path) if (old["what"], old["runs"]) != (row["what"], row["runs"])
     ]
     rows = sorted([*rows, row], key=lambda r: (list(STYLES).index(r["what"]), int(r["runs"])))
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    write_table(path, rows)
 
 
 def draw(rows: list[dict[str, str]]) -> str:
@@ -230,7 +219,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="a finished study")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the table")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the table")
     parser.add_argument("--runs", type=int, nargs="+", default=[1_000, 10_000, 50_000])
     parser.add_argument("--jobs", type=int, default=1_000, help="most runs to do the jobs of")
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time")
@@ -246,7 +235,7 @@ def main() -> None:
     table = options.out / "scale.csv"
     with tempfile.TemporaryDirectory() as scratch:
         measure_all(options, Path(scratch), table)
-    (options.out / "scale.svg").write_text(draw(read_rows(table)))
+    (options.out / "scale.svg").write_text(draw(read_table(table)))
 
 
 if __name__ == "__main__":

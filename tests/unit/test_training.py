@@ -3,6 +3,8 @@
 import csv
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -297,3 +299,15 @@ def test_a_missing_gpu_is_an_error_before_training(digits_data, tmp_path, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="'cuda'"):
         train_by_command(digits_data, tmp_path, "--device", "cuda")
+
+
+def test_a_job_imports_nothing_that_it_does_not_use(digits_data, tmp_path):
+    """Every run is a process: what it imports, it pays for."""
+    options = shlex.split("--norm batch --batch-size 64 --seed 0 --epochs 1 --device cpu")
+    command = ["bnstudy", "train", str(digits_data), "--out", str(tmp_path), *options]
+    code = f"import sys, bnstudy.cli; sys.argv = {command}; bnstudy.cli.main(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "torch" in loaded
+    heavy = {"pandas", "torchvision", "matplotlib", "sklearn", "scipy", "seaborn", "requests"}
+    assert not loaded & (heavy | {"IPython", "snakemake", "statsmodels", "yaml"})

@@ -1,0 +1,65 @@
+"""Where the time of a step and of a whole run goes, drawn next to what they cannot do without."""
+
+from matplotlib.figure import Figure
+
+from bnstudy.figures import INK, WIDE, Drawing, Layout, finish, panels
+
+# From seaborn's colour-blind-safe palette; the floor is grey.
+COLORS = ("#de8f05", "#0173b2", "#029e73", "#cc78bc", "#949494")
+FLOOR = "#c4c9cf"
+BARS = {
+    "A training step (ms)": ("step: ", ("gather", "forward", "backward", "update"), "ms"),
+    "A whole run of five epochs (s)": (
+        "run: ",
+        ("start", "data", "training", "evaluation", "everything else"),
+        "s",
+    ),
+}
+
+
+def draw(rows: list[dict[str, str]]) -> str:
+    """Stacked bars by phase, above each the time of its matrix products and updates, as SVG."""
+    medians = {
+        (row["quantity"], row["norm"], row["batch_size"]): float(row["median"]) for row in rows
+    }
+    cells = [(norm, size) for size in ("32", "256") for norm in ("none", "batch")]
+
+    def floor(prefix: str, cell: tuple[str, str]) -> float:
+        if prefix == "run: ":
+            ratio = medians.get(("run / (products + updates)", *cell))
+            return medians.get(("run: wall", *cell), 0.0) / ratio if ratio else 0.0
+        parts = ("step: its matrix products alone", "step: its update alone")
+        return sum(medians.get((part, *cell), 0.0) for part in parts)
+
+    def figure(layout: Layout) -> Figure:
+        drawn, axes = panels(1, 2, layout, height=2.9, sharex=False, sharey=False)
+        for ax, (title, (prefix, phases, _)) in zip(axes.flat, BARS.items(), strict=True):
+            for place, cell in enumerate(cells):
+                ax.barh(place - 0.24, floor(prefix, cell), height=0.2, color=FLOOR)
+                left = 0.0
+                for phase, color in zip(phases, COLORS, strict=False):
+                    width = medians.get((f"{prefix}{phase}", *cell), 0.0)
+                    ax.barh(place + 0.12, width, left=left, height=0.46, color=color)
+                    left += width
+            handles = [
+                ax.barh(0, 0, color=color, label=phase)
+                for phase, color in zip(phases, COLORS, strict=False)
+            ]
+            handles.append(ax.barh(0, 0, color=FLOOR, label="products and updates alone"))
+            ax.set_yticks(range(len(cells)), [f"{norm}, {size}" for norm, size in cells])
+            ax.invert_yaxis()
+            ax.set_title(title)
+            ax.set_xlim(left=0)
+            ax.legend(
+                handles=handles,
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.1),
+                ncols=2,
+                frameon=False,
+            )
+        finish(axes)
+        for ax in axes.flat:
+            ax.tick_params(colors=INK)
+        return drawn
+
+    return Drawing("speed", "", "", None, figure).svg(WIDE)

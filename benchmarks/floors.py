@@ -1,0 +1,45 @@
+"""What a training step cannot do without, alone: its matrix products and its update."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from bnstudy.optimizers import OPTIMIZERS
+from bnstudy.training import Settings
+
+
+def matrix_products(network: nn.Sequential, batch_size: int) -> Callable[[], None]:
+    """The products of one step: X W' and dY' X for each Linear, dY W for all but the first."""
+    layers = [module for module in network if isinstance(module, nn.Linear)]
+    products = []
+    for position, layer in enumerate(layers):
+        weight = layer.weight.detach().clone()
+        inputs = torch.randn(batch_size, layer.in_features)
+        gradient = torch.randn(batch_size, layer.out_features)
+        products += [(inputs, weight.T), (gradient.T, inputs)]
+        if position > 0:
+            products.append((gradient, weight))
+    jobs = [(a, b, torch.empty(a.shape[0], b.shape[1])) for a, b in products]
+
+    @torch.no_grad()
+    def run() -> None:
+        for a, b, out in jobs:
+            torch.mm(a, b, out=out)
+
+    return run
+
+
+def optimizer_update(network: nn.Sequential, settings: Settings) -> Callable[[], None]:
+    """The update of every parameter of the network, given gradients."""
+    for parameter in network.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    return OPTIMIZERS[settings.optimizer](network.parameters(), settings.learning_rate).step
+
+
+def seconds_of(action: Callable[[], None], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        action()
+    return time.perf_counter() - start

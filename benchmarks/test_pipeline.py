@@ -1,0 +1,103 @@
+"""The workflow around the runs: the default grid, a plan, the aggregation, the report."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+import yaml
+from processes import BNSTUDY, ROOT, measure
+from scale import FILES, copy_runs
+from test_run import bare_import
+
+ROUNDS = 5
+MANY = 50_000
+
+
+def without_studies(path):
+    """A configuration to lay over the default one: the grid alone."""
+    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
+    path.write_text(yaml.safe_dump({"studies": {name: {"enabled": False} for name in studies}}))
+    return path
+
+
+def snakemake(folder, *options):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+    return [*command, "--directory", folder, *options]
+
+
+@pytest.fixture(scope="module")
+def grid(mnist, tmp_path_factory):
+    """The default grid, trained: its folder, and the seconds from start to tables."""
+    folder = tmp_path_factory.mktemp("grid")
+    prepared = folder / "results/data/mnist/prepared.safetensors"
+    prepared.parent.mkdir(parents=True)
+    prepared.hardlink_to(mnist / "prepared.safetensors")
+    config = without_studies(folder / "grid.yaml")
+    command = snakemake(folder, "--configfile", config, "--cores", "all", "--", "tables")
+    return folder, measure(command, folder / "log")["wall_seconds"]
+
+
+def test_grid_over_its_runs(record, grid):
+    """Wall time against that of the runs, each from its own start to end, divided by the cores."""
+    folder, wall = grid
+    timings = [json.loads(p.read_text()) for p in folder.glob("results/runs/**/timing.json")]
+    runs = sum(timing["wall_seconds"] for timing in timings)
+    record(f"grid of {len(timings)} runs: wall", [wall], "s")
+    record("grid / (its runs / cores)", [wall * os.cpu_count() / runs], "x", at_most=1.3)
+
+
+def test_aggregation_of_many_runs(record, grid, tmp_path):
+    """Against reading the same files and doing nothing with them."""
+    results = tmp_path / "results"
+    copy_runs(grid[0] / "results", results, MANY)
+    command = [BNSTUDY, "aggregate", results / "run_config.yaml", "--results", results]
+    measured = measure(command, tmp_path / "log")
+    start = time.perf_counter()
+    for folder in results.glob("runs/*/*/*/*"):
+        for name in FILES:
+            (folder / name).read_bytes()
+    reading = time.perf_counter() - start
+    name = f"aggregation of {MANY:,} runs"
+    record(f"{name}: wall", [measured["wall_seconds"]], "s", at_most=60)
+    record(f"{name}: peak memory", [measured["peak_memory_mb"]], "MB", at_most=2_000)
+    record("aggregation / reading", [measured["wall_seconds"] / reading], "x")
+
+
+def test_plan_of_the_default_study(benchmark, record, mnist, tmp_path):
+    """`snakemake -n`, of a study of which nothing is there."""
+    imports, walls = [], []
+    command = snakemake(tmp_path, "--dry-run")
+
+    def plan():
+        walls.append(measure(command, tmp_path / "log")["wall_seconds"])
+
+    benchmark.pedantic(plan, setup=lambda: imports.append(bare_import()), rounds=ROUNDS)
+    record("snakemake -n: wall", walls, "s", at_most=3)
+    ratios = [wall / bare for wall, bare in zip(walls, imports, strict=True)]
+    record("snakemake -n / bare import", ratios, "x")
+
+
+def test_report(benchmark, record, request, tmp_path):
+    """The report of a finished study, by default this checkout's."""
+    study = request.config.getoption("study").resolve() / "results"
+    if not (study / "tables/claims.csv").is_file():
+        pytest.skip(f"{study} holds no finished study: run make, or name one with --study")
+    config = yaml.safe_load((study / "run_config.yaml").read_text())
+    data = [study / "data" / name / "prepared.safetensors" for name in config["grid"]["dataset"]]
+    command = [BNSTUDY, "report", "--config", study / "run_config.yaml"]
+    command += ["--tables", study / "tables", "--claims", ROOT / "config/claims.yaml"]
+    command += ["--data", *data, "--notebook", ROOT / "report/notebook.py"]
+    command += ["--figures", tmp_path / "figures", "--ipynb", tmp_path / "report.ipynb"]
+    command += ["--html", tmp_path / "report.html"]
+    imports, walls = [], []
+
+    def render():
+        walls.append(measure(command, tmp_path / "log")["wall_seconds"])
+
+    benchmark.pedantic(render, setup=lambda: imports.append(bare_import()), rounds=3)
+    name = f"report with {len(list((tmp_path / 'figures').glob('*.svg')))} figures"
+    record(f"{name}: wall", walls, "s", at_most=60)
+    ratios = [wall / bare for wall, bare in zip(walls, imports, strict=True)]
+    record(f"{name} / bare import", ratios, "x")
