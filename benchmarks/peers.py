@@ -11,9 +11,10 @@ import csv
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from importlib.metadata import distributions
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 
 import yaml
 from processes import (
@@ -25,6 +26,7 @@ from processes import (
     measure,
     read_table,
     say,
+    summary_row,
     write_table,
 )
 
@@ -119,45 +121,33 @@ def ratios_of(times: list[dict]) -> dict[str, list[float]]:
     return {way: [wall[t, way] / wall[t, OURS] for t in turns] for way in WAYS if way != OURS}
 
 
-def summarize(times: list[dict], accuracies: list[dict]) -> list[dict]:
-    """Median and range of the ratios, and how far apart the accuracies are.
+def differences_of(accuracies: list[dict]) -> dict[str, list[float]]:
+    """How much better the others are in percentage points: the mean over the cells, turn by turn.
 
-    The accuracies of two ways in the same cell and turn are a pair. `least` and `most` are the 95 %
-    interval of the mean difference (normal approximation), in percentage points.
+    The cells of a turn share their seed and so their validation images: they are no pairs that one
+    could count as independent.
     """
+    found = defaultdict(list)
+    for row in accuracies:
+        found[int(row["turn"]), row["way"]].append(100 * float(row["val_accuracy"]))
+    turns = sorted({turn for turn, _ in found})
+    return {
+        way: [mean(found[turn, way]) - mean(found[turn, OURS]) for turn in turns]
+        for way in WAYS
+        if way != OURS
+    }
+
+
+def summarize(times: list[dict], accuracies: list[dict]) -> list[dict]:
+    """Median and range over the turns of the ratios and of the differences of the accuracies."""
+    differences = differences_of(accuracies)
     rows = []
     for way, ratios in ratios_of(times).items():
-        rows.append(
-            {
-                "quantity": f"{way} / {OURS}: wall",
-                "value": median(ratios),
-                "least": min(ratios),
-                "most": max(ratios),
-                "pairs": len(ratios),
-                "unit": "x",
-            }
-        )
-    found = {
-        (row["turn"], row["norm"], row["batch_size"], row["way"]): float(row["val_accuracy"])
-        for row in accuracies
-    }
-    cells = [key[:3] for key in found if key[3] == OURS]
-    for way in WAYS:
-        if way != OURS:
-            differences = [100 * (found[*cell, way] - found[*cell, OURS]) for cell in cells]
-            middle = mean(differences)
-            error = 1.96 * stdev(differences) / len(differences) ** 0.5
-            rows.append(
-                {
-                    "quantity": f"{way} - {OURS}: validation accuracy",
-                    "value": middle,
-                    "least": middle - error,
-                    "most": middle + error,
-                    "pairs": len(differences),
-                    "unit": "points",
-                }
-            )
-    return rows
+        rows.append(summary_row(f"{way} / {OURS}: wall", ratios, "x"))
+        what = f"{way} - {OURS}: mean validation accuracy"
+        rows.append(summary_row(what, differences[way], "points"))
+    columns = ("quantity", "median", "least", "most", "rounds", "unit")
+    return [{key: row[key] for key in columns} for row in rows]
 
 
 def draw(times: list[dict]) -> str:
@@ -212,7 +202,7 @@ def main() -> None:
         write_table(options.out / f"{name}.csv", rows)
     (options.out / "peers.svg").write_text(draw(read_table(options.out / "peers.csv")))
     for row in summary:
-        print("{quantity}: {value:.3g} {unit} ({least:.3g} to {most:.3g})".format(**row))
+        print("{quantity}: {median:.3g} {unit} ({least:.3g} to {most:.3g})".format(**row))
 
 
 if __name__ == "__main__":

@@ -92,16 +92,17 @@ def test_peers_are_compared_within_a_turn(peers):
     ]
     assert peers.ratios_of(times) == {"notebook": [3, 3], "Lightning + Hydra": [4, 4]}
     accuracies = [
-        {"turn": turn, "way": way, "norm": "none", "batch_size": 32, "val_accuracy": accuracy}
+        {"turn": turn, "way": way, "batch_size": size, "val_accuracy": accuracy + 0.01 * worse}
         for turn in range(2)
+        for size, worse in ((32, 0), (64, -1))
         for way, accuracy in zip(peers.WAYS, (0.91 + 0.02 * turn, 0.9, 0.9), strict=True)
     ]
+    differences = peers.differences_of(accuracies)
+    assert differences["notebook"] == pytest.approx([1, 3])
+    assert differences["Lightning + Hydra"] == pytest.approx([0, 0])
     rows = {row["quantity"]: row for row in peers.summarize(times, accuracies)}
-    points = rows["notebook - this pipeline: validation accuracy"]
-    # Differences of 1 and 3 points: mean 2, standard error 1.
-    assert points["value"] == pytest.approx(2)
-    assert points["least"] == pytest.approx(2 - 1.96)
-    assert points["most"] == pytest.approx(2 + 1.96)
+    row = rows["notebook - this pipeline: mean validation accuracy"]
+    assert (row["median"], row["least"], row["most"]) == pytest.approx((2, 1, 3))
 
 
 def test_peer_that_trained_other_cells_is_refused(peers, tmp_path):
@@ -112,3 +113,10 @@ def test_peer_that_trained_other_cells_is_refused(peers, tmp_path):
     table.write_text("\n".join(["norm,batch_size,val_accuracy", *lines[:-1]]))
     with pytest.raises(ValueError, match="other cells"):
         peers.read_accuracies(table)
+
+
+def test_numbers_in_the_readme_are_those_of_the_tables(processes):
+    """After `make bench` or `make bench-peers`, `python benchmarks/readme.py` prints the new ones."""
+    import readme
+
+    assert "\n".join(readme.lines()) in (BENCHMARKS.parent / "README.md").read_text()

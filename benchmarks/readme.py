@@ -1,0 +1,72 @@
+"""The table of README.md's section on speed, from the tables of the benchmarks.
+
+`python benchmarks/readme.py` prints it; a test holds README.md to it.
+"""
+
+from processes import RESULTS, read_table
+
+CELLS = [("none", "32"), ("batch", "32"), ("none", "256"), ("batch", "256")]
+# Quantities of a cell, as they are called in speed.csv and in the README.
+OF_A_CELL = {
+    "step / (products + update)": "a training step over its matrix products and update alone",
+    "run / (products + updates)": "a whole run over its products and updates",
+    "evaluation / training": "evaluations over training",
+    "start - bare import": "start of a run less a bare `import torch`",
+    "run: data": "opening the data",
+    "run: peak memory": "peak memory of a run",
+}
+# Quantities of the workflow, by how they begin.
+OF_THE_WORKFLOW = {
+    "grid / (its runs / cores)": "the default grid over its runs divided by the cores",
+    "aggregation of 50,000 runs: wall": "aggregation of 50,000 runs",
+    "aggregation of 50,000 runs: peak memory": "the same, peak memory",
+    "report with 57 figures: wall": "the report of the full study",
+    "snakemake -n: wall": "`snakemake -n` of the default study",
+}
+
+
+def number(text: str, unit: str) -> str:
+    value = float(text)
+    return f"{value:.0f}" if unit == "MB" or value >= 10 else f"{value:.2f}"
+
+
+def middle(row: dict[str, str]) -> str:
+    """The median with its unit, and a star where it misses the goal."""
+    unit = "x" if row["unit"] == "x" else f" {row['unit']}"
+    return f"{number(row['median'], row['unit'])}{unit}{' *' if row.get('reached') == 'no' else ''}"
+
+
+def goals(rows: list[dict[str, str]]) -> str:
+    return ", ".join(
+        dict.fromkeys(row["target"].replace("<=", "≤") for row in rows if row["target"])
+    )
+
+
+def lines() -> list[str]:
+    """The lines of the two tables."""
+    found = [
+        "| eight networks of {epochs} epochs, from start to table | time over ours |".format(
+            **read_table(RESULTS / "peers.csv")[0]
+        ),
+        "| --- | --- |",
+    ]
+    for row in read_table(RESULTS / "peers_summary.csv"):
+        if row["quantity"].endswith("wall"):
+            spread = f"({number(row['least'], 'x')} to {number(row['most'], 'x')})"
+            found.append(f"| {row['quantity'].partition(' / ')[0]} | {middle(row)} {spread} |")
+    speed = read_table(RESULTS / "speed.csv")
+    rows = {(row["quantity"], row["norm"], row["batch_size"]): row for row in speed}
+    found += ["", f"| | {' | '.join(', '.join(cell) for cell in CELLS)} | goal |"]
+    found.append(f"|{' --- |' * (len(CELLS) + 2)}")
+    for quantity, words in OF_A_CELL.items():
+        cells = [rows[quantity, *cell] for cell in CELLS]
+        found.append(f"| {words} | {' | '.join(map(middle, cells))} | {goals(cells)} |")
+    found += ["", "| | measured | goal |", "| --- | --- | --- |"]
+    for quantity, words in OF_THE_WORKFLOW.items():
+        row = rows[quantity, "", ""]
+        found.append(f"| {words} | {middle(row)} | {goals([row])} |")
+    return found
+
+
+if __name__ == "__main__":
+    print("\n".join(lines()))
