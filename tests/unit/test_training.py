@@ -305,9 +305,21 @@ def test_a_job_imports_nothing_that_it_does_not_use(digits_data, tmp_path):
     """Every run is a process: what it imports, it pays for."""
     options = shlex.split("--norm batch --batch-size 64 --seed 0 --epochs 1 --device cpu")
     command = ["bnstudy", "train", str(digits_data), "--out", str(tmp_path), *options]
-    code = f"import sys, bnstudy.cli; sys.argv = {command}; bnstudy.cli.main(); print(*sys.modules)"
+    code = f"import gc, sys, bnstudy.cli; sys.argv = {command}; bnstudy.cli.main()"
+    code += "; assert gc.isenabled() and gc.get_freeze_count(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "torch" in loaded
     heavy = {"pandas", "torchvision", "matplotlib", "sklearn", "scipy", "seaborn", "requests"}
     assert not loaded & (heavy | {"IPython", "snakemake", "statsmodels", "yaml"})
+
+
+def test_shuffled_images_are_those_of_the_order_whatever_the_memory_held(data):
+    split = training.make_splits(data, settings(), CPU)["train"]
+    memory = torch.full_like(split.pixels, 255)
+    order = torch.randperm(len(split))[:700]
+    taken = split.take(order, memory)
+    assert torch.equal(taken.pixels, split.pixels[order])
+    assert torch.equal(taken.labels, split.labels[order])
+    assert taken.pixels.data_ptr() == memory.data_ptr()
+    assert torch.equal(split.take(order).pixels, split.pixels[order])

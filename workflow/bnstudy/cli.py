@@ -4,8 +4,10 @@ Each module parses its own arguments, so that a job imports only what it uses an
 command's options touches only the jobs of that command.
 """
 
+import gc
 import importlib
 import sys
+from collections.abc import Callable
 
 from bnstudy.errors import UserError, refusal
 
@@ -31,6 +33,21 @@ def usage() -> str:
     return "usage: bnstudy COMMAND [OPTIONS]\n\ncommands:\n" + "\n".join(lines)
 
 
+def load(command: str) -> Callable[[list[str]], None]:
+    """The function behind a command, its module imported.
+
+    Imports make about a million objects that stay until the end. Nothing is gained by searching them
+    for garbage, at each of the collector's rounds and once more at exit: without that, a process that
+    imports PyTorch takes a third less time from start to end.
+    """
+    module, function = COMMANDS[command][0].split(":")
+    gc.disable()
+    found = getattr(importlib.import_module(module), function)
+    gc.freeze()
+    gc.enable()
+    return found
+
+
 def main() -> None:
     """Run one subcommand; what the user can repair becomes one line on stderr and exit status 2."""
     arguments = sys.argv[1:]
@@ -40,9 +57,8 @@ def main() -> None:
     name, *rest = arguments
     if name not in COMMANDS:
         sys.exit(f"bnstudy: there is no command '{name}'.\n{usage()}")
-    module, function = COMMANDS[name][0].split(":")
     try:
-        getattr(importlib.import_module(module), function)(rest)
+        load(name)(rest)
     except UserError as error:
         print(f"bnstudy: {error}", file=sys.stderr)
         sys.exit(2)

@@ -101,9 +101,14 @@ class Split:
         """The first `n` images."""
         return Split(self.pixels[:n], self.labels[:n], self.scaling)
 
-    def take(self, order: Tensor) -> "Split":
-        """The images at these indices."""
-        return Split(self.pixels[order], self.labels[order], self.scaling)
+    def take(self, order: Tensor, memory: Tensor | None = None) -> "Split":
+        """The images at these indices, copied to the first rows of `memory` if there is any.
+
+        Memory that was used before saves most of the time: the system hands out fresh pages slowly.
+        """
+        out = None if memory is None else memory[: len(order)]
+        pixels = torch.index_select(self.pixels, 0, order, out=out)
+        return Split(pixels, self.labels[order], self.scaling)
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Scaled inputs and labels in order, `size` at a time; the last batch may be shorter."""
@@ -207,7 +212,8 @@ def make_splits(data: PreparedData, settings: Settings, device: torch.device) ->
         len(data.train_images), settings.validation_fraction, settings.seed
     )
     scaling = Scaling(data.pixel_max)
-    train_images = data.train_images[train]
+    # Several times as fast as indexing, for the same result.
+    train_images = data.train_images.index_select(0, train)
     if settings.scaling == "standardize":
         mean, deviation = pixel_statistics(train_images, data.pixel_max)
         # A channel that never varies carries nothing; dividing by one keeps it finite.
@@ -224,7 +230,9 @@ def make_splits(data: PreparedData, settings: Settings, device: torch.device) ->
 
     return {
         "train": split(train_images, data.train_labels[train]),
-        "validation": split(data.train_images[validation], data.train_labels[validation]),
+        "validation": split(
+            data.train_images.index_select(0, validation), data.train_labels[validation]
+        ),
         "test": split(data.test_images, data.test_labels),
     }
 
@@ -320,6 +328,7 @@ def train(
     epoch_seconds: list[float] = []
     seconds_so_far = 0.0  # of the epoch that a resumed run goes on with
     losses = torch.zeros(len(batch_lengths), device=device)
+    memory = torch.empty_like(train_split.pixels)  # of the shuffled images
     step = 0
 
     def save(order_state: Tensor, seconds: float) -> None:
@@ -378,7 +387,7 @@ def train(
         order_state = order_generator.get_state()
         order = torch.randperm(len(train_split), generator=order_generator).to(device)
         first = step % len(batch_lengths)  # above 0 only where a resumed run goes on
-        shuffled = train_split.take(order[first * settings.batch_size :])
+        shuffled = train_split.take(order[first * settings.batch_size :], memory)
         losses[first:] = 0
         model.train()
         for i, (inputs, labels) in enumerate(shuffled.batches(settings.batch_size), start=first):
