@@ -88,6 +88,20 @@ def test_an_edit_between_runs(finished, fault):
     edit.wrong(done.returncode != 0, f"it did not continue: {done.stdout}{done.stderr}")
 
 
+def test_an_edit_of_what_preparing_and_training_share(finished, fault):
+    """All of it is done again by one snakemake; a dataset that is only made again changes no run."""
+    edit = fault("an edit of code that preparing and training share")
+    edit.tried()
+    planned = counts(finished, "--forcerun", "prepare")
+    edit.lost("train" in planned, f"a dataset made again would run {planned}")
+    finished.edit("workflow/bnstudy/files.py")
+    edit.tried()
+    planned = counts(finished)
+    runs = len(list(finished.study.glob("results/runs/**/run.json")))
+    done = planned.get("prepare") == 1 and planned.get("train") == runs
+    edit.wrong(not done, f"it would run {planned} and leave what the old code made")
+
+
 def test_a_stray_copy_of_a_run(finished, fault, aftermath):
     stray = fault("a copy of a run among the runs")
     runs = finished.study / "results/runs/dataset~digits/norm~none/batch_size~32"

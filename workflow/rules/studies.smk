@@ -13,7 +13,7 @@ wildcard_constraints:
 rule run_study:
     """Run one cell of a study, all its seeds in one job."""
     input:
-        data=ancient(study_data),
+        data=study_data,
         code=study_code,
     output:
         "results/studies/{study}/{cell}/rows.csv",

@@ -12,9 +12,7 @@ rule train:
     Snakemake removes those of a failed job.
     """
     input:
-        # Finished runs stay if it is changed or made again: what it holds is verified when it is
-        # opened, and aggregation refuses runs of other data.
-        data=ancient("results/data/{dataset}/prepared.safetensors"),
+        data=train_data,
         code=code(*TRAINING_CODE),
     output:
         metrics="results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/metrics.csv",
@@ -36,7 +34,7 @@ rule train:
     params:
         # An edit is seen by its content too: sources that are unpacked or synchronized may be older
         # than the results, and clocks may go back.
-        code=code_sha256(),
+        code=TRAINING_SHA256,
         directory=subpath(output.run, parent=True),
         scaling=config["data"]["scaling"],
         validation_fraction=config["data"]["validation_fraction"],
