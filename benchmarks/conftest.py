@@ -18,7 +18,8 @@ from processes import (
 
 BASELINE = HERE / "baseline.csv"
 TABLE = RESULTS / "speed.csv"
-ROWS: list[dict] = []
+# What was measured, each with the baseline's row of the same quantity or None.
+ROWS: list[tuple[dict, dict | None]] = []
 
 
 def pytest_addoption(parser):
@@ -43,12 +44,18 @@ def mnist():
     return ensure_mnist()
 
 
+@pytest.fixture(scope="session")
+def baseline():
+    return {key(row): row for row in read_table(BASELINE)}
+
+
 @pytest.fixture
-def record():
+def record(baseline):
     """Keeps a quantity for the table: record(quantity, values, unit, ...), see `summary_row`."""
 
     def keep(*args, **options):
-        ROWS.append(summary_row(*args, **options) | machine())
+        row = summary_row(*args, **options) | machine()
+        ROWS.append((row, baseline.get(key(row))))
 
     return keep
 
@@ -57,14 +64,12 @@ def key(row):
     return row["quantity"], row["norm"], row["batch_size"]
 
 
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_terminal_summary(terminalreporter):
     if not ROWS:
         return
-    baseline = {key(row): row for row in read_table(BASELINE)}
     head = ("quantity", "norm", "batch size", "median", "range", "target", "baseline", "")
     lines = [head]
-    for row in ROWS:
-        before = baseline.get(key(row))
+    for row, before in ROWS:
         unit = row["unit"]
         lines.append(
             (
@@ -87,13 +92,12 @@ def pytest_sessionfinish(session):
     """Write the table; a ratio that got slower is a failure."""
     if not ROWS:
         return
-    baseline = {key(row): row for row in read_table(BASELINE)}
-    measured = {key(row) for row in ROWS}
+    measured = {key(row): row for row, _ in ROWS}
     # What was not measured this time stays as it was: a part of the suite can be run alone.
     kept = [row for row in read_table(TABLE) if key(row) not in measured]
-    write_table(TABLE, sorted(ROWS + kept, key=key))
+    write_table(TABLE, sorted([*measured.values(), *kept], key=key))
     (RESULTS / "speed.svg").write_text(draw(read_table(TABLE)))
     if session.config.getoption("accept"):
         BASELINE.write_bytes(TABLE.read_bytes())
-    elif any(verdict(row, baseline.get(key(row))) == "SLOWER" for row in ROWS):
+    elif any(verdict(row, before) == "SLOWER" for row, before in ROWS):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

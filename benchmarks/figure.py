@@ -2,17 +2,16 @@
 
 from matplotlib.figure import Figure
 
-from bnstudy.figures import INK, WIDE, Drawing, Layout, finish, panels
+from bnstudy.figures import WIDE, Drawing, Layout, finish, panels
 
 # From seaborn's colour-blind-safe palette; the floor is grey.
 COLORS = ("#de8f05", "#0173b2", "#029e73", "#cc78bc", "#949494")
 FLOOR = "#c4c9cf"
 BARS = {
-    "A training step (ms)": ("step: ", ("gather", "forward", "backward", "update"), "ms"),
+    "A training step (ms)": ("step: ", ("gather", "forward", "backward", "update")),
     "A whole run of five epochs (s)": (
         "run: ",
         ("start", "data", "training", "evaluation", "everything else"),
-        "s",
     ),
 }
 
@@ -33,7 +32,7 @@ def draw(rows: list[dict[str, str]]) -> str:
 
     def figure(layout: Layout) -> Figure:
         drawn, axes = panels(1, 2, layout, height=2.9, sharex=False, sharey=False)
-        for ax, (title, (prefix, phases, _)) in zip(axes.flat, BARS.items(), strict=True):
+        for ax, (title, (prefix, phases)) in zip(axes.flat, BARS.items(), strict=True):
             for place, cell in enumerate(cells):
                 ax.barh(place - 0.24, floor(prefix, cell), height=0.2, color=FLOOR)
                 left = 0.0
@@ -58,8 +57,6 @@ def draw(rows: list[dict[str, str]]) -> str:
                 frameon=False,
             )
         finish(axes)
-        for ax in axes.flat:
-            ax.tick_params(colors=INK)
         return drawn
 
     return Drawing("speed", "", "", None, figure).svg(WIDE)

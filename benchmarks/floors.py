@@ -21,6 +21,19 @@ def matrix_products(network: nn.Sequential, batch_size: int) -> Callable[[], Non
         products += [(inputs, weight.T), (gradient.T, inputs)]
         if position > 0:
             products.append((gradient, weight))
+    return multiply(products)
+
+
+def forward_products(network: nn.Sequential, images: int) -> Callable[[], None]:
+    """The products of a forward pass: X W' for each Linear."""
+    layers = [module for module in network if isinstance(module, nn.Linear)]
+    return multiply(
+        [(torch.randn(images, layer.in_features), layer.weight.detach().T) for layer in layers]
+    )
+
+
+def multiply(products: list[tuple[torch.Tensor, torch.Tensor]]) -> Callable[[], None]:
+    """What multiplies these pairs of matrices, one after the other, into memory that is there."""
     jobs = [(a, b, torch.empty(a.shape[0], b.shape[1])) for a, b in products]
 
     @torch.no_grad()

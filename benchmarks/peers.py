@@ -9,14 +9,12 @@ that a slow minute slows all of them. Turn by turn the seed is another one.
 import argparse
 import csv
 import shutil
-import sys
 import tempfile
 from collections import defaultdict
 from importlib.metadata import distributions
 from pathlib import Path
 from statistics import mean, median
 
-import yaml
 from processes import (
     HERE,
     RESULTS,
@@ -26,11 +24,13 @@ from processes import (
     measure,
     read_table,
     say,
+    snakemake,
     summary_row,
+    write_grid,
     write_table,
 )
 
-from bnstudy.figures import WIDE, Drawing, Layout, finish, panels
+from bnstudy.figures import INK, WIDE, Drawing, Layout, finish, panels
 
 NORMS = ("none", "batch")
 BATCH_SIZES = (32, 64, 128, 256)
@@ -55,16 +55,13 @@ def run_lightning(mnist: Path, folder: Path, epochs: int, seed: int) -> dict:
 def run_pipeline(mnist: Path, folder: Path, epochs: int, seed: int) -> dict:
     """All of the workflow but the report, from raw files: preparing, training, tables, verdicts."""
     shutil.copytree(mnist / "raw", folder / "results/data/mnist/raw")
-    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
-    config = {
-        "grid": {"norm": list(NORMS), "batch_size": list(BATCH_SIZES), "seed": [seed]},
-        "training": {"epochs": epochs, "device": "cpu"},
-        "studies": {name: {"enabled": False} for name in studies},
-    }
-    (folder / "peers.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
-    command += ["--directory", folder, "--configfile", folder / "peers.yaml", "--cores", "all"]
-    measured = measure([*command, "--", "tables"], folder / "log", folder)
+    config = write_grid(
+        folder / "peers.yaml",
+        grid={"norm": list(NORMS), "batch_size": list(BATCH_SIZES), "seed": [seed]},
+        training={"epochs": epochs, "device": "cpu"},
+    )
+    command = snakemake(folder, "--configfile", config, "--cores", "all", "--", "tables")
+    measured = measure(command, folder / "log", folder)
     shutil.copy(folder / "results/tables/runs.csv", folder / "table.csv")
     return measured
 
@@ -160,7 +157,7 @@ def draw(times: list[dict]) -> str:
             seconds = [float(row["wall_seconds"]) for row in times if row["way"] == way]
             color = "#0173b2" if way == OURS else "#8a9099"
             ax.barh(place, median(seconds), color=color, height=0.6)
-            ax.plot(seconds, [place] * len(seconds), "o", color="#1b1f24", markersize=3)
+            ax.plot(seconds, [place] * len(seconds), "o", color=INK, markersize=3)
             ax.annotate(
                 f"{median(seconds):.0f} s",
                 (max(seconds), place),

@@ -12,12 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+import yaml
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
 BNSTUDY = Path(sys.executable).with_name("bnstudy")
 MNIST = ROOT / "results/data/mnist"
 TOLERANCE = 1.15
+BARE_IMPORT = "import time, torch, psutil; print(time.time() - psutil.Process().create_time())"
 
 
 def machine() -> dict[str, object]:
@@ -64,6 +67,26 @@ def measure(command: Sequence[object], log: Path, folder: Path | None = None) ->
         failed = f"{' '.join(map(str, command))} failed:"
         raise RuntimeError(f"{failed}\n{log.read_text(errors='replace')[-3000:]}")
     return json.loads(out.read_text())
+
+
+def bare_import() -> float:
+    """Seconds from the start of a process until it has imported torch and nothing else."""
+    command = [sys.executable, "-c", BARE_IMPORT]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def write_grid(path: Path, **changes: dict) -> Path:
+    """A file to lay over the default configuration: these changes, and no studies."""
+    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
+    off = {name: {"enabled": False} for name in studies}
+    path.write_text(yaml.safe_dump({**changes, "studies": off}))
+    return path
+
+
+def snakemake(folder: Path, *options: object, python: Path | str = sys.executable) -> list[object]:
+    """The command that runs this checkout's workflow in a folder of its own."""
+    command = [python, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+    return [*command, "--directory", folder, *options]
 
 
 def ensure_mnist() -> Path:

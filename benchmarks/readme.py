@@ -1,6 +1,6 @@
-"""The table of README.md's section on speed, from the tables of the benchmarks.
+"""The tables of README.md's section on speed, from the tables of the benchmarks.
 
-`python benchmarks/readme.py` prints it; a test holds README.md to it.
+`python benchmarks/readme.py` prints them; a test holds README.md to them.
 """
 
 from processes import RESULTS, read_table
@@ -15,7 +15,7 @@ OF_A_CELL = {
     "run: data": "opening the data",
     "run: peak memory": "peak memory of a run",
 }
-# Quantities of the workflow, by how they begin.
+# Quantities of the workflow.
 OF_THE_WORKFLOW = {
     "grid / (its runs / cores)": "the default grid over its runs divided by the cores",
     "aggregation of 50,000 runs: wall": "aggregation of 50,000 runs",
@@ -43,7 +43,7 @@ def goals(rows: list[dict[str, str]]) -> str:
 
 
 def lines() -> list[str]:
-    """The lines of the two tables."""
+    """The lines of the three tables."""
     found = [
         "| eight networks of {epochs} epochs, from start to table | time over ours |".format(
             **read_table(RESULTS / "peers.csv")[0]

@@ -17,7 +17,18 @@ from pathlib import Path
 
 import yaml
 from matplotlib.figure import Figure
-from processes import RESULTS, ROOT, machine, measure, read_table, say, write_table
+from processes import (
+    BNSTUDY,
+    RESULTS,
+    ROOT,
+    machine,
+    measure,
+    read_table,
+    say,
+    snakemake,
+    write_grid,
+    write_table,
+)
 
 from bnstudy.figures import PAPER, WIDE, Drawing, finish, panels
 from bnstudy.tables import read_config, run_path
@@ -56,12 +67,9 @@ esac
 """
 
 
-def write_config(path: Path, runs: int) -> None:
-    """A study of so many runs, as a file to lay over the default configuration."""
-    seeds = list(range(runs // len(ARMS)))
-    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
-    off = {name: {"enabled": False} for name in studies}
-    path.write_text(yaml.safe_dump({"grid": AXES | {"seed": seeds}, "studies": off}))
+def grid_of(runs: int) -> dict[str, list]:
+    """A grid of so many runs: the arms under as many seeds."""
+    return AXES | {"seed": list(range(runs // len(ARMS)))}
 
 
 def copy_runs(results: Path, out: Path, runs: int) -> None:
@@ -69,7 +77,7 @@ def copy_runs(results: Path, out: Path, runs: int) -> None:
     config = yaml.safe_load((results / "run_config.yaml").read_text())
     default = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config["training"] = default["training"] | config["training"]  # keys that are younger
-    config["grid"] = AXES | {"seed": list(range(runs // len(ARMS)))}
+    config["grid"] = grid_of(runs)
     out.mkdir(parents=True)
     (out / "run_config.yaml").write_text(yaml.safe_dump(config))
     for arm in ARMS:
@@ -106,19 +114,17 @@ def environment_with_stub(folder: Path, templates: Path) -> Path:
     return python
 
 
-def snakemake(python: Path | str, folder: Path, runs: int, *options: str) -> list[object]:
+def command_for(
+    folder: Path, runs: int, *options: str, python: Path | str = sys.executable
+) -> list[object]:
     """The command that runs the workflow in a folder of its own, for so many runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "scale.yaml"
-    write_config(config, runs)
-    return [
-        *(python, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder),
-        *("--configfile", config, *options),
-    ]
+    config = write_grid(folder / "scale.yaml", grid=grid_of(runs))
+    return snakemake(folder, "--configfile", config, *options, python=python)
 
 
 def measure_dry_run(folder: Path, runs: int, log: Path) -> dict:
-    return measure(snakemake(sys.executable, folder, runs, "-n", "--", "tables"), log)
+    return measure(command_for(folder, runs, "-n", "--", "tables"), log)
 
 
 def measure_batch(folder: Path, runs: int, log: Path) -> dict:
@@ -128,7 +134,7 @@ def measure_batch(folder: Path, runs: int, log: Path) -> dict:
     first: a quarter of them, one for each run. So 1/40 of the inputs stands for 1/10 of the runs.
     """
     options = ("-n", "--batch", "aggregate=1/40", "--", "aggregate")
-    return measure(snakemake(sys.executable, folder, runs, *options), log)
+    return measure(command_for(folder, runs, *options), log)
 
 
 def measure_jobs(
@@ -136,14 +142,13 @@ def measure_jobs(
 ) -> dict:
     """All jobs up to training, done by the stub."""
     options = ("--cores", str(cores), "--scheduler", scheduler, "--until", "train", "--", "tables")
-    return measure(snakemake(python, folder, runs, *options), log)
+    return measure(command_for(folder, runs, *options, python=python), log)
 
 
 def measure_aggregation(results: Path, folder: Path, runs: int, log: Path) -> dict:
     copy_runs(results, folder, runs)
     read_config(folder / "run_config.yaml")
-    bnstudy = Path(sys.executable).with_name("bnstudy")
-    command = [bnstudy, "aggregate", folder / "run_config.yaml", "--results", folder]
+    command = [BNSTUDY, "aggregate", folder / "run_config.yaml", "--results", folder]
     measured = measure(command, log)
     shutil.rmtree(folder)
     return measured

@@ -12,8 +12,8 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from processes import HERE, RESULTS, ROOT, machine, measure, say, write_table
-from scale import environment_with_stub, write_config
+from processes import RESULTS, ROOT, machine, measure, say, write_grid, write_table
+from scale import environment_with_stub, grid_of
 
 sys.path.insert(0, str(ROOT / "tests/cluster"))
 from throwaway_slurm import ThrowawaySlurm, missing_packages
@@ -21,18 +21,18 @@ from throwaway_slurm import ThrowawaySlurm, missing_packages
 RUNS = 40
 GROUPS = (1, 10, 20)
 AT_A_TIME = 2  # submissions
-POLLING = HERE.parent / "tests/cluster/polling.py"
+POLLING = ROOT / "tests/cluster/polling.py"
 
 
 def measure_groups(python: Path, folder: Path, size: int) -> dict:
     """All runs through the shipped profile, `size` in a submission."""
     folder.mkdir()
-    write_config(folder / "runs.yaml", RUNS)
+    config = write_grid(folder / "runs.yaml", grid=grid_of(RUNS))
     cluster = ThrowawaySlurm(nodes=1, gpus=1, cpus=AT_A_TIME)
     try:
         command = ["env", *(f"{k}={v}" for k, v in cluster.environment.items()), python, POLLING]
         command += ["--snakefile", ROOT / "Snakefile", "--directory", folder]
-        command += ["--configfile", folder / "runs.yaml", "--cores", "all"]
+        command += ["--configfile", config, "--cores", "all"]
         command += ["--profile", ROOT / "profiles/slurm", "--slurm-status-command", "squeue"]
         command += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "20"]
         command += ["--max-status-checks-per-second", "10", "--group-components", f"train={size}"]

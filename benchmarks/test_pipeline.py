@@ -2,28 +2,14 @@
 
 import json
 import os
-import sys
 
 import pytest
 import yaml
-from processes import BNSTUDY, ROOT, measure
-from scale import copy_runs
-from test_run import bare_import
+from processes import BNSTUDY, ROOT, bare_import, measure, snakemake, write_grid
+from scale import measure_aggregation
 
 ROUNDS = 5
 MANY = 50_000
-
-
-def without_studies(path):
-    """A configuration to lay over the default one: the grid alone."""
-    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
-    path.write_text(yaml.safe_dump({"studies": {name: {"enabled": False} for name in studies}}))
-    return path
-
-
-def snakemake(folder, *options):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
-    return [*command, "--directory", folder, *options]
 
 
 @pytest.fixture
@@ -42,7 +28,7 @@ def grid(mnist, tmp_path_factory):
     prepared = folder / "results/data/mnist/prepared.safetensors"
     prepared.parent.mkdir(parents=True)
     prepared.hardlink_to(mnist / "prepared.safetensors")
-    config = without_studies(folder / "grid.yaml")
+    config = write_grid(folder / "grid.yaml")
     command = snakemake(folder, "--configfile", config, "--cores", "all", "--", "tables")
     return folder, measure(command, folder / "log")["wall_seconds"]
 
@@ -58,11 +44,8 @@ def test_grid_over_its_runs(record, grid):
 
 def test_aggregation_of_many_runs(record, study, tmp_path):
     """Of copies of a study's runs under other seeds."""
-    results = tmp_path / "results"
-    copy_runs(study, results, MANY)
     before = bare_import()
-    command = [BNSTUDY, "aggregate", results / "run_config.yaml", "--results", results]
-    measured = measure(command, tmp_path / "log")
+    measured = measure_aggregation(study, tmp_path / "results", MANY, tmp_path / "log")
     bare = (before + bare_import()) / 2
     name = f"aggregation of {MANY:,} runs"
     record(f"{name}: wall", [measured["wall_seconds"]], "s", at_most=60)

@@ -1,13 +1,11 @@
 """Whole `bnstudy train` processes: where their time goes, and what they could not do without."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from floors import matrix_products, optimizer_update, seconds_of
-from processes import BNSTUDY, measure
+from processes import BNSTUDY, bare_import, measure
 
 from bnstudy import training
 from bnstudy.devices import make_deterministic
@@ -15,13 +13,6 @@ from bnstudy.devices import make_deterministic
 ROUNDS = 5
 PHASES = ("start", "data", "training", "evaluation")
 WHOLE_RUN_TARGETS = {256: 3.0}
-BARE_IMPORT = "import time, torch, psutil; print(time.time() - psutil.Process().create_time())"
-
-
-def bare_import() -> float:
-    """Seconds from the start of a process until it has imported torch and nothing else."""
-    command = [sys.executable, "-c", BARE_IMPORT]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.mark.parametrize("batch_size", [32, 256])

@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 import torch
-from floors import matrix_products, optimizer_update, seconds_of
+from floors import forward_products, matrix_products, optimizer_update, seconds_of
 from torch import nn
 
 from bnstudy import training
@@ -84,6 +84,9 @@ def test_where_a_step_spends_its_time(monkeypatch, record, work, norm, batch_siz
     def mark(phase: str) -> None:
         marks.append((phase, time.perf_counter()))
 
+    def while_training(phase: str):
+        return lambda *_: mark(phase) if torch.is_grad_enabled() else None
+
     class Clocked(OPTIMIZERS[settings.optimizer]):
         def step(self) -> None:
             super().step()
@@ -94,12 +97,8 @@ def test_where_a_step_spends_its_time(monkeypatch, record, work, norm, batch_siz
     for _ in range(WARM_UP + ROUNDS):
         marks.clear()
         network = make_network()
-        network.register_forward_pre_hook(
-            lambda *_: mark("gather") if torch.is_grad_enabled() else None
-        )
-        network.register_forward_hook(
-            lambda *_: mark("forward") if torch.is_grad_enabled() else None
-        )
+        network.register_forward_pre_hook(while_training("gather"))
+        network.register_forward_hook(while_training("forward"))
         training.train(network, splits, settings, observe=lambda *_: mark("backward"))
         # What lies between two marks belongs to the later one; the first step has no mark before it.
         spans = [(phase, end - start) for (_, start), (phase, end) in pairwise(marks)]
@@ -117,20 +116,11 @@ def test_evaluation_over_its_floor(benchmark, record, data, norm, batch_size):
     splits = training.make_splits(data, settings, torch.device("cpu"))
     probe = splits["validation"].first(training.PROBE_SIZE)
     network = training.make_model(probe.pixels.shape[1], len(data.classes), settings)
-    products = []
-    inputs = probe.inputs
-    for layer in (module for module in network if isinstance(module, nn.Linear)):
-        weight = layer.weight.detach().T
-        products.append((inputs, weight, torch.empty(len(inputs), weight.shape[1])))
-        inputs = torch.randn(len(inputs), weight.shape[1])
+    products = forward_products(network, len(probe))
     floors = []
 
-    def forward_products():
-        for a, b, out in products:
-            torch.mm(a, b, out=out)
-
     def time_floor():
-        floors.append(seconds_of(forward_products, 10) / 10)
+        floors.append(seconds_of(products, 10) / 10)
         return (network, probe), {}
 
     benchmark.pedantic(training.evaluate, setup=time_floor, rounds=10 * ROUNDS, warmup_rounds=10)

@@ -7,11 +7,10 @@ progress bar, Hydra's basic launcher. Nothing is slowed down on purpose and noth
 import hydra
 import lightning
 import torch
-from notebook_way import build_model
+from notebook_way import build_model, open_mnist
 from omegaconf import DictConfig
 from torch import Tensor, nn, optim
-from torch.utils.data import DataLoader, random_split
-from torchvision import datasets, transforms
+from torch.utils.data import DataLoader
 
 
 class Images(lightning.LightningDataModule):
@@ -22,11 +21,7 @@ class Images(lightning.LightningDataModule):
         self.root, self.batch_size, self.workers = root, batch_size, workers
 
     def setup(self, stage: str) -> None:
-        transform = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize(mean=(0.5,), std=(0.5,))]
-        )
-        data = datasets.MNIST(self.root, train=True, transform=transform)
-        self.train_set, self.validation_set = random_split(data, (48_000, 12_000))
+        self.train_set, self.validation_set = open_mnist(self.root)
 
     def loader(self, images, *, shuffle: bool) -> DataLoader:
         return DataLoader(

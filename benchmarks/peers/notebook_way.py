@@ -10,7 +10,7 @@ import argparse
 import pandas as pd
 import torch
 from torch import nn, optim
-from torch.utils.data import DataLoader, random_split
+from torch.utils.data import DataLoader, Subset, random_split
 from torchvision import datasets, transforms
 
 
@@ -24,6 +24,14 @@ def build_model(norm: str) -> nn.Sequential:
         layers.append(nn.ReLU())
     layers.append(nn.Linear(64, 10))
     return nn.Sequential(*layers)
+
+
+def open_mnist(root: str) -> list[Subset]:
+    """MNIST's training images, split at random into 48,000 for training and 12,000 for validation."""
+    transform = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize(mean=(0.5,), std=(0.5,))]
+    )
+    return random_split(datasets.MNIST(root, train=True, transform=transform), (48_000, 12_000))
 
 
 def train(train_set, validation_set, norm: str, batch_size: int, epochs: int) -> float:
@@ -70,11 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
-    transform = transforms.Compose(
-        [transforms.ToTensor(), transforms.Normalize(mean=(0.5,), std=(0.5,))]
-    )
-    data = datasets.MNIST(arguments.root, train=True, transform=transform)
-    train_set, validation_set = random_split(data, (48_000, 12_000))
+    train_set, validation_set = open_mnist(arguments.root)
     rows = []
     for norm in arguments.norms:
         for batch_size in arguments.batch_sizes:
