@@ -1,5 +1,6 @@
 """A throw-away cluster, and studies that run on it through the shipped profiles."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import psutil
 import pytest
 from throwaway_slurm import ThrowawaySlurm, missing_packages
 
@@ -102,19 +104,21 @@ class Writers(threading.Thread):
 
     def run(self) -> None:
         while not self.done.wait(0.05):
-            now = Counter()
-            for entry in Path("/proc").iterdir():
-                try:
-                    words = (entry / "cmdline").read_text().split("\0")
-                    if (
-                        "train" in words
-                        and "--out" in words
-                        and entry.joinpath("cwd").samefile(self.folder)
-                    ):
-                        now[words[words.index("--out") + 1].removeprefix("results/runs/")] += 1
-                except (OSError, UnicodeDecodeError):
-                    continue  # no process, or gone by now
-            self.most |= now
+            self.most |= Counter(self.trained())
+
+    def trained(self) -> Iterator[str]:
+        """The run that each of these processes trains."""
+        found = {}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # gone by now
+                words = process.cmdline()
+                if {"train", "--out"} <= {*words} and Path(process.cwd()) == self.folder:
+                    found[process.pid] = (process.ppid(), words[words.index("--out") + 1])
+        for parent, folder in found.values():
+            # A process that is about to become another program (git, for the commit) bears its
+            # parent's command line until then: milliseconds, where the processors are busy.
+            if parent not in found:
+                yield folder.removeprefix("results/runs/")
 
     def __enter__(self) -> Self:
         self.start()
