@@ -12,6 +12,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,10 +45,18 @@ FILES = ("metrics.csv", "run.json", "timing.json")
 STYLES = {
     "dry run": ("#0173b2", "solid", "o"),
     "dry run of a tenth": ("#029e73", (0, (4, 1.4, 1, 1.4)), "D"),
-    "jobs, greedy scheduler": ("#de8f05", (0, (4, 1.6)), "s"),
+    "jobs": ("#de8f05", (0, (4, 1.6)), "s"),
+    "jobs, all ready ones weighed": ("#d55e00", "dotted", "P"),
     "jobs, ilp scheduler": ("#cc78bc", "dotted", "^"),
     "aggregation": ("#1b1f24", (0, (1.5, 1.2)), "v"),
 }
+
+# Settings instead of the default profile's. What they take grows with the square of the runs.
+SLOWER = {
+    "jobs, all ready ones weighed": ("--scheduler-subsample", str(10**9)),
+    "jobs, ilp scheduler": ("--scheduler-subsample", str(10**9), "--scheduler", "ilp"),
+}
+SLOWER_RUNS = 1_000
 
 # Stands in for everything before the aggregation. The files of a run are there at once, so that what
 # is left of the time is Snakemake's own.
@@ -138,10 +147,10 @@ def measure_batch(folder: Path, runs: int, log: Path) -> dict:
 
 
 def measure_jobs(
-    python: Path, folder: Path, runs: int, cores: int, scheduler: str, log: Path
+    python: Path, folder: Path, runs: int, cores: int, settings: Sequence[str], log: Path
 ) -> dict:
     """All jobs up to training, done by the stub."""
-    options = ("--cores", str(cores), "--scheduler", scheduler, "--until", "train", "--", "tables")
+    options = ("--cores", str(cores), *settings, "--until", "train", "--", "tables")
     return measure(command_for(folder, runs, *options, python=python), log)
 
 
@@ -165,10 +174,10 @@ def measure_all(options: argparse.Namespace, scratch: Path, table: Path) -> None
             "dry run of a tenth": lambda n: measure_batch(scratch / f"dry-{n}", n, log),
             "aggregation": lambda n: measure_aggregation(results, scratch / f"runs-{n}", n, log),
         }
-        for scheduler in ("greedy", "ilp"):
-            if runs <= options.jobs:
-                steps[f"jobs, {scheduler} scheduler"] = lambda n, scheduler=scheduler: measure_jobs(
-                    python, scratch / f"{scheduler}-{n}", n, options.cores, scheduler, log
+        for what, settings in {"jobs": (), **SLOWER}.items():
+            if runs <= (SLOWER_RUNS if settings else options.jobs):
+                steps[what] = lambda n, what=what, settings=settings: measure_jobs(
+                    python, scratch / f"{what}-{n}", n, options.cores, settings, log
                 )
         for what, step in steps.items():
             if what in options.what:
@@ -226,7 +235,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="a finished study")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the table")
     parser.add_argument("--runs", type=int, nargs="+", default=[1_000, 10_000, 50_000])
-    parser.add_argument("--jobs", type=int, default=1_000, help="most runs to do the jobs of")
+    parser.add_argument("--jobs", type=int, default=50_000, help="most runs to do the jobs of")
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time")
     parser.add_argument("--what", nargs="+", choices=STYLES, default=list(STYLES))
     return parser.parse_args(argv)
