@@ -191,10 +191,13 @@ def main() -> None:
     options = parse_arguments()
     times, accuracies = take_turns(options)
     summary = summarize(times, accuracies)
+    earlier = read_table(options.out / "peers_summary.csv")
+    session = {"session": 1 + max((int(row["session"]) for row in earlier), default=0)}
+    session["date"] = times[-1]["date"]
     for name, rows in (
         ("peers", times),
         ("peers_accuracy", accuracies),
-        ("peers_summary", summary),
+        ("peers_summary", earlier + [session | row for row in summary]),
     ):
         write_table(options.out / f"{name}.csv", rows)
     (options.out / "peers.svg").write_text(draw(read_table(options.out / "peers.csv")))

@@ -3,6 +3,8 @@
 `python benchmarks/readme.py` prints them; a test holds README.md to them.
 """
 
+from collections import defaultdict
+
 from processes import RESULTS, read_table
 
 CELLS = [("none", "32"), ("batch", "32"), ("none", "256"), ("batch", "256")]
@@ -50,10 +52,15 @@ def lines() -> list[str]:
         ),
         "| --- | --- |",
     ]
+    sessions = defaultdict(list)
     for row in read_table(RESULTS / "peers_summary.csv"):
         if row["quantity"].endswith("wall"):
-            spread = f"({number(row['least'], 'x')} to {number(row['most'], 'x')})"
-            found.append(f"| {row['quantity'].partition(' / ')[0]} | {middle(row)} {spread} |")
+            sessions[row["quantity"]].append(row)
+    for quantity, rows in sessions.items():
+        least = min((row["least"] for row in rows), key=float)
+        most = max((row["most"] for row in rows), key=float)
+        spread = f"{number(least, 'x')} to {number(most, 'x')} in {len(rows)} sessions"
+        found.append(f"| {quantity.partition(' / ')[0]} | {middle(rows[-1])} ({spread}) |")
     speed = read_table(RESULTS / "speed.csv")
     rows = {(row["quantity"], row["norm"], row["batch_size"]): row for row in speed}
     found += ["", f"| | {' | '.join(', '.join(cell) for cell in CELLS)} | goal |"]

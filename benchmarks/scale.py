@@ -32,7 +32,7 @@ from processes import (
 )
 
 from bnstudy.figures import PAPER, WIDE, Drawing, finish, panels
-from bnstudy.tables import read_config, run_path
+from bnstudy.tables import run_path
 
 AXES = {"dataset": ["mnist"], "norm": ["none", "batch"], "batch_size": [32, 64, 128, 256]}
 ARMS = [
@@ -154,11 +154,15 @@ def measure_jobs(
     return measure(command_for(folder, runs, *options, python=python), log)
 
 
+def aggregate(folder: Path, log: Path) -> dict:
+    """The tables of all runs in a folder of results."""
+    command = [BNSTUDY, "aggregate", folder / "run_config.yaml", "--results", folder]
+    return measure(command, log)
+
+
 def measure_aggregation(results: Path, folder: Path, runs: int, log: Path) -> dict:
     copy_runs(results, folder, runs)
-    read_config(folder / "run_config.yaml")
-    command = [BNSTUDY, "aggregate", folder / "run_config.yaml", "--results", folder]
-    measured = measure(command, log)
+    measured = aggregate(folder, log)
     shutil.rmtree(folder)
     return measured
 
