@@ -46,8 +46,8 @@ STYLES = {
     "dry run": ("#0173b2", "solid", "o"),
     "dry run of a tenth": ("#029e73", (0, (4, 1.4, 1, 1.4)), "D"),
     "jobs": ("#de8f05", (0, (4, 1.6)), "s"),
-    "jobs, all ready ones weighed": ("#d55e00", "dotted", "P"),
-    "jobs, ilp scheduler": ("#cc78bc", "dotted", "^"),
+    "jobs, all ready ones weighed": ("#d55e00", "none", "P"),
+    "jobs, ilp scheduler": ("#cc78bc", "none", "^"),
     "aggregation": ("#1b1f24", (0, (1.5, 1.2)), "v"),
 }
 
@@ -220,6 +220,7 @@ def draw(rows: list[dict[str, str]]) -> str:
                     color=color,
                     linestyle=dash,
                     marker=marker,
+                    markersize=6,
                     label=what,
                     markeredgecolor=PAPER,
                 )
