@@ -21,9 +21,6 @@ READY := .venv/ready
 # What was chosen when the environment was made stays chosen until it is said otherwise.
 INSTALLED_TORCH := $(shell cat .venv/torch 2>/dev/null)
 TORCH ?= $(or $(INSTALLED_TORCH),default)
-ifneq ($(TORCH),$(INSTALLED_TORCH))
-$(READY): again
-endif
 
 INSTALL := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode
 
@@ -83,6 +80,10 @@ $(BIN)/python:
 		echo "make: $(PYTHON) cannot make environments; on Debian or Ubuntu: apt install python3-venv" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv .venv
+
+ifneq ($(TORCH),$(INSTALLED_TORCH))
+$(READY): again
+endif
 
 # pip alone takes four times as long as uv. Without compiled bytecode every job would compile
 # PyTorch's Python files for itself wherever PYTHONDONTWRITEBYTECODE is set.

@@ -1,6 +1,9 @@
-"""pyproject.toml, requirements.txt and environment.yml name one set of packages."""
+"""pyproject.toml, requirements.txt and environment.yml name one set of packages; `make` installs it."""
 
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -66,3 +69,50 @@ def test_conda_installs_the_same_set():
     assert not [
         line for line in (ROOT / "environment.yml").read_text().splitlines() if "://" in line
     ]
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """What `make` would do in a checkout: planned(*arguments) returns its commands."""
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    environment = {"PATH": os.environ["PATH"]}  # nothing of a `make` that runs the tests
+
+    def plan(*arguments: str) -> list[str]:
+        command = ["make", "--dry-run", "--no-print-directory", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
+
+    return plan
+
+
+def installs(commands: list[str]) -> bool:
+    return any("pip install" in command for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("target", "last"),
+    [
+        ((), ".venv/bin/snakemake --cores all"),
+        (("CORES=1", "full"), ".venv/bin/snakemake --cores 1 --configfile config/full.yaml"),
+        (("test",), ".venv/bin/python -m pytest"),
+    ],
+)
+def test_first_make_installs_and_then_does_what_it_is_asked_for(planned, target, last):
+    commands = planned(*target)
+    assert installs(commands)
+    assert commands[-1] == last
+
+
+def test_later_make_installs_again_only_for_another_pytorch(planned, tmp_path):
+    for name in ("bin/python", "ready"):
+        path = tmp_path / ".venv" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / ".venv/torch").write_text("cpu\n")
+    assert planned() == planned("TORCH=cpu") == [".venv/bin/snakemake --cores all"]
+    commands = planned("TORCH=default")
+    assert installs(commands)
+    assert commands[-1] == ".venv/bin/snakemake --cores all"
