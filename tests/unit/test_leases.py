@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -210,13 +211,23 @@ def jobs(tmp_path):
 @pytest.mark.parametrize(("n_cards", "slots"), [(1, 1), (3, 2)])
 def test_many_processes_share_few_cards(jobs, n_cards, slots):
     some = jobs(slots, n_cards)
-    for i in range(24):
-        some.start(str(i), 0.05)
-    assert [process.wait() for process in some.processes.values()] == [0] * 24  # each had its turn
+    holders = [f"holder-{i}" for i in range(n_cards * slots)]
+    for name in holders:
+        some.start(name, "forever")
+    for name in holders:
+        some.wait_for("begin", name)
+    # They stay, so that how fast processes start does not decide which cards are used.
+    used = Counter(event[2] for event in some.events() if event[0] == "begin")
+    assert used == {f"GPU-{i}": slots for i in range(n_cards)}
+    short = [str(i) for i in range(24)]
+    for name in short:
+        some.start(name, 0.05)
+    for name in short[:12]:
+        some.wait_for("queued", name)
+    for name in holders:
+        some.kill(name)
+    assert [some.processes[name].wait() for name in short] == [0] * 24  # each had its turn
     assert some.busiest() <= slots
-    assert {event[2] for event in some.events() if event[0] == "begin"} == {
-        f"GPU-{i}" for i in range(n_cards)
-    }
 
 
 def test_those_who_wait_are_served_in_the_order_they_came(jobs):
