@@ -14,7 +14,7 @@ import numpy as np
 
 from bnstudy.datasets import Dataset, Patience, idx_archives
 
-HASTY = Patience(connect_timeout=2, read_timeout=2, attempts=3, first_wait=0.01)
+HASTY = Patience(connect_timeout=20, read_timeout=20, attempts=3, first_wait=0.01)
 
 N = {"train": 7, "t10k": 3}
 RANDOM = np.random.default_rng(0)

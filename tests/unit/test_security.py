@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 CODE = sorted(
     path for name in ("workflow", "report", "benchmarks") for path in (ROOT / name).rglob("*.py")
 )
-HASTY = Patience(connect_timeout=1, read_timeout=1, attempts=1)
+HASTY = Patience(connect_timeout=20, read_timeout=20, attempts=1)
 
 # Calls that run what is in a file: by name, and what makes them harmless.
 DANGEROUS = {
