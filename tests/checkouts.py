@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-COMMAND = "from bnstudy.cli import main; main()"
+COMMAND = "from bnstudy.__main__ import main; main()"
 ROOT = Path(__file__).parents[1]
 SOURCES = (
     *("Snakefile", "config", "environment.yml", "profiles", "published", "report", "workflow"),

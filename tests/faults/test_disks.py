@@ -31,7 +31,7 @@ STAGES = {
 LIMITED = (
     "import resource, sys; limit = int(sys.argv.pop(1));"
     "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY));"
-    "from bnstudy.cli import main; main()"
+    "from bnstudy.__main__ import main; main()"
 )
 
 

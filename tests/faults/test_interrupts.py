@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -34,12 +36,64 @@ def begin(study, stage):
 def test_ctrl_c(finished, fault, aftermath, stage):
     interrupt = fault(f"Ctrl-C in {stage}")
     running = begin(finished, stage)
-    time.sleep(1)  # into the work; wherever that is, nothing may be lost
+    # Into the work, and not beyond it; wherever that is, nothing may be lost.
+    time.sleep(0.3 if stage == "aggregate" else 1)
     interrupt.tried()
     said = stop(running, signal.SIGINT)
     interrupt.wrong(running.returncode == 0, "it says that it succeeded")
     target = "all" if stage == "render" else "tables"
     aftermath(finished, interrupt, said, "the same command does the rest", target)
+
+
+# A job that gets SIGINT when Python looks for a certain module, or when it has done its work.
+INTERRUPTED = """
+import atexit, os, signal, sys
+from bnstudy.__main__ import main
+
+def interrupt():
+    print("now", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == moment:
+            interrupt()
+
+moment = sys.argv.pop(1)
+sys.meta_path.insert(0, Finder())
+if moment == "exit":
+    atexit.register(interrupt)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "status", "said"),
+    [
+        ("bnstudy.training", 130, "interrupted"),
+        ("torch", 130, "interrupted"),
+        ("numpy", 130, "interrupted"),  # by PyTorch, in C++
+        ("numpy._core.multiarray", 130, "interrupted"),
+        ("torch.storage", 130, "interrupted"),
+        ("bnstudy.optimizers", 130, "interrupted"),
+        ("exit", 2, "cannot open the prepared dataset"),  # as if nobody had asked
+    ],
+)
+def test_ctrl_c_while_python_starts_or_ends(fault, tmp_path, moment, status, said):
+    interrupt = fault("Ctrl-C while Python starts or ends")
+    options = ("--norm=none", "--batch-size=32", "--seed=0", "--device=cpu")
+    run = ("train", str(tmp_path / "missing"), "--out", str(tmp_path / "run"), *options)
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, moment, *run],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    interrupt.tried()
+    assert done.stdout == "now\n"
+    interrupt.wrong(done.returncode != status, f"it ended with {done.returncode}")
+    lines = done.stderr.splitlines()
+    interrupt.wrong(len(lines) != 1 or said not in lines[0], f"not one clear line: {done.stderr}")
 
 
 def test_a_killed_snakemake_leaves_no_lock_that_stops_the_next(finished, fault, aftermath):

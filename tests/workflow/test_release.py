@@ -30,7 +30,7 @@ def publish(study) -> None:
     """Make the study's own runs the published ones."""
     command = ["publish", "results/run_config.yaml", "--out", str(study.root / "published")]
     subprocess.run(
-        [sys.executable, "-c", "from bnstudy.cli import main; main()", *command],
+        [sys.executable, "-c", "from bnstudy.__main__ import main; main()", *command],
         cwd=study.study,
         check=True,
     )

@@ -1,0 +1,39 @@
+"""The process of the `bnstudy` command, and what Ctrl-C does to it."""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from bnstudy import cli
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it with one line and exit status 130 until its work is done."""
+    # Where it is ignored, as behind nohup, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        cli.main()
+    finally:
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # what is done counts, though Python still ends
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, or end the process at once while it imports PyTorch.
+
+    PyTorch starts in C++, and there an exception is dropped (the process goes on, or fails later over
+    a NumPy that is half imported) or aborts the process. Nothing is open yet that an end could harm.
+    """
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "torch":
+            os.write(sys.stderr.fileno(), b"bnstudy: interrupted\n")
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()
