@@ -10,7 +10,7 @@ from bnstudy import cli
 
 def main() -> None:
     """Run the command line. Ctrl-C ends it with one line and exit status 130 until its work is done."""
-    # Where it is ignored, as behind nohup, it stays so.
+    # Where it is ignored, as in the background of a script, it stays so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     try:
