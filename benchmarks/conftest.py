@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from figure import draw
 from processes import (
-    HERE,
+    BASELINE,
     RESULTS,
     ROOT,
     ensure_mnist,
+    key,
     machine,
     read_table,
     summary_row,
@@ -16,7 +17,6 @@ from processes import (
     write_table,
 )
 
-BASELINE = HERE / "baseline.csv"
 TABLE = RESULTS / "speed.csv"
 # What was measured, each with the baseline's row of the same quantity or None.
 ROWS: list[tuple[dict, dict | None]] = []
@@ -58,10 +58,6 @@ def record(baseline):
         ROWS.append((row, baseline.get(key(row))))
 
     return keep
-
-
-def key(row):
-    return row["quantity"], row["norm"], row["batch_size"]
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -17,6 +17,7 @@ import yaml
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
+BASELINE = HERE / "baseline.csv"
 BNSTUDY = Path(sys.executable).with_name("bnstudy")
 MNIST = ROOT / "results/data/mnist"
 TOLERANCE = 1.15
@@ -128,6 +129,11 @@ def summary_row(
         "target": target,
         "reached": reached,
     }
+
+
+def key(row: dict) -> tuple[str, str, str]:
+    """What a row is about: its quantity, arm and batch size, the latter two empty if it has none."""
+    return row["quantity"], row["norm"], row["batch_size"]
 
 
 def verdict(row: dict, before: dict[str, str] | None) -> str:
