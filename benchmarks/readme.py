@@ -32,10 +32,10 @@ def number(text: str, unit: str) -> str:
     return f"{value:.0f}" if unit == "MB" or value >= 10 else f"{value:.2f}"
 
 
-def middle(row: dict[str, str], *, missed: bool = False) -> str:
-    """The median with its unit, and a star where its goal is missed."""
+def middle(row: dict[str, str]) -> str:
+    """The median with its unit."""
     unit = "x" if row["unit"] == "x" else f" {row['unit']}"
-    return f"{number(row['median'], row['unit'])}{unit}{' *' if missed else ''}"
+    return f"{number(row['median'], row['unit'])}{unit}"
 
 
 def goals(rows: list[dict[str, str]]) -> str:
@@ -65,16 +65,19 @@ def lines() -> list[str]:
     rows = {key(row): row for row in speed}
     # A goal that only one of the two sessions reached is not reached.
     missed = {key(row) for row in (*speed, *baseline) if row["reached"] == "no"}
+
+    def starred(row: dict[str, str]) -> str:
+        return f"{middle(row)} *" if key(row) in missed else middle(row)
+
     found += ["", f"| | {' | '.join(', '.join(cell) for cell in CELLS)} | goal |"]
     found.append(f"|{' --- |' * (len(CELLS) + 2)}")
     for quantity, words in OF_A_CELL.items():
         cells = [rows[quantity, *cell] for cell in CELLS]
-        middles = [middle(row, missed=key(row) in missed) for row in cells]
-        found.append(f"| {words} | {' | '.join(middles)} | {goals(cells)} |")
+        found.append(f"| {words} | {' | '.join(map(starred, cells))} | {goals(cells)} |")
     found += ["", "| | measured | goal |", "| --- | --- | --- |"]
     for quantity, words in OF_THE_WORKFLOW.items():
         row = rows[quantity, "", ""]
-        found.append(f"| {words} | {middle(row, missed=key(row) in missed)} | {goals([row])} |")
+        found.append(f"| {words} | {starred(row)} | {goals([row])} |")
     return found
 
 

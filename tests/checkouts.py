@@ -11,7 +11,6 @@ from pathlib import Path
 
 import yaml
 
-COMMAND = "from bnstudy.__main__ import main; main()"
 ROOT = Path(__file__).parents[1]
 SOURCES = (
     *("Snakefile", "config", "environment.yml", "profiles", "published", "report", "workflow"),
@@ -50,7 +49,7 @@ class Checkout:
     def bnstudy(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
         """Run one command of the copied package in the study's folder."""
         return subprocess.run(
-            [sys.executable, "-c", COMMAND, *map(str, arguments)],
+            [sys.executable, "-m", "bnstudy", *map(str, arguments)],
             check=False,
             cwd=self.study,
             env=os.environ | {"PYTHONPATH": str(self.root / "workflow")} | environment,

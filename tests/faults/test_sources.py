@@ -18,7 +18,6 @@ from bnstudy.datasets import download
 from bnstudy.errors import UserError
 from bnstudy.prepared import open_prepared
 from bnstudy.provenance import data_sha256
-from checkouts import COMMAND
 from sources import HASTY, PACKED, RAW, Server, serving, tiny, write_files
 
 NAME = "t10k-images-idx3-ubyte.gz"  # the third of four
@@ -231,7 +230,7 @@ def test_a_download_that_is_interrupted(finished, fault):
         first = "train-images-idx3-ubyte.gz"
         server.faults = {f"fashion_mnist/{first}": arrive_and_hang}
         running = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *("download", "fashion_mnist", "--out", str(out))],
+            [sys.executable, "-m", "bnstudy", "download", "fashion_mnist", "--out", str(out)],
             env=os.environ | {"BNSTUDY_DATA_SOURCE": server.url},
             stderr=subprocess.PIPE,
             text=True,

@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import tarfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,15 +20,16 @@ import yaml
 
 from bnstudy import datasets, published, tables
 from bnstudy.config import check_config, config_text
-from bnstudy.datasets import DATASETS, Archive, Dataset, Patience, download, insecure, prepare
+from bnstudy.datasets import DATASETS, Archive, Dataset, download, insecure, prepare
 from bnstudy.errors import UserError
 from bnstudy.prepared import open_prepared
+from sources import HASTY
 
 ROOT = Path(__file__).parents[2]
 CODE = sorted(
     path for name in ("workflow", "report", "benchmarks") for path in (ROOT / name).rglob("*.py")
 )
-HASTY = Patience(connect_timeout=20, read_timeout=20, attempts=1)
+ONCE = replace(HASTY, attempts=1)
 
 # Calls that run what is in a file: by name, and what makes them harmless.
 DANGEROUS = {
@@ -204,7 +206,7 @@ def test_a_hostile_archive_writes_and_reads_nothing_outside(tmp_path):
         archive = Archive("all.tar.gz", {asked: secret})
         dataset = fake(archive)
         with pytest.raises(UserError, match="no source has the right files"):
-            download(dataset, tmp_path / "out" / "raw", str(given), HASTY)
+            download(dataset, tmp_path / "out" / "raw", str(given), ONCE)
         assert files_below(tmp_path) - {"out"} == before
 
 
@@ -259,7 +261,7 @@ def test_no_registered_source_is_plain_http():
 def test_plain_http_is_refused_without_asking_it(tmp_path):
     archive = Archive("a.gz", {"a": "sha256:0"})
     with pytest.raises(UserError, match=r"http://example\.org: plain http is refused"):
-        download(fake(archive), tmp_path / "raw", "http://example.org", HASTY)
+        download(fake(archive), tmp_path / "raw", "http://example.org", ONCE)
 
 
 def test_plain_http_in_the_configuration_is_refused_before_any_job():
@@ -292,10 +294,10 @@ def test_a_redirect_to_plain_http_is_refused(tmp_path, monkeypatch):
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         source = f"http://127.0.0.1:{server.server_port}"
-        download(fake(archive), tmp_path / "trusted", source, HASTY)
+        download(fake(archive), tmp_path / "trusted", source, ONCE)
         monkeypatch.setattr(datasets, "insecure", lambda url: "localhost" in url)
         with pytest.raises(UserError, match="redirects to plain http"):
-            download(fake(archive), tmp_path / "raw", source, HASTY)
+            download(fake(archive), tmp_path / "raw", source, ONCE)
         server.shutdown()
 
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -28,12 +27,8 @@ VERIFICATION = "results/tables/verification.csv"
 
 def publish(study) -> None:
     """Make the study's own runs the published ones."""
-    command = ["publish", "results/run_config.yaml", "--out", str(study.root / "published")]
-    subprocess.run(
-        [sys.executable, "-c", "from bnstudy.__main__ import main; main()", *command],
-        cwd=study.study,
-        check=True,
-    )
+    done = study.bnstudy("publish", "results/run_config.yaml", "--out", study.root / "published")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

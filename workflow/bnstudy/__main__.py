@@ -16,9 +16,8 @@ def main() -> None:
     try:
         cli.main()
     finally:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # what is done counts, though Python still ends
+        # What is done counts, though Python still needs a moment to end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
