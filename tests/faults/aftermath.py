@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 
-from processes import content
+from background import content
 
 from checkouts import Checkout
 

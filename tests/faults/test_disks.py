@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from aftermath import dates
-from processes import start, wait_for
+from background import start, wait_for
 
 from bnstudy.datasets import download
 from bnstudy.errors import UserError

@@ -7,7 +7,7 @@ import signal
 
 import psutil
 import pytest
-from processes import start, wait_for
+from background import start, wait_for
 
 RUN = "dataset~digits/norm~batch/batch_size~32/seed~1"
 

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from processes import start, stop, wait_for
+from background import start, stop, wait_for
 
 STAGES = {
     # stage: what is removed for it to run again, and its log
