@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from background import content
 
@@ -112,7 +113,15 @@ def dates(study: Checkout) -> dict[str, int]:
 
 def incomplete(study: Checkout) -> set[str]:
     """The outputs of jobs that Snakemake has begun and not seen end, from its own records."""
-    folder = study.study / ".snakemake/incomplete"
-    records = [path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file()]
-    coded = ["".join(part.removeprefix("@") for part in parts) for parts in records]
-    return {urlsafe_b64decode(name).decode() for name in coded if name != "migration_underway"}
+    return set(records(study, "incomplete"))
+
+
+def records(study: Checkout, kind: str) -> dict[str, Path]:
+    """The files with Snakemake's own records of one kind, by the output that each is about."""
+    folder = study.study / ".snakemake" / kind
+    found = {}
+    for path in folder.rglob("*"):
+        coded = "".join(part.removeprefix("@") for part in path.relative_to(folder).parts)
+        if path.is_file() and coded != "migration_underway":
+            found[urlsafe_b64decode(coded).decode()] = path
+    return found

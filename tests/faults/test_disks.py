@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aftermath import dates
+from aftermath import dates, records
 from background import start, wait_for
 
 from bnstudy.datasets import download
@@ -128,8 +128,12 @@ def test_a_full_disk_in_a_download(fault, small_disk, tmp_path):
     download(tiny(), small_disk / "raw", str(given))
 
 
-def test_a_study_on_a_full_disk(finished, fault, aftermath):
-    """The whole working directory, with what Snakemake itself writes."""
+@pytest.mark.parametrize("trained_before", [True, False])
+def test_a_study_on_a_full_disk(finished, fault, aftermath, trained_before):
+    """The whole working directory, with what Snakemake itself writes.
+
+    Its records of runs that were trained before are written over; new ones need room.
+    """
     full = fault("a full disk beneath Snakemake")
     for folder in ("results/runs", "results/tables"):
         shutil.rmtree(finished.study / folder)
@@ -142,6 +146,10 @@ def test_a_study_on_a_full_disk(finished, fault, aftermath):
         study = type(finished)(finished.root, disk)
         for path in disk.glob("results/logs/train/**/*.log"):
             path.unlink()
+        if not trained_before:
+            for output, path in records(study, "metadata").items():
+                if output.startswith("results/runs/"):
+                    path.unlink()
         running = start(study, "tables")
         wait_for(lambda: list(disk.glob("results/logs/train/**/*.log")), running)
         filler = fill(disk)

@@ -1,5 +1,6 @@
 """What the rules share: the checked configuration, wildcard constraints and helper functions."""
 
+import atexit
 import csv
 import fcntl
 import json
@@ -10,6 +11,7 @@ import shutil
 import socket
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -73,12 +75,22 @@ ALIVE = remove_stale_locks()
 logging.raiseExceptions = False
 
 
-def disk_is_full():
-    return shutil.disk_usage(".").free < 2**20
+def disk_is_full(folder):
+    return shutil.disk_usage(folder).free < 2**20
 
 
-if disk_is_full():
+if disk_is_full("."):
     raise WorkflowError(f"the disk is full ({os.getcwd()}): make room, and start again")
+
+
+def tell_of_full_disk(folder):
+    with suppress(OSError):  # the folder may be gone
+        if disk_is_full(folder):
+            print(f"the disk is full ({folder}): make room first", file=sys.stderr)
+
+
+# At the very end, for onerror is not called if Snakemake's own notes are what has no room.
+atexit.register(tell_of_full_disk, os.getcwd())
 
 
 wildcard_constraints:
@@ -335,8 +347,6 @@ def failure_message():
         lines.append("These jobs did not finish (log, and what it says):")
         silence = "no message; it was killed, or could not be started"
         lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in logs]
-    if disk_is_full():
-        lines.append(f"the disk is full ({os.getcwd()}): make room first")
     lines.append("What is finished is kept; the same command does the rest.")
     if any({"train", "studies"} & set(Path(log).parts) for log in logs):
         lines.append("`snakemake partial` reports what there is and lists what is missing.")
