@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from bnstudy.figures import WIDE, Drawing, Layout, finish, panels
+from bnstudy.report.figures import WIDE, Drawing, Layout, finish, panels
 
 # From seaborn's colour-blind-safe palette; the floor is grey.
 COLORS = ("#de8f05", "#0173b2", "#029e73", "#cc78bc", "#949494")

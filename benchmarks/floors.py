@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from bnstudy.optimizers import OPTIMIZERS
-from bnstudy.training import Settings
+from bnstudy.networks.optimizers import OPTIMIZERS
+from bnstudy.training.loop import Settings
 
 
 def matrix_products(network: nn.Sequential, batch_size: int) -> Callable[[], None]:

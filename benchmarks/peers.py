@@ -30,7 +30,7 @@ from processes import (
     write_table,
 )
 
-from bnstudy.figures import INK, WIDE, Drawing, Layout, finish, panels
+from bnstudy.report.figures import INK, WIDE, Drawing, Layout, finish, panels
 
 NORMS = ("none", "batch")
 BATCH_SIZES = (32, 64, 128, 256)

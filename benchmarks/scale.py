@@ -31,8 +31,8 @@ from processes import (
     write_table,
 )
 
-from bnstudy.figures import PAPER, WIDE, Drawing, finish, panels
-from bnstudy.tables import run_path
+from bnstudy.report.figures import PAPER, WIDE, Drawing, finish, panels
+from bnstudy.tables.aggregate import run_path
 
 AXES = {"dataset": ["mnist"], "norm": ["none", "batch"], "batch_size": [32, 64, 128, 256]}
 ARMS = [

@@ -7,8 +7,8 @@ import torch
 from floors import matrix_products, optimizer_update, seconds_of
 from processes import BNSTUDY, bare_import, measure
 
-from bnstudy import training
-from bnstudy.devices import make_deterministic
+from bnstudy.training import loop as training
+from bnstudy.training.devices import make_deterministic
 
 ROUNDS = 5
 PHASES = ("start", "data", "training", "evaluation")

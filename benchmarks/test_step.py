@@ -1,7 +1,7 @@
 """A training step against what it cannot do without: its matrix products and its update.
 
 Both in this process, on one thread, in blocks that take turns, so that a busy machine slows both.
-The step is the study's own loop, `bnstudy.training.train`: shuffling, scaling, forward, backward and
+The step is the study's own loop, `bnstudy.training.loop.train`: shuffling, scaling, forward, backward and
 update, without evaluations.
 """
 
@@ -14,10 +14,10 @@ import torch
 from floors import forward_products, matrix_products, optimizer_update, seconds_of
 from torch import nn
 
-from bnstudy import training
-from bnstudy.devices import make_deterministic
-from bnstudy.optimizers import OPTIMIZERS
-from bnstudy.prepared import open_prepared
+from bnstudy.data.prepared import open_prepared
+from bnstudy.networks.optimizers import OPTIMIZERS
+from bnstudy.training import loop as training
+from bnstudy.training.devices import make_deterministic
 
 ROUNDS = 25
 WARM_UP = 3

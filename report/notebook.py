@@ -23,17 +23,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from bnstudy import (
-    exhibits,
-    figures,
-    findings,
-    models,
-    provenance,
-    verdict_exhibits,
-    verdict_figures,
-    verdicts,
-)
-from bnstudy.reporting import Report, escape_markdown
+from bnstudy import provenance
+from bnstudy.networks import mlp as models
+from bnstudy.report import exhibits, figures, findings, verdict_exhibits, verdict_figures, verdicts
+from bnstudy.report.reporting import Report, escape_markdown
 
 torch.set_num_threads(1)
 report = Report(config, tables, data)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnstudy.datasets import Dataset, Patience, idx_archives
+from bnstudy.data.datasets import Dataset, Patience, idx_archives
 
 HASTY = Patience(connect_timeout=20, read_timeout=20, attempts=3, first_wait=0.01)
 

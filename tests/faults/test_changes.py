@@ -58,7 +58,7 @@ def test_clocks(finished, fault, what):
     planned = counts(finished)
     clock.lost(len(planned), f"it would run {planned}")
     clock.tried()
-    finished.edit("workflow/bnstudy/models.py")
+    finished.edit("workflow/bnstudy/networks/mlp.py")
     set_dates(finished.root / "workflow", lambda path: time.time() - 2 * DECADE)
     planned = counts(finished)
     clock.wrong(planned.get("train") != 4, f"an edit of the training code plans {planned}")
@@ -70,7 +70,7 @@ def test_an_edit_between_runs(finished, fault):
     edit = fault("the code is edited between runs")
     shutil.rmtree(finished.study / "results/tables")
     shutil.rmtree(finished.study / "results/runs/dataset~digits/norm~batch")
-    finished.edit("workflow/bnstudy/models.py")
+    finished.edit("workflow/bnstudy/networks/mlp.py")
     set_dates(finished.root / "workflow", lambda path: time.time() - DECADE)
     edit.tried()
     # Told to look at dates alone, Snakemake does not see the edit and leaves the older runs.

@@ -55,7 +55,7 @@ def test_a_run_that_crashes(finished, fault, aftermath):
     """An error in the code, which its author has to see: the log has it, the message its last line."""
     crash = fault("a run that crashes")
     forget_runs(finished)
-    source = finished.root / "workflow/bnstudy/models.py"
+    source = finished.root / "workflow/bnstudy/networks/mlp.py"
     sound = source.read_text()
     source.write_text(sound.replace("def build_model(", "def build_model(impossible, ", 1))
     crash.tried()

@@ -70,12 +70,12 @@ main()
 @pytest.mark.parametrize(
     ("moment", "status", "said"),
     [
-        ("bnstudy.training", 130, "interrupted"),
+        ("bnstudy.training.loop", 130, "interrupted"),
         ("torch", 130, "interrupted"),
         ("numpy", 130, "interrupted"),  # by PyTorch, in C++
         ("numpy._core.multiarray", 130, "interrupted"),
         ("torch.storage", 130, "interrupted"),
-        ("bnstudy.optimizers", 130, "interrupted"),
+        ("bnstudy.networks.optimizers", 130, "interrupted"),
         ("exit", 2, "cannot open the prepared dataset"),  # as if nobody had asked
     ],
 )

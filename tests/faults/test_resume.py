@@ -24,11 +24,11 @@ import psutil
 import pytest
 import torch
 
-from bnstudy.checkpoints import AGAIN, NAME, Checkpoint
+from bnstudy.training.checkpoints import AGAIN, NAME, Checkpoint
 from checkouts import Checkout, copy_checkout
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["bnstudy.cli", "bnstudy.training", "psutil"])
+FORKS.set_forkserver_preload(["bnstudy.cli", "bnstudy.training.loop", "psutil"])
 OUTPUTS = ("metrics.csv", "run.json")
 STARTED: list[multiprocessing.Process] = []
 STARTED_ANEW = "starting at the beginning"
@@ -288,7 +288,7 @@ def test_a_checkpoint_of_another_run_is_refused(new_run, fault, tmp_path):
     faster_twin.finish()
     check(faster.finish(), "settings", faster.outputs(), faster_twin.outputs())
 
-    from bnstudy.prepared import open_prepared, write_prepared
+    from bnstudy.data.prepared import open_prepared, write_prepared
 
     data = vars(open_prepared(run.data)) | {"title": "other digits"}
     del data["sha256"]
@@ -301,7 +301,7 @@ def test_a_checkpoint_of_another_run_is_refused(new_run, fault, tmp_path):
     check(elsewhere.finish(), "data", elsewhere.outputs(), elsewhere_twin.outputs())
 
     checkout = copy_checkout(tmp_path)
-    checkout.edit("workflow/bnstudy/models.py")
+    checkout.edit("workflow/bnstudy/networks/mlp.py")
 
     def finish_with_edited_code(run: Run) -> str:
         return subprocess.run(

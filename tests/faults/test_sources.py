@@ -13,10 +13,10 @@ import threading
 
 import pytest
 
-from bnstudy import datasets
-from bnstudy.datasets import download
+from bnstudy.data import datasets
+from bnstudy.data.datasets import download
+from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.prepared import open_prepared
 from bnstudy.provenance import data_sha256
 from sources import HASTY, PACKED, RAW, Server, serving, tiny, write_files
 

@@ -11,10 +11,11 @@ import pandas as pd
 import torch
 import yaml
 
-from bnstudy import claims, tables
-from bnstudy.endpoints.base import Endpoint, Exact
-from bnstudy.prepared import open_prepared, write_prepared
-from bnstudy.splits import split_sizes
+from bnstudy.claims import judge as claims
+from bnstudy.claims.endpoints.base import Endpoint, Exact
+from bnstudy.data.prepared import open_prepared, write_prepared
+from bnstudy.data.splits import split_sizes
+from bnstudy.tables import aggregate as tables
 
 ALL_NORMS = ("none", "batch")
 HASH = "0123456789abcdef" * 4

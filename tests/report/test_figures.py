@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from bnstudy import figures
-from bnstudy.results import DatasetFacts, Results
+from bnstudy.report import figures
+from bnstudy.report.results import DatasetFacts, Results
 
 
 def study(accuracies: dict, training_seconds: dict) -> Results:

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from bnstudy import study_figures
-from bnstudy.figures import NARROW, WIDE, Drawing
-from bnstudy.study_figures import FIGURES
+from bnstudy.report import study_figures
+from bnstudy.report.figures import NARROW, WIDE, Drawing
+from bnstudy.report.study_figures import FIGURES
 from conftest import ROOT
 
 LIMIT = 120_000  # bytes of one SVG

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnstudy import study_figures
-from bnstudy.figures import NARROW, WIDE
+from bnstudy.report import study_figures
+from bnstudy.report.figures import NARROW, WIDE
+from bnstudy.report.study_figures import FIGURES
 from bnstudy.studies.init_gradients import growth_in_theory
-from bnstudy.study_figures import FIGURES
 from conftest import ROOT
 
 LIMIT = 120_000  # bytes of one SVG, for ten seeds

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import synthetic
 
-from bnstudy import findings
-from bnstudy.exhibits import parameters
-from bnstudy.models import build_model, count_parameters
-from bnstudy.results import (
+from bnstudy.networks.mlp import build_model, count_parameters
+from bnstudy.report import findings
+from bnstudy.report.exhibits import parameters
+from bnstudy.report.results import (
     METRICS,
     Comparison,
     DatasetFacts,

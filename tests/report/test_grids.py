@@ -6,7 +6,7 @@ import nbformat
 import pytest
 import synthetic
 
-from bnstudy.rendering import ReportExporter
+from bnstudy.report.rendering import ReportExporter
 from conftest import ROOT
 
 SOURCE = ROOT / "report" / "notebook.py"

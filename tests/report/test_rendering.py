@@ -4,8 +4,8 @@ import nbformat
 import pytest
 
 from bnstudy.errors import UserError
-from bnstudy.rendering import ReportExporter, check_links, shorter, themed, to_mathml
-from bnstudy.svg import compact
+from bnstudy.report.rendering import ReportExporter, check_links, shorter, themed, to_mathml
+from bnstudy.report.svg import compact
 from conftest import ROOT, render
 
 TEMPLATES = ROOT / "report" / "templates"

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnstudy import claims as engine
-from bnstudy import verdict_exhibits, verdict_figures, verdicts
-from bnstudy.endpoints.base import Endpoint, Exact
+from bnstudy.claims import judge as engine
+from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.errors import UserError
-from bnstudy.figures import NARROW, WIDE
 from bnstudy.files import write_rows
-from bnstudy.rendering import slug
-from bnstudy.svg import compact, short_name
+from bnstudy.report import verdict_exhibits, verdict_figures, verdicts
+from bnstudy.report.figures import NARROW, WIDE
+from bnstudy.report.rendering import slug
+from bnstudy.report.svg import compact, short_name
 from conftest import ROOT
 
 LIST = ROOT / "config" / "claims.yaml"

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnstudy.endpoints.core import endpoints, steps_to
-from bnstudy.training import first_step_reaching
+from bnstudy.claims.endpoints.core import endpoints, steps_to
+from bnstudy.training.loop import first_step_reaching
 
 SIZES = (32, 64, 128, 256)
 BUDGET = {32: 800, 64: 400, 128: 200, 256: 100}

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.depth import endpoints
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.depth import endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import depth, probes
-from bnstudy.training import Settings, make_model, make_splits, train
+from bnstudy.training.loop import Settings, make_model, make_splits, train
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnstudy.models import build_model
+from bnstudy.networks.mlp import build_model
 from bnstudy.studies.ghost import (
     GhostBatchNorm,
     PopulationBatchNorm,
@@ -18,7 +18,7 @@ from bnstudy.studies.ghost import (
     group_lengths,
     with_precise_statistics,
 )
-from bnstudy.training import Scaling, Split, evaluate
+from bnstudy.training.loop import Scaling, Split, evaluate
 
 EPSILON = 1e-5
 

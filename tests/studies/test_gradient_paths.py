@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bnstudy.prepared import open_prepared
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import gradient_paths
-from bnstudy.training import Settings, make_model, make_splits, stream_generator, train
+from bnstudy.training.loop import Settings, make_model, make_splits, stream_generator, train
 
 CPU = torch.device("cpu")
 OPTIONS = {"epochs": 1, "batch_size": 64, "width": 16, "depth": 3, "steps": [0, 2, 7, 999]}

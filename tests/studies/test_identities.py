@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.identities import endpoints
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.identities import endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import identities
 
 OPTIONS = {"batch_size": 64, "epochs": 2}

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.transforms.v2.functional import adjust_contrast
 
-from bnstudy.devices import make_deterministic
-from bnstudy.endpoints.inference_statistics import endpoints
-from bnstudy.optimizers import Adam
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.inference_statistics import endpoints
+from bnstudy.data.prepared import open_prepared
+from bnstudy.networks.optimizers import Adam
 from bnstudy.studies import inference_statistics
 from bnstudy.studies.inference_statistics import (
     average_over_epoch,
@@ -22,7 +21,8 @@ from bnstudy.studies.inference_statistics import (
     shift_images,
     train_and_keep,
 )
-from bnstudy.training import Scaling, Settings, Split, make_splits, stream_generator, train
+from bnstudy.training.devices import make_deterministic
+from bnstudy.training.loop import Scaling, Settings, Split, make_splits, stream_generator, train
 
 CPU = torch.device("cpu")
 PARTS = ("staleness", "last_batch", "shift")

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.init_gains import endpoints
-from bnstudy.models import build_model
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.init_gains import endpoints
+from bnstudy.data.prepared import open_prepared
+from bnstudy.networks.mlp import build_model
 from bnstudy.studies.init_gains import run, scale_weights
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.init_gradients import endpoints
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.init_gradients import endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import init_gradients
 from bnstudy.studies.init_gradients import NETWORKS, growth_in_theory
 

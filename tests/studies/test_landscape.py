@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.landscape import endpoints
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.landscape import endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import landscape
-from bnstudy.training import Settings, make_model, make_splits, train
+from bnstudy.training.loop import Settings, make_model, make_splits, train
 
 OPTIONS = {"batch_size": 64, "learning_rates": [0.1], "probe_every": 10, "drift_steps": 5}
 ENDPOINTS = {"learning_rate": 0.1, "smoothness_networks": ["relu2"]}

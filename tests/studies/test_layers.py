@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.models import build_model
+from bnstudy.networks.mlp import build_model
 from bnstudy.studies.layers import (
     DetachedBatchNorm1d,
     ShiftingNoise,

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.learning_rates import cross_fitted_steps, endpoints
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.learning_rates import cross_fitted_steps, endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import learning_rates
 
 CPU = torch.device("cpu")

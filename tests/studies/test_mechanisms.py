@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.mechanisms import endpoints
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.mechanisms import endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import mechanisms
 
 OPTIONS = {

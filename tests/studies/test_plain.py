@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints import fashion as fashion_endpoints
-from bnstudy.endpoints import input_scaling as input_scaling_endpoints
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints import fashion as fashion_endpoints
+from bnstudy.claims.endpoints import input_scaling as input_scaling_endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import fashion, input_scaling, plain
-from bnstudy.training import Settings, make_model, make_splits, train
+from bnstudy.training.loop import Settings, make_model, make_splits, train
 
 CPU = torch.device("cpu")
 OPTIONS = {"epochs": 2, "batch_size": 32, "probe_every": 5, "target": 0.5}

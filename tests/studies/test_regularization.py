@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.devices import make_deterministic
-from bnstudy.endpoints.regularization import endpoints, matched_gap
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.regularization import endpoints, matched_gap
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import regularization
 from bnstudy.studies.regularization import make_network, variance_shifts
-from bnstudy.training import Scaling, Settings, Split, make_splits
+from bnstudy.training.devices import make_deterministic
+from bnstudy.training.loop import Scaling, Settings, Split, make_splits
 
 CPU = torch.device("cpu")
 ARMS = (

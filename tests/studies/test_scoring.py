@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from bnstudy.endpoints import scoring
+from bnstudy.claims.endpoints import scoring
 
 
 def table(**columns) -> pd.DataFrame:

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.sigmoid_mnist import endpoints
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.sigmoid_mnist import endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import sigmoid_mnist
-from bnstudy.training import Settings, make_model
+from bnstudy.training.loop import Settings, make_model
 
 CPU = torch.device("cpu")
 OPTIONS = {

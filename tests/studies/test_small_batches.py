@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.devices import make_deterministic
-from bnstudy.endpoints.small_batches import endpoints
-from bnstudy.endpoints.trend import one_sided_p, page_test, rises, trend_and_contrast
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.small_batches import endpoints
+from bnstudy.claims.endpoints.trend import one_sided_p, page_test, rises, trend_and_contrast
+from bnstudy.data.prepared import open_prepared
 from bnstudy.statistics import sign_flip_test
 from bnstudy.studies import small_batches
+from bnstudy.training.devices import make_deterministic
 
 OPTIONS = {
     "group_sizes": [2, 8, 64],

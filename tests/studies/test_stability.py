@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy import stats
 
-from bnstudy.endpoints.stability import endpoints, pitman_morgan, pseudo_values
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.stability import endpoints, pitman_morgan, pseudo_values
+from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import stability
-from bnstudy.training import Settings, make_model, make_splits, train
+from bnstudy.training.loop import Settings, make_model, make_splits, train
 
 CPU = torch.device("cpu")
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.endpoints.timing import endpoints
-from bnstudy.models import build_model
-from bnstudy.prepared import open_prepared
+from bnstudy.claims.endpoints.timing import endpoints
+from bnstudy.data.prepared import open_prepared
+from bnstudy.networks.mlp import build_model
 from bnstudy.studies import timing
 
 

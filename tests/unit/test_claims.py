@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnstudy import claims, config
-from bnstudy.endpoints.base import Endpoint, Exact
+from bnstudy import config
+from bnstudy.claims import judge as claims
+from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from bnstudy.config import (
     has_nvidia_gpu,
     uses_cuda,
 )
-from bnstudy.datasets import DATASETS
+from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.studies import STUDIES
 
@@ -285,8 +285,8 @@ def test_readme_and_default_file_show_every_key():
 
 
 def test_schema_allows_what_the_code_offers():
-    from bnstudy.devices import DEVICES
-    from bnstudy.models import ACTIVATIONS, NORMALIZATIONS
+    from bnstudy.networks.mlp import ACTIVATIONS, NORMALIZATIONS
+    from bnstudy.training.devices import DEVICES
 
     def allowed(key: str) -> list[str]:
         schema = SCHEMA_KEYS[key]

@@ -21,10 +21,10 @@ import torch
 import torchvision.datasets
 from sklearn.datasets import load_digits
 
-from bnstudy import datasets
-from bnstudy.datasets import DATASETS, Archive, Dataset, download, prepare
+from bnstudy.data import datasets
+from bnstudy.data.datasets import DATASETS, Archive, Dataset, download, prepare
+from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.prepared import open_prepared
 from sources import HASTY, IMAGES, LABELS, PACKED, RAW, Handler, Server, serving, tiny, write_files
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -72,7 +72,7 @@ def assert_fails(tmp_path: Path, dataset: Dataset, source: str | None = None, **
 
 
 def test_registry_imports_nothing_heavy() -> None:
-    code = "import sys, bnstudy.datasets; print(*sys.modules)"
+    code = "import sys, bnstudy.data.datasets; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bnstudy import leases
-from bnstudy.devices import select_device
 from bnstudy.errors import UserError
-from bnstudy.leases import Card, given_by_scheduler, lease_card, visible_cards
+from bnstudy.training import leases
+from bnstudy.training.devices import select_device
+from bnstudy.training.leases import Card, given_by_scheduler, lease_card, visible_cards
 
 A, B, C = "GPU-aaaa1111", "GPU-aaaa2222", "GPU-cccc3333"
 CARDS = [Card(A, A, 0, "a card"), Card(B, B, 1, "a card"), Card(C, C, 2, "another card")]
@@ -122,8 +122,8 @@ def test_auto_says_that_it_fell_back(capsys, monkeypatch):
 JOB = """
 import os, sys, time
 from pathlib import Path
-from bnstudy import leases
-from bnstudy.leases import Card
+from bnstudy.training import leases
+from bnstudy.training.leases import Card
 
 folder, log, name, slots, n_cards, hold = sys.argv[1:]
 cards = [Card(f"GPU-{i}", f"GPU-{i}", i, "a card") for i in range(int(n_cards))]

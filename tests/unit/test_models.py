@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.models import build_model, count_parameters, initialize_linear
+from bnstudy.networks.mlp import build_model, count_parameters, initialize_linear
 
 
 def generator(seed: int) -> torch.Generator:

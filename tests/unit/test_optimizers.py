@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.optimizers import OPTIMIZERS
+from bnstudy.networks.optimizers import OPTIMIZERS
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import psutil
 import pytest
 import torch
 
+from bnstudy.data.prepared import open_prepared, write_prepared
 from bnstudy.errors import UserError
-from bnstudy.prepared import open_prepared, write_prepared
 
 
 def example(n: int = 6, size: int = 2) -> dict:

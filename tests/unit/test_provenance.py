@@ -11,9 +11,9 @@ def test_code_hash_follows_the_content_of_training_code(tmp_path, monkeypatch):
     original = provenance.code_sha256()
     monkeypatch.setattr(provenance, "PACKAGE", package)
     assert provenance.code_sha256() == original
-    (package / "figures.py").write_text("edited")
+    (package / "report/figures.py").write_text("edited")
     assert provenance.code_sha256() == original
-    (package / "models.py").write_text((package / "models.py").read_text() + "\n")
+    (package / "networks/mlp.py").write_text((package / "networks/mlp.py").read_text() + "\n")
     assert provenance.code_sha256() != original
 
 

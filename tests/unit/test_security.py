@@ -18,11 +18,13 @@ import torch
 import torchvision
 import yaml
 
-from bnstudy import datasets, published, tables
 from bnstudy.config import check_config, config_text
-from bnstudy.datasets import DATASETS, Archive, Dataset, download, insecure, prepare
+from bnstudy.data import datasets
+from bnstudy.data.datasets import DATASETS, Archive, Dataset, download, insecure, prepare
+from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.prepared import open_prepared
+from bnstudy.tables import aggregate as tables
+from bnstudy.tables import published
 from sources import HASTY
 
 ROOT = Path(__file__).parents[2]

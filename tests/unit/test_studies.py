@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from bnstudy import studies
-from bnstudy.endpoints import controls as control_endpoints
+from bnstudy.claims.endpoints import controls as control_endpoints
+from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.prepared import open_prepared
 from bnstudy.provenance import code_sha256, imported_code
 
 

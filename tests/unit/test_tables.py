@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnstudy import tables
 from bnstudy.errors import UserError
 from bnstudy.provenance import data_sha256
+from bnstudy.tables import aggregate as tables
 
 ROOT = Path(__file__).parents[2]
 TABLES = ("runs", "metrics", "timings", "comparison")

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torchvision import transforms
 
-from bnstudy import training
+from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.prepared import open_prepared
-from bnstudy.training import Scaling, Settings, Split
+from bnstudy.training import loop as training
+from bnstudy.training.loop import Scaling, Settings, Split
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from bnstudy.errors import UserError
-from bnstudy.exhibits import verification
-from bnstudy.published import (
+from bnstudy.report.exhibits import verification
+from bnstudy.tables.published import (
     COLUMNS,
     METRICS,
     choose_cells,
@@ -18,8 +18,8 @@ from bnstudy.published import (
     read_summary,
     training_options,
 )
-from bnstudy.training import Settings, parse_arguments
-from bnstudy.verification import as_text, compare, conclusion, half_width
+from bnstudy.tables.verification import as_text, compare, conclusion, half_width
+from bnstudy.training.loop import Settings, parse_arguments
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "published"

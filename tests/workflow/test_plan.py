@@ -148,18 +148,18 @@ def test_a_changed_title_trains_nothing(finished):
 @pytest.mark.parametrize(
     ("file", "counts"),
     [
-        ("workflow/bnstudy/models.py", RUNS | STUDIES),
-        ("workflow/bnstudy/training.py", RUNS | STUDIES),
+        ("workflow/bnstudy/networks/mlp.py", RUNS | STUDIES),
+        ("workflow/bnstudy/training/loop.py", RUNS | STUDIES),
         # Runs stay, for they are held against the data: data that came out otherwise are refused.
         (
-            "workflow/bnstudy/datasets.py",
+            "workflow/bnstudy/data/datasets.py",
             {"prepare": 1, "aggregate": 1, "merge_study": 2} | REPORT,
         ),
-        ("workflow/bnstudy/tables.py", {"aggregate": 1} | REPORT),
+        ("workflow/bnstudy/tables/aggregate.py", {"aggregate": 1} | REPORT),
         ("workflow/bnstudy/studies/identities.py", {"run_study": 1, "merge_study": 1} | REPORT),
-        ("workflow/bnstudy/endpoints/identities.py", REPORT),
+        ("workflow/bnstudy/claims/endpoints/identities.py", REPORT),
         ("config/claims.yaml", REPORT),
-        ("workflow/bnstudy/figures.py", {"render": 1, "all": 1}),
+        ("workflow/bnstudy/report/figures.py", {"render": 1, "all": 1}),
         ("report/notebook.py", {"render": 1, "all": 1}),
         ("config/README.md", {}),
     ],
@@ -170,7 +170,7 @@ def test_an_edit_reruns_what_it_touches(finished, file, counts):
 
 
 def test_touching_a_file_without_changing_it_reruns_nothing(finished):
-    os.utime(finished.root / "workflow/bnstudy/models.py")
+    os.utime(finished.root / "workflow/bnstudy/networks/mlp.py")
     assert finished.plan().counts == {}
 
 

@@ -128,7 +128,7 @@ def test_the_report_shows_a_verification_but_never_asks_for_one(released, copied
     assert page.count("bitwise") > 2
     assert "snakemake --cores all verify" in (finished.study / "report/report.html").read_text()
     assert "Nothing to be done" in copied.plan("all").text
-    copied.edit("workflow/bnstudy/training.py")
+    copied.edit("workflow/bnstudy/training/loop.py")
     assert "retrain" not in copied.plan("all").counts
     assert copied.plan("verify").counts["retrain"] == 2
 

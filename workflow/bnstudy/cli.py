@@ -12,18 +12,24 @@ from collections.abc import Callable
 from bnstudy.errors import UserError, refusal
 
 COMMANDS = {
-    "download": ("bnstudy.datasets:download_main", "fetch and verify the raw files of a dataset"),
-    "prepare": ("bnstudy.datasets:prepare_main", "turn raw files into the one file runs open"),
-    "train": ("bnstudy.training:main", "train one network and record its metrics"),
-    "aggregate": ("bnstudy.tables:main", "gather all runs of the grid into tables"),
+    "download": (
+        "bnstudy.data.datasets:download_main",
+        "fetch and verify the raw files of a dataset",
+    ),
+    "prepare": ("bnstudy.data.datasets:prepare_main", "turn raw files into the one file runs open"),
+    "train": ("bnstudy.training.loop:main", "train one network and record its metrics"),
+    "aggregate": ("bnstudy.tables.aggregate:main", "gather all runs of the grid into tables"),
     "study": ("bnstudy.studies:study_main", "run one cell of a study"),
     "merge": ("bnstudy.studies:merge_main", "join the cells of a study into one table"),
-    "claims": ("bnstudy.claims:main", "give every claim its verdict"),
-    "partial": ("bnstudy.partial:main", "gather what there is of an unfinished study"),
-    "report": ("bnstudy.reporting:main", "execute the notebook and render the HTML report"),
-    "verify": ("bnstudy.verification:main", "compare runs trained here with the published ones"),
-    "publish": ("bnstudy.published:main", "write the summary that verify compares with"),
-    "archive": ("bnstudy.archive:main", "pack a finished study into one file"),
+    "claims": ("bnstudy.claims.judge:main", "give every claim its verdict"),
+    "partial": ("bnstudy.tables.partial:main", "gather what there is of an unfinished study"),
+    "report": ("bnstudy.report.reporting:main", "execute the notebook and render the HTML report"),
+    "verify": (
+        "bnstudy.tables.verification:main",
+        "compare runs trained here with the published ones",
+    ),
+    "publish": ("bnstudy.tables.published:main", "write the summary that verify compares with"),
+    "archive": ("bnstudy.tables.archive:main", "pack a finished study into one file"),
 }
 
 

@@ -13,9 +13,9 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from bnstudy.datasets import DATASETS, insecure
+from bnstudy.data.datasets import DATASETS, insecure
+from bnstudy.data.splits import split_sizes
 from bnstudy.errors import UserError
-from bnstudy.splits import split_sizes
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 STUDIES = Path(__file__).parents[2] / "config" / "studies.yaml"

@@ -67,7 +67,7 @@ def parents(name: str) -> list[str]:
 
 # The files that `bnstudy train` runs. The workflow gives them to the training jobs as inputs, so that
 # editing one of them, and only these, trains again.
-TRAINING_CODE = ("cli.py", *imported_code("training"))
+TRAINING_CODE = ("cli.py", *imported_code("training.loop"))
 
 
 def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:
@@ -83,7 +83,7 @@ def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:
 def data_sha256(prepared: Path) -> str:
     """The hash that a prepared dataset has in its header, without opening it with PyTorch.
 
-    What a header says about the content is verified by `bnstudy.prepared.open_prepared`.
+    What a header says about the content is verified by `bnstudy.data.prepared.open_prepared`.
 
     Raises
     ------

@@ -43,7 +43,7 @@ rule aggregate:
             **config["grid"],
         ),
         data=expand("results/data/{dataset}/prepared.safetensors", **config["grid"]),
-        code=code("cli.py", *imported_code("tables")),
+        code=code("cli.py", *imported_code("tables.aggregate")),
     output:
         table("runs"),
         "results/tables/metrics.csv",  # too long for Snakemake's report

@@ -20,13 +20,13 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from bnstudy.archive import project_version, source_files
+from bnstudy.tables.archive import project_version, source_files
 from bnstudy.config import check_config, config_text, enabled_studies, has_nvidia_gpu, uses_cuda
-from bnstudy.datasets import DATASETS
+from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.logs import last_words
 from bnstudy.provenance import TRAINING_CODE, code_sha256, imported_code
-from bnstudy.published import choose_cells, read_settings, read_summary, training_options
+from bnstudy.tables.published import choose_cells, read_settings, read_summary, training_options
 from bnstudy.studies import cell_name
 
 try:
@@ -252,7 +252,7 @@ def study_seeds(wildcards):
 
 
 def claims_code():
-    modules = ["claims", *(f"endpoints.{study}" for study in ["core", *STUDIES])]
+    modules = ["claims.judge", *(f"claims.endpoints.{study}" for study in ["core", *STUDIES])]
     return code("cli.py", *sorted({file for name in modules for file in imported_code(name)}))
 
 

@@ -35,7 +35,7 @@ rule prepare:
     """Decode a dataset once, so that no run has to."""
     input:
         raw=raw_files,
-        code=code("cli.py", *imported_code("datasets")),
+        code=code("cli.py", *imported_code("data.datasets")),
     output:
         "results/data/{dataset}/prepared.safetensors",
     log:

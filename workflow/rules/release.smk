@@ -51,7 +51,7 @@ rule verify:
     input:
         runs=retrained_files,
         published=published_files,
-        code=code("cli.py", *imported_code("verification")),
+        code=code("cli.py", *imported_code("tables.verification")),
     log:
         "results/logs/verify.log",
     conda:

@@ -81,8 +81,8 @@ def study_main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     arguments = parser.parse_args(argv)
 
-    from bnstudy.devices import make_deterministic, select_device
-    from bnstudy.prepared import open_prepared
+    from bnstudy.data.prepared import open_prepared
+    from bnstudy.training.devices import make_deterministic, select_device
 
     # Before anything runs: an edit made meanwhile is not what ran.
     code = code_sha256(("cli.py", *imported_code(f"studies.{arguments.study}")))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bnstudy import statistics
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
 
 VERDICTS = ("supported", "refuted", "not supported", "inconclusive")
 

@@ -7,8 +7,8 @@ normalization.
 
 import torch
 
-from bnstudy.prepared import PreparedData
-from bnstudy.training import Settings, make_model, make_splits, train
+from bnstudy.data.prepared import PreparedData
+from bnstudy.training.loop import Settings, make_model, make_splits, train
 
 
 def run(

@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
 from bnstudy.studies.plain import make_network, make_settings
 from bnstudy.studies.probes import hidden_gradient_norms
-from bnstudy.training import make_splits, train
+from bnstudy.training.loop import make_splits, train
 
 
 def run(

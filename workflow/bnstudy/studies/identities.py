@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.models import build_model, count_parameters
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
+from bnstudy.networks.mlp import build_model, count_parameters
 from bnstudy.studies.layers import DetachedBatchNorm1d, fuse
-from bnstudy.training import (
+from bnstudy.training.loop import (
     Settings,
     Split,
     evaluate,

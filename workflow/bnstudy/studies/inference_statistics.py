@@ -27,10 +27,18 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor, nn
 
-from bnstudy.models import build_model
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
+from bnstudy.networks.mlp import build_model
 from bnstudy.studies.ghost import batch_norms, with_precise_statistics
-from bnstudy.training import Run, Settings, Split, evaluate, make_splits, stream_generator, train
+from bnstudy.training.loop import (
+    Run,
+    Settings,
+    Split,
+    evaluate,
+    make_splits,
+    stream_generator,
+    train,
+)
 
 NEVER = 10**9  # steps between probes: the study looks for itself
 LEFT_OVER = 2  # images in the last batch of an epoch

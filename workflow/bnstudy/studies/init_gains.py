@@ -14,9 +14,9 @@ behind it, so both are studied: all layers scaled, and the hidden ones alone.
 import torch
 from torch import nn
 
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
 from bnstudy.studies.plain import make_network, make_settings, outcome
-from bnstudy.training import make_splits, train
+from bnstudy.training.loop import make_splits, train
 
 SCALED = ("all", "hidden")
 

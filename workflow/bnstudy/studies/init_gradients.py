@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnstudy.models import ACTIVATIONS, build_model
-from bnstudy.prepared import PreparedData
-from bnstudy.training import Scaling, Split, stream_generator
+from bnstudy.data.prepared import PreparedData
+from bnstudy.networks.mlp import ACTIVATIONS, build_model
+from bnstudy.training.loop import Scaling, Split, stream_generator
 
 # norm, initialization, activation
 NETWORKS = {

@@ -18,10 +18,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
 from bnstudy.studies import probes
 from bnstudy.studies.probes import NETWORKS, PERCENTILES, Activations
-from bnstudy.training import Settings, make_model, make_splits, train
+from bnstudy.training.loop import Settings, make_model, make_splits, train
 
 PROBE_IMAGES = 1_000
 STEP_SIZES = 8

@@ -19,9 +19,9 @@ from dataclasses import replace
 
 import torch
 
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
 from bnstudy.studies.plain import make_network, make_settings, outcome, steps_to
-from bnstudy.training import make_splits, train
+from bnstudy.training.loop import make_splits, train
 
 
 def run(

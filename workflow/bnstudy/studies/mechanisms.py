@@ -18,11 +18,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bnstudy.models import build_model
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
+from bnstudy.networks.mlp import build_model
 from bnstudy.studies import layers, probes
 from bnstudy.studies.probes import NETWORKS
-from bnstudy.training import Settings, make_splits, stream_generator, train
+from bnstudy.training.loop import Settings, make_splits, stream_generator, train
 
 PROBE_IMAGES = 1_000
 ARMS = {

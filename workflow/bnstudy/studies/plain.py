@@ -9,8 +9,8 @@ from dataclasses import fields
 import torch
 from torch import nn
 
-from bnstudy.prepared import PreparedData
-from bnstudy.training import Run, Settings, first_step_reaching, make_model, make_splits, train
+from bnstudy.data.prepared import PreparedData
+from bnstudy.training.loop import Run, Settings, first_step_reaching, make_model, make_splits, train
 
 SETTINGS = {field.name for field in fields(Settings)}
 

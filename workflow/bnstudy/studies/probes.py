@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.models import ACTIVATIONS
-from bnstudy.training import stream_generator
+from bnstudy.networks.mlp import ACTIVATIONS
+from bnstudy.training.loop import stream_generator
 
 # hidden widths and activation
 NETWORKS = {

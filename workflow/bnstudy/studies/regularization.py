@@ -22,15 +22,15 @@ evaluation mode, over the training images) / running variance: 1 where training 
 import torch
 from torch import Tensor, nn
 
-from bnstudy.models import build_model
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
+from bnstudy.networks.mlp import build_model
 from bnstudy.studies.ghost import (
     GhostBatchNorm,
     PopulationBatchNorm,
     PopulationNormalized,
     batch_norms,
 )
-from bnstudy.training import (
+from bnstudy.training.loop import (
     Run,
     Settings,
     Split,

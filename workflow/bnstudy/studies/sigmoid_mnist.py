@@ -21,9 +21,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
 from bnstudy.studies.plain import make_settings
-from bnstudy.training import (
+from bnstudy.training.loop import (
     PROBE_SIZE,
     Scaling,
     Settings,

@@ -23,15 +23,15 @@ Metrics, on the whole validation split at the end: mean cross-entropy `val_loss`
 import torch
 from torch import nn
 
-from bnstudy.models import build_model
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
+from bnstudy.networks.mlp import build_model
 from bnstudy.studies.ghost import (
     GhostBatchNorm,
     batch_norms,
     evaluate_with_batch_statistics,
     with_precise_statistics,
 )
-from bnstudy.training import (
+from bnstudy.training.loop import (
     Settings,
     Split,
     check_batches,

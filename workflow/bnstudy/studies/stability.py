@@ -19,14 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
 from bnstudy.studies.plain import (
     make_network,
     make_settings,
     outcome,
     validation_loss_of_epoch,
 )
-from bnstudy.training import make_splits, train
+from bnstudy.training.loop import make_splits, train
 
 MEDIAN_STEPS = 51
 LEVEL = (0.15, 0.25)  # nats

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.models import count_parameters
-from bnstudy.optimizers import OPTIMIZERS
-from bnstudy.prepared import PreparedData
+from bnstudy.data.prepared import PreparedData
+from bnstudy.networks.mlp import count_parameters
+from bnstudy.networks.optimizers import OPTIMIZERS
 from bnstudy.studies.layers import fuse
-from bnstudy.training import Settings, make_model, make_splits
+from bnstudy.training.loop import Settings, make_model, make_splits
 
 
 def run(

@@ -1,0 +1,19 @@
+"""Effects of the A/A control and of the positive control, in percentage points of test accuracy."""
+
+import pandas as pd
+
+from bnstudy.claims.endpoints.base import Endpoint
+
+UNIT = "percentage points"
+
+
+def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """`same`: first half of the seeds against the second; `learning_rate`: largest against smallest."""
+    accuracy = 100 * table.pivot(index="seed", columns="learning_rate", values="test_accuracy")
+    usual, tiny = accuracy[accuracy.columns.max()], accuracy[accuracy.columns.min()]
+    half = len(usual) // 2
+    first, second = usual.iloc[:half], usual.iloc[half : 2 * half].set_axis(usual.index[:half])
+    return {
+        "same": Endpoint(first - second, {}, UNIT),
+        "learning_rate": Endpoint((usual - tiny).iloc[:half], {}, UNIT),
+    }

@@ -1,0 +1,158 @@
+"""Endpoints of the core grid: B3, B17 and B18, from the tables of runs, metrics and timings."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.claims.endpoints.scoring import (
+    CHANCE,
+    batch_minus_none,
+    compare_accuracy,
+    compare_steps,
+    diverged,
+    mean_over_cells,
+    steps,
+)
+
+CELL = ["dataset", "batch_size"]
+RUN = [*CELL, "norm", "seed"]
+
+
+def endpoints(
+    runs: pd.DataFrame, metrics: pd.DataFrame, timings: pd.DataFrame
+) -> dict[str, Endpoint]:
+    """The endpoints of the claims and further readings of them, by name.
+
+    - `steps_to_95` (B3): ln(steps without / steps with batch normalization), mean over batch sizes.
+    - `seconds_to_95`: the same in seconds of training, by each run's own speed.
+    - `steps_to_97`: the same for 97 %.
+    - `first_epoch_loss`: ln(validation loss without / with) after one epoch.
+    - `batch_size_slope` (B17 a): |slope| of ln(validation loss) on log2(batch size), times the
+      range of log2(batch size), `none` minus `batch`: how much less the loss depends on the batch
+      size. In logarithms, because the arms differ in their losses.
+    - `batch_size_samples` (B17 b): how many more *samples* to 95 % the largest batch size needs
+      than the smallest, as ln ratio, `none` minus `batch`.
+    - `test_accuracy` (B18): percentage points, `batch` minus `none`, mean over batch sizes.
+
+    Returns nothing where one of the two arms was not run; what needs several batch sizes is left
+    out where there is one.
+    """
+    runs = runs.loc[runs["norm"].isin(["none", "batch"])]
+    if runs["norm"].nunique() < 2:
+        return {}
+    budget = metrics.groupby(CELL)["step"].max().rename("n_steps")
+    runs = add_seconds_per_step(runs.merge(budget, on=CELL), metrics, timings)
+    runs = runs.merge(steps_to(metrics, 0.97).rename("steps_to_97"), on=RUN, how="left")
+    runs = runs.merge(first_epoch_loss(metrics), on=RUN, how="left")
+    by = ("batch_size",) if runs["dataset"].nunique() == 1 else ("dataset", "batch_size")
+    found = {
+        "steps_to_95": compare_steps(runs, by, "steps_to_95"),
+        "seconds_to_95": seconds_to_95(runs, by),
+        "steps_to_97": compare_steps(runs, by, "steps_to_97"),
+        "first_epoch_loss": mean_over_cells(
+            -batch_minus_none(runs, np.log(runs["first_epoch_loss"].fillna(guessing())), by),
+            "ln ratio",
+        ),
+        "test_accuracy": compare_accuracy(runs, by),
+    }
+    if runs["batch_size"].nunique() > 1:
+        samples = batch_size_samples(runs)
+        found["batch_size_slope"] = batch_size_slope(runs, samples)
+        found["batch_size_samples"] = samples
+    return found
+
+
+def guessing() -> float:
+    """The loss of a classifier that guesses."""
+    return math.log(1 / CHANCE)
+
+
+def add_seconds_per_step(
+    runs: pd.DataFrame, metrics: pd.DataFrame, timings: pd.DataFrame
+) -> pd.DataFrame:
+    """Add each run's own seconds per step of training.
+
+    A diverged run broke off within an epoch whose seconds were not counted: it gets the median of
+    its arm, or of the cell where the whole arm diverged.
+    """
+    done = metrics.groupby(RUN)["step"].max().rename("steps_done")
+    runs = runs.merge(done, on=RUN, how="left")
+    runs = runs.merge(timings[[*RUN, "training_seconds"]], on=RUN, how="left")
+    own = (runs["training_seconds"] / runs["steps_done"]).mask(runs["status"] == "diverged")
+    for group in ([*CELL, "norm"], CELL):
+        own = own.fillna(own.groupby([runs[key] for key in group]).transform("median"))
+    return runs.assign(seconds_per_step=own)
+
+
+def seconds_to_95(runs: pd.DataFrame, by: tuple[str, ...]) -> Endpoint:
+    reached = runs["steps_to_95"].notna() & ~diverged(runs)
+    seconds = steps(runs, "steps_to_95").clip(lower=1) * runs["seconds_per_step"]
+    return mean_over_cells(
+        -batch_minus_none(runs, np.log(seconds), by),
+        "ln ratio",
+        censored=int((~reached).sum()),
+        note="Runs may have shared the machine with others.",
+    )
+
+
+def steps_to(metrics: pd.DataFrame, target: float) -> pd.Series:
+    """First step at which the median of the last three probe accuracies reaches the target.
+
+    By run; runs that never did are absent.
+    """
+    probes = metrics.loc[(metrics["split"] == "probe") & (metrics["metric"] == "accuracy")]
+    probes = probes.sort_values("step")
+    median = probes.groupby(RUN)["value"].transform(lambda v: v.rolling(3, min_periods=1).median())
+    return probes.loc[median >= target].groupby(RUN)["step"].min()
+
+
+def first_epoch_loss(metrics: pd.DataFrame) -> pd.Series:
+    chosen = metrics.loc[
+        (metrics["split"] == "validation") & (metrics["metric"] == "loss") & (metrics["epoch"] == 1)
+    ]
+    return chosen.set_index(RUN)["value"].rename("first_epoch_loss")
+
+
+def batch_size_slope(runs: pd.DataFrame, samples: Endpoint) -> Endpoint:
+    """Dependence of ln(validation loss) on the batch size, `none` minus `batch`.
+
+    The least-squares slope on log2(batch size), without its sign, over the whole range of sizes.
+    """
+    loss = runs["val_loss"].mask(diverged(runs)).fillna(guessing()).astype(float)
+    wide = runs.assign(loss=np.log(loss)).pivot_table(
+        index=["norm", "seed"], columns="batch_size", values="loss"
+    )
+    log_size = np.log2(wide.columns.to_numpy(dtype=float))
+    centred = log_size - log_size.mean()
+    slope = (wide * centred).sum(axis=1, skipna=False) / (centred**2).sum()
+    change = slope.abs() * np.ptp(log_size)
+    mean = (slope * np.ptp(log_size)).groupby("norm").mean()
+    return Endpoint(
+        effect=change["none"] - change["batch"],
+        cells={},
+        unit="ln ratio",
+        note=f"From the smallest to the largest batch size ln(validation loss) changes by "
+        f"{mean['none']:+.2f} without and {mean['batch']:+.2f} with batch normalization; the extra "
+        f"samples to 95 % differ by {samples.effect.mean():+.2f} (ln ratio).",
+    )
+
+
+def batch_size_samples(runs: pd.DataFrame) -> Endpoint:
+    """ln(samples to 95 % at the largest / at the smallest batch size), `none` minus `batch`."""
+    extremes = runs.loc[
+        runs["batch_size"].isin([runs["batch_size"].min(), runs["batch_size"].max()])
+    ]
+    samples = steps(extremes, "steps_to_95").clip(lower=1) * extremes["batch_size"]
+    wide = extremes.assign(samples=np.log(samples)).pivot_table(
+        index=["norm", "seed"], columns="batch_size", values="samples"
+    )
+    penalty = wide[wide.columns.max()] - wide[wide.columns.min()]
+    reached = extremes["steps_to_95"].notna() & ~diverged(extremes)
+    return Endpoint(
+        effect=penalty["none"] - penalty["batch"],
+        cells={},
+        unit="ln ratio",
+        censored=int((~reached).sum()),
+    )

@@ -1,0 +1,100 @@
+"""Endpoints of the depth study: B7 in training, B14, B15."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.claims.endpoints.init_gains import accuracy_range
+from bnstudy.claims.endpoints.scoring import (
+    accuracy,
+    batch_minus_none,
+    cells_of,
+    diverged,
+    mean_over_cells,
+)
+
+SHALLOW = 5  # hidden layers up to which activations are compared
+SUFFIXES = {"default": "", "he": "_he"}  # of the endpoints' names
+DEEP = 5  # hidden layers from which gradients are
+
+
+def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """The endpoints of the claims, and the same against He's initialization, by name.
+
+    - `gradient_range` (B7): decades between the largest and the smallest gradient of a layer while
+      training, `none` minus `batch`; ReLU, mean over depths of 5 and more.
+    - `deepest_accuracy` (B14): accuracy in percentage points, `batch` minus `none`, ReLU, at the
+      largest depth; the cells are the depths.
+    - `activation_range` (B15): range of accuracy over activations, `none` minus `batch`, mean over
+      depths up to 5.
+
+    These are for PyTorch's default initialization, which the assignment uses, with the cells of
+    both; `..._he` are for He's. `gradient_range_initial...` is B7's at the first step;
+    `soft_rank...` is the difference of the soft ranks of the last hidden layer's activations at the
+    largest depth, after training.
+    """
+    found: dict[str, Endpoint] = {}
+    for initialization, suffix in SUFFIXES.items():
+        chosen = table.loc[table["initialization"] == initialization]
+        if not len(chosen):
+            continue
+        relu = chosen.loc[chosen["activation"] == "relu"]
+        for column in ("gradient_range", "gradient_range_initial"):
+            found[column + suffix] = gradient_range(relu, column)
+        found["deepest_accuracy" + suffix] = deepest_accuracy(relu)
+        found["soft_rank" + suffix] = deepest_rank(relu)
+        found["activation_range" + suffix] = activation_range(chosen)
+    return {name: with_other_cells(name, found) for name in found}
+
+
+def with_other_cells(name: str, found: dict[str, Endpoint]) -> Endpoint:
+    """The endpoint with the cells of both initializations, where it is the assignment's.
+
+    So that a verdict that holds for the default initialization alone says so.
+    """
+    he = name + SUFFIXES["he"]
+    if he not in found:
+        return found[name]
+    return replace(
+        found[name],
+        cells=cells_by_initialization("default", found[name])
+        | cells_by_initialization("he", found[he]),
+    )
+
+
+def cells_by_initialization(initialization: str, endpoint: Endpoint) -> dict[str, pd.Series]:
+    cells = endpoint.cells or {"all depths": endpoint.effect}
+    return {f"{initialization}, {name}": effect for name, effect in cells.items()}
+
+
+def gradient_range(relu: pd.DataFrame, column: str) -> Endpoint:
+    deep = relu.loc[relu["depth"] >= min(DEEP, relu["depth"].max())]
+    return mean_over_cells(-batch_minus_none(deep, deep[column], ("depth",)), "decades")
+
+
+def deepest_accuracy(relu: pd.DataFrame) -> Endpoint:
+    differences = batch_minus_none(relu, accuracy(relu), ("depth",))
+    deepest = relu.loc[relu["depth"] == relu["depth"].max()]
+    failed = diverged(deepest).groupby(deepest["norm"]).agg(["sum", "size"])
+    counts = {norm: f"{row['sum']} of {row['size']}" for norm, row in failed.iterrows()}
+    return Endpoint(
+        effect=differences[str(relu["depth"].max())],
+        cells=cells_of(differences),
+        unit="percentage points",
+        note=f"With {relu['depth'].max()} hidden layers {counts['none']} runs without and "
+        f"{counts['batch']} with batch normalization did not train.",
+    )
+
+
+def deepest_rank(relu: pd.DataFrame) -> Endpoint:
+    """Difference of soft ranks; a run that broke off has rank 0, its activations being no use."""
+    differences = batch_minus_none(relu, relu["soft_rank"].fillna(0), ("depth",))
+    return Endpoint(differences[str(relu["depth"].max())], cells_of(differences), "singular values")
+
+
+def activation_range(table: pd.DataFrame) -> Endpoint:
+    shallow = table.loc[table["depth"] <= max(SHALLOW, table["depth"].min())]
+    ranges = accuracy_range(shallow, "activation", ["norm", "depth", "seed"])
+    differences = -batch_minus_none(ranges, ranges["range"], ("depth",))
+    return mean_over_cells(differences, "percentage points")

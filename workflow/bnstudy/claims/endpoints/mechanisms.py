@@ -1,0 +1,82 @@
+"""From the arms that take batch normalization apart to B2, M3b and M10."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.claims.endpoints.scoring import diverged
+
+
+def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """Endpoints of the study; differences of ln(validation loss), averaged over networks.
+
+    `causal` (B2, batch normalization helps because it reduces covariate shift): ln loss of batch
+    with noise minus none. If the claim is right, noise that restores the shift takes the benefit
+    away and this is not below zero. Its conditions, each above zero where it holds, say whether the
+    experiment can refute it: `shift`, log10 of the drift, batch with noise minus none; and
+    `close_to_batch`, how far the loss of batch with noise stays below that of batch plus
+    `options["margin"]` (in ln).
+
+    `affine` (M3b): without scale and shift minus with. `statistics_gradient` (M10): detached
+    minus batch. `noise_without_batch`: noise alone minus none, for which no claim was made.
+    """
+    ln_loss = scored_loss(table)
+    ln_drift = by_arm(table, np.log10(table.drift))
+    benefit = ln_loss["none"] - ln_loss["batch"]
+    kept = (ln_loss["none"] - ln_loss["noisy_batch"]).unstack("network").mean()
+    share = kept / benefit.unstack("network").mean()
+    bias = (
+        np.log(table.bias_end / table.bias_start).groupby([table.arm, table.network]).mean()
+    ).unstack("network")
+    shift = endpoint(ln_drift["noisy_batch"] - ln_drift["none"], "decades")
+    return {
+        "causal": endpoint(
+            ln_loss["noisy_batch"] - ln_loss["none"],
+            "ln ratio",
+            validity={
+                "shift": shift,
+                "close_to_batch": endpoint(
+                    options["margin"] - (ln_loss["noisy_batch"] - ln_loss["batch"]), "ln ratio"
+                ),
+            },
+            note="Batch normalization with noise keeps "
+            + ", ".join(f"{value:.0%} ({network})" for network, value in share.items())
+            + " of the gain in ln loss that batch normalization has over none.",
+        ),
+        "affine": endpoint(ln_loss["batch_no_affine"] - ln_loss["batch"], "ln ratio"),
+        "statistics_gradient": endpoint(
+            ln_loss["batch_detached"] - ln_loss["batch"],
+            "ln ratio",
+            note=(
+                "The norm of the biases grows by a factor of "
+                f"{math.exp(bias.loc['batch_detached'].mean()):.2f} with detached statistics and "
+                f"{math.exp(bias.loc['batch'].mean()):.2f} with batch normalization."
+            ),
+        ),
+        "noise_without_batch": endpoint(ln_loss["noisy_none"] - ln_loss["none"], "ln ratio"),
+        "layer": endpoint(ln_loss["none"] - ln_loss["layer"], "ln ratio"),
+    }
+
+
+def scored_loss(table: pd.DataFrame, n_classes: int = 10) -> pd.DataFrame:
+    """ln of the validation loss, a column per arm; a run that diverged counts as guessing."""
+    return by_arm(table, np.log(table.val_loss.mask(diverged(table), math.log(n_classes))))
+
+
+def by_arm(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """Values by network and seed (rows) and arm (columns)."""
+    keys = table[["network", "seed", "arm"]]
+    return keys.assign(value=values).pivot(index=["network", "seed"], columns="arm", values="value")
+
+
+def endpoint(difference: pd.Series, unit: str, **rest: object) -> Endpoint:
+    """An endpoint from differences by network and seed."""
+    cells = difference.unstack("network")
+    return Endpoint(
+        effect=cells.mean(axis=1),
+        cells={network: cells[network] for network in cells},
+        unit=unit,
+        **rest,
+    )

@@ -1,0 +1,190 @@
+"""Endpoints of S10: claims B10 (effect and mechanism), B11 and B12."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.claims.endpoints.scoring import accuracy
+from bnstudy.claims.endpoints.trend import page_test, trend_and_contrast
+
+GUESSING_LOSS = math.log(10)  # validation loss of a diverged run, ten classes
+POINTS = "percentage points"
+RELATIVE = "share of the validation loss"
+DOSES = {"ghost_4": 4, "ghost_10": 10, "ghost_25": 25, "batch": 50}
+
+
+def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """Effects on the generalization gap, validation minus clean training loss, and on accuracy.
+
+    Gaps are read where the clean training loss has come down to `matched_train_loss`, and compared
+    as a share of the validation loss of the arm that the claim says is worse.
+
+    - `gap` (B10a): gap without minus gap with batch normalization. Cells: there, and at the end.
+    - `noise` (B10b): gap with groups of 50 (the batch) minus gap with groups of 4; p also asks for
+      Page's trend over all groups. Condition `no_noise`: gap with the statistics of the whole
+      training set minus gap with groups of 50. Cells are groups of 4, 10 and 25.
+    - `dropout_need` (B11): gain by dropout without batch normalization minus gain with it.
+    - `alongside_dropout` (B12): test accuracy with both minus the better of the two alone. Cells
+      are against one alone.
+    - `dropout_order`: test accuracy with dropout after the activation minus dropout before batch
+      normalization.
+    - `variance_shift`: how far variances in evaluation are from the running variances, |ln ratio|,
+      with dropout before minus after. Cells are layers.
+    """
+    target = options["matched_train_loss"]
+    gaps, reached = matched_gaps(table, target)
+    last = table[table["epoch"] == table["epoch"].max()]
+    test = last.assign(accuracy=accuracy(last, "test_accuracy")).pivot(
+        index="seed", columns="arm", values="accuracy"
+    )
+    return {
+        "gap": gap(gaps, reached, target, last, test),
+        "noise": noise(gaps, reached, target, test),
+        "dropout_need": dropout_need(test),
+        "alongside_dropout": alongside_dropout(test),
+        "dropout_order": Endpoint(test["batch_dropout"] - test["dropout_before"], {}, POINTS),
+        "variance_shift": variance_shift(last),
+    }
+
+
+def matched_gaps(table: pd.DataFrame, target: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gap at a training loss of `target`, and whether it was reached: rows seeds, columns arms."""
+    gaps, reached = {}, {}
+    for key, epochs in table.sort_values("epoch").groupby(["seed", "arm"]):
+        if (epochs["status"] == "diverged").any():
+            gaps[key], reached[key] = GUESSING_LOSS - target, False
+        else:
+            gaps[key], reached[key] = matched_gap(
+                epochs["train_loss"].to_numpy(), epochs["val_loss"].to_numpy(), target
+            )
+    return pd.Series(gaps).unstack(), pd.Series(reached).unstack()
+
+
+def matched_gap(train: np.ndarray, validation: np.ndarray, target: float) -> tuple[float, bool]:
+    """Validation minus training loss where the training loss first comes down to `target`.
+
+    Between two epochs the validation loss is linear in ln(training loss). A run that never gets
+    there has the gap of its last epoch, one that is there after the first epoch has that of the
+    first.
+
+    Parameters
+    ----------
+    train, validation : array of float, shape (epochs,)
+
+    Returns
+    -------
+    tuple
+        The gap in nats, and whether the target was reached.
+    """
+    below = np.flatnonzero(train <= target)
+    if len(below) == 0:
+        return float(validation[-1] - train[-1]), False
+    after = below[0]
+    if after == 0:
+        return float(validation[0] - train[0]), True
+    before = after - 1
+    share = math.log(train[before] / target) / math.log(train[before] / train[after])
+    return float(validation[before] * (1 - share) + validation[after] * share - target), True
+
+
+def gap(
+    gaps: pd.DataFrame,
+    reached: pd.DataFrame,
+    target: float,
+    last: pd.DataFrame,
+    test: pd.DataFrame,
+) -> Endpoint:
+    """B10a."""
+    matched = reduction(gaps, "none", "batch", target)
+    losses = {
+        name: last.pivot(index="seed", columns="arm", values=name)
+        for name in ("train_loss", "val_loss")
+    }
+    validation = losses["val_loss"].fillna(GUESSING_LOSS)
+    final = validation - losses["train_loss"].fillna(0)
+    return Endpoint(
+        matched,
+        {
+            f"training loss {target:g}": matched,
+            "end of training": (final["none"] - final["batch"]) / validation["none"],
+        },
+        RELATIVE,
+        censored=missed(reached, ["none", "batch"]),
+        note=f"At a training loss of {target:g} the gap is {gaps['none'].mean():.3f} nats without "
+        f"and {gaps['batch'].mean():.3f} with batch normalization; at the end test accuracy is "
+        f"{test['none'].mean():.2f} and {test['batch'].mean():.2f} %.",
+    )
+
+
+def noise(gaps: pd.DataFrame, reached: pd.DataFrame, target: float, test: pd.DataFrame) -> Endpoint:
+    """B10b."""
+    doses = sorted(DOSES, key=DOSES.get)
+    noisiest, quietest = doses[0], doses[-1]
+    effect = reduction(gaps, quietest, noisiest, target)
+    return Endpoint(
+        effect,
+        {f"groups of {DOSES[arm]}": reduction(gaps, quietest, arm, target) for arm in doses[:-1]},
+        RELATIVE,
+        censored=missed(reached, [*doses, "population"]),
+        conditions={
+            "no_noise": Endpoint(
+                reduction(gaps, "population", quietest, target),
+                {},
+                RELATIVE,
+                note=f"The gap is {gaps['population'].mean():.3f} nats with the statistics of the "
+                f"whole training set and {gaps[quietest].mean():.3f} with those of a batch.",
+            )
+        },
+        p=trend_and_contrast(gaps[doses], effect),
+        note=f"Page's trend test gives p = {page_test(gaps[doses]):.2g}; final test accuracy is "
+        f"{test[noisiest].mean():.2f} % with groups of {DOSES[noisiest]}, "
+        f"{test[quietest].mean():.2f} % with groups of {DOSES[quietest]} and "
+        f"{test['population'].mean():.2f} % without noise.",
+    )
+
+
+def reduction(gaps: pd.DataFrame, worse: str, better: str, target: float) -> pd.Series:
+    """What the gap is smaller by, as a share of the validation loss (gap plus training loss)."""
+    return (gaps[worse] - gaps[better]) / (gaps[worse] + target)
+
+
+def missed(reached: pd.DataFrame, arms: list[str]) -> int:
+    """How many runs of these arms never came down to the training loss."""
+    return int((~reached[arms].astype(bool)).to_numpy().sum())
+
+
+def dropout_need(test: pd.DataFrame) -> Endpoint:
+    """B11."""
+    without = test["none_dropout"] - test["none"]
+    with_batch = test["batch_dropout"] - test["batch"]
+    return Endpoint(
+        without - with_batch,
+        {},
+        POINTS,
+        note=f"Dropout changes test accuracy by {without.mean():+.2f} points without and "
+        f"{with_batch.mean():+.2f} with batch normalization.",
+    )
+
+
+def alongside_dropout(test: pd.DataFrame) -> Endpoint:
+    """B12."""
+    both, alone = test["batch_dropout"], test[["batch", "none_dropout"]]
+    return Endpoint(
+        both - alone.max(axis=1),
+        {
+            "against batch normalization alone": both - alone["batch"],
+            "against dropout alone": both - alone["none_dropout"],
+        },
+        POINTS,
+    )
+
+
+def variance_shift(last: pd.DataFrame) -> Endpoint:
+    """How much more dropout before batch normalization shifts the variances of its inputs."""
+    layers = {}
+    for column in (name for name in last.columns if name.startswith("variance_shift_")):
+        shifts = np.log(last.pivot(index="seed", columns="arm", values=column)).abs().fillna(0)
+        layers[f"layer {column[-1]}"] = shifts["dropout_before"] - shifts["batch_dropout"]
+    return Endpoint(pd.DataFrame(layers).mean(axis=1), layers, "ln ratio")

@@ -1,0 +1,91 @@
+"""Endpoints of the stability study (B16)."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy.stats import pearsonr
+
+from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.claims.endpoints.scoring import CHANCE, batch_minus_none, cells_of, diverged
+
+SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
+
+
+def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """The three readings of "fluctuates less"; each a mean over batch sizes, `none` over `batch`.
+
+    - `fluctuation` (B16): ln ratio of the coefficients of variation of the loss around its running
+      median, at the same level of the loss.
+    - `spikes`: difference of the shares of steps whose loss is more than twice the running median,
+      in percentage points, at the same level. `spikes_all`: over all steps.
+    - `between_seeds`: ln ratio of the standard deviations between seeds of the final validation
+      loss. It is one number for all seeds; the effect of a seed is its jackknife pseudo-value
+      (Miller 1974, Biometrika 61), whose mean is the ratio corrected for bias.
+    """
+    found = {
+        "fluctuation": matched(table, -np.log(table["fluctuation"].astype(float)), "ln ratio"),
+        "spikes": matched(table, -100 * table["spikes"].astype(float), "percentage points"),
+        "spikes_all": matched(table, -100 * table["spikes_all"].astype(float), "percentage points"),
+    }
+    if table["seed"].nunique() >= SEEDS_AT_LEAST:
+        found["between_seeds"] = between_seeds(table)
+    return found
+
+
+def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
+    """`batch` minus `none` of values that may be undefined, mean over the batch sizes that are.
+
+    A value is undefined where a run was not long enough at the level that is compared, which is no
+    failure and has no score. A seed is left out only where that is so at every batch size.
+    """
+    differences = batch_minus_none(table, values, ("batch_size",))
+    undefined = int(values.isna().sum())
+    note = f"{undefined} of {len(table)} runs were too short at the compared level of the loss."
+    return Endpoint(
+        effect=differences.mean(axis=1).dropna(),
+        cells={name: column.dropna() for name, column in cells_of(differences).items()},
+        unit=unit,
+        note=note if undefined else "",
+    )
+
+
+def between_seeds(table: pd.DataFrame) -> Endpoint:
+    """ln ratio of the standard deviations between seeds of the final validation loss."""
+    guessing = math.log(1 / CHANCE)
+    loss = table["val_loss"].mask(diverged(table)).fillna(guessing).astype(float)
+    wide = table.assign(loss=loss).pivot(
+        index="seed", columns=["norm", "batch_size"], values="loss"
+    )
+    cells = {
+        str(size): pseudo_values(wide["none", size], wide["batch", size])
+        for size in wide["none"].columns
+    }
+    p = {
+        str(size): pitman_morgan(wide["none", size], wide["batch", size])
+        for size in wide["none"].columns
+    }
+    return Endpoint(
+        effect=pd.DataFrame(cells).mean(axis=1),
+        cells=cells,
+        unit="ln ratio",
+        note="Pitman-Morgan p by batch size: "
+        + ", ".join(f"{value:.3g} ({size})" for size, value in p.items())
+        + ".",
+    )
+
+
+def pseudo_values(none: pd.Series, batch: pd.Series) -> pd.Series:
+    """Jackknife pseudo-values n t - (n - 1) t_(-i) of t = ln(sd(none) / sd(batch))."""
+    n = len(none)
+    whole = math.log(none.std() / batch.std())
+    without = [math.log(none.drop(seed).std() / batch.drop(seed).std()) for seed in none.index]
+    return pd.Series([n * whole - (n - 1) * t for t in without], index=none.index)
+
+
+def pitman_morgan(a: pd.Series, b: pd.Series) -> float:
+    """p-value of equal variances of paired values: no correlation between their sum and difference.
+
+    Pitman (1939) and Morgan (1939), Biometrika 31.
+    """
+    return float(pearsonr(a + b, a - b).pvalue)

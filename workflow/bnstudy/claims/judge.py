@@ -1,0 +1,320 @@
+"""From measured endpoints to verdicts: `bnstudy claims` writes the table of claims.
+
+What is claimed, how it is measured and which effect is the smallest that matters stand in
+config/claims.yaml, written before any result. Nothing here knows a single claim.
+"""
+
+import argparse
+import hashlib
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from bnstudy import statistics
+from bnstudy.claims.endpoints.base import Endpoint, Exact
+from bnstudy.config import STUDIES, check_document, default_studies, enabled_studies
+from bnstudy.errors import UserError
+from bnstudy.files import replacing, write_rows
+
+SCHEMA = "claims.schema.yaml"
+CORE = "core"  # the study that is the grid itself
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of claims; None where there is nothing to say."""
+
+    id: str
+    kind: str
+    claim: str
+    line: str
+    study: str
+    endpoint: str
+    verdict: str
+    scope: str
+    effect: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    smallest_effect: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    effect_size: float | None = None
+    share_of_seeds: float | None = None
+    n: int | None = None
+    unit: str = ""
+    prior: float | None = None
+    reason: str = ""
+    note: str = ""
+
+
+def load_claims(path: Path) -> list[dict]:
+    """Read and check the list of claims.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, or an entry does not fit the schema, or two share an id.
+    """
+    try:
+        claims = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as a list of claims: {error}.") from None
+    check_document(claims, SCHEMA)
+    ids = [claim["id"] for claim in claims]
+    if twice := {name for name in ids if ids.count(name) > 1}:
+        raise UserError(f"{path}: the id {', '.join(sorted(twice))} is used twice.")
+    return claims
+
+
+def git_blob_hash(path: Path) -> str:
+    """The hash under which git stores a file of this content, 40 hex digits."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def measure(claims: list[dict], config: dict, tables: Path) -> dict[str, Endpoint | Exact]:
+    """The endpoint of each claim whose study was run, by the claim's id.
+
+    A claim is left out where its study was switched off, or where the grid lacks what it compares.
+    """
+    studies = {CORE: None} | enabled_studies(config)
+    found = {
+        study: endpoints_of(study, settings, tables)
+        for study, settings in studies.items()
+        if any(claim["study"] == study for claim in claims)
+    }
+    return {
+        claim["id"]: found[claim["study"]][claim["endpoint"]]
+        for claim in claims
+        if claim["endpoint"] in found.get(claim["study"], {})
+    }
+
+
+def endpoints_of(study: str, settings: dict | None, tables: Path) -> dict[str, Endpoint | Exact]:
+    """All endpoints of a study, computed from its table.
+
+    Raises
+    ------
+    UserError
+        If the study's grid was cut so far that its endpoints cannot be formed.
+    """
+    module = importlib.import_module(f"bnstudy.claims.endpoints.{study}")
+    try:
+        if study == CORE:
+            names = ("runs", "metrics", "timings")
+            return module.endpoints(*(read_table(tables / f"{name}.csv") for name in names))
+        return module.endpoints(read_table(tables / f"{study}.csv"), settings["options"])
+    except (KeyError, IndexError) as error:
+        raise UserError(
+            f"studies.{study}: its claims cannot be judged, {error} is missing from its table; give "
+            "it back the grid it has in config/studies.yaml, or switch it off."
+        ) from error
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read one of our tables; the text "none" is a normalization, not a missing value."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def departures(config: dict, study: str) -> list[str]:
+    """In what a study was run otherwise than the list of claims takes for granted.
+
+    The scope of a claim describes config.yaml and studies.yaml as they are shipped. Where another
+    dataset, fewer seeds or other settings were used, that scope would be wrong.
+    """
+    shipped = yaml.safe_load((STUDIES.parent / "config.yaml").read_text(encoding="utf-8"))
+    pairs = [("grid.dataset", config["grid"]["dataset"], shipped["grid"]["dataset"])]
+    if study == CORE:
+        sections = {name: (config[name], shipped[name]) for name in ("grid", "model", "training")}
+        sections["data"] = ({"scaling": config["data"]["scaling"]}, shipped["data"])
+    else:
+        used, registered = config["studies"][study], default_studies()[study]
+        pairs.append(("seeds", used["seeds"], registered["seeds"]))
+        sections = {name: (used[name], registered[name]) for name in ("grid", "options")}
+    for section, (used, registered) in sections.items():
+        pairs += [
+            (f"{section}.{key}", value, registered.get(key))
+            for key, value in used.items()
+            if key not in ("dataset", "device")
+        ]
+    return [f"{name} {value}" for name, value, usual in pairs if value != usual]
+
+
+def actual_scope(claim: dict, config: dict) -> str:
+    """The scope of a claim, corrected where the configuration departs from the shipped one."""
+    if changed := departures(config, claim["study"]):
+        return f"not as registered, but with {'; '.join(changed)} (registered: {claim['scope']})"
+    return claim["scope"]
+
+
+def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row]:
+    """Give every claim its verdict.
+
+    Statistical claims are tested together: their p-values are adjusted by Holm's method over all
+    statistical claims of the list, those that were not measured counting as 1, so that leaving
+    studies out never makes a verdict easier. Controls and
+    exploratory claims stand outside this family.
+    """
+    statistical = [claim["id"] for claim in claims if claim["kind"] == "statistical"]
+    p = {name: raw_p(measured[name]) if name in measured else 1.0 for name in statistical}
+    p_holm = dict(zip(statistical, statistics.holm(list(p.values())), strict=True))
+    rows = []
+    for claim in claims:
+        row = {key: claim[key] for key in ("id", "kind", "claim", "line", "study", "endpoint")}
+        row |= {"scope": claim["scope"], "prior": claim["prior"]}
+        endpoint = measured.get(claim["id"])
+        if endpoint is None:
+            rows.append(Row(**row, verdict="not run", reason="what it compares was not run"))
+        elif isinstance(endpoint, Exact):
+            rows.append(judge_exact(row, endpoint))
+        elif claim["kind"] in ("control", "exploratory"):
+            alone = raw_p(endpoint)
+            rows.append(judge_statistical(row, endpoint, claim["smallest_effect"], alone, alone, 1))
+        else:
+            rows.append(
+                judge_statistical(
+                    row,
+                    endpoint,
+                    claim["smallest_effect"],
+                    p[claim["id"]],
+                    p_holm[claim["id"]],
+                    len(statistical),
+                )
+            )
+    return rows
+
+
+def raw_p(endpoint: Endpoint) -> float:
+    """The endpoint's own p-value, or that of the exact sign-flip test."""
+    return statistics.sign_flip_test(endpoint.effect) if endpoint.p is None else endpoint.p
+
+
+def judge_exact(row: dict, endpoint: Exact) -> Row:
+    """An exact claim holds or does not; `effect` is its worst error."""
+    return Row(
+        **row,
+        verdict="holds" if endpoint.holds else "does not hold",
+        effect=endpoint.value,
+        smallest_effect=endpoint.tolerance,
+        reason=f"worst error {endpoint.value:.3g}, tolerance {endpoint.tolerance:.3g}",
+        note=endpoint.note,
+    )
+
+
+def judge_statistical(
+    row: dict, endpoint: Endpoint, delta: float, p: float, p_holm: float, family_size: int
+) -> Row:
+    """Apply the verdict rule to a primary endpoint, its conditions and its cells."""
+    d = endpoint.effect.to_numpy(dtype=float)
+    # A trend test can give a smaller p than n sign flips can; the rule knows the latter.
+    p_holm = max(p_holm, statistics.smallest_p(len(d)))
+    outcome = statistics.verdict(d, delta, p_holm, family_size=family_size, alpha=ALPHA)
+    word, reason = outcome.verdict, outcome.reason
+    needed = endpoint.conditions if word == "supported" else {}
+    needed = needed | (endpoint.validity if word in ("supported", "refuted") else {})
+    if missing := unmet(needed):
+        listed = " and ".join(missing)
+        word, reason = "inconclusive", f"{reason}; but what it needs as well fails: {listed}"
+    summary = asdict(statistics.paired_summary(d))
+    return Row(
+        **row,
+        verdict=word + mixed_suffix(word, endpoint.cells, delta),
+        effect=summary["mean"],
+        ci_low=summary["ci_low"],
+        ci_high=summary["ci_high"],
+        smallest_effect=delta,
+        p=p,
+        p_holm=p_holm,
+        effect_size=summary["effect_size"],
+        share_of_seeds=summary["share_of_seeds"],
+        n=summary["n"],
+        unit=endpoint.unit,
+        reason=reason,
+        note=endpoint.note,
+    )
+
+
+def unmet(conditions: dict[str, Endpoint]) -> list[str]:
+    """Conditions whose effect is not significantly above zero.
+
+    All of them have to hold, so each is tested at the full level (an intersection-union test).
+    """
+    return [
+        name
+        for name, condition in conditions.items()
+        if not (raw_p(condition) < ALPHA and condition.effect.mean() > 0)
+    ]
+
+
+def mixed_suffix(word: str, cells: dict[str, pd.Series], delta: float) -> str:
+    """Name the cells that are significant the other way, and large enough to matter."""
+    p_cells = statistics.holm([statistics.sign_flip_test(d) for d in cells.values()])
+    direction = -1 if word == "supported" else 1
+    opposite = [
+        name
+        for (name, d), p in zip(cells.items(), p_cells, strict=True)
+        if p < ALPHA and direction * d.mean() >= delta
+    ]
+    if not opposite:
+        return ""
+    return f" (mixed: {'opposite' if word == 'supported' else 'holds'} for {', '.join(opposite)})"
+
+
+def effect_rows(measured: dict[str, Endpoint | Exact]) -> Iterator[dict]:
+    """Every seed's effect behind the verdicts; the cell "all" is the endpoint itself."""
+    for name, endpoint in measured.items():
+        if isinstance(endpoint, Endpoint):
+            for cell, effects in ({"all": endpoint.effect} | endpoint.cells).items():
+                for seed, effect in effects.items():
+                    yield {"id": name, "cell": cell, "seed": seed, "effect": effect}
+
+
+def judge_all(
+    path: Path, config: dict, tables: Path, out: Path, incomplete: Mapping[str, str] | None = None
+) -> None:
+    """Write claims.csv and claim_effects.csv.
+
+    Parameters
+    ----------
+    path : Path
+        The list of claims.
+    config : dict
+        The merged configuration.
+    tables, out : Path
+        Folder of the studies' tables, and folder to write to.
+    incomplete : mapping of str to str
+        Studies that must not be judged yet, and why.
+    """
+    incomplete = incomplete or {}
+    claims = load_claims(path)
+    ready = [claim for claim in claims if claim["study"] not in incomplete]
+    measured = measure(ready, config, tables)
+    claims = [claim | {"scope": actual_scope(claim, config)} for claim in claims]
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [
+        replace(row, reason=incomplete[row.study]) if row.study in incomplete else row
+        for row in judge(claims, measured)
+    ]
+    with replacing(out / "claims.csv") as file:
+        write_rows(file, [field.name for field in fields(Row)], map(asdict, rows))
+    with replacing(out / "claim_effects.csv") as file:
+        write_rows(file, ["id", "cell", "seed", "effect"], effect_rows(measured))
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy claims`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy claims", description="Judge every claim by the tables of the studies."
+    )
+    parser.add_argument("claims", type=Path, help="config/claims.yaml")
+    parser.add_argument("--config", type=Path, required=True, help="results/run_config.yaml")
+    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    arguments = parser.parse_args(argv)
+    config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+    judge_all(arguments.claims, config, arguments.tables, arguments.out)

@@ -1,0 +1,468 @@
+"""The report: `bnstudy report` executes and renders the notebook, `Report` is what its cells call.
+
+The notebook's source is text; it is executed by papermill in this very Python, kept as an .ipynb
+and rendered by `rendering.ReportExporter` to one HTML file.
+"""
+
+import argparse
+import html
+import math
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from bnstudy.errors import UserError
+from bnstudy.files import replacing
+from bnstudy.report.exhibits import Code, Exhibit, Link
+from bnstudy.report.results import DatasetFacts, Results
+
+CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.narrow+svg"
+FIGURE_LIMIT = 600_000  # bytes of SVG for both layouts; draw fewer marks or rasterize beyond that
+MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
+FIRST_ERROR_LINES = 3
+SHORT_HEADING = 24  # characters of a row's heading that stay on one line
+
+
+def escape_markdown(text: object) -> str:
+    """Text from a config so that Markdown, TeX and HTML show it as it is, on one line."""
+    return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+
+
+class Report:
+    """What the notebook's cells say: text, figures and tables, numbered in the order shown.
+
+    Parameters
+    ----------
+    config : path
+        The recorded config.
+    tables : path
+        Folder of the four tables.
+    data : path or sequence of paths
+        The prepared dataset or datasets.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged.
+    """
+
+    def __init__(self, config: str, tables: str, data: str | Sequence[str]) -> None:
+        from bnstudy.data.prepared import (
+            open_prepared,  # imports torch, which `bnstudy report` need not
+        )
+
+        paths = [data] if isinstance(data, str) else data
+        opened = [open_prepared(path) for path in paths]
+        self.data = {dataset.name: dataset for dataset in opened}
+        facts = {
+            name: DatasetFacts(
+                title=dataset.title,
+                n_classes=len(dataset.classes),
+                n_train=len(dataset.train_images),
+                n_test=len(dataset.test_images),
+            )
+            for name, dataset in self.data.items()
+        }
+        self.results = Results.load(Path(config), Path(tables), facts)
+        self.config = self.results.config
+        self.counts = {"figure": 0, "table": 0}
+
+    def text(self, *paragraphs: str) -> None:
+        """Show Markdown paragraphs; empty ones are left out."""
+        from IPython.display import Markdown, display
+
+        shown = [paragraph for paragraph in paragraphs if paragraph]
+        if shown:
+            display(Markdown("\n\n".join(shown)))
+
+    def notice(self, paragraph: str) -> None:
+        """Show a Markdown paragraph that nobody may overlook, if there is one."""
+        if paragraph:
+            self.text(f"> **{paragraph}**")
+
+    def bullets(self, items: Iterable[str]) -> None:
+        """Show sentences as a list."""
+        self.text("\n".join(f"- {item}" for item in items))
+
+    def each_dataset(self) -> Iterator[str]:
+        """The datasets in turn, each under a heading if there are several."""
+        for dataset in self.results.datasets:
+            if len(self.results.datasets) > 1:
+                self.text(f"#### {escape_markdown(self.results.title(dataset))}")
+            yield dataset
+
+    def group(self, label: str) -> str:
+        """The label without the dataset that tells repeated figures and tables apart."""
+        for dataset in self.results.datasets[1:]:
+            label = label.removesuffix(f"-{dataset}")
+        return label
+
+    def number(self, kind: str) -> int:
+        self.counts[kind] += 1
+        return self.counts[kind]
+
+    def figure(self, drawing: object) -> None:
+        """Show a `figures.Drawing` with its number, caption, alternative text and data.
+
+        Raises
+        ------
+        ValueError
+            If the alternative text is missing or only repeats the caption, or if the pictures are
+            larger than `FIGURE_LIMIT`.
+        """
+        from IPython.display import Markdown, display
+
+        from bnstudy.report.figures import NARROW, WIDE
+
+        if not drawing.finding.strip() or drawing.finding == drawing.caption:
+            raise ValueError(f"figure {drawing.label} needs an alternative text of its own")
+        wide, narrow = drawing.svg(WIDE), drawing.svg(NARROW)
+        if len(wide) + len(narrow) > FIGURE_LIMIT:
+            raise ValueError(f"figure {drawing.label} takes {len(wide) + len(narrow):,} bytes")
+        number = self.number("figure")
+        meta = {
+            "kind": "figure",
+            "label": drawing.label,
+            "group": self.group(drawing.label),
+            "number": number,
+            "alt": drawing.finding,
+            "caption": drawing.caption,
+        }
+        table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
+        bundle = {SVG: wide, NARROW_SVG: narrow, CSV: table, "text/plain": drawing.finding}
+        display(bundle, metadata={"bnstudy": meta}, raw=True)
+        # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
+        display(
+            Markdown(f"**Figure {number}.** {drawing.caption}"),
+            metadata={"bnstudy": {"kind": "caption"}},
+        )
+
+    def table(self, exhibit: Exhibit | None) -> None:
+        """Show an `exhibits.Exhibit`, if there is one, with its number; all in it is escaped."""
+        from IPython.display import display
+
+        if exhibit is None:
+            return
+        number = self.number("table")
+        body = table_html(exhibit, number)
+        if exhibit.fold:
+            summary = html.escape(exhibit.fold)
+            body = f'<details class="fold"><summary>{summary}</summary>{body}</details>'
+        meta = {
+            "kind": "table",
+            "label": exhibit.label,
+            "group": self.group(exhibit.label),
+            "number": number,
+        }
+        display(
+            {"text/html": body, "text/plain": f"Table {number}. {exhibit.caption}"},
+            metadata={"bnstudy": meta},
+            raw=True,
+        )
+
+    def networks(self, dataset: str) -> dict[str, object]:
+        """The untrained network of every arm, as the runs on a dataset built it."""
+        from bnstudy.networks.mlp import build_model
+
+        data, model = self.data[dataset], self.config["model"]
+        return {
+            norm: build_model(
+                data.train_images[0].numel(),
+                len(data.classes),
+                norm=norm,
+                **model | {"hidden": tuple(model["hidden"])},
+            )
+            for norm in self.results.norms
+        }
+
+    def source(self, *objects: object) -> None:
+        """Show the real source of functions or classes."""
+        import inspect
+
+        self.text(
+            "```python\n" + "\n\n".join(inspect.getsource(o).rstrip() for o in objects) + "\n```"
+        )
+
+    def yaml(self, content: object) -> None:
+        """Show a part of the config as YAML."""
+        from IPython.display import display
+
+        dumped = yaml.safe_dump(
+            content, sort_keys=False, allow_unicode=True, default_flow_style=None
+        )
+        body = f"<pre><code>{html.escape(dumped)}</code></pre>"
+        display({"text/html": body, "text/plain": dumped}, raw=True)
+
+
+def table_html(exhibit: Exhibit, number: int) -> str:
+    """A `<table>` with scoped headers and the values that its rows are sorted by."""
+    columns = list(exhibit.frame.columns)
+    words = {columns[0], *exhibit.words}
+
+    def cell(column: str, value: object) -> str:
+        missing = isinstance(value, float) and math.isnan(value)
+        content = html.escape("n/a" if missing else exhibit.formats.get(column, str)(value))
+        short = len(content) <= SHORT_HEADING
+        if isinstance(value, Link):
+            content = f'<a href="#{html.escape(value.anchor)}">{content}</a>'
+        if isinstance(value, Code):
+            content = f'<span class="hash">{content}</span>'
+        tag, scope = ("th", ' scope="row"') if column == columns[0] else ("td", "")
+        style = ' class="text"' if column in words else ""
+        if tag == "th" and short:
+            style = ' class="text short"'
+        key = "" if missing else html.escape(str(value))
+        return f'<{tag}{scope}{style} data-value="{key}">{content}</{tag}>'
+
+    def heading(column: str) -> str:
+        style = ' class="text"' if column in words else ""
+        return f'<th scope="col"{style}>{html.escape(column)}</th>'
+
+    overall = exhibit.overall or [False] * len(exhibit.frame)
+    rows = [
+        f"<tr{' class=overall' if mark else ''}>"
+        + "".join(cell(column, value) for column, value in zip(columns, row, strict=True))
+        + "</tr>"
+        for row, mark in zip(exhibit.frame.itertuples(index=False), overall, strict=True)
+    ]
+    return (
+        f'<table id="tab-{html.escape(exhibit.label)}" class="sortable"><caption>'
+        f'<span class="caption"><span class="number">Table&nbsp;{number}.</span> '
+        f"{html.escape(exhibit.caption)}</span></caption>"
+        f"<thead><tr>{''.join(map(heading, columns))}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def kernel_manager_class(folder: Path) -> type:
+    """A kernel manager that runs this very Python, apart from any Jupyter set-up of the machine.
+
+    The kernel talks through sockets in `folder`, whose path must be short, and reads no start-up
+    files of the user.
+    """
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    settings = folder / "ipython"  # an empty folder in place of ~/.ipython
+    settings.mkdir()
+    spec = KernelSpec(
+        argv=[
+            *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+            f"--ipython-dir={settings}",
+        ],
+        display_name="Python 3",
+        language="python",
+    )
+
+    class OwnKernelManager(AsyncKernelManager):
+        def __init__(self, **kwargs: object) -> None:
+            kwargs |= {"transport": "ipc", "connection_file": str(folder / "kernel.json")}
+            super().__init__(**kwargs)
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return spec
+
+    return OwnKernelManager
+
+
+def execute(notebook: Path, parameters: dict, failed_copy: Path) -> object:
+    """Execute a jupytext notebook and return it, cleaned of times, durations and random ids.
+
+    Raises
+    ------
+    UserError
+        If a cell fails; the notebook as far as it came is then at `failed_copy`.
+    """
+    import jupytext
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    with tempfile.TemporaryDirectory(prefix="bnstudy-") as temporary:
+        folder = Path(temporary)
+        executed = folder / "executed.ipynb"
+        try:
+            papermill.execute_notebook(
+                jupytext.read(notebook),
+                executed,
+                parameters=parameters,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                kernel_manager_class=kernel_manager_class(folder),
+            )
+        except PapermillExecutionError as error:
+            content = executed.read_bytes()
+            write_atomically(failed_copy, content)
+            cell = failing_cell(nbformat.reads(content.decode(), as_version=4))
+            # What matters of a long message stands at its start.
+            reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
+            raise UserError(
+                f"the report stopped in {cell}: {error.ename}: {reason}; the notebook as far as it "
+                f"came is in {failed_copy}"
+            ) from None
+        except (DeadKernelError, RuntimeError) as error:
+            raise UserError(
+                f"the process that executes the report ended by itself ({error}); it may have run "
+                "out of memory"
+            ) from error
+        return cleaned(nbformat.read(executed, as_version=4))
+
+
+def failing_cell(nb: object) -> str:
+    """Name the cell that raised: its section and its first line."""
+    section = "the notebook"
+    for cell in nb.cells:
+        if cell.cell_type == "markdown" and "papermill-error-cell-tag" not in cell.metadata.get(
+            "tags", []
+        ):
+            headings = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)
+            section = f"the section '{headings[-1]}'" if headings else section
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            first = next((line for line in cell.source.splitlines() if line.strip()), "")
+            return f"{section}, cell '{first}'"
+    return section
+
+
+def cleaned(nb: object) -> object:
+    """Leave in a notebook only what depends on the study."""
+    parameters = nb.metadata.papermill.parameters
+    nb.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "papermill": {"parameters": parameters},
+    }
+    for i, cell in enumerate(nb.cells):
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if not is_warning(output)]
+        cell.id = f"cell-{i}"
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+    return nb
+
+
+def is_warning(output: object) -> bool:
+    """Whether an output went to stderr; it goes to ours, for it may name paths of this machine."""
+    warning = output.output_type == "stream" and output.name == "stderr"
+    if warning:
+        print(output.text, file=sys.stderr, end="")
+    return warning
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, binary=True) as file:
+        file.write(content)
+
+
+def figure_files(nb: object) -> dict[str, bytes]:
+    """The figures of an executed notebook as SVG and their data as CSV, by file name."""
+    files = {}
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            meta = output.get("metadata", {}).get("bnstudy", {})
+            if meta.get("kind") == "figure":
+                files[f"{meta['label']}.svg"] = output.data[SVG].encode()
+                files[f"{meta['label']}.csv"] = output.data[CSV].encode()
+    return files
+
+
+def relative(path: Path) -> str:
+    """A path below the working directory as seen from there, so that no machine's paths are "
+    "kept."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def report(
+    *,
+    config: Path,
+    tables: Path,
+    claims: Path,
+    data: Sequence[Path],
+    notebook: Path,
+    figures: Path,
+    ipynb: Path,
+    page: Path,
+    failed_copy: Path,
+) -> None:
+    """Execute the notebook and write the page, the executed notebook and the figures.
+
+    Raises
+    ------
+    UserError
+        If an input is missing, a cell fails, a formula is not valid TeX or a link leads nowhere.
+    """
+    import nbformat
+
+    from bnstudy.report.rendering import ReportExporter
+
+    for path in (config, tables / "runs.csv", claims, notebook, *data):
+        if not path.exists():
+            raise UserError(
+                f"the report needs {path}, which does not exist; run `snakemake tables`"
+            )
+    parameters = {
+        "config": relative(config),
+        "tables": relative(tables),
+        "claims": relative(claims),
+        "data": [relative(path) for path in data],
+    }
+    nb = execute(notebook, parameters, failed_copy)
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))["report"]
+    nb.metadata["title"] = " ".join(str(settings["title"]).split())
+    if (tables / "missing.csv").exists():
+        nb.metadata["title"] += " (partial)"
+    nb.metadata["description"] = "A paired, multi-seed study of batch normalization in training."
+    content = (nbformat.writes(nb) + "\n").encode()
+    try:
+        rendered, _ = ReportExporter(notebook.parent / "templates").from_notebook_node(nb)
+    except UserError:
+        write_atomically(failed_copy, content)
+        raise
+    for name, figure in figure_files(nb).items():
+        write_atomically(figures / name, figure)
+    write_atomically(ipynb, content)
+    write_atomically(page, rendered.encode())
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy report`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy report", description="Execute the notebook and render the HTML report."
+    )
+    parser.add_argument("--config", type=Path, required=True, help="the recorded config")
+    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--claims", type=Path, required=True, help="config/claims.yaml")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="prepared dataset, or several"
+    )
+    parser.add_argument("--notebook", type=Path, required=True, help="the notebook's source (.py)")
+    parser.add_argument("--figures", type=Path, required=True, help="folder for SVG and CSV files")
+    parser.add_argument("--ipynb", type=Path, required=True, help="the executed notebook")
+    parser.add_argument("--html", type=Path, required=True, help="the page")
+    parser.add_argument(
+        "--failed-copy",
+        type=Path,
+        help="where the notebook stays if a cell fails (default: beside --ipynb)",
+    )
+    arguments = parser.parse_args(argv)
+    report(
+        config=arguments.config,
+        tables=arguments.tables,
+        claims=arguments.claims,
+        data=arguments.data,
+        notebook=arguments.notebook,
+        figures=arguments.figures,
+        ipynb=arguments.ipynb,
+        page=arguments.html,
+        failed_copy=arguments.failed_copy or arguments.ipynb.with_suffix(".failed.ipynb"),
+    )

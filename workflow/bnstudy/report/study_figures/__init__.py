@@ -1,0 +1,64 @@
+"""The figures of the studies, a module per study; `runs` and `looks` are what they share.
+
+`FIGURES` maps a study to functions of its table and its options. Each returns a `Drawing`, or None
+where a reduced grid has left it nothing to draw. Nothing is drawn for an arm, a depth or a rate that
+the table does not have, and runs are scored as the claims score them.
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from bnstudy.report.figures import Drawing
+from bnstudy.report.study_figures import (
+    controls,
+    depth,
+    fashion,
+    identities,
+    inference_statistics,
+    init_gradients,
+    input_scaling,
+    landscape,
+    mechanisms,
+    regularization,
+    sigmoid_mnist,
+    small_batches,
+    stability,
+    sweeps,
+    timing,
+)
+
+FIGURES: dict[str, list[Callable[[pd.DataFrame, dict], Drawing | None]]] = {
+    "input_scaling": [input_scaling.input_scaling],
+    "learning_rates": [sweeps.learning_rates, sweeps.learning_rate_speed],
+    "init_gains": [sweeps.init_gains],
+    "depth": [depth.depth_map, depth.activations, depth.depth_gradients],
+    "gradient_paths": [depth.gradient_paths],
+    "init_gradients": [init_gradients.gradient_norms, init_gradients.gradient_growth],
+    "landscape": [
+        landscape.landscape,
+        landscape.landscape_scale_free,
+        landscape.smoothness_by_rate,
+        landscape.covariate_shift,
+        landscape.landscape_drift,
+    ],
+    "sigmoid_mnist": [sigmoid_mnist.sigmoid_training, sigmoid_mnist.sigmoid_percentiles],
+    "fashion": [fashion.fashion],
+    "stability": [stability.stability],
+    "identities": [identities.identity_errors, identities.identity_sweeps],
+    "mechanisms": [mechanisms.mechanism_arms, mechanisms.mechanism_drift],
+    "small_batches": [small_batches.small_batches],
+    "inference_statistics": [
+        inference_statistics.staleness,
+        inference_statistics.last_batch,
+        inference_statistics.shifted_images,
+    ],
+    "regularization": [
+        regularization.overfitting_path,
+        regularization.noise_doses,
+        regularization.dropout,
+    ],
+    "timing": [timing.step_times],
+    "controls": [controls.controls],
+    "calibration": [controls.verdict_shares],
+}

@@ -1,0 +1,502 @@
+"""The tables of claims and verdicts: scorecard, errata, published values, what else was measured."""
+
+import math
+from collections.abc import Callable
+
+import pandas as pd
+
+from bnstudy import statistics
+from bnstudy.claims.endpoints.init_gradients import TOLERANCE, growth_by_network
+from bnstudy.claims.endpoints.small_batches import errors
+from bnstudy.claims.endpoints.trend import page_test
+from bnstudy.claims.judge import CORE, raw_p
+from bnstudy.report.exhibits import INTERVAL, Exhibit, Link
+from bnstudy.report.results import SPACE, counted, decimal, listed, p_text
+from bnstudy.report.verdicts import (
+    CODES,
+    Claims,
+    Judged,
+    anchor,
+    bare,
+    capitalized,
+    heading,
+    interval,
+    short_name,
+    small,
+    threshold,
+    typographic,
+    unit_of,
+    verdict_word,
+)
+
+OUTCOMES = ("agrees", "does not agree", "cannot be seen", "not run")
+
+# What the studies measure besides their claims.
+FURTHER = {
+    (CORE, "seconds_to_95"): f"seconds to 95{SPACE}% accuracy, none over batch",
+    (CORE, "steps_to_97"): f"steps to 97{SPACE}% accuracy, none over batch",
+    (CORE, "first_epoch_loss"): "validation loss after one epoch, none over batch",
+    (CORE, "batch_size_samples"): f"extra images to 95{SPACE}% at the largest batch size, none over batch",
+    ("input_scaling", "steps_symmetric"): "steps to the target, pixels in [-1, 1], none over batch",
+    ("input_scaling", "steps_standardize"): "steps to the target, standardized, none over batch",
+    ("input_scaling", "steps_explained"): "steps: the first over the second, what scaling explains",
+    ("input_scaling", "test_accuracy_symmetric"): "test accuracy, pixels in [-1, 1], batch minus none",
+    ("input_scaling", "test_accuracy_standardize"): "test accuracy, standardized, batch minus none",
+    ("input_scaling", "test_accuracy_explained"): "test accuracy: the first minus the second",
+    ("learning_rates", "best_over_best"): "steps to the lower target, none over batch, each at its best rate",
+    ("init_gains", "accuracy_range_hidden"): "range over gains, hidden layers alone scaled, none minus batch",
+    ("depth", "gradient_range_initial"): "range of gradients at the first step, none minus batch",
+    ("depth", "gradient_range_he"): "range of gradients in training, He's weights, none minus batch",
+    ("depth", "gradient_range_initial_he"): "range of gradients at the first step, He's weights, none minus batch",
+    ("depth", "deepest_accuracy_he"): "accuracy at the largest depth, He's weights, batch minus none",
+    ("depth", "soft_rank"): "soft rank at the largest depth after training, batch minus none",
+    ("depth", "soft_rank_he"): "soft rank at the largest depth, He's weights, batch minus none",
+    ("depth", "activation_range_he"): "range over activations, He's weights, none minus batch",
+    ("landscape", "drift_eval"): "drift in evaluation mode, none over batch",
+    ("landscape", "wasserstein"): "Wasserstein-1 drift, none over batch",
+    ("landscape", "wasserstein_eval"): "Wasserstein-1 drift in evaluation mode, none over batch",
+    ("landscape", "relative_covariate_shift"): "relative change of the gradient, none over batch",
+    ("landscape", "loss_range"): "range of the loss along the gradient, none over batch",
+    ("mechanisms", "noise_without_batch"): "validation loss, noise alone over none",
+    ("mechanisms", "layer"): "validation loss, none over layer normalization",
+    ("small_batches", "evaluation_statistics"): "error of the smallest groups, running minus precise statistics",
+    ("small_batches", "small_batches"): "extra error of the smallest batches, batch minus none",
+    ("small_batches", "small_batches_layer"): "extra error of the smallest batches, batch minus layer",
+    ("inference_statistics", "reestimated"): "accuracy regained by new statistics at half contrast",
+    ("inference_statistics", "staleness"): "loss with running over precise statistics after 10 steps",
+    ("inference_statistics", "last_batch"): "loss with over without the short last batch in the averages",
+    ("regularization", "dropout_order"): "test accuracy, dropout after the activation minus before",
+    ("regularization", "variance_shift"): "shift of variances, dropout before minus after",
+    ("timing", "inference"): "time of inference, batch over none",
+    ("timing", "inference_fused"): "time of inference once fused, batch over none",
+    ("sigmoid_mnist", "accuracy_along_the_way"): "accuracy over all checkpoints, batch minus none",
+    ("sigmoid_mnist", "final_accuracy"): "accuracy at the last checkpoint, batch minus none",
+    ("sigmoid_mnist", "drift_decades"): "drift between checkpoints, none over batch",
+    ("fashion", "steps"): "steps to the target, none over batch",
+    ("fashion", "test_accuracy"): "test accuracy, batch minus none",
+    ("stability", "spikes"): "share of spikes at the same loss, none minus batch",
+    ("stability", "spikes_all"): "share of spikes over all steps, none minus batch",
+    ("stability", "between_seeds"): "spread of the final loss between seeds, none over batch",
+}  # fmt: skip
+
+
+def link(claim: Judged) -> Link:
+    return Link(typographic(claim.name), anchor(claim.study))
+
+
+def line_range(line: str) -> str:
+    return line.replace("-", "\N{EN DASH}") or "none"
+
+
+def place(claim: Judged) -> str:
+    return line_range(claim.line)
+
+
+def effect_cell(x: float, unit: str) -> str:
+    """An effect with a short unit; a ratio is marked as one."""
+    sign = "\N{MULTIPLICATION SIGN}" if unit == "ln ratio" and not math.isnan(x) else ""
+    return f"{sign}{bare(x, unit)}{unit_of(unit, short=True)}"
+
+
+def scorecard(claims: Claims) -> Exhibit | None:
+    """A row per statistical claim that was run."""
+    found = [claim for claim in claims.kind("statistical") if claim.was_run]
+    rows = [
+        {
+            "claim": Link(short_name(claim), anchor(claim.study)),
+            "verdict": verdict_word(claim),
+            "effect": effect_cell(claim.effect, claim.unit),
+            INTERVAL: interval(claim.ci_low, claim.ci_high, claim.unit),
+            "smallest that matters": threshold(claim.smallest_effect, claim.unit)
+            .replace(" percentage points", f"{SPACE}pp")
+            .replace("a ratio of ", "\N{MULTIPLICATION SIGN}")
+            .removesuffix(" of the validation loss"),
+            "Holm p": claim.p_holm,
+            "prior": claim.prior,
+            "n": claim.n,
+            "line": place(claim),
+        }
+        for claim in found
+    ]
+    if not rows:
+        return None
+    family = len(claims.kind("statistical"))
+    return Exhibit(
+        "scorecard",
+        f"Statistical claims: effect, {INTERVAL} and verdict. Effects are oriented so that above "
+        "zero, or above one for ratios (\N{MULTIPLICATION SIGN}), is as the claim says; pp are "
+        f"percentage points. Holm's correction spans all {family} claims, also those not run. The "
+        "prior is the probability given to the claim beforehand. Each claim leads to its evidence.",
+        pd.DataFrame(rows),
+        {"Holm p": p_text, "prior": lambda x: f"{x:g}"},
+        words=("line", "verdict"),
+    )
+
+
+def exact(claims: Claims) -> Exhibit | None:
+    """A row per exact claim that was run."""
+    rows = [
+        {
+            "claim": link(claim),
+            "verdict": claim.word,
+            "worst error": claim.effect,
+            "tolerance": claim.smallest_effect,
+            "prior": claim.prior,
+            "line": place(claim),
+        }
+        for claim in claims.kind("exact")
+        if claim.was_run
+    ]
+    if not rows:
+        return None
+    return Exhibit(
+        "exact",
+        "Exact statements: they hold if the worst error is within the tolerance. What is compared "
+        "with what stands in the section that each leads to.",
+        pd.DataFrame(rows),
+        {"worst error": small, "tolerance": small, "prior": lambda x: f"{x:g}"},
+        words=("line", "verdict"),
+        fold="Exact statements, one by one",
+    )
+
+
+def listed_claims(claims: Claims) -> Exhibit:
+    """All claims with their lines, their measure and the study that measures them."""
+    rows = []
+    for claim in sorted(claims.judged, key=lambda c: list_order(c.study)):
+        needed = "" if claim.exact else threshold(claim.smallest_effect, claim.unit)
+        rows.append(
+            {
+                "claim": typographic(claim.name),
+                "line": place(claim),
+                "measured by": typographic(claim.metric),
+                "smallest effect that matters": needed,
+                "expected": typographic(claim.expected),
+                "source": claim.source,
+                "study": Link(heading(claim.study), anchor(claim.study)),
+            }
+        )
+    words = ("line", "measured by", "smallest effect that matters", "expected", "source", "study")
+    return Exhibit(
+        "claims",
+        "What is said of batch normalization, by the lines of the text that says it, and how it is "
+        "measured here.",
+        pd.DataFrame(rows),
+        words=words,
+        fold=f"All {counted(len(rows), 'claim')}, study by study",
+    )
+
+
+def list_order(study: str) -> int:
+    return list(CODES).index(study)
+
+
+def further(claims: Claims, study: str) -> Exhibit | None:
+    """What a study measures besides its claims, with uncorrected p-values."""
+    rows = []
+    for name, endpoint in claims.further(study).items():
+        d = endpoint.effect.to_numpy(float)
+        low, high = statistics.t_interval(d)
+        rows.append(
+            {
+                "measure": typographic(FURTHER.get((study, name), name.replace("_", " "))),
+                "effect": effect_cell(statistics.mean(d), endpoint.unit),
+                INTERVAL: interval(low, high, endpoint.unit) if len(d) > 1 else "n/a",
+                "p": raw_p(endpoint) if len(d) > 1 else math.nan,
+                "above zero": f"{int((d > 0).sum())}/{len(d)}",
+            }
+        )
+    if not rows:
+        return None
+    blocks = "blocks" if study == "timing" else "seeds"
+    return Exhibit(
+        f"further-{study}",
+        f"What else {heading(study).split()[0]} measured: exploratory, p not corrected. Ratios "
+        f"(\N{MULTIPLICATION SIGN}) stand beside differences; the last column counts the {blocks} "
+        "with an effect above zero, for ratios above one.",
+        pd.DataFrame(rows),
+        {"p": p_text},
+        fold="Further measures" if claims.of(study) else "",
+    )
+
+
+def checks(table: pd.DataFrame) -> Exhibit:
+    """Every row of the identities, folded away."""
+    frame = pd.DataFrame(
+        {
+            "quantity": [typographic(text) for text in table["quantity"]],
+            "check": table["check"],
+            "value": table["value"],
+            "should be": table["reference"],
+            "tolerance": table["tolerance"],
+            "result": ["holds" if holds else "does not hold" for holds in table["holds"]],
+        }
+    )
+    return Exhibit(
+        "checks",
+        "Every single check. Where a statement is wrong as it stands, the third column is what the "
+        "statement says, so that the check does not hold.",
+        frame,
+        dict.fromkeys(("value", "should be", "tolerance"), small),
+        words=("check", "result"),
+        fold=f"All {counted(len(frame), 'check')}",
+    )
+
+
+# Line, what the text says in our words, what is right, and the claim that shows it here.
+ERRATA = (
+    ("E1", "961", "The scale and the shift are hyperparameters to tune",
+     "They are parameters, learned like weights, as lines 122-137 of the text itself say. To choose are momentum, epsilon and the place of the layer", "L5"),
+    ("E2", "20, 62, 332, 377", "Training is faster because internal covariate shift is reduced",
+     "Disputed: by an exact definition the shift need not even get smaller (Santurkar et al. 2018)", "B2"),
+    ("E3", "146", "The running statistics average over the entire training set",
+     "PyTorch keeps an exponential average, of about the last 19 batches at its default momentum", "M5"),
+    ("E4", "105-110", "There is one variance",
+     "A batch is normalized by the biased variance (divided by m), the unbiased one (m - 1) is stored", "E4"),
+    ("E5", "146", "How the running averages are formed is left open",
+     "Libraries differ: in PyTorch momentum is the weight of the new batch, in others that of the old average", "E5"),
+    ("E6", "45, 151", "Normalized activations have mean 0 and variance 1",
+     "The variance is var / (var + epsilon), and 0 for a dead unit; and all this before scale and shift only", "E6"),
+    ("E7", "41", "The backward pass needs the gradients by scale, shift and normalized activations",
+     "It must also go through the mean and the variance, which tie the samples of a batch together", "E7"),
+    ("E8", "315, 481, 696, 906", "The sum of batch losses over the number of batches is the mean loss",
+     "Only if all batches are equally long; otherwise batches have to be weighted by their length", "E8"),
+    ("E9", "464, 679, 889", "Training and validation loss are plotted as if they were alike",
+     "The one is a mean over changing weights in training mode, the other belongs to the final weights in evaluation mode", "fig-gap"),
+    ("E10", "185", "Normalize(0.5, 0.5) normalizes the pixels",
+     "It maps them to [-1, 1]; digits are neither centred by it nor of unit variance", "E10"),
+    ("E11", "280-284", "The linear layers before the normalization have a bias",
+     "It has no effect, and its gradient is zero", "M6"),
+    ("E12", "485, 700", "The effect of the batch size is shown with batch normalization alone",
+     "Without networks that lack it nothing can be compared; here both arms run at each batch size", "fig-batch-size"),
+    ("E13", "whole text", "One run each, no seeds, no test set",
+     "A single run shows nothing about the next; here seeds are paired and the test set is used once", "tab-arms"),
+    ("E14", "63", "Higher learning rates carry no risk of divergence",
+     "The usable rates are larger, not unlimited", "B4b"),
+    ("E15", "66", "Exploding gradients are mitigated, above all in deep networks",
+     "At the start the gradients of deep plain networks grow from layer to layer because of the normalization (Yang et al. 2019)", "B8"),
+    ("E16", "77", "Depth becomes possible because covariate shift is removed",
+     "What depth needs depends on the initial weights and on residual connections", "B14"),
+    ("E17", "84, 384", "Training depends less on the batch size, and it is sensitive to the batch size",
+     "The two statements contradict each other unless ordinary and very small batches are told apart", "B17"),
+    ("E18", "151", "During training the batch statistics are updated",
+     "Batch statistics are computed anew from each batch; it is the running statistics that are updated", "E18"),
+    ("E19", "385", "Inference costs extra time",
+     "At inference the layer can be folded into the linear layer before it, at no cost at all", "M9"),
+    ("E20", "not in the text", "Any number of training images will do",
+     "If the last batch of an epoch has a single image, training stops with an error", "E20"),
+)  # fmt: skip
+
+
+def errata(claims: Claims) -> Exhibit:
+    """Wrong or imprecise statements, their corrections, and what shows them here."""
+    rows = []
+    for name, line, statement, correction, evidence in ERRATA:
+        claim = claims[evidence]
+        found, note = Link("both arms, every seed", evidence), ""
+        if claim is not None:
+            found = Link(f"{claim.id}: {verdict_word(claim)}", anchor(claim.study))
+            note = capitalized(typographic(claim.note)) if claim.exact else ""
+        rows.append(
+            {
+                "statement": f"{name}: {statement}",
+                "line": line_range(line),
+                "correction": typographic(correction),
+                "shown by": found,
+                "in numbers": note,
+            }
+        )
+    return Exhibit(
+        "errata",
+        "Statements of the text that are wrong or imprecise, in our words, with the line, what is "
+        "right instead, and what this study shows of it.",
+        pd.DataFrame(rows),
+        words=("line", "correction", "shown by", "in numbers"),
+    )
+
+
+def published(claims: Claims) -> Exhibit:
+    """Published values beside ours."""
+    rows = [
+        *growth_rows(claims),
+        *(row(claims) for row in (first_experiment, noise_row, shift_row, smooth_row)),
+        accuracy_row(claims),
+        group_row(claims),
+        identity_row(claims),
+        library_row(claims),
+    ]
+    columns = ("quantity", "source", "published", "ours", "accepted", "outcome")
+    return Exhibit(
+        "published",
+        "Published values beside ours. Where networks or data differ, only the direction can be "
+        "compared; it agrees if the 95 % interval of our effect lies on that side of zero.",
+        pd.DataFrame([dict(zip(columns, row, strict=True)) for row in rows]),
+        words=columns[1:],
+    )
+
+
+def outcome(agrees: bool) -> str:
+    return OUTCOMES[0] if agrees else OUTCOMES[1]
+
+
+def growth_rows(claims: Claims) -> list[tuple]:
+    """H1: the growth of gradients at initialization per batch size."""
+    source = "Yang et al. 2019, theorem 8"
+    label = "H1: squared gradient norm, growth a layer"
+    accepted = f"±{100 * TOLERANCE:.0f}{SPACE}%"
+    if "init_gradients" not in claims.studies:
+        return [(label, source, "1.52 to 1.47 (ReLU)", "", accepted, "not run")]
+    options = claims.studies["init_gradients"]["options"]
+    growth = growth_by_network(claims.table("init_gradients"), options)
+    rows = []
+    for network, kind in (("batch_relu", "ReLU"), ("batch_linear", "linear")):
+        if network in growth.index.get_level_values(0):
+            for size, row in growth.loc[network].iterrows():
+                error = row["measured"] / row["theory"] - 1
+                ours = f"{row['measured']:.3f} ({decimal(100 * error, 1, signed=True)}{SPACE}%)"
+                quantity = f"{label}, {kind}, B = {size}"
+                agrees = outcome(abs(error) <= TOLERANCE)
+                rows.append((quantity, source, f"{row['theory']:.4g}", ours, accepted, agrees))
+    return rows
+
+
+def first_experiment(claims: Claims) -> tuple:
+    claim = claims["H6"]
+    fixed = (
+        "H6: accuracy of the normalized sigmoid network on MNIST",
+        "Ioffe and Szegedy 2015, figure 1a",
+        "above the other throughout",
+    )
+    if claim is None or not claim.was_run:
+        return (*fixed, "", "at every checkpoint", "not run")
+    agrees = outcome(claim.word == "holds")
+    return (*fixed, typographic(claim.note), "at every checkpoint", agrees)
+
+
+def direction(
+    claims: Claims, name: str, fixed: tuple[str, str, str], sign: int, words: Callable
+) -> tuple:
+    """A row that compares nothing but the sign of a claim's effect, mean and interval."""
+    claim = claims[name]
+    accepted = f"direction ({name})"
+    if claim is None or not claim.was_run:
+        return (*fixed, "", accepted, "not run")
+    low, high = sorted((sign * claim.ci_low, sign * claim.ci_high))
+    seen = low > 0 or high < 0
+    agrees = outcome(low > 0) if seen else "cannot be seen"
+    return (*fixed, words(claim), accepted, agrees)
+
+
+def with_interval(claim: Judged) -> str:
+    cell = effect_cell(claim.effect, claim.unit)
+    return f"{cell} ({interval(claim.ci_low, claim.ci_high, claim.unit)})"
+
+
+SANTURKAR = "Santurkar et al. 2018, figures 1, 2 and 4; VGG, CIFAR-10"
+
+
+def noise_row(claims: Claims) -> tuple:
+    fixed = ("H9: loss with noise after batch normalization, over no normalization", SANTURKAR)
+    return direction(claims, "B2", (*fixed, "clearly better than none"), -1, with_interval)
+
+
+def shift_row(claims: Claims) -> tuple:
+    fixed = ("H9: covariate shift as cosine of gradients, batch minus none", SANTURKAR)
+    return direction(claims, "B1b", (*fixed, "no less shift with it"), -1, with_interval)
+
+
+def smooth_row(claims: Claims) -> tuple:
+    fixed = ("H9: smoothness along the gradient, none over batch", SANTURKAR)
+    return direction(claims, "B9", (*fixed, "smoother, by up to 2 decades"), 1, with_interval)
+
+
+def accuracy_row(claims: Claims) -> tuple:
+    fixed = ("H9: test accuracy, batch minus none", SANTURKAR)
+    return direction(
+        claims, "B18", (*fixed, f"+3{SPACE}pp (83 against 80{SPACE}%)"), 1, with_interval
+    )
+
+
+def group_row(claims: Claims) -> tuple:
+    """H10: error against the number of images normalized together."""
+    fixed = (
+        "H10: error by images normalized together",
+        "Wu and He 2018; ResNet-50, ImageNet",
+        f"23.6, 23.7, 24.8, 27.3, 34.7{SPACE}% at 32, 16, 8, 4, 2",
+    )
+    accepted = "rises as groups shrink (Page's test)"
+    if "small_batches" not in claims.studies:
+        return (*fixed, "", accepted, "not run")
+    table = errors(claims.table("small_batches"), "groups", "ghost", "running", "group_size")
+    falling = table[[size for size in sorted(table, reverse=True) if size <= 32]]
+    if len(falling.columns) < 3 or len(falling) < 2:
+        return (*fixed, "too few groups or seeds", accepted, "cannot be seen")
+    means = falling.mean()
+    ours = (
+        f"{', '.join(decimal(x, 2) for x in means)}{SPACE}% at "
+        f"{', '.join(f'{size:g}' for size in means.index)}"
+    )
+    p = page_test(falling)
+    if p >= 0.05:
+        return (*fixed, f"{ours}; p {p_text(p)}", accepted, "cannot be seen")
+    return (*fixed, f"{ours}; p {p_text(p)}", accepted, outcome(means.iloc[-1] > means.iloc[0]))
+
+
+def identity_row(claims: Claims) -> tuple:
+    """H12: the identities, which have no error at all on paper."""
+    names = ("M1", "M2", "M3a", "M4", "M6", "M7", "M8", "M9", "S4.1")
+    found = [claim for name in names if (claim := claims[name])]
+    fixed = ("H12: exact identities of the layer", "Ioffe and Szegedy 2015", "no error")
+    run = [claim for claim in found if claim.was_run]
+    if not run:
+        return (*fixed, "", "the tolerance of each", "not run")
+    failed = [claim.id for claim in run if claim.word != "holds"]
+    ours = f"{len(run) - len(failed)} of {len(run)} hold"
+    if failed:
+        ours += f", not {listed(failed)}"
+    largest = max((claim for claim in run), key=lambda c: c.effect)
+    ours += f"; largest error {small(largest.effect)} ({largest.id})"
+    return (*fixed, ours, "the tolerance of each", outcome(not failed))
+
+
+def library_row(claims: Claims) -> tuple:
+    """H13: PyTorch's own operation against the formulas in numpy, forward and backward."""
+    fixed = (
+        "H13: the layer and its gradients in numpy",
+        "PyTorch's own operation",
+        "no difference",
+    )
+    claim = claims["M1"]
+    if claim is None or not claim.was_run:
+        return (*fixed, "", "the tolerance of M1", "not run")
+    ours = f"differ by no more than {small(claim.effect)}"
+    accepted = f"{small(claim.smallest_effect)} (M1)"
+    return (*fixed, ours, accepted, outcome(claim.word == "holds"))
+
+
+def history(claims: Claims) -> Exhibit | None:
+    """What was changed in the list of claims after results had been seen."""
+    rows = [
+        {"claim": claim.id, "change, and why": typographic(text)}
+        for claim in claims.judged
+        for text in claim.history
+    ]
+    if not rows:
+        return None
+    return Exhibit(
+        "history",
+        "Changes of the list of claims since it was first written, as recorded in claims.yaml.",
+        pd.DataFrame(rows),
+        words=("change, and why",),
+    )
+
+
+def origin_sentence(claims: Claims) -> str:
+    """Which list of claims this page judges, as git names it."""
+    changed = sum(bool(claim.history) for claim in claims.judged)
+    return capitalized(
+        f"the list of claims has the git blob hash `{claims.blob_hash}` "
+        "(`git hash-object config/claims.yaml`): another list, or another threshold in it, has "
+        f"another hash. {counted(changed, 'entry', 'entries')} of "
+        f"{len(claims.judged)} {'has' if changed == 1 else 'have'} a history."
+    )

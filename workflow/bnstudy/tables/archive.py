@@ -1,0 +1,310 @@
+"""A finished study in one file: `bnstudy archive` packs results, report and sources as an RO-Crate.
+
+The .zip unpacks to a checkout with its results, described for machines in ro-crate-metadata.json by
+the Workflow Run Crate profile (https://w3id.org/ro/wfrun/workflow/0.5). The same files give the same
+bytes: names are sorted, permissions fixed, and the one date there is that of the commit, or
+SOURCE_DATE_EPOCH where that is set.
+
+The modules that plan the workflow read this one, so it imports nothing slow until it has work to do.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import subprocess
+import tomllib
+import zipfile
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from bnstudy import provenance
+from bnstudy.data.datasets import DATASETS
+from bnstudy.errors import UserError
+
+SOURCES = (
+    *("Snakefile", "CITATION.cff", "LICENSE", "README.md"),
+    *("environment.yml", "pyproject.toml", "requirements.txt"),
+    *("config/*", "profiles/**/*", "published/*", "report/notebook.py", "report/captions/*"),
+    "report/templates/**/*",
+    *("workflow/**/*.py", "workflow/**/*.smk", "workflow/**/*.yaml"),
+)
+FORMATS = {
+    ".cff": "application/yaml",
+    ".css": "text/css",
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".ipynb": "application/x-ipynb+json",
+    ".j2": "text/plain",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".py": "text/x-python",
+    ".rst": "text/x-rst",
+    ".svg": "image/svg+xml",
+    ".toml": "application/toml",
+    ".txt": "text/plain",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+}
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
+}
+LICENCE = "https://spdx.org/licenses/MIT"
+EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # that a .zip file can tell
+MODE = 0o100644 << 16  # a plain file, readable by all
+
+
+def source_files(root: Path) -> list[str]:
+    """Files of the checkout that go into the archive, by their paths below it, sorted."""
+    found = {path for pattern in SOURCES for path in root.glob(pattern) if path.is_file()}
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def project_version(root: Path) -> str:
+    """The version in the checkout's pyproject.toml."""
+    with open(root / "pyproject.toml", "rb") as file:
+        return tomllib.load(file)["project"]["version"]
+
+
+def release_date(root: Path, results: Iterable[Path]) -> datetime:
+    """The date of the archive: SOURCE_DATE_EPOCH, or the commit's, or that of the newest result.
+
+    Raises
+    ------
+    UserError
+        If SOURCE_DATE_EPOCH is no number of seconds.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is not None and not given.isdecimal():
+        raise UserError(
+            f"SOURCE_DATE_EPOCH is '{given}'; give seconds since 1970, or unset the variable."
+        )
+    if given is not None:
+        seconds = int(given)
+    elif (commit := provenance.git_commit()) != "unknown":
+        command = ["git", "-C", root, "show", "--no-patch", "--format=%ct", commit]
+        seconds = int(subprocess.run(command, capture_output=True, check=True).stdout)
+    else:
+        seconds = int(max(path.stat().st_mtime for path in results))
+    return max(datetime.fromtimestamp(seconds, UTC), EARLIEST)
+
+
+def without_hosts(table: bytes) -> bytes:
+    """A CSV table with the names in its column `host` replaced by machine 1, machine 2, ..."""
+    rows = list(csv.reader(io.StringIO(table.decode())))
+    if not rows or "host" not in rows[0]:
+        return table
+    column, numbers = rows[0].index("host"), {}
+    for row in rows[1:]:
+        row[column] = f"machine {numbers.setdefault(row[column], len(numbers) + 1)}"
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
+
+
+def check_private(name: str, content: bytes) -> None:
+    """Refuse a result that tells where on this machine it was made.
+
+    Raises
+    ------
+    UserError
+        Naming the file and the path in it.
+    """
+    for folder in {os.getcwd(), os.path.expanduser("~")}:
+        if len(Path(folder).parts) > 1 and f"{folder}/".encode() in content:
+            raise UserError(
+                f"{name} contains the path {folder}/ of this machine; take it out of the "
+                "configuration or the notebook and run `snakemake` again before publishing."
+            )
+
+
+def gather(root: Path, results: Iterable[Path]) -> dict[str, bytes]:
+    """Contents by path in the archive: the sources, and results where they lie in the study.
+
+    Raises
+    ------
+    UserError
+        If a result is missing, outside the working directory or tells a path of this machine.
+    """
+    packed = {name: (root / name).read_bytes() for name in source_files(root)}
+    for result in results:
+        # What begins with a dot in a folder is Snakemake's own.
+        inside = [p for p in result.rglob("*") if p.is_file() and not p.name.startswith(".")]
+        for path in sorted(inside) if result.is_dir() else [result]:
+            name = PurePosixPath(path).as_posix()
+            if path.is_absolute() or ".." in path.parts:
+                raise UserError(f"{path} lies outside the study; name files below its folder.")
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise UserError(
+                    f"{path} cannot be read ({error.strerror}); run `snakemake` to make it."
+                ) from error
+            check_private(name, content)
+            packed[name] = without_hosts(content) if path.suffix == ".csv" else content
+    return packed
+
+
+def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -> str:
+    """ro-crate-metadata.json: what the files are and which run of the workflow made them.
+
+    Parameters
+    ----------
+    packed : dict
+        Contents by path in the archive.
+    results : sequence of str
+        Paths of what the workflow made.
+    date : datetime
+        Of the publication.
+    """
+    from rocrate.model import ContextEntity
+    from rocrate.rocrate import ROCrate
+
+    citation = yaml.safe_load(packed["CITATION.cff"])
+    config = yaml.safe_load(packed["results/run_config.yaml"])
+    runs = list(csv.DictReader(io.StringIO(packed["results/tables/runs.csv"].decode())))
+    crate = ROCrate(version="1.1")
+
+    def entity(at: str, kind: str, **properties: object) -> ContextEntity:
+        return crate.add(ContextEntity(crate, at, {"@type": kind} | properties))
+
+    (author,) = citation["authors"]
+    author = entity("#authors", "Organization", name=author["name"])
+    licence = entity(LICENCE, "CreativeWork", name="MIT License", identifier="MIT", url=LICENCE)
+    crate.name = config["report"]["title"]
+    crate.description = " ".join(citation["abstract"].split())
+    crate.keywords = citation["keywords"]
+    crate.datePublished = date.isoformat()
+    crate.license = licence
+    crate.root_dataset["author"] = author
+    crate.publisher = author
+    crate.root_dataset["version"] = citation["version"]
+
+    files = {}
+    for name in sorted(packed):
+        about = {
+            "name": name,
+            "encodingFormat": FORMATS.get(PurePosixPath(name).suffix, "text/plain"),
+            "contentSize": str(len(packed[name])),
+        }
+        if name == "Snakefile":
+            about |= {
+                "name": citation["title"],
+                "author": author,
+                "license": licence,
+                "version": citation["version"],
+                "dateCreated": date.isoformat(),
+            }
+            files[name] = crate.add_workflow(
+                dest_path=name, properties=about, main=True, lang="snakemake"
+            )
+        else:
+            files[name] = crate.add_file(dest_path=name, properties=about)
+    files["README.md"]["about"] = crate.root_dataset
+    software = {("Python", run["python"]) for run in runs} | {("PyTorch", r["torch"]) for r in runs}
+    software.add(("Snakemake", provenance.versions()["snakemake"]))
+    homes = {
+        "Python": "https://www.python.org/",
+        "PyTorch": "https://pytorch.org/",
+        "Snakemake": "https://snakemake.github.io/",
+    }
+    files["Snakefile"]["softwareRequirements"] = [
+        entity(
+            f"{homes[name]}#{version}",
+            "SoftwareApplication",
+            name=name,
+            softwareVersion=version,
+            url=homes[name],
+        )
+        for name, version in sorted(software)
+    ]
+    used = {(run["dataset"], run["data_sha256"]) for run in runs}
+    data = [
+        entity(
+            f"#{name}-{sha256[:12]}",
+            "Dataset",
+            name=DATASETS[name].title,
+            url=DATASETS[name].url,
+            license=DATASETS[name].licence,
+            identifier=f"sha256:{sha256}",
+            description=f"Not packed; fetched and verified by the workflow ({name}).",
+        )
+        for name, sha256 in sorted(used)
+    ]
+    settings = ["config/config.yaml", "config/studies.yaml", "config/claims.yaml"]
+    made = [files[name] for name in results if name != "results/run_config.yaml"]
+    action = crate.add_action(
+        files["Snakefile"],
+        "#run",
+        object=[files["results/run_config.yaml"], *(files[name] for name in settings), *data],
+        result=made,
+        properties={
+            "name": "The run of the workflow that made the tables, the figures and the report",
+            "description": f"{len(runs)} training runs and the studies behind the claims.",
+            "actionStatus": "http://schema.org/CompletedActionStatus",
+            "agent": author,
+        },
+    )
+    crate.root_dataset["mentions"] = action
+    crate.root_dataset["conformsTo"] = [
+        entity(profile, "CreativeWork", name=name, version=version)
+        for profile, (name, version) in PROFILES.items()
+    ]
+    return json.dumps(crate.metadata.generate(), indent=2, ensure_ascii=False) + "\n"
+
+
+def pack(root: Path, results: Sequence[Path], out: Path) -> None:
+    """Write the archive; the same files give the same bytes.
+
+    Parameters
+    ----------
+    root : Path
+        The checkout.
+    results : sequence of Path
+        Files and folders that the workflow made, below the working directory; among them
+        results/run_config.yaml and results/tables/runs.csv.
+    out : Path
+        The .zip file.
+
+    Raises
+    ------
+    UserError
+        If a result is missing or tells a path of this machine.
+    """
+    packed = gather(root, results)
+    sources = set(source_files(root))
+    date = release_date(root, results)
+    made = [name for name in sorted(packed) if name not in sources]
+    packed["ro-crate-metadata.json"] = describe(packed, made, date).encode()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with zipfile.ZipFile(partial, "w") as archive:
+            for name in sorted(packed):
+                entry = zipfile.ZipInfo(name, date.timetuple()[:6])
+                entry.create_system, entry.external_attr = 3, MODE  # as on Unix, on any system
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, packed[name], compresslevel=9)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy archive`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy archive",
+        description="Pack a finished study, run in its folder, as a Workflow Run RO-Crate.",
+    )
+    parser.add_argument("results", type=Path, nargs="+", help="files and folders it made")
+    parser.add_argument("--root", type=Path, required=True, help="the checkout")
+    parser.add_argument("--out", type=Path, required=True, help="file to write (.zip)")
+    arguments = parser.parse_args(argv)
+    pack(arguments.root, arguments.results, arguments.out)

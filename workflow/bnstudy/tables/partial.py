@@ -1,0 +1,157 @@
+"""What there is of an unfinished study: `bnstudy partial` makes its tables and lists what is missing.
+
+Only complete runs and complete studies count. Nothing is trained and nothing but the folder of
+these tables is written to.
+"""
+
+import argparse
+from collections import Counter
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from pathlib import Path
+
+from bnstudy.claims import judge as claims
+from bnstudy.config import enabled_studies, grid_cells
+from bnstudy.errors import UserError
+from bnstudy.files import replacing, write_rows
+from bnstudy.logs import why_missing
+from bnstudy.studies import cell_name, merge
+from bnstudy.tables import aggregate as tables
+
+GRID = claims.CORE
+RUN_FILES = ("run.json", "metrics.csv", "timing.json")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A run of the grid or a cell of a study that does not count, why, and where its log is."""
+
+    part: str  # "core" for the grid, else the study
+    cell: str
+    reason: str
+    log: str
+
+
+def complete_runs(config: dict, results: Path) -> tuple[list[dict], list[Missing]]:
+    """The cells of the grid whose runs can be used, and those whose runs cannot.
+
+    A run that is damaged, or that was trained with other settings or by other code than most, is
+    missing too.
+    """
+    expected = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}
+    usable: list[tuple[dict, dict]] = []
+    missing: list[Missing] = []
+
+    def leave_out(cell: dict, reason: str) -> None:
+        log = results / "logs" / "train" / f"{tables.run_path(cell)}.log"
+        missing.append(Missing(GRID, tables.run_path(cell), reason or why_missing(log), str(log)))
+
+    for cell in grid_cells(config):
+        folder = results / "runs" / tables.run_path(cell)
+        if not all((folder / name).is_file() for name in RUN_FILES):
+            leave_out(cell, "")
+            continue
+        try:
+            run = tables.read_run(folder / "run.json", cell, expected)
+            tables.read_metrics(folder / "metrics.csv", run)
+            benchmark = results / "benchmarks" / "train" / f"{tables.run_path(cell)}.tsv"
+            tables.read_timing(folder / "timing.json", benchmark, run)
+        except UserError as error:
+            leave_out(cell, str(error))
+            continue
+        usable.append((cell, run))
+    for key, what, group in (
+        ("code_sha256", "another version of the training code", lambda cell: None),
+        ("data_sha256", "another version of the data", lambda cell: cell["dataset"]),
+    ):
+        counts = Counter((group(cell), run[key]) for cell, run in usable)
+        most = {place: found for (place, found), _ in reversed(counts.most_common())}
+        for cell, run in usable:
+            if run[key] != most[group(cell)]:
+                leave_out(cell, f"comes from {what} than most runs; `snakemake` trains it again")
+        usable = [(cell, run) for cell, run in usable if run[key] == most[group(cell)]]
+    return [cell for cell, _ in usable], missing
+
+
+def complete_studies(config: dict, results: Path) -> tuple[dict[str, list[Path]], list[Missing]]:
+    """The tables of cells of every study that has all of them, and the cells that others lack."""
+    found: dict[str, list[Path]] = {}
+    missing: list[Missing] = []
+    for study, settings in enabled_studies(config).items():
+        axes = settings["grid"]
+        names = [
+            cell_name(dict(zip(axes, values, strict=True))) for values in product(*axes.values())
+        ]
+        rows = {name: results / "studies" / study / name / "rows.csv" for name in names}
+        lacking = [name for name, path in rows.items() if not path.is_file()]
+        for name in lacking:
+            log = results / "logs" / "studies" / study / f"{name}.log"
+            missing.append(Missing(study, name, why_missing(log), str(log)))
+        if not lacking:
+            found[study] = list(rows.values())
+    return found, missing
+
+
+def no_verdict(missing: list[Missing]) -> dict[str, str]:
+    """Why the claims of an incomplete study get no verdict, by study."""
+    lacking = Counter(entry.part for entry in missing)
+    return {
+        part: f"{count} of its jobs are missing, and a verdict is given once, when all are there"
+        for part, count in lacking.items()
+    }
+
+
+def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> None:
+    """Write the tables of what is complete, and `missing.csv`.
+
+    Parameters
+    ----------
+    config_path, claims_path : Path
+        The merged configuration and the list of claims.
+    results : Path
+        Folder with runs/, studies/ and logs/.
+    out : Path
+        Folder of the tables; tables that were there before are replaced.
+
+    Raises
+    ------
+    UserError
+        If no run of the grid can be used, or if an input is malformed.
+    """
+    config = tables.read_config(config_path)
+    cells, missing = complete_runs(config, results)
+    if not cells:
+        reasons = Counter(entry.reason for entry in missing).most_common(1)
+        raise UserError(
+            f"there is nothing to report yet: none of the {len(missing)} runs of the grid can be "
+            f"used (most often: {reasons[0][0]}); run `snakemake` to train them."
+        )
+    studies, cells_missing = complete_studies(config, results)
+    missing += cells_missing
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("*.csv"):
+        old.unlink()
+    tables.aggregate(config_path, results, out, cells=cells)
+    for study, rows in studies.items():
+        try:
+            merge(rows, out / f"{study}.csv")
+        except UserError as error:
+            log = results / "logs" / "merge_study" / f"{study}.log"
+            missing.append(Missing(study, "all", str(error), str(log)))
+    claims.judge_all(claims_path, config, out, out, incomplete=no_verdict(missing))
+    with replacing(out / "missing.csv") as file:
+        write_rows(file, [field.name for field in fields(Missing)], map(asdict, missing))
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy partial`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy partial",
+        description="Gather what is complete of an unfinished study, and list what is missing.",
+    )
+    parser.add_argument("config", type=Path, help="merged configuration")
+    parser.add_argument("--claims", type=Path, required=True, help="config/claims.yaml")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
+    arguments = parser.parse_args(argv)
+    gather(arguments.config, arguments.claims, arguments.results, arguments.out)

@@ -1,0 +1,179 @@
+"""The published summary: what the default study gave, kept in the repository to compare with.
+
+published/summary.csv has a row per run and published/settings.yaml what all of them share;
+`bnstudy publish` writes both. They are read whenever the workflow is planned, so this module imports
+nothing slow until it has work to do.
+"""
+
+import argparse
+import csv
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from bnstudy.errors import UserError
+from bnstudy.files import replacing, write_rows
+
+AXES = ("dataset", "norm", "batch_size", "seed")
+METRICS = (
+    *("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"),
+)
+PROVENANCE = (
+    *("device", "device_name", "python", "torch", "git_commit"),
+    *("code_sha256", "config_sha256", "data_sha256"),
+)
+COLUMNS = ("run", *AXES, "status", *METRICS, "steps_to_95", "metrics_sha256", *PROVENANCE)
+# Settings that change no result: files are verified, and how a run is done is each machine's own.
+OF_A_MACHINE = ("source", "device", "checkpoint_every", "jobs_per_gpu")
+
+
+def read_summary(folder: Path) -> list[dict]:
+    """The rows of summary.csv with their numbers as numbers; None where a run diverged.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is no summary.
+    """
+    path = folder / "summary.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            for key in ("batch_size", "seed"):
+                row[key] = int(row[key])
+            for key in (*METRICS, "steps_to_95"):
+                kind = int if key == "steps_to_95" else float
+                row[key] = None if row[key] == "" else kind(row[key])
+            row |= {key: row[key] for key in COLUMNS}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {REMEDY}.") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} is damaged or of another version; {REMEDY}.") from error
+    if not rows:
+        raise UserError(f"{path} holds no run; {REMEDY}.")
+    return rows
+
+
+REMEDY = "restore the folder from the repository, or write it anew with `bnstudy publish`"
+
+
+def read_settings(folder: Path) -> dict:
+    """The settings that all published runs share, by name.
+
+    Raises
+    ------
+    UserError
+        If settings.yaml is missing or holds no settings.
+    """
+    path = folder / "settings.yaml"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {REMEDY}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML; {REMEDY}.") from error
+    if not isinstance(settings, dict) or not settings:
+        raise UserError(f"{path} holds no settings; {REMEDY}.")
+    return settings
+
+
+def training_options(settings: dict) -> list[str]:
+    """The settings as options of `bnstudy train`, which are called like them."""
+    words = []
+    for name, value in settings.items():
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return words
+
+
+def choose_cells(rows: list[dict], n: int) -> list[dict]:
+    """Choose `n` runs (all, if there are fewer), always the same ones and spread over the grid.
+
+    Each choice is the first run, in the order of the summary, whose dataset, norm, batch size, seed
+    and pair of norm and batch size were chosen least often before.
+    """
+    remaining, chosen, uses = list(rows), [], Counter()
+
+    def marks(row: dict) -> list[tuple]:
+        return [*((axis, row[axis]) for axis in AXES), (row["norm"], row["batch_size"])]
+
+    while remaining and len(chosen) < n:
+        best = min(remaining, key=lambda row: sum(uses[mark] for mark in marks(row)))
+        remaining.remove(best)
+        chosen.append(best)
+        uses.update(marks(best))
+    return chosen
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_result(folder: Path, cell: dict, settings: dict) -> dict:
+    """A run as a summary has it: checked, with the hash of its metrics and the name of its device.
+
+    Raises
+    ------
+    UserError
+        If the run is malformed, or was trained with other settings.
+    """
+    from bnstudy.tables import aggregate as tables
+
+    run = tables.read_run(folder / "run.json", cell, settings)
+    tables.read_metrics(folder / "metrics.csv", run)
+    run["metrics_sha256"] = file_sha256(folder / "metrics.csv")
+    run["device_name"] = tables.read_object(folder / "timing.json").get("device_name")
+    return run
+
+
+def publish(config_path: Path, results: Path, out: Path) -> None:
+    """Write the summary of a finished study; nothing in it tells a machine's name or paths.
+
+    Parameters
+    ----------
+    config_path : Path
+        The merged configuration; its grid says which runs are published.
+    results : Path
+        Folder with runs/.
+    out : Path
+        The folder published/.
+
+    Raises
+    ------
+    UserError
+        If a run is missing or malformed, or if runs come from several versions of code or data.
+    """
+    from bnstudy.tables import aggregate as tables
+
+    config = tables.read_config(config_path)
+    settings = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}
+    settings = {k: v for k, v in settings.items() if k not in OF_A_MACHINE}
+    cells = sorted(tables.grid_cells(config), key=lambda cell: [cell[key] for key in AXES])
+    tables.check_complete(results / "runs", cells)
+    folder = results / "runs"
+    runs = [read_result(folder / tables.run_path(cell), cell, settings) for cell in cells]
+    tables.check_provenance(runs, [], allow_mixed_code=False)
+    out.mkdir(parents=True, exist_ok=True)
+    with replacing(out / "settings.yaml") as file:
+        file.write("# What the runs of summary.csv share; written by `bnstudy publish`.\n")
+        yaml.safe_dump(settings, file, sort_keys=False, default_flow_style=None)
+    with replacing(out / "summary.csv") as file:
+        write_rows(file, COLUMNS, runs)
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy publish`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy publish",
+        description="Write the summary that `snakemake verify` compares with.",
+    )
+    parser.add_argument("config", type=Path, help="merged configuration (results/run_config.yaml)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the summary (published)")
+    arguments = parser.parse_args(argv)
+    publish(arguments.config, arguments.results, arguments.out)

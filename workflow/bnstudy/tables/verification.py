@@ -1,0 +1,202 @@
+"""Does it reproduce here? `bnstudy verify` compares runs trained anew with the published ones.
+
+A run is compared with the published run of its own seed, by three outcomes:
+
+`bitwise`
+    Every number of its metrics.csv and run.json is the published one, to the last digit.
+`within interval`
+    It is not, but each of its six final metrics lies in the interval of its published value,
+
+        x +- t(1 - 0.05 / (2 m), n - 1) * s * sqrt(2),   m = 6 metrics,
+
+    where s is the standard deviation over the n published seeds of the same dataset, norm and batch
+    size. Other hardware rounds sums differently, and training amplifies that; at worst nothing of
+    the seed survives and the two runs are as different as two seeds, whose difference has the
+    standard deviation s * sqrt(2). Whatever rounding does short of that, a faithful run falls outside
+    in at most about 5 % of cases (Bonferroni over the metrics). The interval is centred at the
+    run's own published value and not at the mean of the seeds, since an unusual seed is unusual
+    everywhere. A run that diverged there has to diverge here.
+`different`
+    Anything else; data that are not the published ones always are.
+"""
+
+import argparse
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bnstudy import statistics
+from bnstudy.errors import UserError
+from bnstudy.files import replacing, write_rows
+from bnstudy.tables import aggregate as tables
+from bnstudy.tables import published
+from bnstudy.tables.published import METRICS
+
+BITWISE, WITHIN, DIFFERENT = OUTCOMES = ("bitwise", "within interval", "different")
+ALPHA = 0.05
+COMPARED = ("status", *METRICS, "steps_to_95", "metrics_sha256")
+MACHINE = ("device", "device_name", "python", "torch", "code_sha256")
+COLUMNS = (
+    *("run", *published.AXES, "outcome", "note", "farthest_metric", "farthest_share"),
+    *("status_here", "status_published", "test_accuracy_here", "test_accuracy_published"),
+    *(f"{key}_{where}" for key in MACHINE for where in ("here", "published")),
+)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """How far a metric may be from its published value, given those of all published seeds.
+
+    NaN for fewer than two seeds.
+    """
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return math.nan
+    quantile = t.ppf(1 - ALPHA / (2 * len(METRICS)), len(values) - 1)
+    return float(quantile * statistics.standard_deviation(values) * math.sqrt(2))
+
+
+def compare(here: dict, there: dict, peers: Iterable[dict]) -> dict:
+    """The row of one run in verification.csv.
+
+    Parameters
+    ----------
+    here, there : dict
+        The run trained here and the published run of the same cell, as rows of a summary.
+    peers : iterable of dict
+        All published runs that differ from it at most in the seed.
+
+    Returns
+    -------
+    dict
+        With the outcome; `farthest_metric` is the one that comes nearest to the end of its interval
+        or passes it, and `farthest_share` the share of the half width it has gone, above 1 outside.
+    """
+    row = {key: there[key] for key in ("run", *published.AXES)}
+    for key in ("status", "test_accuracy", *MACHINE):
+        row |= {f"{key}_here": here[key], f"{key}_published": there[key]}
+    row |= {"farthest_metric": None, "farthest_share": None}
+    notes = []
+    if here["code_sha256"] != there["code_sha256"]:
+        notes.append("other training code")
+    if here["data_sha256"] != there["data_sha256"]:
+        outcome = DIFFERENT
+        notes.append("other data")
+    elif all(here[key] == there[key] for key in COMPARED):
+        outcome = BITWISE
+    elif here["status"] != there["status"]:
+        outcome = DIFFERENT
+        notes.append(f"{here['status']} here, {there['status']} there")
+    elif here["status"] == "diverged":
+        outcome = WITHIN
+    else:
+        finished = [peer for peer in peers if peer["status"] == "ok"]
+        shares = {}
+        for metric in METRICS:
+            allowed = half_width([peer[metric] for peer in finished])
+            distance = abs(here[metric] - there[metric])
+            shares[metric] = 0.0 if distance == 0 else distance / allowed if allowed else math.inf
+        if len(finished) < 2:
+            notes.append("too few published seeds for an interval")
+        farthest = max(shares, key=shares.get)
+        row |= {"farthest_metric": farthest, "farthest_share": shares[farthest]}
+        # A NaN, from too few seeds, is within nothing.
+        outcome = WITHIN if all(share <= 1 for share in shares.values()) else DIFFERENT
+    return row | {"outcome": outcome, "note": "; ".join(notes)}
+
+
+def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
+    """Compare runs that were trained anew with the published ones, in the order given.
+
+    Parameters
+    ----------
+    cells : sequence of str
+        Names of published runs, which are their folders below `runs`.
+    runs : Path
+        Folder of the runs trained here.
+    folder : Path
+        The folder published/.
+
+    Raises
+    ------
+    UserError
+        If the published files cannot be read, or if a run is missing, malformed, was trained with
+        other settings or was never published.
+    """
+    summary = {row["run"]: row for row in published.read_summary(folder)}
+    settings = published.read_settings(folder)
+    rows = []
+    if not cells:
+        raise UserError(f"name runs of {folder / 'summary.csv'} to compare with.")
+    for name in cells:
+        if name not in summary:
+            raise UserError(f"{name} is not in {folder / 'summary.csv'}; name a published run.")
+        there = summary[name]
+        cell = {key: there[key] for key in published.AXES}
+        tables.check_complete(runs, [cell])
+        here = published.read_result(runs / name, cell, settings)
+        peers = [
+            row
+            for row in summary.values()
+            if all(row[key] == there[key] for key in ("dataset", "norm", "batch_size"))
+        ]
+        rows.append(compare(here, there, peers))
+    return rows
+
+
+def conclusion(rows: Sequence[dict]) -> str:
+    """One sentence that says how many runs came out how."""
+    outcomes = [row["outcome"] for row in rows]
+    counts = [f"{outcomes.count(o)} {o}" for o in OUTCOMES if o in outcomes]
+    verdict = "does not reproduce" if DIFFERENT in outcomes else "reproduces"
+    runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+    return f"The published study {verdict} here: of {runs} {', '.join(counts)}."
+
+
+def machine(row: dict, where: str) -> str:
+    """Device and versions of a run in few words."""
+    device, name = row[f"device_{where}"], row[f"device_name_{where}"]
+    return f"{device} ({name}), Python {row[f'python_{where}']}, PyTorch {row[f'torch_{where}']}"
+
+
+def as_text(rows: Sequence[dict]) -> str:
+    """The comparison as a table for a terminal, what it was made on, and its conclusion."""
+    heads = ("dataset", "norm", "batch size", "seed", "test accuracy", "published", "outcome")
+    lines = [heads]
+    for row in rows:
+        accuracies = (row[f"test_accuracy_{where}"] for where in ("here", "published"))
+        shown = ("diverged" if value is None else f"{value:.2%}" for value in accuracies)
+        outcome = row["outcome"] + (f" ({row['note']})" if row["note"] else "")
+        lines.append((*(str(row[key]) for key in published.AXES), *shown, outcome))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    for where in ("here", "published"):
+        machines = dict.fromkeys(machine(row, where) for row in rows)
+        text.append(f"{where}: {'; '.join(machines)}")
+    return "\n".join([*text, conclusion(rows)])
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy verify`; the exit status is that of an error if a run came out different."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy verify",
+        description="Compare runs trained here with the published summary.",
+    )
+    parser.add_argument("cells", nargs="*", help="names of published runs (dataset~.../seed~...)")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs trained here")
+    parser.add_argument("--published", type=Path, required=True, help="folder of the summary")
+    parser.add_argument("--out", type=Path, required=True, help="table to write (.csv)")
+    arguments = parser.parse_args(argv)
+    rows = verify(arguments.cells, arguments.runs, arguments.published)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(arguments.out) as file:
+        write_rows(file, COLUMNS, rows)
+    print(as_text(rows), flush=True)
+    if different := [row for row in rows if row["outcome"] == DIFFERENT]:
+        raise UserError(
+            f"{len(different)} of {len(rows)} runs differ from the published ones, the first is "
+            f"{different[0]['run']}; {arguments.out} tells by how much, and with which versions."
+        )

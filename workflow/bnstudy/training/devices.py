@@ -1,0 +1,70 @@
+"""Choosing the device of a run and making its arithmetic repeatable."""
+
+import os
+import sys
+
+import torch
+
+from bnstudy.errors import UserError
+from bnstudy.training import leases
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
+    """The device to train on; `auto` takes CUDA, else MPS, else the CPU, and says so if it is that.
+
+    On CUDA, this process holds a card until it ends, alone or with as many others as `jobs_per_gpu`
+    says: see `bnstudy.training.leases`.
+
+    Raises
+    ------
+    UserError
+        If a GPU is asked for by name and PyTorch finds none.
+    """
+    # Before CUDA is asked anything, for it looks for the visible cards once.
+    if name in ("auto", "cuda") and torch.backends.cuda.is_built():
+        leases.lease_card(jobs_per_gpu)
+    is_available = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
+    if name == "auto":
+        name = next(device for device, present in is_available.items() if present())
+        if name == "cpu":
+            reason = f"PyTorch {torch.__version__} finds no GPU that it can use"
+            print(f"device 'auto' is the CPU here: {reason}", file=sys.stderr)
+    elif not is_available[name]():
+        raise UserError(
+            f"device '{name}' was asked for but PyTorch {torch.__version__} finds none on this "
+            "machine; set training.device to 'auto' or 'cpu', or run where the device is."
+        )
+    if name != "cuda":
+        leases.release()  # a card that PyTorch cannot use
+    return torch.device(name)
+
+
+def make_deterministic(device: torch.device) -> None:
+    """One thread and deterministic kernels: results must not depend on how many cores are free.
+
+    Call it before the first computation on the device.
+    """
+    torch.set_num_threads(1)  # the number of threads changes the order of floating-point sums
+    # One thread of the CPU is deterministic already, and the call costs an import of one second.
+    if device.type != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for
+        torch.use_deterministic_algorithms(True)
+
+
+def device_name(device: torch.device) -> str:
+    """The model name of a GPU, or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    import platform
+
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
