@@ -54,9 +54,7 @@ rule report:
 
 
 onstart:
-    check_device()
-    lift_default_rate_limit()
-    watch_jobs()
+    start()
 
 
 onsuccess:
@@ -64,4 +62,4 @@ onsuccess:
 
 
 onerror:
-    logger.error(failure_message())
+    logger.error(watch.failure_message(FAILURES.logs() if FAILURES else []))

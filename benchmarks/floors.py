@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnstudy.networks.optimizers import OPTIMIZERS
-from bnstudy.training.loop import Settings
+from bnstudy.settings import Settings
 
 
 def matrix_products(network: nn.Sequential, batch_size: int) -> Callable[[], None]:

@@ -8,8 +8,10 @@ import torch
 
 from bnstudy.claims.endpoints.depth import endpoints
 from bnstudy.data.prepared import open_prepared
+from bnstudy.settings import Settings
 from bnstudy.studies import depth, probes
-from bnstudy.training.loop import Settings, make_model, make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
 
 CPU = torch.device("cpu")
 

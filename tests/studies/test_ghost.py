@@ -18,7 +18,8 @@ from bnstudy.studies.ghost import (
     group_lengths,
     with_precise_statistics,
 )
-from bnstudy.training.loop import Scaling, Split, evaluate
+from bnstudy.training.inputs import Scaling, Split
+from bnstudy.training.loop import evaluate
 
 EPSILON = 1e-5
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from bnstudy.data.prepared import open_prepared
+from bnstudy.settings import Settings
 from bnstudy.studies import gradient_paths
-from bnstudy.training.loop import Settings, make_model, make_splits, stream_generator, train
+from bnstudy.training.inputs import make_splits, stream_generator
+from bnstudy.training.loop import make_model, train
 
 CPU = torch.device("cpu")
 OPTIONS = {"epochs": 1, "batch_size": 64, "width": 16, "depth": 3, "steps": [0, 2, 7, 999]}

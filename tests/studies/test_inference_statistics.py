@@ -13,6 +13,7 @@ from torchvision.transforms.v2.functional import adjust_contrast
 from bnstudy.claims.endpoints.inference_statistics import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.optimizers import Adam
+from bnstudy.settings import Settings
 from bnstudy.studies import inference_statistics
 from bnstudy.studies.inference_statistics import (
     average_over_epoch,
@@ -22,7 +23,8 @@ from bnstudy.studies.inference_statistics import (
     train_and_keep,
 )
 from bnstudy.training.devices import make_deterministic
-from bnstudy.training.loop import Scaling, Settings, Split, make_splits, stream_generator, train
+from bnstudy.training.inputs import Scaling, Split, make_splits, stream_generator
+from bnstudy.training.loop import train
 
 CPU = torch.device("cpu")
 PARTS = ("staleness", "last_batch", "shift")

@@ -6,8 +6,10 @@ import torch
 
 from bnstudy.claims.endpoints.landscape import endpoints
 from bnstudy.data.prepared import open_prepared
+from bnstudy.settings import Settings
 from bnstudy.studies import landscape
-from bnstudy.training.loop import Settings, make_model, make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
 
 OPTIONS = {"batch_size": 64, "learning_rates": [0.1], "probe_every": 10, "drift_steps": 5}
 ENDPOINTS = {"learning_rate": 0.1, "smoothness_networks": ["relu2"]}

@@ -7,8 +7,10 @@ import torch
 from bnstudy.claims.endpoints import fashion as fashion_endpoints
 from bnstudy.claims.endpoints import input_scaling as input_scaling_endpoints
 from bnstudy.data.prepared import open_prepared
+from bnstudy.settings import Settings
 from bnstudy.studies import fashion, input_scaling, plain
-from bnstudy.training.loop import Settings, make_model, make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
 
 CPU = torch.device("cpu")
 OPTIONS = {"epochs": 2, "batch_size": 32, "probe_every": 5, "target": 0.5}

@@ -10,10 +10,11 @@ from torch import nn
 
 from bnstudy.claims.endpoints.regularization import endpoints, matched_gap
 from bnstudy.data.prepared import open_prepared
+from bnstudy.settings import Settings
 from bnstudy.studies import regularization
 from bnstudy.studies.regularization import make_network, variance_shifts
 from bnstudy.training.devices import make_deterministic
-from bnstudy.training.loop import Scaling, Settings, Split, make_splits
+from bnstudy.training.inputs import Scaling, Split, make_splits
 
 CPU = torch.device("cpu")
 ARMS = (

@@ -13,9 +13,11 @@ from numpy_network import Adam, covariate_shift, from_torch, loss_of, sgd_step
 from bnstudy.claims.endpoints.regularization import matched_gap
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.mlp import build_model
+from bnstudy.settings import Settings
 from bnstudy.studies import init_gradients, landscape, probes, regularization
 from bnstudy.studies.probes import NETWORKS
-from bnstudy.training.loop import Settings, make_model, make_splits, stream_generator
+from bnstudy.training.inputs import make_splits, stream_generator
+from bnstudy.training.loop import make_model
 
 CPU = torch.device("cpu")
 

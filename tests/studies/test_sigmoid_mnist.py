@@ -8,8 +8,9 @@ import torch
 
 from bnstudy.claims.endpoints.sigmoid_mnist import endpoints
 from bnstudy.data.prepared import open_prepared
+from bnstudy.settings import Settings
 from bnstudy.studies import sigmoid_mnist
-from bnstudy.training.loop import Settings, make_model
+from bnstudy.training.loop import make_model
 
 CPU = torch.device("cpu")
 OPTIONS = {

@@ -10,8 +10,10 @@ from scipy import stats
 
 from bnstudy.claims.endpoints.stability import endpoints, pitman_morgan, pseudo_values
 from bnstudy.data.prepared import open_prepared
+from bnstudy.settings import Settings
 from bnstudy.studies import stability
-from bnstudy.training.loop import Settings, make_model, make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
 
 CPU = torch.device("cpu")
 

@@ -13,8 +13,9 @@ from torchvision import transforms
 
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
+from bnstudy.settings import Settings
 from bnstudy.training import loop as training
-from bnstudy.training.loop import Scaling, Settings, Split
+from bnstudy.training.inputs import Scaling, Split
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ COMMANDS = {
         "fetch and verify the raw files of a dataset",
     ),
     "prepare": ("bnstudy.data.datasets:prepare_main", "turn raw files into the one file runs open"),
-    "train": ("bnstudy.training.loop:main", "train one network and record its metrics"),
+    "train": ("bnstudy.training.command:main", "train one network and record its metrics"),
     "aggregate": ("bnstudy.tables.aggregate:main", "gather all runs of the grid into tables"),
     "study": ("bnstudy.studies:study_main", "run one cell of a study"),
     "merge": ("bnstudy.studies:merge_main", "join the cells of a study into one table"),
@@ -29,6 +29,7 @@ COMMANDS = {
         "compare runs trained here with the published ones",
     ),
     "publish": ("bnstudy.tables.published:main", "write the summary that verify compares with"),
+    "document": ("bnstudy.schema:main", "write the schema and the manual's tables"),
     "archive": ("bnstudy.tables.archive:main", "pack a finished study into one file"),
 }
 

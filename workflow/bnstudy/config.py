@@ -1,24 +1,30 @@
-"""Checking the configuration before anything runs, and the grid of runs it describes."""
+"""Checking the configuration before anything runs."""
 
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
-from itertools import pairwise, product
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from bnstudy import grid, plugins
+from bnstudy.checks import Facts, run_problem
 from bnstudy.data.datasets import DATASETS, insecure
-from bnstudy.data.splits import split_sizes
 from bnstudy.errors import UserError
+from bnstudy.schema import ROOT, config_schema
+from bnstudy.scoring import METRICS
+from bnstudy.settings import EXECUTION, SETTINGS, Settings, as_number, show
 
-SCHEMAS = Path(__file__).parents[1] / "schemas"
-STUDIES = Path(__file__).parents[2] / "config" / "studies.yaml"
+STUDIES = ROOT / "config/studies.yaml"
+SCHEMAS = ROOT / "workflow/schemas"
+ALPHA = 0.05
 
 KINDS = {
     "array": "a list",
@@ -29,19 +35,42 @@ KINDS = {
     "object": "a section with keys below it",
     "string": "text",
 }
+DEFAULTS = {
+    "question": None,
+    "compare": {"axis": "norm", "baseline": "none"},
+    "exploratory": False,
+    "observers": [],
+    "plugins": [],
+    "datasets": {},
+    "claims": [],
+}
 
 
 def check_config(config: dict) -> None:
-    """Check a merged configuration against the schema, then its values against each other.
+    """Complete a merged configuration in place, and check it: values alone, then against each other.
 
     Raises
     ------
     UserError
         One sentence a line for everything found wrong, each beginning with the key it is about.
     """
-    check_document(config, "config.schema.yaml")
-    if problems := [*conflicts(config), *study_conflicts(config)]:
-        raise UserError("\n".join(problems))
+    complete(config)
+    if isinstance(config["plugins"], list):
+        plugins.load(map(str, config["plugins"]))
+    refuse(violations(config, config_schema()))
+    refuse([*conflicts(config), *study_conflicts(config)])
+
+
+def complete(config: dict) -> None:
+    """Fill in what has a default and is read by the workflow itself."""
+    for key, value in DEFAULTS.items():
+        config.setdefault(key, value)
+    for section, key, value in [
+        ("data", "source", None),
+        *((one.section, name, one.default) for name, one in EXECUTION.items()),
+    ]:
+        if isinstance(config.get(section), dict):
+            config[section].setdefault(key, value)
 
 
 def check_document(document: object, schema: str) -> None:
@@ -52,10 +81,36 @@ def check_document(document: object, schema: str) -> None:
     UserError
         One sentence a line for everything found wrong, each beginning with the key it is about.
     """
-    errors = validator(schema).iter_errors(document)
-    found = sorted(errors, key=lambda error: list(map(str, error.path)))
-    if problems := [sentence for error in found for sentence in describe(error)]:
+    refuse(violations(document, yaml.safe_load((SCHEMAS / schema).read_text(encoding="utf-8"))))
+
+
+def refuse(problems: Iterable[str]) -> None:
+    if problems := list(problems):
         raise UserError("\n".join(problems))
+
+
+def violations(document: object, schema: dict) -> Iterator[str]:
+    """Sentences about what a document has that its schema does not allow."""
+    found = strict(schema).iter_errors(document)
+    for error in sorted(found, key=lambda error: list(map(str, error.path))):
+        yield from setting_violation(error) or describe(error)
+
+
+def setting_violation(error: ValidationError) -> list[str]:
+    """The sentence about a value of a setting, in an axis or a section; empty for anything else."""
+    path = list(error.path)
+    sections = {"grid", *(one.section for one in {**SETTINGS, **EXECUTION}.values())}
+    known = SETTINGS | EXECUTION
+    if len(path) < 2 or path[0] not in sections or path[1] not in known:
+        return []
+    if path[0] == "grid" and len(path) < 3:
+        return []
+    deep = 3 if path[0] == "grid" else 2
+    value = error.instance
+    for _ in path[deep:]:
+        return []  # an item of a value that is a list: its own error says more
+    problem = known[path[1]].problem(value)
+    return [f"{key_path(error.path)}: {problem}."] if problem else []
 
 
 @cache
@@ -83,27 +138,18 @@ def ordered_like(value: object, reference: object) -> object:
     return {key: ordered_like(value[key], known.get(key)) for key in keys}
 
 
-def grid_cells(config: dict) -> list[dict]:
-    """Every run of the grid, as a dict of dataset, norm, batch_size and seed, in config order."""
-    axes = ("dataset", "norm", "batch_size", "seed")
-    values = product(*(config["grid"][axis] for axis in axes))
-    return [dict(zip(axes, cell, strict=True)) for cell in values]
-
-
-@cache
-def validator(name: str) -> Draft202012Validator:
+def strict(schema: dict) -> Draft202012Validator:
     """A schema, with types stricter than JSON's: 128.0 is no integer, .nan and .inf no number.
 
     JSON Schema takes 128.0 for an integer, which would train a run named `batch_size~128.0`.
     """
-    strict = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
             "integer": lambda _, value: type(value) is int,
             "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
         }
     )
-    schema = yaml.safe_load((SCHEMAS / name).read_text(encoding="utf-8"))
-    return extend(Draft202012Validator, type_checker=strict)(schema)
+    return extend(Draft202012Validator, type_checker=types)(schema)
 
 
 def describe(error: ValidationError) -> Iterator[str]:
@@ -152,41 +198,117 @@ def describe(error: ValidationError) -> Iterator[str]:
 
 def conflicts(config: dict) -> Iterator[str]:
     """Sentences about values that are fine alone but not together."""
-    fraction, grid = config["data"]["validation_fraction"], config["grid"]
     if insecure(config["data"]["source"] or ""):
         yield (
             "data.source: plain http is refused, since anybody on the way could answer; write "
             "https://, or the path of a folder."
         )
-    for dataset in grid["dataset"]:
-        total = DATASETS[dataset].n_train
-        n_train, n_validation = split_sizes(total, fraction)
-        if min(n_train, n_validation) < 1:
+    seen: set[tuple[str, str]] = set()
+    for settings in dict.fromkeys(replace(one, seed=0) for one in grid.runs(config).values()):
+        found = run_problem(settings, facts(settings.dataset))
+        if found and found not in seen:
+            seen.add(found)
+            yield f"{place(config, settings, found[0])}: {found[1]}."
+    yield from comparison_conflicts(config)
+
+
+def facts(dataset: str) -> Facts:
+    """What the registry knows of a dataset."""
+    known = DATASETS[dataset]
+    return Facts(dataset, known.n_train, known.shape, len(known.classes))
+
+
+def place(config: dict, settings: Settings, name: str) -> str:
+    """Where the configuration says a setting of a run: grid.batch_size[1], or model.dropout."""
+    if name not in config["grid"]:
+        return f"{SETTINGS[name].section}.{name}"
+    values = [SETTINGS[name].value(value) for value in config["grid"][name]]
+    return f"grid.{name}[{values.index(getattr(settings, name))}]"
+
+
+def comparison_conflicts(config: dict) -> Iterator[str]:
+    """Sentences about a treatment that is not in the grid, or that the seeds are too few to show."""
+    axis, baseline = config["compare"]["axis"], config["compare"]["baseline"]
+    levels = config["grid"].get(axis, [])
+    if axis == "seed":
+        yield "compare.axis: runs are paired by the seed, so it cannot be what is compared."
+        return
+    if problem := SETTINGS[axis].problem(baseline):
+        yield f"compare.baseline: {problem}."
+    elif config["compare"] != DEFAULTS["compare"] and baseline not in levels:
+        yield (
+            f"compare.baseline: {show(baseline)} is not among the values of grid.{axis} "
+            f"({show(levels)}); add it there, or name one of them."
+        )
+    elif baseline in levels and len(levels) > 1 and not config["exploratory"]:
+        # Later than here, for the tests of statistics import NumPy.
+        seeds, needed = len(config["grid"]["seed"]), seeds_needed(len(METRICS))
+        if seeds < needed:
             yield (
-                f"data.validation_fraction: {fraction} splits the {total} training images of "
-                f"{dataset} into {n_train} for training and {n_validation} for validation; "
-                "both need at least one."
+                f"grid.seed: with {seeds} seed{'s' * (seeds != 1)} no difference can ever be shown (the "
+                f"smallest p that {len(METRICS)} tests of one comparison can reach is not below "
+                f"{ALPHA:g}); take {needed}, or write `exploratory: true` to run it all the same."
             )
-            continue
-        for i, size in enumerate(grid["batch_size"]):
-            yield from batch_conflicts(
-                f"grid.batch_size[{i}]", size, dataset, n_train, grid["norm"]
-            )
+
+
+def seeds_needed(tests: int) -> int:
+    """The fewest seeds whose sign-flip test can reach 0.05 after Holm's correction for so many tests."""
+    n = 2
+    while tests * 2 / 2**n >= ALPHA:
+        n += 1
+    return n
 
 
 def study_conflicts(config: dict) -> Iterator[str]:
-    """Sentences about settings of studies that their definition in studies.yaml does not have."""
+    """Sentences about studies: their axes and settings, and the options of those that are code."""
     known = default_studies()
     for name in known.keys() - config["studies"].keys():
         yield f"studies.{name}: this study is missing; config/studies.yaml shows them all."
     for name, study in config["studies"].items():
-        if name not in known:
-            hint = closest(name, list(known)) or f"; there are {', '.join(known)}"
-            yield f"{join('studies', name)}: there is no such study{hint}."
-            continue
-        for section in ("grid", "options"):
-            place = f"studies.{name}.{section}"
-            yield from departures(place, study[section], known[name][section])
+        where = join("studies", name)
+        if "options" not in study:
+            yield from grid_study_conflicts(where, study, config)
+        elif "options" in known.get(name, {}):
+            for section in ("grid", "options"):
+                yield from departures(f"{where}.{section}", study[section], known[name][section])
+        else:
+            code = [name for name, one in known.items() if "options" in one]
+            hint = closest(name, code) or f"; there are {', '.join(code)}"
+            yield f"{where}: no module has this name, so it can have no options{hint}."
+
+
+def grid_study_conflicts(where: str, study: dict, config: dict) -> Iterator[str]:
+    """Sentences about a study that is a grid of runs."""
+    problems = [
+        sentence
+        for section, values in (
+            *((f"{where}.grid", one) for one in grid.grids(study)),
+            (f"{where}.settings", {k: [v] for k, v in study.get("settings", {}).items()}),
+        )
+        for name, items in values.items()
+        for sentence in axis_problems(f"{section}.{name}", name, items)
+    ]
+    yield from problems
+    if problems or not study["enabled"]:
+        return
+    runs = grid.study_runs(study, config["grid"]["dataset"][0]).values()
+    seen = set()
+    for settings in dict.fromkeys(replace(one, seed=0) for one in runs):
+        found = run_problem(settings, facts(settings.dataset))
+        if found and found not in seen:
+            seen.add(found)
+            yield f"{where}, {found[0]}: {found[1]}."
+
+
+def axis_problems(where: str, name: str, values: list) -> Iterator[str]:
+    """Sentences about the values of an axis of a study."""
+    if name not in SETTINGS:
+        hint = closest(name, list(SETTINGS)) or "; config/README.md lists the settings"
+        yield f"{where}: there is no such setting{hint}."
+        return
+    for value in values:
+        if problem := SETTINGS[name].problem(value):
+            yield f"{where}: {problem}."
 
 
 def departures(place: str, value: object, default: object) -> Iterator[str]:
@@ -218,23 +340,18 @@ def departures(place: str, value: object, default: object) -> Iterator[str]:
 
 def alike(place: str, value: object, default: object) -> bool:
     """Whether a value can stand where the default does: a number of its kind, a word like it."""
-    if type(default) is float:
-        return type(value) in (int, float) and math.isfinite(value) and value > 0
-    if type(default) is int:
-        return type(value) is int and value >= min(default, 1)
+    if type(default) in (int, float):
+        kinds = (int,) if type(default) is int else (int, float)
+        return type(value) in kinds and math.isfinite(value) and value >= 0
     if isinstance(default, str):
         return isinstance(value, str) and value in (default, *words(place))
     return type(value) is type(default) and not isinstance(value, dict | list)
 
 
 def words(place: str) -> list[str]:
-    """The values of the key of the same name elsewhere in the configuration, such as `norm`."""
-    name = place.rpartition(".")[2]
-    for section in validator("config.schema.yaml").schema["properties"].values():
-        schema = section.get("properties", {}).get(name, {})
-        if choices := schema.get("items", schema).get("enum"):
-            return choices
-    return []
+    """The values of the setting of the same name, such as `norm`."""
+    setting = SETTINGS.get(place.rpartition(".")[2])
+    return list(setting.names) if setting and setting.names else []
 
 
 def unlike(place: str, value: object, defaults: list) -> str:
@@ -244,34 +361,6 @@ def unlike(place: str, value: object, defaults: list) -> str:
         return f"is not one of {', '.join(choices)}{closest(value, choices)}"
     shown = show(defaults[0] if len(defaults) == 1 else defaults)
     return f"is not of the kind of {shown}, which config/studies.yaml has"
-
-
-def batch_conflicts(
-    key: str, size: int, dataset: str, n_train: int, norms: list[str]
-) -> Iterator[str]:
-    """Why a batch size cannot be trained with, and the nearest one that can."""
-    batch_norm = "batch" in norms
-    if size > n_train:
-        reason = f"is larger than the {n_train} training images of {dataset}"
-    elif batch_norm and size == 1:
-        reason = "cannot be used with batch normalization: one sample has no variance"
-    elif batch_norm and n_train % size == 1:
-        reason = (
-            f"leaves a last batch of one sample out of the {n_train} training images of {dataset}, "
-            "and batch normalization cannot train on one sample"
-        )
-    else:
-        return
-    fits = [
-        other
-        for other in range(1, n_train + 1)
-        if not batch_norm or (other > 1 and n_train % other != 1)
-    ]
-    if fits:
-        choice = f"the nearest valid choice is {min(fits, key=lambda other: abs(other - size))}"
-    else:
-        choice = "there are too few images for any batch size"
-    yield f"{key}: {size} {reason}; {choice}."
 
 
 def key_path(parts: Iterator[str | int]) -> str:
@@ -286,12 +375,6 @@ def join(path: str, name: object) -> str:
     """A key below a path; one that would break a line or steer a terminal is written escaped."""
     text = str(name) if str(name).isprintable() else json.dumps(str(name))
     return text if path in ("", "config") else f"{path}.{text}"
-
-
-def show(value: object) -> str:
-    """A value as YAML would show it, cut short."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def closest(word: object, known: list[str]) -> str:
@@ -323,17 +406,6 @@ def type_hint(value: object, kinds: list[str]) -> str:
     return switch_hint(value)
 
 
-def as_number(value: object) -> float | None:
-    """The finite number that a float or a text stands for, None for anything else."""
-    if not isinstance(value, float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def config_text(config: dict) -> str:
     """A checked configuration as YAML, its keys in the order of the schema.
 
@@ -342,7 +414,7 @@ def config_text(config: dict) -> str:
     the report, and since every file is verified the place decides nothing.
     """
     config = config | {"data": config["data"] | {"source": None}}
-    sections = validator("config.schema.yaml").schema["properties"]
+    sections = config_schema()["properties"]
     ordered = {
         section: ordered_like(config[section], schema.get("properties", default_studies()))
         for section, schema in sections.items()

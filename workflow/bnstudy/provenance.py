@@ -48,7 +48,11 @@ def imported_code(module: str) -> tuple[str, ...]:
 def own_imports(file: str) -> frozenset[str]:
     """What a file of the package imports from the package: modules, and names that may be modules."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))):
+    tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body.clear()  # never imported
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -65,9 +69,9 @@ def parents(name: str) -> list[str]:
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
-# The files that `bnstudy train` runs. The workflow gives them to the training jobs as inputs, so that
-# editing one of them, and only these, trains again.
-TRAINING_CODE = ("cli.py", *imported_code("training.loop"))
+# The files that decide the result of a run. The workflow gives them to the training jobs as inputs, so
+# that editing one of them, and only these, trains again; what prints, parses and waits is elsewhere.
+TRAINING_CODE = imported_code("training.loop")
 
 
 def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:

@@ -33,22 +33,17 @@ rule aggregate:
     """Gather all runs of the grid into tables and compare the normalizations."""
     input:
         config="results/run_config.yaml",
-        runs=expand(
-            "results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/{file}",
-            file=["metrics.csv", "run.json", "timing.json"],
-            **config["grid"],
-        ),
-        benchmarks=expand(
-            "results/benchmarks/train/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.tsv",
-            **config["grid"],
-        ),
-        data=expand("results/data/{dataset}/prepared.safetensors", **config["grid"]),
+        runs=run_files(["metrics.csv", "run.json", "timing.json"]),
+        benchmarks=[f"results/benchmarks/train/{run}.tsv" for run in RUNS],
+        data=grid_data(),
         code=code("cli.py", *imported_code("tables.aggregate")),
     output:
         table("runs"),
         "results/tables/metrics.csv",  # too long for Snakemake's report
         table("timings"),
         table("comparison"),
+        table("classes"),
+        table("confusion"),
     log:
         "results/logs/aggregate.log",
     benchmark:

@@ -2,102 +2,26 @@
 
 import atexit
 import csv
-import fcntl
 import json
 import logging
 import os
 import shlex
-import shutil
-import socket
 import sys
-import time
-from contextlib import suppress
 from functools import cache
 from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake_interface_logger_plugins.common import LogEvent
 
-from bnstudy.tables.archive import project_version, source_files
+from bnstudy import grid, plugins, settings, watch
 from bnstudy.config import check_config, config_text, enabled_studies, has_nvidia_gpu, uses_cuda
 from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
-from bnstudy.logs import last_words
 from bnstudy.provenance import TRAINING_CODE, code_sha256, imported_code
-from bnstudy.tables.published import choose_cells, read_settings, read_summary, training_options
 from bnstudy.studies import cell_name
-
-try:
-    check_config(config)
-except UserError as error:
-    raise WorkflowError(f"the configuration cannot be used\n{error}") from None
-
-STUDIES = enabled_studies(config)
-TRAINING_SHA256 = code_sha256()
-TRAINING_RULES = {"train", "run_study", "retrain"}
-
-# `bnstudy` is found even where the environment that snakemake runs from is not activated.
-shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
-
-
-def remove_stale_locks():
-    """Remove the locks of a Snakemake that was killed here, so that the next one continues.
-
-    Snakemake's own locks do not tell whether who made them is still alive. A lock of the system
-    does: it ends with the process. Each Snakemake shares it, so whoever gets it alone is alone. In
-    a folder that was last used from another machine, where that is not sure, everything stays.
-    """
-    try:
-        Path(".snakemake").mkdir(exist_ok=True)
-        file = open(".snakemake/alive", "a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
-            file.seek(0)
-            if file.read() == socket.gethostname():
-                shutil.rmtree(".snakemake/locks", ignore_errors=True)
-            file.truncate(0)
-            file.write(socket.gethostname())
-            file.flush()
-        fcntl.flock(file, fcntl.LOCK_SH)
-    except OSError:
-        return None  # a disk that cannot be written, or has no such locks: Snakemake will tell
-    return file
-
-
-ALIVE = remove_stale_locks()
-
-# On a full disk Snakemake's own log would print a traceback for every line it cannot keep.
-logging.raiseExceptions = False
-
-
-def disk_is_full(folder):
-    return shutil.disk_usage(folder).free < 2**20
-
-
-if disk_is_full("."):
-    raise WorkflowError(f"the disk is full ({os.getcwd()}): make room, and start again")
-
-
-def tell_of_full_disk(folder):
-    with suppress(OSError):  # the folder may be gone
-        if disk_is_full(folder):
-            print(f"the disk is full ({folder}): make room first", file=sys.stderr)
-
-
-# At the very end, for onerror is not called if Snakemake's own notes are what has no room.
-atexit.register(tell_of_full_disk, os.getcwd())
-
-
-wildcard_constraints:
-    dataset="|".join(DATASETS),
-    norm="[a-z]+",
-    batch_size=r"[1-9]\d*",
-    seed=r"\d+",
+from bnstudy.tables.archive import project_version, source_files
+from bnstudy.tables.published import choose_cells, published_runs
 
 
 def source(path):
@@ -108,6 +32,39 @@ def source(path):
     to executors without a shared file system.
     """
     return local(os.path.relpath(f"{workflow.basedir}/{path}"))
+
+
+def find_plugin(name):
+    """A plug-in relative to the configuration file that names it, or to the working directory."""
+    folders = [os.path.dirname(path) for path in reversed(workflow.configfiles)]
+    found = (path for folder in folders if os.path.exists(path := os.path.join(folder, name)))
+    return os.path.relpath(next(found, name))
+
+
+try:
+    config["plugins"] = [find_plugin(str(name)) for name in config.get("plugins") or []]
+    check_config(config)
+    RUNS = grid.runs(config)
+except UserError as error:
+    raise WorkflowError(f"the configuration cannot be used\n{error}") from None
+
+STUDIES = enabled_studies(config)
+TRAINING_SHA256 = code_sha256()
+
+# `bnstudy` is found even where the environment that snakemake runs from is not activated.
+shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
+# On a full disk Snakemake's own log would print a traceback for every line it cannot keep.
+logging.raiseExceptions = False
+ALIVE = watch.remove_stale_locks()
+if watch.disk_is_full("."):
+    raise WorkflowError(f"the disk is full ({os.getcwd()}): make room, and start again")
+# At the very end, for onerror is not called if Snakemake's own notes are what has no room.
+atexit.register(watch.tell_of_full_disk, os.getcwd())
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    run=grid.RUN,
 
 
 def code(*modules):
@@ -132,6 +89,11 @@ def report_sources():
     ]
 
 
+def plugin_options():
+    """The user's plug-ins, as options of every command that needs what they register."""
+    return ["--plugins", *config["plugins"]] if config["plugins"] else []
+
+
 def raw_files(wildcards):
     """The folder of raw files, for datasets that have any."""
     embedded = DATASETS[wildcards.dataset].reader is None
@@ -152,9 +114,43 @@ def source_option(wildcards, output):
     return [] if location is None else ["--source", location]
 
 
-def checkpoint_every(wildcards, output):
-    """Depends on `output`, as above: how often a run is saved must not train it again."""
-    return config["training"]["checkpoint_every"]
+def kept_files(folder, model=None):
+    """The files of a run, by name; the model where it is kept."""
+    files = {"metrics": "metrics.csv", "run": "run.json", "timing": "timing.json"}
+    if config["training"]["keep_model"] if model is None else model:
+        files["model"] = "model.safetensors"
+    return {name: f"{folder}/{{run}}/{file}" for name, file in files.items()}
+
+
+def run_files(files, runs=RUNS, folder="results/runs"):
+    """Some files of every run."""
+    return [f"{folder}/{run}/{file}" for run in runs for file in files]
+
+
+def dataset_of(wildcards):
+    return wildcards.run.split("/")[0].partition("~")[2]
+
+
+def grid_data():
+    """The prepared datasets of the grid."""
+    return [f"results/data/{name}/prepared.safetensors" for name in config["grid"]["dataset"]]
+
+
+def settings_of(wildcards):
+    """All settings of a run: what departs from the defaults is on the command line, the rest counts too."""
+    return json.dumps(settings.as_dict(RUNS[wildcards.run]))
+
+
+def run_options(wildcards):
+    return settings.options(RUNS[wildcards.run])
+
+
+def execution_options(wildcards, output):
+    """How a run is done. Depends on `output`, as above: it must not train again."""
+    training = config["training"]
+    words = ["--checkpoint-every", training["checkpoint_every"], "--device", training["device"]]
+    words += ["--jobs-per-gpu", training["jobs_per_gpu"]]
+    return [str(word) for word in words] + ["--keep-model"] * training["keep_model"]
 
 
 def jobs_per_gpu(wildcards, output):
@@ -195,13 +191,13 @@ def unless_outdated(path, made_by, code):
 
 
 def train_data(wildcards):
-    folder = Path("results/runs/dataset~{dataset}/norm~{norm}".format(**wildcards))
-    run = folder / "batch_size~{batch_size}/seed~{seed}/run.json".format(**wildcards)
     try:
-        made_by = json.loads(run.read_text())["code_sha256"]
+        made_by = json.loads(Path(f"results/runs/{wildcards.run}/run.json").read_text())[
+            "code_sha256"
+        ]
     except (OSError, ValueError, KeyError):
         made_by = None
-    path = f"results/data/{wildcards.dataset}/prepared.safetensors"
+    path = f"results/data/{dataset_of(wildcards)}/prepared.safetensors"
     return unless_outdated(path, made_by, TRAINING_SHA256)
 
 
@@ -256,30 +252,34 @@ def claims_code():
     return code("cli.py", *sorted({file for name in modules for file in imported_code(name)}))
 
 
-def verified_runs(wildcards):
+def published(file=""):
+    return Path(workflow.basedir, "published", file)
+
+
+@cache
+def verified_runs():
     """The published runs that `verify` trains again, whatever the grid of this study is.
 
     None where the published files cannot be read: `bnstudy verify` then says why.
     """
-    published = Path(workflow.basedir, "published")
     try:
-        rows, _ = read_summary(published), read_settings(published)
+        return choose_cells(published_runs(published()), config["verify"]["cells"])
     except UserError:
-        return []
-    return [row["run"] for row in choose_cells(rows, config["verify"]["cells"])]
+        return {}
 
 
 def retrained_files(wildcards):
-    return expand(
-        "results/verify/runs/{run}/{file}",
-        run=verified_runs(wildcards),
-        file=["metrics.csv", "run.json", "timing.json"],
+    return run_files(
+        ["metrics.csv", "run.json", "timing.json"], verified_runs(), "results/verify/runs"
     )
 
 
-def published_options(wildcards):
-    """How the published runs were trained, as options of `bnstudy train`."""
-    return training_options(read_settings(Path(workflow.basedir, "published")))
+def retrain_data(wildcards):
+    return f"results/data/{dataset_of(wildcards)}/prepared.safetensors"
+
+
+def retrained_options(wildcards):
+    return settings.options(verified_runs()[wildcards.run])
 
 
 def published_files(wildcards):
@@ -312,16 +312,20 @@ def recorded_config(wildcards):
 
 def training_memory(wildcards):
     """Memory of a run in MB: PyTorch itself, and the images as bytes and three times as floats."""
-    dataset = DATASETS[wildcards.dataset]
+    dataset = DATASETS[dataset_of(wildcards)]
     channels, height, width = dataset.shape
     pixels = (dataset.n_train + dataset.n_test) * channels * height * width
     return 600 + 13 * pixels // 10**6
 
 
 def success_message():
-    partial = any(job.rule.name == "partial" for job in workflow.dag.jobs)
-    html = os.path.abspath(f"report/{'partial' if partial else 'report'}.html")
-    return f"The report is {html}" if os.path.exists(html) else "The tables are in results/tables/"
+    if any(job.rule.name == "partial" for job in workflow.dag.jobs):
+        return f"The report is {os.path.abspath('report/partial.html')}"
+    for path, said in (("report/report.html", "The report is"), (archive_file(), "The archive is")):
+        if path in MADE:
+            return f"{said} {os.path.abspath(path)}"
+    tables = MADE & set(rules.aggregate.output)
+    return "The tables are in results/tables/" if tables else "Done."
 
 
 def table(name):
@@ -340,96 +344,6 @@ def prepared_data(wildcards):
     return [path for path in paths if os.path.exists(path)]
 
 
-def failure_message():
-    """Which jobs failed with what their logs say, and what to do."""
-    lines = []
-    if logs := FAILURES.logs():
-        lines.append("These jobs did not finish (log, and what it says):")
-        silence = "no message; it was killed, or could not be started"
-        lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in logs]
-    lines.append("What is finished is kept; the same command does the rest.")
-    if any({"train", "studies"} & set(Path(log).parts) for log in logs):
-        lines.append("`snakemake partial` reports what there is and lists what is missing.")
-    return "\n".join(lines)
-
-
-class Failures(logging.Handler):
-    """Remembers failed jobs, unless they succeed when they are tried again."""
-
-    def __init__(self):
-        super().__init__()
-        self.jobs = {}
-
-    def emit(self, record):
-        event = getattr(record, "event", None)
-        if event == LogEvent.JOB_ERROR and record.log:
-            self.jobs[record.jobid] = record.log[0], record.output
-        elif event == LogEvent.JOB_FINISHED:
-            self.jobs.pop(record.job_id, None)
-
-    def logs(self):
-        """The logs of the failed jobs.
-
-        When a group of jobs fails, Snakemake calls its finished members failed too: they left outputs.
-        """
-        failed = self.jobs.values()
-        return [log for log, out in failed if not (out and all(map(os.path.isfile, out)))]
-
-
-FAILURES = Failures()
-
-
-class SubmissionLogs(logging.Handler):
-    """Names the log that a cluster keeps of a failed submission, and what it says of its end.
-
-    Neither Snakemake nor the logs of the rules tell that a job was cancelled or out of its limits.
-    """
-
-    def emit(self, record):
-        if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
-            for path in filter(os.path.exists, getattr(record, "aux_logs", None) or []):
-                lines = Path(path).read_text(errors="replace").splitlines()
-                why = [line for line in lines if line.startswith(("slurmstepd", "srun: error"))]
-                logger.error("\n".join([f"The submission failed: {path}", *why[-3:]]))
-
-
-class TimeLeft(logging.Handler):
-    """Says every half minute how many training jobs are done and how long the others will take.
-
-    Runs of the grid take seconds and cells of studies minutes, so each counts as long as its like did.
-    """
-
-    def __init__(self, jobs):
-        super().__init__()
-        self.rules = {job.jobid: job.rule.name for job in jobs if job.rule.name in TRAINING_RULES}
-        self.started, self.seconds = {}, {}
-        self.last_said = time.monotonic()
-
-    def emit(self, record):
-        event, now = getattr(record, "event", None), time.monotonic()
-        if event == LogEvent.JOB_INFO and record.jobid in self.rules:
-            self.started[record.jobid] = now
-        elif event == LogEvent.JOB_FINISHED and record.job_id in self.started:
-            self.seconds[record.job_id] = now - self.started[record.job_id]
-            if now - self.last_said > 30 and len(self.seconds) < len(self.rules):
-                self.last_said = now
-                logger.info(self.message(now))
-
-    def message(self, now):
-        said = f"{len(self.seconds)} of {len(self.rules)} training jobs done"
-        left = 0
-        for kind in set(self.rules.values()):
-            of_kind = {job for job, name in self.rules.items() if name == kind}
-            done = [self.seconds[job] for job in of_kind & self.seconds.keys()]
-            if not done:
-                return said
-            left += sum(done) / len(done) * len(of_kind - self.seconds.keys())
-        left /= sum(self.seconds.values()) / (now - min(self.started.values()))  # jobs at a time
-        return f"{said}, about " + (
-            f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
-        )
-
-
 def check_device():
     """Refuse to start where every job would fail. On a cluster, the jobs run on other machines."""
     if config["training"]["device"] == "cuda" and workflow.local_exec and not has_nvidia_gpu():
@@ -439,23 +353,15 @@ def check_device():
         )
 
 
-def lift_default_rate_limit():
-    """Take away Snakemake's own limit of 100 jobs a second; one that somebody asked for stays.
+def start():
+    """Before the first job: look whether it can work, and follow what happens."""
+    global FAILURES
+    check_device()
+    watch.lift_default_rate_limit(workflow)
+    jobs = list(workflow.dag.needrun_jobs())
+    MADE.update(str(path) for job in jobs for path in job.output)
+    FAILURES = watch.watch_jobs(jobs)
 
-    The limit makes the scheduler wake up once a second more for every job that has ended: after some
-    hundred jobs it would keep a core busy (measured with Snakemake 9.27).
-    """
-    limit = workflow.scheduling_settings.max_jobs_per_timespan
-    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
-        workflow.scheduler.job_rate_limiter = None
 
-
-def watch_jobs():
-    if os.path.isdir("results") and not os.access("results", os.W_OK):
-        folder = os.path.abspath("results")
-        raise WorkflowError(
-            f"{folder} cannot be written: make it writable, or use another --directory"
-        )
-    logger.addHandler(FAILURES)
-    logger.addHandler(TimeLeft(workflow.dag.needrun_jobs()))
-    logger.addHandler(SubmissionLogs())
+FAILURES = None
+MADE = set()  # what this start of Snakemake makes

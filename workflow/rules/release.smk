@@ -12,16 +12,14 @@ localrules:
 rule retrain:
     """Train a published run again, with the settings it was published with."""
     input:
-        data="results/data/{dataset}/prepared.safetensors",
+        data=retrain_data,
         code=code(*TRAINING_CODE),
     output:
-        metrics="results/verify/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/metrics.csv",
-        run="results/verify/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/run.json",
-        timing="results/verify/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/timing.json",
+        **kept_files("results/verify/runs", model=False),
     log:
-        "results/logs/retrain/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.log",
+        "results/logs/retrain/{run}.log",
     benchmark:
-        "results/benchmarks/retrain/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.tsv"
+        "results/benchmarks/retrain/{run}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -30,16 +28,12 @@ rule retrain:
         runtime=60,
         gpu=int(uses_cuda(config)),
     params:
+        code=TRAINING_SHA256,
         directory=subpath(output.run, parent=True),
-        options=published_options,
+        options=retrained_options,
         device=config["training"]["device"],
     shell:
-        "bnstudy train {input.data}"
-        " --norm {wildcards.norm}"
-        " --batch-size {wildcards.batch_size}"
-        " --seed {wildcards.seed}"
-        " {params.options:q}"
-        " --device {params.device}"
+        "bnstudy train {input.data} {params.options:q} --device {params.device}"
         " --out {params.directory} 2> {log}"
 
 
@@ -61,7 +55,7 @@ rule verify:
         mem_mb=1000,
         runtime=10,
     params:
-        runs=verified_runs,
+        runs=list(verified_runs()),
         published=source("published"),
     shell:
         "bnstudy verify {params.runs:q} --runs results/verify/runs"

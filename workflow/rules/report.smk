@@ -12,7 +12,7 @@ rule render:
         config="results/run_config.yaml",
         tables=rules.aggregate.output,
         claims=[source("config/claims.yaml"), *rules.judge_claims.output],
-        data=expand("results/data/{dataset}/prepared.safetensors", **config["grid"]),
+        data=grid_data(),
         notebook=source("report/notebook.py"),
         report=report_sources(),
         code=package_code(),

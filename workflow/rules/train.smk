@@ -1,7 +1,7 @@
-"""The grid: every combination of dataset, normalization, batch size and seed is one job.
+"""The grid: every combination of its axes is a run, and every run is one job.
 
 Input: results/data/<dataset>/prepared.safetensors
-Output: results/runs/dataset~<dataset>/norm~<norm>/batch_size~<batch_size>/seed~<seed>/
+Output: results/runs/<run>/, the name of a run being dataset~<dataset>/norm~<norm>/.../seed~<seed>
 """
 
 
@@ -14,14 +14,13 @@ rule train:
     input:
         data=train_data,
         code=code(*TRAINING_CODE),
+        plugins=config["plugins"],
     output:
-        metrics="results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/metrics.csv",
-        run="results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/run.json",
-        timing="results/runs/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}/timing.json",
+        **kept_files("results/runs"),
     log:
-        "results/logs/train/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.log",
+        "results/logs/train/{run}.log",
     benchmark:
-        "results/benchmarks/train/dataset~{dataset}/norm~{norm}/batch_size~{batch_size}/seed~{seed}.tsv"
+        "results/benchmarks/train/{run}.tsv"
     conda:
         "../../environment.yml"
     # The number of threads changes the order of floating-point sums.
@@ -35,36 +34,11 @@ rule train:
         # An edit is seen by its content too: sources that are unpacked or synchronized may be older
         # than the results, and clocks may go back.
         code=TRAINING_SHA256,
+        settings=settings_of,
         directory=subpath(output.run, parent=True),
-        scaling=config["data"]["scaling"],
-        validation_fraction=config["data"]["validation_fraction"],
-        hidden=config["model"]["hidden"],
-        activation=config["model"]["activation"],
-        dropout=config["model"]["dropout"],
-        initialization=config["model"]["initialization"],
-        epochs=config["training"]["epochs"],
-        optimizer=config["training"]["optimizer"],
-        learning_rate=config["training"]["learning_rate"],
-        probe_every=config["training"]["probe_every"],
-        checkpoint_every=checkpoint_every,
-        device=config["training"]["device"],
-        jobs_per_gpu=jobs_per_gpu,
+        options=run_options,
+        execution=execution_options,
+        plugins=plugin_options(),
     shell:
-        "bnstudy train {input.data}"
-        " --norm {wildcards.norm}"
-        " --batch-size {wildcards.batch_size}"
-        " --seed {wildcards.seed}"
-        " --hidden {params.hidden}"
-        " --activation {params.activation}"
-        " --dropout {params.dropout}"
-        " --initialization {params.initialization}"
-        " --scaling {params.scaling}"
-        " --validation-fraction {params.validation_fraction}"
-        " --epochs {params.epochs}"
-        " --optimizer {params.optimizer}"
-        " --learning-rate {params.learning_rate}"
-        " --probe-every {params.probe_every}"
-        " --checkpoint-every {params.checkpoint_every}"
-        " --device {params.device}"
-        " --jobs-per-gpu {params.jobs_per_gpu}"
+        "bnstudy train {input.data} {params.options:q} {params.plugins:q} {params.execution:q}"
         " --out {params.directory} 2> {log}"

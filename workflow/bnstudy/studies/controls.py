@@ -8,7 +8,9 @@ normalization.
 import torch
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.training.loop import Settings, make_model, make_splits, train
+from bnstudy.settings import Settings
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
 
 
 def run(

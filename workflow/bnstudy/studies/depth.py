@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from bnstudy.data.prepared import PreparedData
 from bnstudy.studies.plain import make_network, make_settings, outcome
 from bnstudy.studies.probes import hidden_gradient_norms
-from bnstudy.training.loop import make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import train
 
 DECADES_AT_MOST = 12.0
 SOFT_RANK_THRESHOLD = 0.01  # of the largest singular value

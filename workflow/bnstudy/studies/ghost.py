@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.training.loop import Split
+from bnstudy.training.inputs import Split
 
 
 class GhostBatchNorm(nn.BatchNorm1d):

@@ -18,17 +18,10 @@ from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import build_model, count_parameters
+from bnstudy.settings import Settings
 from bnstudy.studies.layers import DetachedBatchNorm1d, fuse
-from bnstudy.training.loop import (
-    Settings,
-    Split,
-    evaluate,
-    make_model,
-    make_splits,
-    pixel_statistics,
-    stream_generator,
-    train,
-)
+from bnstudy.training.inputs import Split, make_splits, pixel_statistics, stream_generator
+from bnstudy.training.loop import evaluate, make_model, train
 
 SAMPLES, UNITS = 64, 8
 EPSILON = 1e-5  # BatchNorm1d's default

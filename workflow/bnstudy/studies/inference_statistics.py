@@ -29,16 +29,10 @@ from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import build_model
+from bnstudy.settings import Settings
 from bnstudy.studies.ghost import batch_norms, with_precise_statistics
-from bnstudy.training.loop import (
-    Run,
-    Settings,
-    Split,
-    evaluate,
-    make_splits,
-    stream_generator,
-    train,
-)
+from bnstudy.training.inputs import Split, make_splits, stream_generator
+from bnstudy.training.loop import Run, evaluate, train
 
 NEVER = 10**9  # steps between probes: the study looks for itself
 LEFT_OVER = 2  # images in the last batch of an epoch

@@ -16,7 +16,8 @@ from torch import nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.studies.plain import make_network, make_settings, outcome
-from bnstudy.training.loop import make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import train
 
 SCALED = ("all", "hidden")
 

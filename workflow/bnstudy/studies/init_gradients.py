@@ -20,7 +20,7 @@ from torch import nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import ACTIVATIONS, build_model
-from bnstudy.training.loop import Scaling, Split, stream_generator
+from bnstudy.training.inputs import Scaling, Split, stream_generator
 
 # norm, initialization, activation
 NETWORKS = {

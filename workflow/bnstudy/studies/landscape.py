@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
+from bnstudy.settings import Settings
 from bnstudy.studies import probes
 from bnstudy.studies.probes import NETWORKS, PERCENTILES, Activations
-from bnstudy.training.loop import Settings, make_model, make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
 
 PROBE_IMAGES = 1_000
 STEP_SIZES = 8

@@ -21,7 +21,8 @@ import torch
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.studies.plain import make_network, make_settings, outcome, steps_to
-from bnstudy.training.loop import make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import train
 
 
 def run(

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import build_model
+from bnstudy.settings import Settings
 from bnstudy.studies import layers, probes
 from bnstudy.studies.probes import NETWORKS
-from bnstudy.training.loop import Settings, make_splits, stream_generator, train
+from bnstudy.training.inputs import make_splits, stream_generator
+from bnstudy.training.loop import train
 
 PROBE_IMAGES = 1_000
 ARMS = {

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.training.loop import Run, Settings, first_step_reaching, make_model, make_splits, train
+from bnstudy.settings import Settings
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import Run, first_step_reaching, make_model, train
 
 SETTINGS = {field.name for field in fields(Settings)}
 

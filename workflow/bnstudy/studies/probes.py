@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnstudy.networks.mlp import ACTIVATIONS
-from bnstudy.training.loop import stream_generator
+from bnstudy.training.inputs import stream_generator
 
 # hidden widths and activation
 NETWORKS = {

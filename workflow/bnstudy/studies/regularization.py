@@ -22,23 +22,18 @@ evaluation mode, over the training images) / running variance: 1 where training 
 import torch
 from torch import Tensor, nn
 
+from bnstudy.checks import check_batches
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import build_model
+from bnstudy.settings import Settings
 from bnstudy.studies.ghost import (
     GhostBatchNorm,
     PopulationBatchNorm,
     PopulationNormalized,
     batch_norms,
 )
-from bnstudy.training.loop import (
-    Run,
-    Settings,
-    Split,
-    check_batches,
-    make_splits,
-    stream_generator,
-    train,
-)
+from bnstudy.training.inputs import Split, make_splits, stream_generator
+from bnstudy.training.loop import Run, train
 
 NEVER = 10**9  # steps between probes: the ends of epochs are all that is looked at
 N_HIDDEN = 2

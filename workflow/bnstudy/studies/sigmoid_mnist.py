@@ -22,17 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
+from bnstudy.settings import Settings
 from bnstudy.studies.plain import make_settings
-from bnstudy.training.loop import (
-    PROBE_SIZE,
-    Scaling,
-    Settings,
-    Split,
-    make_model,
-    make_splits,
-    stream_generator,
-    train,
-)
+from bnstudy.training.inputs import Scaling, Split, make_splits, stream_generator
+from bnstudy.training.loop import PROBE_SIZE, make_model, train
 
 QUANTILES = (0.15, 0.50, 0.85)
 PERCENTILES = ("percentile_15", "percentile_50", "percentile_85")

@@ -23,23 +23,18 @@ Metrics, on the whole validation split at the end: mean cross-entropy `val_loss`
 import torch
 from torch import nn
 
+from bnstudy.checks import check_batches
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import build_model
+from bnstudy.settings import Settings
 from bnstudy.studies.ghost import (
     GhostBatchNorm,
     batch_norms,
     evaluate_with_batch_statistics,
     with_precise_statistics,
 )
-from bnstudy.training.loop import (
-    Settings,
-    Split,
-    check_batches,
-    evaluate,
-    make_splits,
-    stream_generator,
-    train,
-)
+from bnstudy.training.inputs import Split, make_splits, stream_generator
+from bnstudy.training.loop import evaluate, train
 
 NEVER = 10**9  # steps between probes: the end of training is all that is looked at
 

@@ -26,7 +26,8 @@ from bnstudy.studies.plain import (
     outcome,
     validation_loss_of_epoch,
 )
-from bnstudy.training.loop import make_splits, train
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import train
 
 MEDIAN_STEPS = 51
 LEVEL = (0.15, 0.25)  # nats

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import count_parameters
 from bnstudy.networks.optimizers import OPTIMIZERS
+from bnstudy.settings import Settings
 from bnstudy.studies.layers import fuse
-from bnstudy.training.loop import Settings, make_model, make_splits
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model
 
 
 def run(

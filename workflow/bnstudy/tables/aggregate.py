@@ -12,71 +12,48 @@ import math
 import re
 import statistics as stdlib_statistics
 import sys
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
-from itertools import product
 from pathlib import Path
 
 import yaml
 
-from bnstudy import statistics
-from bnstudy.config import check_config, grid_cells
+from bnstudy.config import check_config
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
-from bnstudy.provenance import check_unmixed, data_sha256
+from bnstudy.grid import RUN, axes, cell, runs
+from bnstudy.provenance import check_unmixed, config_sha256, data_sha256
+from bnstudy.scoring import RESULTS
+from bnstudy.settings import Settings, as_dict
+from bnstudy.tables.comparison import columns as comparison_columns
+from bnstudy.tables.comparison import compare
 
-BASELINE = "none"
-ALL = "all"  # batch sizes
-
-CELL_COLUMNS = ("dataset", "norm", "batch_size", "seed")
-TEXTS = ("run", "dataset", "norm", "status", "device", "python", "torch", "git_commit")
+TEXTS = ("run", "status", "device", "python", "torch", "git_commit")
 HASHES = ("code_sha256", "config_sha256", "data_sha256")
 COUNTS = (
-    *("batch_size", "seed", "n_parameters", "n_train", "n_validation", "n_test", "n_classes"),
-    *("n_steps", "steps_done"),
+    *("n_parameters", "n_train", "n_validation", "n_test", "n_classes", "n_steps", "steps_done"),
 )
-# The results of a run, and the last value of which (split, metric) of metrics.csv each one is.
-RESULTS = {
-    "train_loss": ("train_subset", "loss"),
-    "train_accuracy": ("train_subset", "accuracy"),
-    "val_loss": ("validation", "loss"),
-    "val_accuracy": ("validation", "accuracy"),
-    "test_loss": ("test", "loss"),
-    "test_accuracy": ("test", "accuracy"),
+RUN_KEYS = {
+    *(*TEXTS, *HASHES, *COUNTS, *RESULTS),
+    *("steps_to_target", "observed", "confusion", "settings"),
 }
-RUN_KEYS = {*TEXTS, *HASHES, *COUNTS, *RESULTS, "steps_to_95", "settings"}
-METRICS_HEADER = "epoch,step,split,metric,value"
+METRICS_COLUMNS = ("epoch", "step", "split", "metric", "value")
 SERIES = {
     (split, metric)
     for split in ("train", "train_subset", "validation", "probe", "test")
     for metric in ("loss", "accuracy")
 }
-
-RUNS_COLUMNS = (
-    *("run", *CELL_COLUMNS, "status", "n_parameters", *RESULTS, "steps_to_95"),
-    *("device", "python", "torch", "git_commit", *HASHES),
-)
-METRICS_COLUMNS = (*CELL_COLUMNS, *METRICS_HEADER.split(","))
 CLOCK_COLUMNS = (
     *("start_seconds", "data_seconds", "training_seconds", "evaluation_seconds"),
     *("wall_seconds", "cpu_seconds"),
 )
 JOB_COLUMNS = {"job_seconds": "s", "job_cpu_seconds": "cpu_time", "job_max_rss_mb": "max_rss"}
 TIMINGS_COLUMNS = (
-    *("run", *CELL_COLUMNS, *CLOCK_COLUMNS, "seconds_per_epoch", "peak_memory_mb"),
+    *(*CLOCK_COLUMNS, "seconds_per_epoch", "peak_memory_mb"),
     *("resumptions", *JOB_COLUMNS, "host", "device_name"),
 )
-COMPARISON_COLUMNS = (
-    *("dataset", "norm", "baseline", "batch_size", "metric", "mean_baseline", "mean_norm"),
-    *("difference", "ci_low", "ci_high", "p", "p_holm", "effect_size", "share_of_seeds"),
-    *("n", "n_diverged"),
-)
-COMPARED = (*RESULTS, "steps_to_95", "ln_steps_to_95")
-
-
-def run_path(cell: dict) -> str:
-    """The folder of a run below results/runs, as the workflow names it."""
-    return "/".join(f"{key}~{cell[key]}" for key in CELL_COLUMNS)
+TABLES = ("runs", "metrics", "timings", "comparison", "classes", "confusion")
 
 
 def read_config(path: Path) -> dict:
@@ -147,17 +124,8 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def read_run(path: Path, cell: dict, expected_settings: dict) -> dict:
-    """Read a run.json and hold it against the cell it lies in and the settings of the grid.
-
-    Parameters
-    ----------
-    path : Path
-        The run.json.
-    cell : dict
-        dataset, norm, batch_size and seed, as in the path.
-    expected_settings : dict
-        What the configuration says of the settings that are not swept.
+def read_run(path: Path, name: str, settings: Settings) -> dict:
+    """Read a run.json and hold it against its name and the settings of the configuration.
 
     Returns
     -------
@@ -175,9 +143,8 @@ def read_run(path: Path, cell: dict, expected_settings: dict) -> dict:
         raise damaged(path, f"lacks the key '{min(missing)}'")
     if unknown := run.keys() - RUN_KEYS:
         raise damaged(path, f"has the unknown key '{min(unknown)}'")
-    for key, value in ({"run": run_path(cell)} | cell).items():
-        if run[key] != value:
-            raise damaged(path, f"says {key} '{run[key]}' where its path says '{value}'")
+    if run["run"] != name:
+        raise damaged(path, f"says run '{run['run']}' where its path says '{name}'")
     for key in TEXTS + HASHES:
         if not isinstance(run[key], str) or not run[key]:
             raise damaged(path, f"has no text for '{key}'")
@@ -194,14 +161,38 @@ def read_run(path: Path, cell: dict, expected_settings: dict) -> dict:
             raise damaged(path, f"has {run[key]!r} for '{key}' with status '{run['status']}'")
         if not diverged:
             run[key] = float(run[key])
-    steps = run["steps_to_95"]
+    steps = run["steps_to_target"]
     if steps is not None and (diverged or not is_count(steps) or steps > run["n_steps"]):
-        raise damaged(path, f"has {steps!r} for 'steps_to_95'")
-    check_settings(path, run.pop("settings"), cell, expected_settings)
+        raise damaged(path, f"has {steps!r} for 'steps_to_target'")
+    observed = run["observed"]
+    if not isinstance(observed, dict) or not all(
+        value is None or is_number(value) for value in observed.values()
+    ):
+        raise damaged(path, "has no numbers for 'observed'")
+    check_confusion(path, run)
+    check_settings(path, run, as_dict(settings))
     return run
 
 
-def check_settings(path: Path, settings: object, cell: dict, expected: dict) -> None:
+def check_confusion(path: Path, run: dict) -> None:
+    """Refuse a confusion matrix that does not fit the run's other results."""
+    counts = run["confusion"]
+    if run["status"] == "diverged":
+        if counts is not None:
+            raise damaged(path, "has a confusion matrix though it diverged")
+        return
+    rows = counts if isinstance(counts, list) else []
+    if len(rows) != run["n_classes"] or not all(
+        isinstance(row, list) and len(row) == len(rows[0]) and all(map(is_count, row))
+        for row in rows
+    ):
+        raise damaged(path, "has no confusion matrix of counts")
+    correct = sum(right(row, k, len(rows)) for k, row in enumerate(rows))
+    if sum(map(sum, rows)) != run["n_test"] or correct / run["n_test"] != run["test_accuracy"]:
+        raise damaged(path, "has a confusion matrix that is not that of its test accuracy")
+
+
+def check_settings(path: Path, run: dict, expected: dict) -> None:
     """Refuse a run that was trained otherwise than the configuration now says.
 
     Raises
@@ -209,15 +200,18 @@ def check_settings(path: Path, settings: object, cell: dict, expected: dict) -> 
     UserError
         Naming the first setting that differs.
     """
+    settings = run.pop("settings")
     if not isinstance(settings, dict):
         raise damaged(path, "has no object for 'settings'")
-    for source, values in (("its path", cell), ("the configuration", expected)):
-        for key in settings.keys() & values.keys():
-            if settings[key] != values[key]:
-                raise damaged(
-                    path,
-                    f"was trained with {key} {settings[key]!r} where {source} says {values[key]!r}",
-                )
+    for key in expected.keys() | settings.keys():
+        if settings.get(key) != expected.get(key):
+            raise damaged(
+                path,
+                f"was trained with {key} {settings.get(key)!r} where the configuration says "
+                f"{expected.get(key)!r}",
+            )
+    if run["config_sha256"] != config_sha256(settings):
+        raise damaged(path, "has a hash that is not that of its settings")
 
 
 def read_metrics(path: Path, run: dict) -> list[str]:
@@ -235,8 +229,8 @@ def read_metrics(path: Path, run: dict) -> list[str]:
         header, *lines = path.read_text(encoding="utf-8").splitlines()
     except (ValueError, UnicodeDecodeError) as error:
         raise damaged(path, "is empty or not text") from error
-    if header != METRICS_HEADER:
-        raise damaged(path, f"does not start with '{METRICS_HEADER}'")
+    if header != ",".join(METRICS_COLUMNS):
+        raise damaged(path, f"does not start with '{','.join(METRICS_COLUMNS)}'")
     previous: tuple = ()
     last: dict[tuple[str, str], float] = {}
     n_steps, finished = run["n_steps"], run["status"] == "ok"
@@ -247,7 +241,8 @@ def read_metrics(path: Path, run: dict) -> list[str]:
         except ValueError as error:
             raise damaged(path, f"is malformed in line {number}") from error
         series = split, metric
-        if series not in SERIES or epoch < 0 or not 0 <= step <= n_steps:
+        known = series in SERIES or run["observed"]
+        if not known or epoch < 0 or not 0 <= step <= n_steps:
             raise damaged(path, f"has an unknown series or step in line {number}")
         if finished and not math.isfinite(value):
             raise damaged(path, f"holds '{value}' in line {number} of a run that did not diverge")
@@ -278,7 +273,7 @@ def read_timing(path: Path, benchmark: Path, run: dict) -> dict:
         If timing.json lacks a number.
     """
     timing = read_object(path)
-    row = {key: run[key] for key in ("run", *CELL_COLUMNS)}
+    row = {}
     for key in (*CLOCK_COLUMNS, "peak_memory_mb"):
         if not is_number(timing.get(key)):
             raise damaged(path, f"has no number for '{key}'")
@@ -311,7 +306,7 @@ def read_benchmark(path: Path) -> dict[str, float | None]:
     return measured
 
 
-def check_complete(folder: Path, cells: list[dict]) -> None:
+def check_complete(folder: Path, names: Mapping[str, Settings]) -> None:
     """Refuse a grid with holes.
 
     Raises
@@ -321,19 +316,19 @@ def check_complete(folder: Path, cells: list[dict]) -> None:
     """
     missing = [
         file
-        for cell in cells
-        for name in ("run.json", "metrics.csv", "timing.json")
-        if not (file := folder / run_path(cell) / name).is_file()
+        for name in names
+        for part in ("run.json", "metrics.csv", "timing.json")
+        if not (file := folder / name / part).is_file()
     ]
     if missing:
-        runs = len({file.parent for file in missing})
+        count = len({file.parent for file in missing})
         raise UserError(
-            f"{runs} of the {len(cells)} runs of the grid are missing or incomplete, the first for "
+            f"{count} of the {len(names)} runs of the grid are missing or incomplete, the first for "
             f"want of {missing[0]}; run `snakemake` to train them."
         )
 
 
-def check_folders(folder: Path, cells: list[dict]) -> None:
+def check_folders(folder: Path, names: Mapping[str, Settings]) -> None:
     """Refuse folders of runs that the workflow did not name, such as copies of runs.
 
     Runs of another grid are left where they are, for the grid may become larger again.
@@ -343,15 +338,14 @@ def check_folders(folder: Path, cells: list[dict]) -> None:
     UserError
         Naming the first such folder.
     """
-    axes = zip(CELL_COLUMNS, (r"[a-z0-9_]+", "[a-z]+", r"[1-9]\d*", r"0|[1-9]\d*"), strict=True)
-    form = re.compile("/".join(f"{key}~({values})" for key, values in axes))
+    form = re.compile(RUN)
     found = {path.parent.relative_to(folder).as_posix() for path in folder.rglob("run.json")}
     if strange := sorted(run for run in found if not form.fullmatch(run)):
         raise UserError(
             f"{folder / strange[0]} is not the folder of a run, though it holds a run.json "
             f"({len(strange)} such); move it away or delete it."
         )
-    if others := found - {run_path(cell) for cell in cells}:
+    if others := found - names.keys():
         print(f"{len(others)} runs outside the grid were left alone", file=sys.stderr)
 
 
@@ -398,113 +392,24 @@ def check_provenance(runs: list[dict], data: list[Path], *, allow_mixed_code: bo
         )
 
 
-def score(run: dict) -> dict[str, float]:
-    """What a run counts for in a comparison.
-
-    A diverged run is a result and scores as a classifier that guesses: accuracy 1/C and loss ln C
-    for C classes, all its steps without reaching the target. A run that never reached the target
-    counts its whole budget, a lower bound. The logarithm takes 0 steps for 1.
-    """
-    n_classes, n_steps = run["n_classes"], run["n_steps"]
-    if run["status"] == "diverged":
-        guess = {"loss": math.log(n_classes), "accuracy": 1 / n_classes}
-        scores = {key: guess[metric] for key, (_, metric) in RESULTS.items()}
-    else:
-        scores = {key: run[key] for key in RESULTS}
-    steps = n_steps if run["steps_to_95"] is None else run["steps_to_95"]
-    return scores | {"steps_to_95": float(steps), "ln_steps_to_95": math.log(max(steps, 1))}
-
-
-def compare(runs: list[dict]) -> list[dict]:
-    """Compare every normalization with none, paired by seed: the rows of comparison.csv.
-
-    Each batch size has a row per metric, and "all" compares the means over batch sizes that each
-    seed reached. A seed counts where all its runs are there. Holm's adjustment is over the batch
-    sizes of a metric, and over the metrics of "all". Rows come sorted by dataset, norm, batch size
-    and the order of the metrics.
-    """
-    scores = {tuple(run[key] for key in CELL_COLUMNS): score(run) for run in runs}
-    diverged = {
-        tuple(run[key] for key in CELL_COLUMNS) for run in runs if run["status"] == "diverged"
-    }
-    datasets, norms, batch_sizes, seeds = (sorted({c[i] for c in scores}) for i in range(4))
-    rows: list[dict] = []
-    if BASELINE not in norms:
-        return rows
-    for dataset in datasets:
-        for norm in norms:
-            if norm == BASELINE:
-                continue
-            for batch_size in (*batch_sizes, ALL):
-                pooled = batch_sizes if batch_size == ALL else [batch_size]
-                arms = list(product((BASELINE, norm), pooled))
-                paired = [s for s in seeds if all((dataset, a, b, s) in scores for a, b in arms)]
-                if not paired:
-                    continue
-                n_diverged = sum(
-                    (dataset, arm, size, seed) in diverged for arm, size in arms for seed in paired
-                )
-                baseline, changed = (
-                    {
-                        metric: [
-                            statistics.mean([scores[dataset, arm, b, s][metric] for b in pooled])
-                            for s in paired
-                        ]
-                        for metric in COMPARED
-                    }
-                    for arm in (BASELINE, norm)
-                )
-                for metric, columns in paired_columns(baseline, changed).items():
-                    rows.append(
-                        {
-                            "dataset": dataset,
-                            "norm": norm,
-                            "baseline": BASELINE,
-                            "batch_size": str(batch_size),
-                            "metric": metric,
-                            **columns,
-                            "n_diverged": n_diverged,
-                        }
-                    )
-    adjust(rows)
-    return rows
-
-
-def paired_columns(
-    baseline: dict[str, list[float]], norm: dict[str, list[float]]
-) -> dict[str, dict]:
-    """The statistics of each metric: norm minus baseline, the share in the better direction."""
-    differences = {
-        metric: [b - a for a, b in zip(baseline[metric], norm[metric], strict=True)]
-        for metric in baseline
-    }
-    summaries = statistics.paired_summaries(list(differences.values()))
-    columns = {}
-    for (metric, difference), summary in zip(differences.items(), summaries, strict=True):
-        better = difference if metric.endswith("accuracy") else [-d for d in difference]
-        columns[metric] = {
-            "mean_baseline": statistics.mean(baseline[metric]),
-            "mean_norm": statistics.mean(norm[metric]),
-            "difference": summary.mean,
-            "ci_low": summary.ci_low,
-            "ci_high": summary.ci_high,
-            "p": summary.p,
-            "effect_size": summary.effect_size,
-            "share_of_seeds": statistics.share_of_seeds(better),
-            "n": summary.n,
+def by_class(run: dict, where: dict) -> list[dict]:
+    """A run's rows of classes.csv: its test images of each class, and the share that was right."""
+    if run["confusion"] is None:
+        return [where | {"class": k, "n": None, "accuracy": None} for k in range(run["n_classes"])]
+    return [
+        where
+        | {
+            "class": k,
+            "n": sum(row),
+            "accuracy": right(row, k, run["n_classes"]) / sum(row) if sum(row) else None,
         }
-    return columns
+        for k, row in enumerate(run["confusion"])
+    ]
 
 
-def adjust(rows: list[dict]) -> None:
-    """Add `p_holm` to the rows of a comparison, family by family."""
-    families: dict[tuple, list[dict]] = defaultdict(list)
-    for row in rows:
-        member_of = ALL if row["batch_size"] == ALL else row["metric"]
-        families[row["dataset"], row["norm"], member_of].append(row)
-    for family in families.values():
-        for row, p in zip(family, statistics.holm([row["p"] for row in family]), strict=True):
-            row["p_holm"] = p
+def right(row: list[int], k: int, n_classes: int) -> int:
+    """Images of class k that were taken for it; of many classes a row is [right, wrong]."""
+    return row[k] if len(row) == n_classes else row[0]
 
 
 def aggregate(
@@ -514,9 +419,9 @@ def aggregate(
     data: list[Path] | None = None,
     *,
     allow_mixed_code: bool = False,
-    cells: list[dict] | None = None,
+    chosen: Mapping[str, Settings] | None = None,
 ) -> None:
-    """Write runs.csv, metrics.csv, timings.csv and comparison.csv for the runs of a grid.
+    """Write the tables of the runs of a grid (`TABLES`).
 
     Parameters
     ----------
@@ -530,8 +435,8 @@ def aggregate(
         The prepared datasets, to hold the runs against.
     allow_mixed_code : bool
         Accept runs of several versions of the training code.
-    cells : list of dict
-        The runs to read, where not those of the whole grid.
+    chosen : mapping of str to Settings, optional
+        The runs to read by name, where not those of the whole grid.
 
     Raises
     ------
@@ -540,48 +445,84 @@ def aggregate(
         one another.
     """
     config = read_config(config_path)
+    whole = runs(config)
+    chosen = whole if chosen is None else chosen
+    keys = axes(config)
     # By value, not by their order in the configuration, which may change without any run changing.
-    cells = grid_cells(config) if cells is None else cells
-    cells = sorted(cells, key=lambda cell: [cell[key] for key in CELL_COLUMNS])
+    cells = {name: cell(settings, keys) for name, settings in chosen.items()}
+    names = sorted(chosen, key=lambda name: [order(value) for value in cells[name].values()])
     folder = results / "runs"
-    check_complete(folder, cells)
-    check_folders(folder, grid_cells(config))
-    expected = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}
-    runs = [
-        read_run(folder / run_path(cell) / "run.json", {k: cell[k] for k in CELL_COLUMNS}, expected)
-        for cell in cells
+    check_complete(folder, chosen)
+    check_folders(folder, whole)
+    found = [
+        {"run": name} | cells[name] | read_run(folder / name / "run.json", name, chosen[name])
+        for name in names
     ]
-    check_provenance(runs, data or [], allow_mixed_code=allow_mixed_code)
+    check_provenance(found, data or [], allow_mixed_code=allow_mixed_code)
+    observed = sorted({metric for run in found for metric in run["observed"]})
     out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:  # all four take their places at the end, or none does
-        files = [
-            stack.enter_context(replacing(out / f"{name}.csv"))
-            for name in ("runs", "metrics", "timings", "comparison")
-        ]
-        write_rows(files[0], RUNS_COLUMNS, runs)
-        files[1].write(",".join(METRICS_COLUMNS) + "\n")
-        for run in runs:  # one at a time: together they may not fit into memory
-            prefix = ",".join(str(run[key]) for key in CELL_COLUMNS)
+    with ExitStack() as stack:  # all take their places at the end, or none does
+        files = {name: stack.enter_context(replacing(out / f"{name}.csv")) for name in TABLES}
+        write_rows(
+            files["runs"],
+            (
+                *("run", *keys, "status", "n_parameters", "n_classes", "n_steps", *RESULTS),
+                *("steps_to_target", *observed, "device", "python", "torch", "git_commit", *HASHES),
+            ),
+            (dict.fromkeys(observed) | run["observed"] | run for run in found),
+        )
+        files["metrics"].write(",".join((*keys, *METRICS_COLUMNS)) + "\n")
+        for run in found:  # one at a time: together they may not fit into memory
+            prefix = ",".join(str(value) for value in cells[run["run"]].values())
             lines = read_metrics(folder / run["run"] / "metrics.csv", run)
-            files[1].writelines(f"{prefix},{line}\n" for line in lines)
+            files["metrics"].writelines(f"{prefix},{line}\n" for line in lines)
         timings = (
-            read_timing(
+            {"run": run["run"]}
+            | cells[run["run"]]
+            | read_timing(
                 folder / run["run"] / "timing.json",
                 results / "benchmarks" / "train" / f"{run['run']}.tsv",
                 run,
             )
-            for run in runs
+            for run in found
         )
-        write_rows(files[2], TIMINGS_COLUMNS, timings)
-        write_rows(files[3], COMPARISON_COLUMNS, compare(runs))
+        write_rows(files["timings"], ("run", *keys, *TIMINGS_COLUMNS), timings)
+        write_rows(files["comparison"], comparison_columns(config), compare(found, config))
+        write_rows(
+            files["classes"],
+            (*keys, "class", "n", "accuracy"),
+            (row for run in found for row in by_class(run, cells[run["run"]])),
+        )
+        write_rows(
+            files["confusion"],
+            (*(key for key in keys if key != "seed"), "true", "predicted", "count"),
+            confusion_rows(found, [key for key in keys if key != "seed"]),
+        )
+
+
+def order(value: object) -> tuple:
+    """A key that sorts numbers by their value, and words after them."""
+    return isinstance(value, str), value
+
+
+def confusion_rows(found: list[dict], keys: list[str]) -> list[dict]:
+    """The confusion matrices of all cells, summed over the seeds that did not diverge."""
+    counts: Counter = Counter()
+    for run in found:
+        rows = run["confusion"] or []
+        if rows and len(rows[0]) == len(rows):
+            for i, row in enumerate(rows):
+                for j, count in enumerate(row):
+                    counts[(*(run[key] for key in keys), i, j)] += count
+    columns = [*keys, "true", "predicted", "count"]
+    return [dict(zip(columns, (*at, n), strict=True)) for at, n in counts.items()]
 
 
 def main(argv: list[str]) -> None:
     """Run `bnstudy aggregate`."""
     parser = argparse.ArgumentParser(
         prog="bnstudy aggregate",
-        description="Gather all runs of the grid into runs.csv, metrics.csv, timings.csv and "
-        "comparison.csv.",
+        description=f"Gather all runs of the grid into {', '.join(TABLES)}.",
     )
     parser.add_argument("config", type=Path, help="merged configuration (results/run_config.yaml)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")

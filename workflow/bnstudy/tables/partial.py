@@ -11,10 +11,12 @@ from itertools import product
 from pathlib import Path
 
 from bnstudy.claims import judge as claims
-from bnstudy.config import enabled_studies, grid_cells
+from bnstudy.config import enabled_studies
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
+from bnstudy.grid import runs
 from bnstudy.logs import why_missing
+from bnstudy.settings import Settings
 from bnstudy.studies import cell_name, merge
 from bnstudy.tables import aggregate as tables
 
@@ -32,45 +34,44 @@ class Missing:
     log: str
 
 
-def complete_runs(config: dict, results: Path) -> tuple[list[dict], list[Missing]]:
-    """The cells of the grid whose runs can be used, and those whose runs cannot.
+def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], list[Missing]]:
+    """The runs of the grid that can be used, and those that cannot.
 
     A run that is damaged, or that was trained with other settings or by other code than most, is
     missing too.
     """
-    expected = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}
-    usable: list[tuple[dict, dict]] = []
+    chosen = runs(config)
+    usable: dict[str, dict] = {}
     missing: list[Missing] = []
 
-    def leave_out(cell: dict, reason: str) -> None:
-        log = results / "logs" / "train" / f"{tables.run_path(cell)}.log"
-        missing.append(Missing(GRID, tables.run_path(cell), reason or why_missing(log), str(log)))
+    def leave_out(name: str, reason: str) -> None:
+        log = results / "logs" / "train" / f"{name}.log"
+        missing.append(Missing(GRID, name, reason or why_missing(log), str(log)))
 
-    for cell in grid_cells(config):
-        folder = results / "runs" / tables.run_path(cell)
-        if not all((folder / name).is_file() for name in RUN_FILES):
-            leave_out(cell, "")
+    for name, settings in chosen.items():
+        folder = results / "runs" / name
+        if not all((folder / file).is_file() for file in RUN_FILES):
+            leave_out(name, "")
             continue
         try:
-            run = tables.read_run(folder / "run.json", cell, expected)
+            run = tables.read_run(folder / "run.json", name, settings)
             tables.read_metrics(folder / "metrics.csv", run)
-            benchmark = results / "benchmarks" / "train" / f"{tables.run_path(cell)}.tsv"
+            benchmark = results / "benchmarks" / "train" / f"{name}.tsv"
             tables.read_timing(folder / "timing.json", benchmark, run)
         except UserError as error:
-            leave_out(cell, str(error))
+            leave_out(name, str(error))
             continue
-        usable.append((cell, run))
+        usable[name] = run
     for key, what, group in (
-        ("code_sha256", "another version of the training code", lambda cell: None),
-        ("data_sha256", "another version of the data", lambda cell: cell["dataset"]),
+        ("code_sha256", "another version of the training code", lambda settings: None),
+        ("data_sha256", "another version of the data", lambda settings: settings.dataset),
     ):
-        counts = Counter((group(cell), run[key]) for cell, run in usable)
+        counts = Counter((group(chosen[name]), run[key]) for name, run in usable.items())
         most = {place: found for (place, found), _ in reversed(counts.most_common())}
-        for cell, run in usable:
-            if run[key] != most[group(cell)]:
-                leave_out(cell, f"comes from {what} than most runs; `snakemake` trains it again")
-        usable = [(cell, run) for cell, run in usable if run[key] == most[group(cell)]]
-    return [cell for cell, _ in usable], missing
+        for name in [n for n, run in usable.items() if run[key] != most[group(chosen[n])]]:
+            leave_out(name, f"comes from {what} than most runs; `snakemake` trains it again")
+            del usable[name]
+    return {name: chosen[name] for name in usable}, missing
 
 
 def complete_studies(config: dict, results: Path) -> tuple[dict[str, list[Path]], list[Missing]]:
@@ -119,8 +120,8 @@ def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> No
         If no run of the grid can be used, or if an input is malformed.
     """
     config = tables.read_config(config_path)
-    cells, missing = complete_runs(config, results)
-    if not cells:
+    chosen, missing = complete_runs(config, results)
+    if not chosen:
         reasons = Counter(entry.reason for entry in missing).most_common(1)
         raise UserError(
             f"there is nothing to report yet: none of the {len(missing)} runs of the grid can be "
@@ -131,7 +132,7 @@ def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> No
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("*.csv"):
         old.unlink()
-    tables.aggregate(config_path, results, out, cells=cells)
+    tables.aggregate(config_path, results, out, chosen=chosen)
     for study, rows in studies.items():
         try:
             merge(rows, out / f"{study}.csv")

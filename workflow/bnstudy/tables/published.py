@@ -9,14 +9,16 @@ import argparse
 import csv
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
+from bnstudy import grid
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
+from bnstudy.settings import ALWAYS_NAMED, SETTINGS, Settings, as_dict, departures, make
 
-AXES = ("dataset", "norm", "batch_size", "seed")
 METRICS = (
     *("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"),
 )
@@ -24,9 +26,7 @@ PROVENANCE = (
     *("device", "device_name", "python", "torch", "git_commit"),
     *("code_sha256", "config_sha256", "data_sha256"),
 )
-COLUMNS = ("run", *AXES, "status", *METRICS, "steps_to_95", "metrics_sha256", *PROVENANCE)
-# Settings that change no result: files are verified, and how a run is done is each machine's own.
-OF_A_MACHINE = ("source", "device", "checkpoint_every", "jobs_per_gpu")
+RESULTS = ("status", *METRICS, "steps_to_target", "metrics_sha256", *PROVENANCE)
 
 
 def read_summary(folder: Path) -> list[dict]:
@@ -42,12 +42,12 @@ def read_summary(folder: Path) -> list[dict]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
-            for key in ("batch_size", "seed"):
-                row[key] = int(row[key])
-            for key in (*METRICS, "steps_to_95"):
-                kind = int if key == "steps_to_95" else float
+            for key in [name for name in row if name in SETTINGS]:
+                row[key] = SETTINGS[key].read(row[key])
+            for key in (*METRICS, "steps_to_target"):
+                kind = int if key == "steps_to_target" else float
                 row[key] = None if row[key] == "" else kind(row[key])
-            row |= {key: row[key] for key in COLUMNS}
+            row |= {key: row[key] for key in ("run", *ALWAYS_NAMED, *RESULTS)}
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {REMEDY}.") from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:
@@ -80,31 +80,38 @@ def read_settings(folder: Path) -> dict:
     return settings
 
 
-def training_options(settings: dict) -> list[str]:
-    """The settings as options of `bnstudy train`, which are called like them."""
-    words = []
-    for name, value in settings.items():
-        values = value if isinstance(value, list) else [value]
-        words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    return words
+def published_runs(folder: Path) -> dict[str, Settings]:
+    """The settings of every published run by its name, in the order of the summary.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or names settings that there are not.
+    """
+    shared = read_settings(folder)
+    try:
+        return {
+            row["run"]: make(shared | {key: row[key] for key in row if key in SETTINGS})
+            for row in read_summary(folder)
+        }
+    except (KeyError, UserError) as error:
+        raise UserError(f"{folder} cannot be used ({error}); {REMEDY}.") from error
 
 
-def choose_cells(rows: list[dict], n: int) -> list[dict]:
+def choose_cells(runs: Mapping[str, Settings], n: int) -> dict[str, Settings]:
     """Choose `n` runs (all, if there are fewer), always the same ones and spread over the grid.
 
-    Each choice is the first run, in the order of the summary, whose dataset, norm, batch size, seed
-    and pair of norm and batch size were chosen least often before.
+    Each choice is the first run, in the order of the summary, whose values of the axes, and whose pair
+    of norm and batch size, were chosen least often before.
     """
-    remaining, chosen, uses = list(rows), [], Counter()
-
-    def marks(row: dict) -> list[tuple]:
-        return [*((axis, row[axis]) for axis in AXES), (row["norm"], row["batch_size"])]
-
+    remaining, chosen, uses = dict(runs), {}, Counter()
     while remaining and len(chosen) < n:
-        best = min(remaining, key=lambda row: sum(uses[mark] for mark in marks(row)))
-        remaining.remove(best)
-        chosen.append(best)
-        uses.update(marks(best))
+        marks = {
+            name: [*departures(s).items(), (s.norm, s.batch_size)] for name, s in remaining.items()
+        }
+        best = min(remaining, key=lambda name: sum(uses[mark] for mark in marks[name]))
+        chosen[best] = remaining.pop(best)
+        uses.update(marks[best])
     return chosen
 
 
@@ -114,7 +121,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_result(folder: Path, cell: dict, settings: dict) -> dict:
+def read_result(folder: Path, name: str, settings: Settings) -> dict:
     """A run as a summary has it: checked, with the hash of its metrics and the name of its device.
 
     Raises
@@ -124,7 +131,7 @@ def read_result(folder: Path, cell: dict, settings: dict) -> dict:
     """
     from bnstudy.tables import aggregate as tables
 
-    run = tables.read_run(folder / "run.json", cell, settings)
+    run = tables.read_run(folder / "run.json", name, settings)
     tables.read_metrics(folder / "metrics.csv", run)
     run["metrics_sha256"] = file_sha256(folder / "metrics.csv")
     run["device_name"] = tables.read_object(folder / "timing.json").get("device_name")
@@ -151,19 +158,22 @@ def publish(config_path: Path, results: Path, out: Path) -> None:
     from bnstudy.tables import aggregate as tables
 
     config = tables.read_config(config_path)
-    settings = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}
-    settings = {k: v for k, v in settings.items() if k not in OF_A_MACHINE}
-    cells = sorted(tables.grid_cells(config), key=lambda cell: [cell[key] for key in AXES])
-    tables.check_complete(results / "runs", cells)
     folder = results / "runs"
-    runs = [read_result(folder / tables.run_path(cell), cell, settings) for cell in cells]
+    keys = grid.axes(config)
+    cells = {name: grid.cell(one, keys) for name, one in grid.runs(config).items()}
+    chosen = grid.runs(config)
+    tables.check_complete(folder, chosen)
+    names = sorted(chosen, key=lambda name: [tables.order(value) for value in cells[name].values()])
+    runs = [{"run": n} | cells[n] | read_result(folder / n, n, chosen[n]) for n in names]
     tables.check_provenance(runs, [], allow_mixed_code=False)
+    shared = as_dict(next(iter(chosen.values())))
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "settings.yaml") as file:
         file.write("# What the runs of summary.csv share; written by `bnstudy publish`.\n")
+        settings = {key: value for key, value in shared.items() if key not in keys}
         yaml.safe_dump(settings, file, sort_keys=False, default_flow_style=None)
     with replacing(out / "summary.csv") as file:
-        write_rows(file, COLUMNS, runs)
+        write_rows(file, ("run", *keys, *RESULTS), runs)
 
 
 def main(argv: list[str]) -> None:

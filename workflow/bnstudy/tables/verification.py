@@ -23,21 +23,23 @@ A run is compared with the published run of its own seed, by three outcomes:
 import argparse
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bnstudy import statistics
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
+from bnstudy.settings import ALWAYS_NAMED
 from bnstudy.tables import aggregate as tables
 from bnstudy.tables import published
 from bnstudy.tables.published import METRICS
 
 BITWISE, WITHIN, DIFFERENT = OUTCOMES = ("bitwise", "within interval", "different")
 ALPHA = 0.05
-COMPARED = ("status", *METRICS, "steps_to_95", "metrics_sha256")
+COMPARED = ("status", *METRICS, "steps_to_target", "metrics_sha256")
 MACHINE = ("device", "device_name", "python", "torch", "code_sha256")
 COLUMNS = (
-    *("run", *published.AXES, "outcome", "note", "farthest_metric", "farthest_share"),
+    *("run", *ALWAYS_NAMED, "outcome", "note", "farthest_metric", "farthest_share"),
     *("status_here", "status_published", "test_accuracy_here", "test_accuracy_published"),
     *(f"{key}_{where}" for key in MACHINE for where in ("here", "published")),
 )
@@ -72,7 +74,7 @@ def compare(here: dict, there: dict, peers: Iterable[dict]) -> dict:
         With the outcome; `farthest_metric` is the one that comes nearest to the end of its interval
         or passes it, and `farthest_share` the share of the half width it has gone, above 1 outside.
     """
-    row = {key: there[key] for key in ("run", *published.AXES)}
+    row = {key: there[key] for key in ("run", *ALWAYS_NAMED)}
     for key in ("status", "test_accuracy", *MACHINE):
         row |= {f"{key}_here": here[key], f"{key}_published": there[key]}
     row |= {"farthest_metric": None, "farthest_share": None}
@@ -124,7 +126,7 @@ def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
         other settings or was never published.
     """
     summary = {row["run"]: row for row in published.read_summary(folder)}
-    settings = published.read_settings(folder)
+    runs_there = published.published_runs(folder)
     rows = []
     if not cells:
         raise UserError(f"name runs of {folder / 'summary.csv'} to compare with.")
@@ -132,14 +134,11 @@ def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
         if name not in summary:
             raise UserError(f"{name} is not in {folder / 'summary.csv'}; name a published run.")
         there = summary[name]
-        cell = {key: there[key] for key in published.AXES}
-        tables.check_complete(runs, [cell])
-        here = published.read_result(runs / name, cell, settings)
-        peers = [
-            row
-            for row in summary.values()
-            if all(row[key] == there[key] for key in ("dataset", "norm", "batch_size"))
-        ]
+        settings = runs_there[name]
+        tables.check_complete(runs, {name: settings})
+        here = there | published.read_result(runs / name, name, settings)
+        alike = {n for n, s in runs_there.items() if replace(s, seed=settings.seed) == settings}
+        peers = [summary[n] for n in summary if n in alike]
         rows.append(compare(here, there, peers))
     return rows
 
@@ -167,7 +166,7 @@ def as_text(rows: Sequence[dict]) -> str:
         accuracies = (row[f"test_accuracy_{where}"] for where in ("here", "published"))
         shown = ("diverged" if value is None else f"{value:.2%}" for value in accuracies)
         outcome = row["outcome"] + (f" ({row['note']})" if row["note"] else "")
-        lines.append((*(str(row[key]) for key in published.AXES), *shown, outcome))
+        lines.append((*(str(row[key]) for key in ALWAYS_NAMED), *shown, outcome))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()

@@ -1,0 +1,74 @@
+"""What is fine alone but not together in a run: one definition for the configuration and `bnstudy train`."""
+
+from dataclasses import dataclass
+
+from bnstudy.data.splits import split_sizes
+from bnstudy.errors import UserError
+from bnstudy.settings import Settings
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What must be known of a dataset to tell whether a run is possible."""
+
+    name: str
+    n_train: int  # images before the validation images are split off
+    shape: tuple[int, int, int]  # channels, height, width
+    n_classes: int
+
+
+def run_problem(settings: Settings, facts: Facts) -> tuple[str, str] | None:
+    """The setting that makes a run impossible and why, as the end of a sentence; None if nothing does."""
+    fraction = settings.validation_fraction
+    n_train, n_validation = split_sizes(facts.n_train, fraction)
+    if min(n_train, n_validation) < 1:
+        return "validation_fraction", (
+            f"{fraction} splits the {facts.n_train} training images of {facts.name} into {n_train} "
+            f"for training and {n_validation} for validation; both need at least one"
+        )
+    if settings.train_images is not None:
+        if settings.train_images > n_train:
+            return "train_images", (
+                f"{settings.train_images} is more than the {n_train} training images of "
+                f"{facts.name}; write {n_train} or less"
+            )
+        n_train = settings.train_images
+    if reason := batch_problem(settings.batch_size, settings.norm, n_train, facts.name):
+        fits = nearest_fit(settings.batch_size, settings.norm, n_train)
+        choice = f"the nearest valid choice is {fits}" if fits else "there are too few images"
+        return "batch_size", f"{settings.batch_size} {reason}; {choice}"
+    return None
+
+
+def batch_problem(size: int, norm: str, n_train: int, dataset: str) -> str | None:
+    """Why a batch size cannot be trained with."""
+    if size > n_train:
+        return f"is larger than the {n_train} training images of {dataset}"
+    if norm != "batch":
+        return None
+    if size == 1:
+        return "cannot be used with batch normalization: one sample has no variance"
+    if n_train % size == 1:
+        return (
+            f"leaves a last batch of one sample out of the {n_train} training images of {dataset}, "
+            "and batch normalization cannot train on one sample"
+        )
+    return None
+
+
+def nearest_fit(size: int, norm: str, n_train: int) -> int | None:
+    """The batch size nearest to this one that can be trained with."""
+    fits = (n for n in range(1, n_train + 1) if not batch_problem(n, norm, n_train, ""))
+    return min(fits, key=lambda n: abs(n - size), default=None)
+
+
+def check_batches(n_train: int, settings: Settings) -> None:
+    """Refuse batches that a network of a study cannot be trained on.
+
+    Raises
+    ------
+    UserError
+        If a batch is larger than the training split, or a single sample that has no variance.
+    """
+    if reason := batch_problem(settings.batch_size, settings.norm, n_train, "the study"):
+        raise UserError(f"batch_size: {settings.batch_size} {reason}; choose another.")

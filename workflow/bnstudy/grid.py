@@ -1,0 +1,93 @@
+"""From a configuration to its runs: every combination of the axes, each with all its settings."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+
+from bnstudy.settings import ALWAYS_NAMED, SETTINGS, Settings, make, run_name, text
+
+RUN = r"dataset~[^/]+/norm~.+/seed~\d+"  # the form of the name of a run, a regular expression
+
+
+def axes(config: Mapping) -> list[str]:
+    """What identifies a run in every table: the axes of the grid, those of all studies first and last."""
+    return ordered(config["grid"])
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Axes in the order of the settings: dataset and norm first, batch size and seed last."""
+    further = [name for name in SETTINGS if name in set(names) and name not in ALWAYS_NAMED]
+    return ["dataset", "norm", *further, "batch_size", "seed"]
+
+
+def swept(config: Mapping) -> list[str]:
+    """The axes that the treatment is compared in each value of: neither dataset nor seed nor itself."""
+    out = {"dataset", "seed", config["compare"]["axis"]}
+    return [name for name in axes(config) if name not in out]
+
+
+def base(config: Mapping) -> dict[str, object]:
+    """What the sections of the configuration say of the settings that are not swept."""
+    said = {
+        name: config.get(one.section, {}).get(name, one.default) for name, one in SETTINGS.items()
+    }
+    return {name: value for name, value in said.items() if name not in config["grid"]}
+
+
+def runs(config: Mapping) -> dict[str, Settings]:
+    """Every run of the grid by its name, in the order of the configuration.
+
+    Raises
+    ------
+    UserError
+        If a value is not allowed.
+    """
+    return named(combinations(base(config), config["grid"]))
+
+
+def combinations(shared: Mapping[str, object], grid: Mapping[str, Sequence]) -> Iterator[Settings]:
+    """The settings of every combination of the values of a grid's axes, the first axis slowest.
+
+    Raises
+    ------
+    UserError
+        If a value is not allowed.
+    """
+    names = [name for name in ordered(grid) if name in grid]
+    axes = [[getattr(make({name: value}), name) for value in grid[name]] for name in names]
+    start = make(shared)
+    for values in product(*axes):
+        yield replace(start, **dict(zip(names, values, strict=True)))
+
+
+def named(settings: Iterable[Settings]) -> dict[str, Settings]:
+    """Settings by the name of their run; equal ones are one run."""
+    return {run_name(one): one for one in settings}
+
+
+def cell(settings: Settings, names: Sequence[str]) -> dict[str, object]:
+    """The values of some axes of a run, as tables have them."""
+    values = {name: getattr(settings, name) for name in names}
+    return {k: text(v) if isinstance(v, tuple) or v is None else v for k, v in values.items()}
+
+
+def grids(study: Mapping) -> list[Mapping]:
+    """The grids of a study: the one it has, or those of its list."""
+    return study["grid"] if isinstance(study["grid"], list) else [study["grid"]]
+
+
+def study_runs(study: Mapping, dataset: str) -> dict[str, Settings]:
+    """Every run of a study that is a grid of runs, by its name.
+
+    They start from the defaults of the code and what the study says itself, not from the sections of
+    the configuration, so that a study stays as it was registered.
+    """
+    shared = {"dataset": dataset} | dict(study.get("settings", {}))
+    return named(
+        settings
+        for one in grids(study)
+        for settings in combinations(
+            {k: v for k, v in shared.items() if k not in one},
+            {"seed": range(study["seeds"]), **one},
+        )
+    )

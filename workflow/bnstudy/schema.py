@@ -1,0 +1,220 @@
+"""The JSON Schema of the configuration, built from the definitions of the settings.
+
+`bnstudy document` writes it to workflow/schemas, for editors, and the tables of config/README.md.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import yaml
+
+from bnstudy.files import replacing
+from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Setting, text
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = {
+    "data": "Where the images come from and how they enter the network.",
+    "model": "The network that the runs share.",
+    "training": "How each run is trained.",
+}
+WORD = {"type": "string", "minLength": 1}
+COUNT = {"type": "integer", "minimum": 1}
+NAMES = {"type": "array", "uniqueItems": True, "items": WORD}
+
+
+def closed(description: str, properties: dict, required: tuple[str, ...] = ()) -> dict:
+    """An object with these keys and no others."""
+    found = {"description": description, "type": "object", "additionalProperties": False}
+    return found | ({"required": list(required)} if required else {}) | {"properties": properties}
+
+
+def described(description: str, schema: dict) -> dict:
+    return {"description": description} | schema
+
+
+def values_of(one: Setting) -> dict:
+    """An axis: a list of values of a setting."""
+    return {
+        "description": one.text,
+        "type": "array",
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": {k: v for k, v in one.schema().items() if k not in ("description", "default")},
+    }
+
+
+def config_schema() -> dict:
+    """The schema of a merged configuration."""
+    axes = {name: values_of(one) for name, one in SETTINGS.items()}
+    sections = {
+        section: closed(
+            sentence,
+            {
+                name: one.schema()
+                for name, one in {**SETTINGS, **EXECUTION}.items()
+                if one.section == section and name not in ALWAYS_NAMED
+            },
+        )
+        for section, sentence in SECTIONS.items()
+    }
+    sections["data"]["properties"]["source"] = described(
+        "A folder or URL with the raw files, tried before the public mirrors; null for the mirrors "
+        "alone.",
+        {"type": ["string", "null"], "minLength": 1},
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of a study",
+    } | closed(
+        "What is asked, what is trained on what and how, and what the report is called.",
+        {
+            "question": described(
+                "The question in one sentence: the title of the report.",
+                {"type": ["string", "null"], "minLength": 1},
+            ),
+            "compare": closed(
+                "The treatment: each level of an axis is compared with its baseline.",
+                {
+                    "axis": described("The setting that is compared.", {"enum": list(SETTINGS)}),
+                    "baseline": described("The level that the others are compared with.", {}),
+                },
+                ("axis", "baseline"),
+            ),
+            "exploratory": described(
+                "Whether to run though the seeds are too few for any difference to be shown.",
+                {"type": "boolean"},
+            ),
+            "grid": closed(
+                "The swept axes. Every combination of their values is one training run.",
+                axes,
+                ALWAYS_NAMED,
+            ),
+            **sections,
+            "datasets": described(
+                "Images of your own, by name.",
+                {"type": "object", "additionalProperties": {"type": "object"}},
+            ),
+            "observers": described("What is measured while a run trains, besides.", NAMES),
+            "plugins": described(
+                "Python files, relative to this one, that add norms, models, datasets, observers.",
+                NAMES,
+            ),
+            "claims": described(
+                "Claims about this grid, judged by the rule of config/claims.yaml.",
+                {"type": "array", "items": {"type": "object"}},
+            ),
+            "verify": closed(
+                "What `snakemake verify` trains again to compare with the published runs.",
+                {
+                    "cells": described(
+                        "Number of published runs, chosen over the whole grid and always the same.",
+                        COUNT,
+                    )
+                },
+                ("cells",),
+            ),
+            "report": closed(
+                "The rendered report.",
+                {
+                    "name": described(
+                        "File name of the executed notebook in report/, without its extension.",
+                        {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
+                    ),
+                    "title": described("Title of the report, where there is no question.", WORD),
+                },
+                ("name", "title"),
+            ),
+            "studies": described(
+                "The studies behind the claims, by name; config/studies.yaml defines them.",
+                {"type": "object", "additionalProperties": study_schema(axes)},
+            ),
+        },
+        ("grid", "data", "model", "training", "report", "studies"),
+    )
+
+
+def study_schema(axes: dict) -> dict:
+    """A study: a grid of runs, or code with options of its own."""
+    grid = {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}}
+    return closed(
+        "A study of its own: a grid of runs, or a module with options.",
+        {
+            "enabled": described("Whether the study is run.", {"type": "boolean"}),
+            "code": described("Its short name in the report.", WORD),
+            "title": described("Its question or topic.", WORD),
+            "text": described("What it is about, as a paragraph of the report.", WORD),
+            "seeds": described("Number of seeds, counted from 0.", COUNT),
+            "grid": described(
+                "Its axes, or a list of grids. Every combination of their values is trained.",
+                {"anyOf": [grid, {"type": "array", "minItems": 1, "items": grid}]},
+            ),
+            "loop": described("Axes that one job runs through, besides the seeds.", NAMES),
+            "settings": described(
+                "Settings of all its runs; what is not said has its default.",
+                {"type": "object", "properties": {n: o.schema() for n, o in SETTINGS.items()}},
+            ),
+            "observers": described("What is measured while its runs train, besides.", NAMES),
+            "targets": described(
+                "Accuracies to which steps are counted, besides the target.",
+                {"type": "array", "items": {"type": "number"}},
+            ),
+            "compare": described("Its treatment, if it is not none against batch.", {}),
+            "options": described("Options of its module.", {"type": "object"}),
+        },
+        ("enabled", "seeds", "grid"),
+    )
+
+
+def settings_table() -> str:
+    """The manual's table of settings, in Markdown."""
+    rows = ["| Key | Default | Allowed | What it is |", "| --- | --- | --- | --- |"]
+    for name, one in {**SETTINGS, **EXECUTION}.items():
+        default = "null" if one.default is None else text(one.default)
+        if one.type is tuple:
+            default = str(list(one.default))
+        rows.append(
+            f"| `{'grid' if name in ALWAYS_NAMED else one.section}.{name}` | `{default.lower() if one.type is bool else default}` | "
+            f"{allowed(one)} | {one.text} |"
+        )
+    return "\n".join(rows)
+
+
+def allowed(one: Setting) -> str:
+    """The values of a setting in a few words."""
+    if one.names is not None:
+        return ", ".join(
+            f"`{n}:N`" if getattr(entry, "takes_number", False) else f"`{n}`"
+            for n, entry in one.names.items()
+        )
+    if one.type is bool:
+        return "`true`, `false`"
+    words = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = ", ".join(f"{words[key]} {text(value)}" for key, value in one.rule.items())
+    kind = "whole numbers" if one.type is tuple else ""
+    return " ".join(filter(None, [kind, bounds, "or null" if one.optional else ""]))
+
+
+def documents(root: Path = ROOT) -> dict[Path, str]:
+    """The files that are written from the definitions, and what they should hold."""
+    manual = root / "config/README.md"
+    table = re.compile(r"(<!-- settings -->\n).*?(\n<!-- /settings -->)", re.DOTALL)
+    old = manual.read_text(encoding="utf-8")
+    schema = "# Written by `bnstudy document` from workflow/bnstudy/settings.py.\n"
+    schema += yaml.safe_dump(config_schema(), sort_keys=False, allow_unicode=True, width=100)
+    return {
+        root / "workflow/schemas/config.schema.yaml": schema,
+        manual: table.sub(lambda found: found[1] + settings_table() + found[2], old),
+    }
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy document`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy document",
+        description="Write the schema and the manual's tables from the definitions.",
+    )
+    parser.parse_args(argv)
+    for path, content in documents().items():
+        with replacing(path) as file:
+            file.write(content)

@@ -1,0 +1,526 @@
+"""Every setting of a run, once: its type, default, sentence, section and what is allowed.
+
+The schema of the configuration, the options of `bnstudy train`, the names of runs, the manual's tables
+and the report's table of settings come from here. To add a setting, add a field and use it. Nothing
+here imports PyTorch, for every cluster job plans the workflow again.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, get_args, get_type_hints
+
+from bnstudy.data.datasets import DATASETS
+from bnstudy.errors import UserError
+
+ALWAYS_NAMED = ("dataset", "norm", "batch_size", "seed")  # in the path of every run
+MODELS = {"mlp": "perceptron"}
+NORMS = {
+    "none": "no normalization",
+    "batch": "batch normalization",
+    "layer": "layer normalization",
+}
+SCALINGS = {
+    "symmetric": "pixels in [-1, 1]",
+    "standardize": "standardized pixels",
+    "unit": "pixels in [0, 1]",
+}
+ACTIVATIONS = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"}
+INITIALIZATIONS = {
+    "default": "PyTorch's initialization",
+    "he": "He's initialization",
+    "xavier": "Glorot's initialization",
+}
+LAYERS = {"all": "all layers scaled", "hidden": "hidden layers scaled"}
+OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
+SCHEDULES = {
+    "constant": "a constant rate",
+    "cosine": "a cosine schedule",
+    "step": "a step schedule",
+}
+DEVICES = {name: name for name in ("auto", "cpu", "cuda", "mps")}
+
+
+def setting(
+    default: object,
+    section: str,
+    label: str,
+    text: str,
+    names: Mapping[str, object] | None = None,
+    **rule: float,
+) -> Any:
+    """A field of `Settings` or `Execution`; see `Setting`."""
+    known = {"section": section, "label": label, "text": text, "names": names, "rule": rule}
+    return field(default=default, metadata=known)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the result of a run, apart from the data, the code and the device."""
+
+    dataset: str = setting("mnist", "data", "dataset", "The images.", DATASETS)
+    norm: str = setting(
+        "none",
+        "model",
+        "normalization",
+        "What stands between each hidden layer and its activation.",
+        NORMS,
+    )
+    scaling: str = setting(
+        "symmetric",
+        "data",
+        "input scaling",
+        "`symmetric` maps pixels to [-1, 1], `unit` to [0, 1], `standardize` to mean 0 and variance 1 "
+        "of the training split.",
+        SCALINGS,
+    )
+    validation_fraction: float = setting(
+        0.2,
+        "data",
+        "validation fraction",
+        "Share of the training images held out for validation.",
+        exclusiveMinimum=0,
+        exclusiveMaximum=1,
+    )
+    train_images: int | None = setting(
+        None, "data", "training images", "Train on the first so many of the split.", minimum=1
+    )
+    class_balance: float = setting(
+        1.0,
+        "data",
+        "class imbalance",
+        "Factor between the most frequent and the rarest class of the training split; those between "
+        "are spaced evenly on a log scale (Cui et al. 2019, section 5.1).",
+        minimum=1,
+    )
+    kind: str = setting("mlp", "model", "network", "The family of networks.", MODELS)
+    hidden: tuple[int, ...] = setting(
+        (128, 64), "model", "hidden widths", "Widths of the perceptron's hidden layers.", minimum=1
+    )
+    activation: str = setting(
+        "relu", "model", "activation", "Activation after each hidden layer.", ACTIVATIONS
+    )
+    dropout: float = setting(
+        0.0,
+        "model",
+        "dropout",
+        "Probability of dropping a hidden unit in training.",
+        minimum=0,
+        exclusiveMaximum=1,
+    )
+    initialization: str = setting(
+        "default",
+        "model",
+        "initialization",
+        "Initial weights; `default` is PyTorch's, `he` He et al. (2015), `xavier` Glorot and Bengio "
+        "(2010).",
+        INITIALIZATIONS,
+    )
+    gain: float = setting(
+        1.0, "model", "gain", "Factor on the initial weights.", exclusiveMinimum=0
+    )
+    gain_layers: str = setting(
+        "all", "model", "scaled layers", "Which layers' weights `gain` multiplies.", LAYERS
+    )
+    norm_momentum: float = setting(
+        0.1,
+        "model",
+        "momentum of the statistics",
+        "Weight of the newest batch in the running statistics.",
+        exclusiveMinimum=0,
+        maximum=1,
+    )
+    norm_epsilon: float = setting(
+        1e-5,
+        "model",
+        "epsilon",
+        "What a normalization adds to the variance under the root.",
+        exclusiveMinimum=0,
+    )
+    epochs: int = setting(5, "training", "epochs", "Passes over the training split.", minimum=1)
+    optimizer: str = setting(
+        "adam",
+        "training",
+        "optimizer",
+        "Optimizer, with PyTorch's defaults where nothing is said here.",
+        OPTIMIZERS,
+    )
+    learning_rate: float = setting(
+        0.001, "training", "learning rate", "Step size of the optimizer.", exclusiveMinimum=0
+    )
+    momentum: float = setting(
+        0.0, "training", "momentum", "Momentum of SGD.", minimum=0, exclusiveMaximum=1
+    )
+    weight_decay: float = setting(
+        0.0,
+        "training",
+        "weight decay",
+        "Decay of all parameters: decoupled for Adam (Loshchilov and Hutter 2019), in the gradient "
+        "for SGD.",
+        minimum=0,
+    )
+    schedule: str = setting(
+        "constant",
+        "training",
+        "schedule",
+        "How the learning rate goes: `cosine` to zero, `step` to a tenth at half and again at three "
+        "quarters of the steps.",
+        SCHEDULES,
+    )
+    warmup_steps: int = setting(
+        0,
+        "training",
+        "warmup steps",
+        "Steps in which the learning rate rises linearly to its value.",
+        minimum=0,
+    )
+    probe_every: int = setting(
+        25,
+        "training",
+        "steps between probes",
+        "Optimizer steps between two measurements on 2,000 validation images.",
+        minimum=1,
+    )
+    target: float = setting(
+        0.95,
+        "training",
+        "target accuracy",
+        "Validation accuracy to which steps are counted.",
+        exclusiveMinimum=0,
+        maximum=1,
+    )
+    batch_size: int = setting(
+        64, "training", "batch size", "Images of an optimizer step.", minimum=1
+    )
+    seed: int = setting(
+        0,
+        "training",
+        "seed",
+        "Fixes the split, the initial weights, the order of images and the noise; runs are paired by "
+        "it.",
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is done: nothing here changes its result."""
+
+    checkpoint_every: int = setting(
+        1000,
+        "training",
+        "steps between checkpoints",
+        "Optimizer steps between two checkpoints within an epoch; each epoch ends with one.",
+        minimum=1,
+    )
+    device: str = setting(
+        "auto",
+        "training",
+        "device",
+        "Where to train; `auto` takes CUDA, else Apple's MPS, else the CPU.",
+        DEVICES,
+    )
+    jobs_per_gpu: int = setting(
+        1, "training", "jobs per GPU", "Jobs that may share a GPU at a time.", minimum=1
+    )
+    keep_model: bool = setting(
+        False,
+        "training",
+        "keep the model",
+        "Keep each run's final weights as `model.safetensors` in its folder.",
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a setting.
+
+    Attributes
+    ----------
+    name, label, text : str
+        As it is written in YAML, in prose, and one sentence.
+    type : type
+        str, int, float, bool, or tuple (of int).
+    section : str
+        Of the configuration.
+    names : mapping or None
+        The words allowed, if it is a word: a registry, so what a plug-in adds is allowed too.
+    rule : dict
+        What JSON Schema says of its numbers.
+    optional : bool
+        Whether it may be empty.
+    """
+
+    name: str
+    type: type
+    default: Any
+    optional: bool
+    section: str
+    label: str
+    text: str
+    names: Mapping[str, object] | None
+    rule: dict[str, float]
+
+    @property
+    def option(self) -> str:
+        """The option of the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong with a value, as the end of a sentence; None if nothing is."""
+        if self.optional and value is None:
+            return None
+        if self.type is tuple:
+            if not isinstance(value, list | tuple) or not value:
+                return f"{show(value)} is not a list of whole numbers; write for example [128, 64]"
+            return next(filter(None, map(self.number_problem, value)), None)
+        if self.names is not None:
+            return self.word_problem(value)
+        if self.type is bool:
+            return None if isinstance(value, bool) else f"{show(value)} is not true or false"
+        return self.number_problem(value)
+
+    def word_problem(self, value: object) -> str | None:
+        """As `problem`, of a word; `name:number` where the registry's entry takes a number."""
+        word, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
+        takes_number = getattr(self.names.get(word), "takes_number", False)
+        right_number = not colon or (number.isdecimal() and not number.startswith("0"))
+        if word in self.names and bool(colon) == takes_number and right_number:
+            return None
+        known = [
+            f"{name}:N" if getattr(entry, "takes_number", False) else name
+            for name, entry in self.names.items()
+        ]
+        near = get_close_matches(str(value).lower(), known, n=1, cutoff=0.5)
+        hint = f"; the closest is {near[0]}" if near else ""
+        if isinstance(value, bool):
+            hint = " (YAML reads yes, no, on and off as true and false)"
+        return f"{show(value)} is not one of {', '.join(known)}{hint}"
+
+    def number_problem(self, value: object) -> str | None:
+        """As `problem`, of a number. JSON's 128.0 is no whole number: it would name another run."""
+        whole = self.type is not float
+        if type(value) is not int and (whole or type(value) is not float):
+            return f"{show(value)} is not a {'whole ' if whole else ''}number{number_hint(value, whole)}"
+        if not math.isfinite(value):
+            return f"{value} is not a finite number"
+        low, above = self.rule.get("minimum"), self.rule.get("exclusiveMinimum")
+        high, below = self.rule.get("maximum"), self.rule.get("exclusiveMaximum")
+        if low is not None and value < low:
+            return f"{value} is too small; the least allowed is {low}"
+        if above is not None and value <= above:
+            return f"{value} is too small; it must be greater than {above}"
+        if high is not None and value > high:
+            return f"{value} is too large; the most allowed is {high}"
+        if below is not None and value >= below:
+            return f"{value} is too large; it must be less than {below}"
+        return None
+
+    def schema(self) -> dict[str, object]:
+        """JSON Schema of a value."""
+        kinds = {str: "string", int: "integer", float: "number", bool: "boolean", tuple: "array"}
+        kind = kinds[self.type]
+        found: dict[str, object] = {"description": self.text, "default": plain(self.default)}
+        if self.names is not None:
+            words = [n for n, one in self.names.items() if not getattr(one, "takes_number", False)]
+            numbered = [n for n in self.names if n not in words]
+            choice: dict[str, object] = {"enum": words}
+            if numbered:
+                pattern = {"pattern": f"^({'|'.join(numbered)}):[1-9][0-9]*$", "type": "string"}
+                choice = {"anyOf": [choice, pattern]}
+            return found | choice
+        if kind == "array":
+            items = {"type": "integer"} | self.rule
+            return found | {"type": kind, "minItems": 1, "items": items}
+        return found | {"type": [kind, "null"] if self.optional else kind} | self.rule
+
+    def value(self, given: object) -> Any:
+        """A value that passed `problem`, in the setting's own type."""
+        if given is None:
+            return None
+        return float(given) if self.type is float else tuple(given) if self.type is tuple else given
+
+    def read(self, written: str) -> Any:
+        """The value that stands in a table as `text` wrote it."""
+        if self.type is tuple:
+            return tuple(map(int, written.split("-")))
+        if written == "" and self.optional:
+            return None
+        return self.value(written if self.names is not None else number_or_text(written))
+
+    def named(self, value: object) -> str:
+        """A value in prose: the name it has, or label and number ("dropout 0.5")."""
+        if self.names is not None and isinstance(value, str):
+            word, _, number = value.partition(":")
+            entry = self.names.get(word, word)
+            title = entry if isinstance(entry, str) else entry.title
+            return f"{title} ({number})" if number else title
+        return f"all {self.label}" if value is None else f"{self.label} {text(value)}"
+
+
+def describe(kind: type) -> dict[str, Setting]:
+    """The settings of a dataclass by name."""
+    found = {}
+    hints = get_type_hints(kind)
+    for one in fields(kind):
+        optional = type(None) in get_args(hints[one.name])
+        plain_type = next(iter(get_args(hints[one.name])), None) if optional else hints[one.name]
+        is_tuple = isinstance(one.default, tuple)
+        found[one.name] = Setting(
+            one.name, tuple if is_tuple else plain_type, one.default, optional, **one.metadata
+        )
+    return found
+
+
+SETTINGS = describe(Settings)
+EXECUTION = describe(Execution)
+
+
+def label(name: str) -> str:
+    """A setting in prose, such as "learning rate"."""
+    return SETTINGS[name].label
+
+
+def level_name(axis: str, level: object) -> str:
+    """A value of a setting in prose: "batch normalization", "SGD", "dropout 0.5"."""
+    return SETTINGS[axis].named(level)
+
+
+def text(value: object) -> str:
+    """A value as it stands in paths and tables; the same number is always written the same."""
+    if isinstance(value, tuple | list):
+        return "-".join(map(text, value))
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return "" if value is None else str(value)
+
+
+def plain(value: object) -> object:
+    """A value as JSON and YAML have it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def as_dict(settings: Settings) -> dict[str, object]:
+    """The settings as JSON has them."""
+    return {name: plain(value) for name, value in asdict(settings).items()}
+
+
+def make(values: Mapping[str, object]) -> Settings:
+    """Settings from values that are allowed; what is not said has its default.
+
+    Raises
+    ------
+    UserError
+        One sentence a line for every value that is not allowed.
+    """
+    wrong = [
+        f"{name}: {problem}."
+        for name, value in values.items()
+        if (problem := SETTINGS[name].problem(value))
+    ]
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return Settings(**{name: SETTINGS[name].value(value) for name, value in values.items()})
+
+
+def departures(settings: Settings) -> dict[str, object]:
+    """The settings that always name a run, and those that differ from the code's defaults."""
+    found = {
+        name: getattr(settings, name)
+        for name, one in SETTINGS.items()
+        if name in ALWAYS_NAMED or getattr(settings, name) != one.default
+    }
+    last = {name: found.pop(name) for name in ("batch_size", "seed")}
+    return found | last
+
+
+def run_name(settings: Settings) -> str:
+    """The folder of a run below results/runs: what `departures` gives, `key~value` each."""
+    found = departures(settings).items()
+    return "/".join(f"{name}~{text(value).replace(':', '-')}" for name, value in found)
+
+
+def options(settings: Settings) -> list[str]:
+    """`departures` as options of `bnstudy train`, the dataset left out: its file says it."""
+    words: list[str] = []
+    for name, value in departures(settings).items():
+        if name != "dataset":
+            values = value if isinstance(value, tuple) else [value]
+            words += [SETTINGS[name].option, *map(text, values)]
+    return words
+
+
+def add_options(parser: argparse.ArgumentParser, kind: type = Settings) -> None:
+    """An option for every setting but the dataset."""
+    for one in describe(kind).values():
+        if one.name == "dataset":
+            continue
+        allowed = f" ({', '.join(one.names)})" if one.names else ""
+        kwargs: dict[str, object] = {"default": one.default, "help": one.text + allowed}
+        if one.type is bool:
+            kwargs["action"] = "store_true"
+        else:
+            kwargs["type"] = number_or_text if one.names is None else str
+            kwargs["nargs"] = "+" if one.type is tuple else None
+            kwargs["metavar"] = one.name.upper() if one.names is None else "NAME"
+        parser.add_argument(one.option, **kwargs)
+
+
+def chosen(arguments: argparse.Namespace, kind: type = Settings, **given: object) -> Any:
+    """A `Settings` or an `Execution` from what was given as options, and besides.
+
+    Raises
+    ------
+    UserError
+        If a value is not allowed, naming its option.
+    """
+    known = describe(kind)
+    values = {name: getattr(arguments, name) for name in known if name not in given} | given
+    wrong = [
+        f"{known[name].option}: {problem}."
+        for name, value in values.items()
+        if (problem := known[name].problem(value))
+    ]
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return kind(**{name: known[name].value(value) for name, value in values.items()})
+
+
+def number_or_text(word: str) -> object:
+    """The number that a word of the command line is, or the word."""
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def show(value: object) -> str:
+    """A value as YAML would show it, cut short."""
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def as_number(value: object) -> float | None:
+    """The finite number that a float or a text stands for, None for anything else."""
+    try:
+        number = float(value) if isinstance(value, float | str) else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def number_hint(value: object, whole: bool) -> str:
+    """What to write instead of something that only looks like a number; empty if that is not sure."""
+    number = as_number(value)
+    if number is None or (whole and number != int(number)):
+        return ""
+    number = int(number) if whole else number
+    if isinstance(value, str) and "e" in value.lower():
+        return f"; write {number} (YAML takes 1e-3 for text, 1.0e-3 for a number)"
+    quoted = " without quotes, in a file (--config makes text of lists and sections)"
+    return f"; write {number}" + (quoted if isinstance(value, str) else "")

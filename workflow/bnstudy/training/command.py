@@ -1,0 +1,72 @@
+"""`bnstudy train`: one run of the grid, from where an earlier attempt left off if there was one."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bnstudy.checks import Facts, run_problem
+from bnstudy.data.prepared import open_prepared
+from bnstudy.errors import UserError
+from bnstudy.settings import SETTINGS, Execution, Settings, add_options, chosen, run_name
+from bnstudy.training.checkpoints import Checkpoint, only_writer
+from bnstudy.training.clock import Clock, seconds_since_process_start
+from bnstudy.training.devices import device_name, make_deterministic, select_device
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
+from bnstudy.training.progress import Progress
+from bnstudy.training.record import (
+    find_origin,
+    identity,
+    summarize,
+    summarize_timing,
+    write_outputs,
+)
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy train`. Exits with `checkpoints.AGAIN` when SIGTERM asked it to stop."""
+    clock = Clock({"start": seconds_since_process_start()})
+    parser = argparse.ArgumentParser(
+        prog="bnstudy train",
+        description="Train one network and write metrics.csv, run.json and timing.json.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="prepared dataset (from `bnstudy prepare`)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the run's files")
+    add_options(parser, Settings)
+    add_options(parser, Execution)
+    arguments = parser.parse_args(argv)
+    how = chosen(arguments, Execution)
+    with clock.measure("data"):
+        data = open_prepared(arguments.data)
+    settings = chosen(arguments, Settings, dataset=data.name)
+    facts = Facts(
+        data.name, len(data.train_images), tuple(data.train_images.shape[1:]), len(data.classes)
+    )
+    if found := run_problem(settings, facts):
+        raise UserError(f"{SETTINGS[found[0]].option}: {found[1]}.")
+    device = select_device(how.device, how.jobs_per_gpu)
+    make_deterministic(device)
+    with clock.measure("data"):
+        splits = make_splits(data, settings, device)
+    origin = find_origin(data, settings)
+    name = run_name(settings)
+    print(f"{name} on {device_name(device)}", file=sys.stderr)
+    model = make_model(splits["train"].pixels.shape[1], len(data.classes), settings).to(device)
+    with only_writer(arguments.out):
+        checkpoint = Checkpoint(arguments.out, identity(origin, device), how.checkpoint_every)
+        progress = Progress(f"{settings.norm}, seed {settings.seed}", settings.epochs)
+        with checkpoint.saved_on_sigterm():
+            run = train(model, splits, settings, clock, checkpoint=checkpoint, progress=progress)
+            if run.status == "diverged":
+                print(
+                    f"diverged: the loss was not finite by step {run.steps_done}", file=sys.stderr
+                )
+            write_outputs(
+                arguments.out,
+                run,
+                summarize(run, data, splits, settings, origin),
+                summarize_timing(run, device),
+                keep_model=how.keep_model,
+            )
+        checkpoint.remove()

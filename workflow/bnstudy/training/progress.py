@@ -1,0 +1,39 @@
+"""What a run says while it trains: a bar on a terminal, a line for each epoch everywhere."""
+
+import sys
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Is told by the loop how far a run has come; see `bnstudy.training.loop.train`."""
+
+    def __init__(self, name: str, epochs: int):
+        self.name = name
+        self.epochs = epochs
+        self.bar: tqdm | None = None
+
+    def start(self, step: int, n_steps: int) -> None:
+        """The run begins, or goes on after this many steps."""
+        if step:
+            print(f"resumed after step {step} of {n_steps}", file=sys.stderr)
+        self.bar = tqdm(
+            total=n_steps, initial=step, unit="step", disable=None, desc=self.name, leave=False
+        )
+
+    def update(self, step: int) -> None:
+        """So many steps are done."""
+        self.bar.update(step - self.bar.n)
+
+    def end_epoch(self, epoch: int, step: int, metrics: list[tuple]) -> None:
+        """An epoch is done: one line, above the bar on a terminal and alone in a log file."""
+        self.update(step)
+        latest = {(split, metric): value for _, _, split, metric, value in metrics}
+        self.bar.write(
+            f"epoch {epoch}/{self.epochs}: train loss {latest['train', 'loss']:.4f} as trained, "
+            f"{latest['train_subset', 'loss']:.4f} clean; validation loss "
+            f"{latest['validation', 'loss']:.4f}, accuracy {latest['validation', 'accuracy']:.2%}",
+            file=sys.stderr,
+        )
+        if epoch == self.epochs:
+            self.bar.close()

@@ -1,0 +1,136 @@
+"""What is kept of a run: metrics.csv, run.json with where it came from, timing.json."""
+
+import csv
+import json
+import platform
+import resource
+import socket
+import sys
+from pathlib import Path
+
+import torch
+
+from bnstudy import provenance
+from bnstudy.data.prepared import PreparedData
+from bnstudy.files import replacing
+from bnstudy.scoring import RESULTS
+from bnstudy.settings import Settings, as_dict, run_name
+from bnstudy.training.devices import device_name
+from bnstudy.training.inputs import Split
+from bnstudy.training.loop import Run
+
+MODEL = "model.safetensors"
+FEW_CLASSES = 30  # up to which a confusion matrix is kept
+
+
+def find_origin(data: PreparedData, settings: Settings) -> dict[str, str]:
+    """What a run comes from; asked for at its start, for files may be edited while it trains."""
+    return {
+        "git_commit": provenance.git_commit(),
+        "code_sha256": provenance.code_sha256(),
+        "config_sha256": provenance.config_sha256(as_dict(settings)),
+        "data_sha256": data.sha256,
+    }
+
+
+def identity(origin: dict[str, str], device: torch.device) -> dict[str, str]:
+    """What must be equal for a run to go on from a checkpoint and end with the same bytes."""
+    return {
+        "code": origin["code_sha256"],
+        "settings": origin["config_sha256"],
+        "data": origin["data_sha256"],
+        "device": f"{device.type} {device_name(device)}",
+        "PyTorch": str(torch.__version__),  # which is a class of its own
+    }
+
+
+def summarize(
+    run: Run,
+    data: PreparedData,
+    splits: dict[str, Split],
+    settings: Settings,
+    origin: dict[str, str],
+) -> dict[str, object]:
+    """The content of run.json: the run's row of the table of runs, with where it came from."""
+    return {
+        "run": run_name(settings),
+        "status": run.status,
+        "n_parameters": run.n_parameters,
+        "n_train": len(splits["train"]),
+        "n_validation": len(splits["validation"]),
+        "n_test": len(splits["test"]),
+        "n_classes": len(data.classes),
+        "n_steps": run.n_steps,
+        "steps_done": run.steps_done,
+        **{name: run.last(*series) for name, series in RESULTS.items()},
+        "steps_to_target": run.steps_to(settings.target),
+        "observed": {},
+        "confusion": confusion(run, splits["test"], len(data.classes)),
+        "device": splits["train"].pixels.device.type,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **origin,
+        "settings": as_dict(settings),
+    }
+
+
+def confusion(run: Run, test: Split, n_classes: int) -> list[list[int]] | None:
+    """Test images by true class (rows) and predicted class; of many classes, those that were right.
+
+    The rows are then [right, wrong]. None for a run that diverged.
+    """
+    if run.status != "ok":
+        return None
+    labels, predicted = test.labels.cpu(), run.predictions
+    if n_classes > FEW_CLASSES:
+        predicted, columns = (labels != predicted).long(), 2
+    else:
+        columns = n_classes
+    counts = torch.bincount(labels * columns + predicted, minlength=n_classes * columns)
+    return counts.view(n_classes, columns).tolist()
+
+
+def summarize_timing(run: Run, device: torch.device) -> dict[str, object]:
+    """Where the time of a run went; seconds are those of all attempts that led to its result."""
+    totals = run.clock.totals()
+    return {
+        "start_seconds": totals["start"],
+        "data_seconds": totals["data"],
+        "training_seconds": sum(run.epoch_seconds),
+        "evaluation_seconds": totals["evaluation"],
+        "checkpoint_seconds": totals.get("checkpoint", 0.0),
+        "wall_seconds": totals["wall"],
+        "cpu_seconds": totals["cpu"],
+        "resumptions": run.clock.resumptions,
+        "epoch_seconds": run.epoch_seconds,
+        "peak_memory_mb": peak_memory_mb(),
+        "host": socket.gethostname(),
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes, or KiB on Linux
+
+
+def write_outputs(
+    out: Path, run: Run, summary: dict, timing: dict, *, keep_model: bool = False
+) -> None:
+    """Write the files of a run, each whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    if keep_model:
+        from safetensors.torch import save
+
+        weights = {name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}
+        with replacing(out / MODEL, binary=True) as file:
+            file.write(save(weights))
+    with replacing(out / "metrics.csv") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["epoch", "step", "split", "metric", "value"])
+        writer.writerows(run.metrics)
+    for name, content in (("timing.json", timing), ("run.json", summary)):
+        with replacing(out / name) as file:
+            file.write(json.dumps(content, indent=2, allow_nan=False) + "\n")

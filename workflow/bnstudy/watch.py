@@ -1,0 +1,178 @@
+"""What stands around a run of Snakemake: locks, full disks, progress, and what is said at its end."""
+
+import fcntl
+import logging
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from bnstudy.logs import last_words
+
+TRAINING_RULES = {"train", "run_study", "retrain"}
+
+
+def remove_stale_locks() -> TextIO | None:
+    """Remove the locks of a Snakemake that was killed here, so that the next one continues.
+
+    Snakemake's own locks do not tell whether who made them is still alive. A lock of the system
+    does: it ends with the process. Each Snakemake shares it, so whoever gets it alone is alone. In
+    a folder that was last used from another machine, where that is not sure, everything stays.
+    """
+    try:
+        Path(".snakemake").mkdir(exist_ok=True)
+        file = open(".snakemake/alive", "a+")  # noqa: SIM115 - held until the process ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            file.seek(0)
+            if file.read() == socket.gethostname():
+                shutil.rmtree(".snakemake/locks", ignore_errors=True)
+            file.truncate(0)
+            file.write(socket.gethostname())
+            file.flush()
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except OSError:
+        return None  # a disk that cannot be written, or has no such locks: Snakemake will tell
+    return file
+
+
+def disk_is_full(folder: str) -> bool:
+    return shutil.disk_usage(folder).free < 2**20
+
+
+def tell_of_full_disk(folder: str) -> None:
+    with suppress(OSError):  # the folder may be gone
+        if disk_is_full(folder):
+            print(f"the disk is full ({folder}): make room first", file=sys.stderr)
+
+
+def failure_message(logs: Iterable[str]) -> str:
+    """Which jobs failed with what their logs say, and what to do."""
+    lines = []
+    if logs := list(logs):
+        lines.append("These jobs did not finish (log, and what it says):")
+        silence = "no message; it was killed, or could not be started"
+        lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in logs]
+    lines.append("What is finished is kept; the same command does the rest.")
+    if any({"train", "studies"} & set(Path(log).parts) for log in logs):
+        lines.append(
+            "`snakemake --cores 1 partial` reports what there is and lists what is missing."
+        )
+    return "\n".join(lines)
+
+
+class Failures(logging.Handler):
+    """Remembers failed jobs, unless they succeed when they are tried again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_ERROR and record.log:
+            self.jobs[record.jobid] = record.log[0], record.output
+        elif event == LogEvent.JOB_FINISHED:
+            self.jobs.pop(record.job_id, None)
+
+    def logs(self) -> list[str]:
+        """The logs of the failed jobs.
+
+        When a group of jobs fails, Snakemake calls its finished members failed too: they left outputs.
+        """
+        failed = self.jobs.values()
+        return [log for log, out in failed if not (out and all(map(os.path.isfile, out)))]
+
+
+class SubmissionLogs(logging.Handler):
+    """Names the log that a cluster keeps of a failed submission, and what it says of its end.
+
+    Neither Snakemake nor the logs of the rules tell that a job was cancelled or out of its limits.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
+            for path in filter(os.path.exists, getattr(record, "aux_logs", None) or []):
+                lines = Path(path).read_text(errors="replace").splitlines()
+                why = [line for line in lines if line.startswith(("slurmstepd", "srun: error"))]
+                logger.error("\n".join([f"The submission failed: {path}", *why[-3:]]))
+
+
+class TimeLeft(logging.Handler):
+    """Says every half minute how many training jobs are done and how long the others will take.
+
+    Runs of the grid take seconds and cells of studies minutes, so each counts as long as its like did.
+    """
+
+    def __init__(self, jobs: Iterable) -> None:
+        super().__init__()
+        self.rules = {job.jobid: job.rule.name for job in jobs if job.rule.name in TRAINING_RULES}
+        self.started, self.seconds = {}, {}
+        self.last_said = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event, now = getattr(record, "event", None), time.monotonic()
+        if event == LogEvent.JOB_INFO and record.jobid in self.rules:
+            self.started[record.jobid] = now
+        elif event == LogEvent.JOB_FINISHED and record.job_id in self.started:
+            self.seconds[record.job_id] = now - self.started[record.job_id]
+            if now - self.last_said > 30 and len(self.seconds) < len(self.rules):
+                self.last_said = now
+                logger.info(self.message(now))
+
+    def message(self, now: float) -> str:
+        """How far it is, and how long the rest will take."""
+        said = f"{len(self.seconds)} of {len(self.rules)} training jobs done"
+        left = 0
+        for kind in set(self.rules.values()):
+            of_kind = {job for job, name in self.rules.items() if name == kind}
+            done = [self.seconds[job] for job in of_kind & self.seconds.keys()]
+            if not done:
+                return said
+            left += sum(done) / len(done) * len(of_kind - self.seconds.keys())
+        left /= sum(self.seconds.values()) / (now - min(self.started.values()))  # jobs at a time
+        return f"{said}, about " + (
+            f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
+        )
+
+
+def lift_default_rate_limit(workflow) -> None:
+    """Take away Snakemake's own limit of 100 jobs a second; one that somebody asked for stays.
+
+    The limit makes the scheduler wake up once a second more for every job that has ended: after some
+    hundred jobs it would keep a core busy (measured with Snakemake 9.27).
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
+def watch_jobs(jobs: Iterable) -> Failures:
+    """Follow the jobs of this start; returns what remembers the failed ones.
+
+    Raises
+    ------
+    WorkflowError
+        If results cannot be written.
+    """
+    if os.path.isdir("results") and not os.access("results", os.W_OK):
+        folder = os.path.abspath("results")
+        raise WorkflowError(
+            f"{folder} cannot be written: make it writable, or use another --directory"
+        )
+    failures = Failures()
+    for handler in (failures, TimeLeft(jobs), SubmissionLogs()):
+        logger.addHandler(handler)
+    return failures
