@@ -1,6 +1,8 @@
 """The check of the configuration: what it refuses, what it says, what it lets through."""
 
+import argparse
 import copy
+import math
 import re
 from pathlib import Path
 
@@ -9,19 +11,21 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bnstudy import statistics
 from bnstudy.config import (
-    SCHEMAS,
     check_config,
     config_text,
     default_studies,
     enabled_studies,
-    grid_cells,
     has_nvidia_gpu,
+    strict,
     uses_cuda,
 )
 from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
-from bnstudy.studies import STUDIES
+from bnstudy.grid import runs
+from bnstudy.schema import config_schema, documents
+from bnstudy.settings import EXECUTION, SETTINGS, Execution, add_options, plain
 
 ROOT = Path(__file__).parents[2]
 GRID = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -65,8 +69,8 @@ BAD = {
     "grid: {batch_size: [true]}": ("grid.batch_size[0]", "whole number"),
     'grid: {seed: ["0"]}': ("grid.seed[0]", "write 0 without quotes"),
     "training: {learning_rate: 1e-3}": ("training.learning_rate", "write 0.001 (YAML"),
-    "training: {learning_rate: .nan}": ("training.learning_rate", "a number"),
-    "training: {learning_rate: .inf}": ("training.learning_rate", "a number"),
+    "training: {learning_rate: .nan}": ("training.learning_rate", "not a finite number"),
+    "training: {learning_rate: .inf}": ("training.learning_rate", "not a finite number"),
     "training: {epochs: 2.5}": ("training.epochs", "whole number"),
     "report: {title: 2026}": ("report.title", "quotes, '2026'"),
     "data: {source: no}": ("data.source", "yes, no, on and off"),
@@ -113,21 +117,29 @@ def test_all_mistakes_are_told_at_once():
     assert keys == ["grid.norm[0]", "grid.seed", "training.epoch"]
 
 
-@pytest.mark.parametrize("section", GRID)
-def test_a_missing_key_is_named(section: str):
-    for key in GRID[section]:
-        config = copy.deepcopy(DEFAULT)
-        del config[section][key]
-        with pytest.raises(UserError, match=rf"^{section}\.{key}: this key is missing"):
-            check_config(config)
+@pytest.mark.parametrize("key", ["grid.seed", "report.name", "report.title", "verify.cells"])
+def test_a_missing_key_is_named(key: str):
+    config = copy.deepcopy(DEFAULT)
+    section, name = key.split(".")
+    del config[section][name]
+    with pytest.raises(UserError, match=rf"^{section}\.{name}: this key is missing"):
+        check_config(config)
 
 
-@pytest.mark.parametrize("over", [[], ["config/quick.yaml"], ["config/full.yaml"]])
-def test_the_configurations_that_are_shipped_are_valid(over: list[str]):
-    config = DEFAULT
-    for file in over:
-        config = changed((ROOT / file).read_text())
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in DEFAULT["grid"]])
+def test_what_is_not_said_has_the_default_of_the_code(name: str):
+    config = copy.deepcopy(DEFAULT)
+    config[SETTINGS[name].section].pop(name, None)
     check_config(config)
+    assert {getattr(one, name) for one in runs(config).values()} == {SETTINGS[name].default}
+
+
+SHIPPED = [*sorted(ROOT.glob("config/examples/*.yaml")), ROOT / "config/quick.yaml"]
+
+
+@pytest.mark.parametrize("file", [None, ROOT / "config/full.yaml", *SHIPPED], ids=str)
+def test_the_configurations_that_are_shipped_are_valid(file: Path | None):
+    check_config(changed(file.read_text()) if file else copy.deepcopy(DEFAULT))
 
 
 def test_a_batch_of_one_is_fine_without_batch_normalization():
@@ -213,7 +225,7 @@ def test_settings_of_studies_are_checked(text: str, key: str, says: str):
 def test_a_misspelt_study_is_named():
     config = copy.deepcopy(DEFAULT)
     config["studies"]["dept"] = config["studies"]["depth"]
-    with pytest.raises(UserError, match=r"^studies\.dept: there is no such study.*depth"):
+    with pytest.raises(UserError, match=r"^studies\.dept: no module has this name.*depth"):
         check_config(config)
     del config["studies"]["dept"], config["studies"]["depth"]
     with pytest.raises(UserError, match=r"^studies\.depth: this study is missing"):
@@ -224,7 +236,6 @@ def test_studies_that_are_switched_on():
     assert list(enabled_studies(DEFAULT)) == ["identities", "init_gradients"]
     full = changed((ROOT / "config/full.yaml").read_text())
     assert list(enabled_studies(full)) == list(default_studies()) == list(full["studies"])
-    assert set(STUDIES) == set(full["studies"])  # every study that can be run is configured
 
 
 def test_the_order_of_keys_neither_renames_cells_nor_changes_the_recorded_text():
@@ -241,12 +252,56 @@ def test_the_order_of_keys_neither_renames_cells_nor_changes_the_recorded_text()
     assert config_text(full) == config_text(backwards)
 
 
-def test_grid_cells_are_every_combination_once():
-    cells = grid_cells(DEFAULT)
-    assert len(cells) == 2 * 4 * 10
-    assert len({tuple(cell.values()) for cell in cells}) == 80
-    assert cells[0] == {"dataset": "mnist", "norm": "none", "batch_size": 32, "seed": 0}
-    assert cells[-1] == {"dataset": "mnist", "norm": "batch", "batch_size": 256, "seed": 9}
+def test_runs_are_every_combination_once():
+    found = list(runs(copy.deepcopy(DEFAULT)).values())
+    assert len(found) == len(set(found)) == 2 * 4 * 10
+    ends = [(one.dataset, one.norm, one.batch_size, one.seed) for one in (found[0], found[-1])]
+    assert ends == [("mnist", "none", 32, 0), ("mnist", "batch", 256, 9)]
+
+
+TREATMENTS = {
+    "compare: {axis: dropout, baseline: 0.0}": ("compare.baseline", "add it there"),
+    "compare: {axis: norm, baseline: layer}": ("compare.baseline", "grid.norm"),
+    "compare: {axis: norm, baseline: bacth}": ("compare.baseline", "closest is batch"),
+    "compare: {axis: dropuot, baseline: 0.0}": ("compare.axis", "closest is dropout"),
+    "compare: {axis: seed, baseline: 0}": ("compare.axis", "paired by the seed"),
+    "compare: {axis: norm}": ("compare.baseline", "missing"),
+    "compare: dropout": ("compare", "section"),
+    "grid: {seed: [0, 1, 2, 3, 4, 5]}": ("grid.seed", "take 9"),
+    "grid: {dropout: [0.0, 1.0]}": ("grid.dropout[1]", "less than 1"),
+    "grid: {epochs: [5, 5]}": ("grid.epochs", "5 is listed twice"),
+    "data: {train_images: 48001}": ("data.train_images", "48000 or less"),
+    "grid: {train_images: [1000, 50000]}": ("grid.train_images[1]", "48000 or less"),
+    "plugins: [nowhere.py]": ("plugins", "there is no file"),
+    "question: 7": ("question", "quotes"),
+}
+
+
+@pytest.mark.parametrize("text", TREATMENTS)
+def test_a_treatment_that_cannot_be_compared_is_refused(text: str):
+    key, hint = TREATMENTS[text]
+    with pytest.raises(UserError) as caught:
+        check_config(changed(text))
+    (sentence,) = str(caught.value).splitlines()
+    assert sentence.startswith(f"{key}: ")
+    assert hint in sentence
+
+
+@pytest.mark.parametrize("seeds", range(2, 12))
+def test_seeds_are_too_few_exactly_when_eight_tests_cannot_reach_significance(seeds: int):
+    """By the test itself: all differences of one sign, eight of them adjusted together."""
+    best = statistics.holm([statistics.sign_flip_test([1.0] * seeds)] * 8)[0]
+    config = changed(f"grid: {{seed: {list(range(seeds))}}}")
+    if best < 0.05:
+        check_config(config)
+    else:
+        with pytest.raises(UserError, match="no difference can ever be shown"):
+            check_config(config)
+        check_config(config | {"exploratory": True})
+
+
+def test_zero_is_a_value_like_any_other():
+    check_config(changed("grid: {dropout: [0.0, 0.5], weight_decay: [0.0], momentum: [0.0, 0.9]}"))
 
 
 def test_recorded_text_reads_back_and_does_not_depend_on_the_order_of_keys():
@@ -256,46 +311,59 @@ def test_recorded_text_reads_back_and_does_not_depend_on_the_order_of_keys():
     assert config_text(shuffled) == config_text(config)
 
 
-def schema_keys(schema: dict, path: str = "") -> dict[str, dict]:
+def objects(schema: dict, path: str = "") -> dict[str, dict]:
+    """Everything below a schema that has keys of its own, by its path."""
     found = {}
     for name, child in schema.get("properties", {}).items():
-        found |= {f"{path}{name}": child} | schema_keys(child, f"{path}{name}.")
+        found |= {f"{path}{name}": child} | objects(child, f"{path}{name}.")
     return found
 
 
-SCHEMA_KEYS = schema_keys(yaml.safe_load((SCHEMAS / "config.schema.yaml").read_text()))
-
-
-@pytest.mark.parametrize("key", SCHEMA_KEYS)
+@pytest.mark.parametrize("key", objects(config_schema()))
 def test_schema_is_strict_and_says_what_every_key_is(key: str):
-    schema = SCHEMA_KEYS[key]
+    schema = objects(config_schema())[key]
     assert schema["description"].endswith(".")
-    if "properties" in schema:
-        assert schema["additionalProperties"] is False
-        assert schema["required"] == list(schema["properties"])
+    assert "properties" not in schema or schema["additionalProperties"] is False
 
 
-def test_readme_and_default_file_show_every_key():
-    leaves = {key for key, schema in SCHEMA_KEYS.items() if "properties" not in schema}
-    leaves.remove("studies")  # which has names of its own below it
-    readme = (ROOT / "config/README.md").read_text()
-    assert set(re.findall(r"^\| `(\w+\.\w+)` \|", readme, re.MULTILINE)) == leaves
-    assert {f"{section}.{key}" for section in GRID for key in GRID[section]} == leaves
-    assert all(f"`{name}`" in readme for name in DEFAULT["studies"])
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_files_written_from_the_definitions_are_up_to_date(path: Path):
+    assert path.read_text(encoding="utf-8") == documents()[path], "run `bnstudy document`"
 
 
-def test_schema_allows_what_the_code_offers():
-    from bnstudy.networks.mlp import ACTIVATIONS, NORMALIZATIONS
+def test_every_setting_is_in_the_schema_the_manual_and_the_command_line():
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    add_options(parser, Execution)
+    manual = (ROOT / "config/README.md").read_text()
+    axes = config_schema()["properties"]["grid"]["properties"]
+    assert set(axes) == set(SETTINGS)
+    for name, one in (SETTINGS | EXECUTION).items():
+        assert f".{name}` |" in manual
+        assert name == "dataset" or one.option in parser.format_help()
+
+
+@pytest.mark.parametrize("name", SETTINGS | EXECUTION)
+def test_the_schema_and_the_check_of_a_value_agree(name: str):
+    """JSON Schema, as an editor applies it, is the second implementation."""
+    one = (SETTINGS | EXECUTION)[name]
+    tried = [one.default, *(one.names or {}), "word", "", 0, 1, 7, -1, 0.0, 0.5, 1.0, 1.5, -0.5]
+    tried += [1e-9, True, False, None, [], [3], [3, 4], [0], [-1], ["x"], {}, math.nan, math.inf]
+    tried += ["none:3", "bacth"]
+    for value in tried:
+        wrong = list(strict(one.schema()).iter_errors(plain(value)))
+        assert bool(wrong) == bool(one.problem(value)), (value, wrong, one.problem(value))
+
+
+def test_the_code_has_what_the_settings_name():
+    from bnstudy.networks.mlp import ACTIVATIONS
+    from bnstudy.networks.optimizers import OPTIMIZERS
     from bnstudy.training.devices import DEVICES
 
-    def allowed(key: str) -> list[str]:
-        schema = SCHEMA_KEYS[key]
-        return schema.get("items", schema)["enum"]
-
-    assert allowed("grid.dataset") == list(DATASETS)
-    assert allowed("grid.norm") == list(NORMALIZATIONS)
-    assert allowed("model.activation") == list(ACTIVATIONS)
-    assert allowed("training.device") == list(DEVICES)
+    assert set(SETTINGS["dataset"].names) == set(DATASETS)
+    assert set(SETTINGS["activation"].names) == set(ACTIVATIONS)
+    assert set(SETTINGS["optimizer"].names) == set(OPTIMIZERS)
+    assert set(EXECUTION["device"].names) == set(DEVICES)
 
 
 def test_runs_ask_for_a_gpu_where_they_will_use_one(monkeypatch: pytest.MonkeyPatch):

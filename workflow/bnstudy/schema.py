@@ -4,13 +4,13 @@
 """
 
 import argparse
-import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
 
 from bnstudy.files import replacing
-from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Setting, text
+from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Setting, plain, text
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {
@@ -136,7 +136,9 @@ def config_schema() -> dict:
 
 def study_schema(axes: dict) -> dict:
     """A study: a grid of runs, or code with options of its own."""
-    grid = {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}}
+    axes_of = {"additionalProperties": {"type": "array", "minItems": 1}}
+    grid = {"type": ["object", "array"], "minItems": 1} | axes_of
+    grid["items"] = {"type": "object"} | axes_of
     return closed(
         "A study of its own: a grid of runs, or a module with options.",
         {
@@ -147,7 +149,7 @@ def study_schema(axes: dict) -> dict:
             "seeds": described("Number of seeds, counted from 0.", COUNT),
             "grid": described(
                 "Its axes, or a list of grids. Every combination of their values is trained.",
-                {"anyOf": [grid, {"type": "array", "minItems": 1, "items": grid}]},
+                grid,
             ),
             "loop": described("Axes that one job runs through, besides the seeds.", NAMES),
             "settings": described(
@@ -168,16 +170,45 @@ def study_schema(axes: dict) -> dict:
 
 def settings_table() -> str:
     """The manual's table of settings, in Markdown."""
-    rows = ["| Key | Default | Allowed | What it is |", "| --- | --- | --- | --- |"]
+    rows = []
     for name, one in {**SETTINGS, **EXECUTION}.items():
-        default = "null" if one.default is None else text(one.default)
-        if one.type is tuple:
-            default = str(list(one.default))
-        rows.append(
-            f"| `{'grid' if name in ALWAYS_NAMED else one.section}.{name}` | `{default.lower() if one.type is bool else default}` | "
-            f"{allowed(one)} | {one.text} |"
+        section = "grid" if name in ALWAYS_NAMED else one.section
+        default = yaml.safe_dump(plain(one.default), default_flow_style=True).split("\n")[0]
+        rows.append((f"`{section}.{name}`", f"`{default}`", allowed(one), one.text))
+    return markdown(("Key", "Default", "Allowed", "What it is"), rows)
+
+
+def keys_table() -> str:
+    """The manual's table of the keys that are no settings."""
+    settings = {"grid", *SECTIONS, "studies"}
+    rows = []
+    for name, schema in config_schema()["properties"].items():
+        if name not in settings:
+            inner = schema.get("properties", {})
+            found = {f"{name}.{key}": one for key, one in inner.items()} or {name: schema}
+            rows += [(f"`{key}`", one["description"]) for key, one in found.items()]
+    return markdown(("Key", "What it is"), rows)
+
+
+def studies_table() -> str:
+    """The manual's table of the studies."""
+    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text(encoding="utf-8"))["studies"]
+    rows = [
+        (
+            f"`{name}`",
+            study.get("code", ""),
+            "yes" if study["enabled"] else "",
+            study.get("title", ""),
         )
-    return "\n".join(rows)
+        for name, study in studies.items()
+    ]
+    return markdown(("Study", "Code", "In `make`", "What it asks"), rows)
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def allowed(one: Setting) -> str:
@@ -197,15 +228,19 @@ def allowed(one: Setting) -> str:
 
 def documents(root: Path = ROOT) -> dict[Path, str]:
     """The files that are written from the definitions, and what they should hold."""
-    manual = root / "config/README.md"
-    table = re.compile(r"(<!-- settings -->\n).*?(\n<!-- /settings -->)", re.DOTALL)
-    old = manual.read_text(encoding="utf-8")
-    schema = "# Written by `bnstudy document` from workflow/bnstudy/settings.py.\n"
+    schema = "# Written by `bnstudy document` from workflow/bnstudy/settings.py and schema.py.\n"
     schema += yaml.safe_dump(config_schema(), sort_keys=False, allow_unicode=True, width=100)
-    return {
-        root / "workflow/schemas/config.schema.yaml": schema,
-        manual: table.sub(lambda found: found[1] + settings_table() + found[2], old),
-    }
+    manual = root / "config/README.md"
+    text = manual.read_text(encoding="utf-8")
+    for name, table in (
+        ("keys", keys_table),
+        ("settings", settings_table),
+        ("studies", studies_table),
+    ):
+        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = text.partition(marks[0])
+        text = f"{before}{marks[0]}\n{table()}\n{marks[1]}{rest.partition(marks[1])[2]}"
+    return {root / "workflow/schemas/config.schema.yaml": schema, manual: text}
 
 
 def main(argv: list[str]) -> None:

@@ -274,7 +274,9 @@ class Setting:
         if self.optional and value is None:
             return None
         if self.type is tuple:
-            if not isinstance(value, list | tuple) or not value:
+            if value == []:
+                return "the list is empty; write at least one value"
+            if not isinstance(value, list | tuple):
                 return f"{show(value)} is not a list of whole numbers; write for example [128, 64]"
             return next(filter(None, map(self.number_problem, value)), None)
         if self.names is not None:
