@@ -11,16 +11,19 @@ import pytest
 import yaml
 
 from bnstudy.errors import UserError
-from bnstudy.provenance import data_sha256
+from bnstudy.provenance import config_sha256, data_sha256
+from bnstudy.scoring import RESULTS, failed, fails_below
+from bnstudy.settings import SETTINGS, as_dict, make, run_name
 from bnstudy.tables import aggregate as tables
 
 ROOT = Path(__file__).parents[2]
-TABLES = ("runs", "metrics", "timings", "comparison")
+TABLES = tables.TABLES
 
 
 def study(norms=("none", "batch"), batch_sizes=(16, 32), seeds=(0, 1, 2)) -> dict:
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     config |= yaml.safe_load((ROOT / "config" / "studies.yaml").read_text())
+    config["exploratory"] = True
     config["grid"] = {
         "dataset": ["digits"],
         "norm": list(norms),
@@ -47,7 +50,15 @@ def metrics_text(run: dict) -> str:
 
 def cell_of(run: str) -> dict:
     cell = dict(part.split("~") for part in run.split("/"))
-    return cell | {key: int(cell[key]) for key in ("batch_size", "seed")}
+    return {key: SETTINGS[key].read(value) for key, value in cell.items()}
+
+
+def confusion(accuracy: float | None, n_test: int) -> list[list[int]] | None:
+    """All images in the first class, the wrong ones taken for the second."""
+    if accuracy is None:
+        return None
+    right = round(accuracy * n_test)
+    return [[right, n_test - right, *[0] * 8], *[[0] * 10 for _ in range(9)]]
 
 
 class Results:
@@ -74,20 +85,14 @@ class Results:
 
     def write(self, name: str, **values) -> None:
         cell = cell_of(name)
-        settings = {
-            key: value
-            for section in ("data", "model", "training")
-            for key, value in self.config[section].items()
-            if key not in ("source", "device", "jobs_per_gpu")
-        }
+        settings = as_dict(make(cell))
         run = {
             "run": name,
-            **cell,
             "status": "ok",
             "n_parameters": 17_226,
             "n_train": 1_150,
             "n_validation": 287,
-            "n_test": 360,
+            "n_test": 800,
             "n_classes": 10,
             "n_steps": 200,
             "steps_done": 200,
@@ -97,16 +102,18 @@ class Results:
             "val_accuracy": 0.75,
             "test_loss": 0.5,
             "test_accuracy": 0.75,
-            "steps_to_95": 100,
+            "steps_to_target": 100,
+            "observed": {},
             "device": "cpu",
             "python": "3.11.7",
             "torch": "2.15.0",
             "git_commit": "unknown",
             "code_sha256": "c" * 64,
-            "config_sha256": "f" * 64,
+            "config_sha256": config_sha256(settings),
             "data_sha256": "d" * 64,
-            "settings": {k: cell[k] for k in ("norm", "batch_size", "seed")} | settings,
+            "settings": settings,
         } | {key: value(cell) if callable(value) else value for key, value in values.items()}
+        run = {"confusion": confusion(run["test_accuracy"], run["n_test"])} | run
         timing = {
             "start_seconds": 2.5,
             "data_seconds": 0.1,
@@ -127,7 +134,7 @@ class Results:
         self.path(name, "metrics.csv").write_text(metrics_text(run))
 
     def diverge(self, name: str) -> None:
-        nothing = dict.fromkeys([*tables.RESULTS, "steps_to_95"])
+        nothing = dict.fromkeys([*RESULTS, "steps_to_target"])
         self.write(name, status="diverged", steps_done=3, **nothing)
 
     def edit(self, name: str, **values) -> None:
@@ -149,24 +156,33 @@ class Results:
 
 
 RUN = "dataset~digits/norm~batch/batch_size~16/seed~1"
+SETTINGS_OF_RUN = as_dict(make(cell_of(RUN)))
 
 
-def row(comparison: pd.DataFrame, batch_size: str, metric: str, norm: str = "batch") -> pd.Series:
-    found = comparison.query("batch_size == @batch_size and metric == @metric and norm == @norm")
+def row(
+    comparison: pd.DataFrame, batch_size: int | None, metric: str, level: object = "batch"
+) -> pd.Series:
+    found = comparison.query("metric == @metric and level == @level")
+    if batch_size is None:
+        found = found.query("scope == 'all'")
+    else:
+        found = found.query("scope == 'cell' and batch_size == @batch_size")
     assert len(found) == 1
     return found.iloc[0]
 
 
 HEADERS = {
-    "runs": "run,dataset,norm,batch_size,seed,status,n_parameters,train_loss,train_accuracy,"
-    "val_loss,val_accuracy,test_loss,test_accuracy,steps_to_95,device,python,torch,git_commit,"
+    "runs": "run,dataset,norm,batch_size,seed,status,n_parameters,n_classes,n_steps,train_loss,train_accuracy,"
+    "val_loss,val_accuracy,test_loss,test_accuracy,steps_to_target,device,python,torch,git_commit,"
     "code_sha256,config_sha256,data_sha256",
     "metrics": "dataset,norm,batch_size,seed,epoch,step,split,metric,value",
     "timings": "run,dataset,norm,batch_size,seed,start_seconds,data_seconds,training_seconds,"
     "evaluation_seconds,wall_seconds,cpu_seconds,seconds_per_epoch,peak_memory_mb,resumptions,job_seconds,"
     "job_cpu_seconds,job_max_rss_mb,host,device_name",
-    "comparison": "dataset,norm,baseline,batch_size,metric,mean_baseline,mean_norm,difference,"
-    "ci_low,ci_high,p,p_holm,effect_size,share_of_seeds,n,n_diverged",
+    "comparison": "axis,level,baseline,dataset,batch_size,scope,metric,mean_baseline,mean_level,"
+    "difference,ci_low,ci_high,p,p_holm,effect_size,share_of_seeds,n,n_diverged",
+    "classes": "dataset,norm,batch_size,seed,class,n,accuracy",
+    "confusion": "dataset,norm,batch_size,true,predicted,count",
 }
 
 
@@ -181,17 +197,20 @@ def test_order(tmp_path):
     # Numbers sort as numbers, names as names.
     keys = made["runs"][["norm", "batch_size", "seed"]].itertuples(index=False, name=None)
     assert list(keys) == [(n, b, s) for n in ("batch", "none") for b in (32, 128) for s in (9, 10)]
-    assert list(made["comparison"]["batch_size"].drop_duplicates()) == ["32", "128", "all"]
+    cells = made["comparison"][["scope", "batch_size"]].drop_duplicates()
+    assert cells["scope"].tolist() == ["cell", "cell", "all"]
+    assert cells["batch_size"].tolist()[:2] == [32, 128]
+    assert cells["batch_size"].isna().tolist() == [False, False, True]
 
 
 def test_values_come_through_unchanged(tmp_path):
     results = Results(tmp_path / "results", study())
     value = 0.1 + 0.2
-    results.write(RUN, val_loss=value, steps_to_95=None)
+    results.write(RUN, val_loss=value, steps_to_target=None)
     made = results.aggregate()
     run = made["runs"].set_index("run").loc[RUN]
     assert run["val_loss"] == value
-    assert math.isnan(run["steps_to_95"])
+    assert math.isnan(run["steps_to_target"])
     text = (results.folder / "tables" / "metrics.csv").read_text()
     assert "digits,batch,16,1,5,200,validation,loss,0.30000000000000004\n" in text
     assert len(made["metrics"]) == 12 * 8
@@ -206,21 +225,21 @@ def test_comparison_by_hand(tmp_path):
 
     results = Results(tmp_path / "results", study(), test_accuracy=accuracy)
     made = results.aggregate()["comparison"]
-    one = row(made, "16", "test_accuracy")
+    one = row(made, 16, "test_accuracy")
     half = 4.302653 * 0.125 / math.sqrt(3)
-    assert one[["mean_baseline", "mean_norm", "difference"]].tolist() == [0.5, 0.75, 0.25]
+    assert one[["mean_baseline", "mean_level", "difference"]].tolist() == [0.5, 0.75, 0.25]
     assert one["ci_low"] == pytest.approx(0.25 - half, abs=1e-6)
     assert one["ci_high"] == pytest.approx(0.25 + half, abs=1e-6)
     assert (one["p"], one["effect_size"], one["share_of_seeds"]) == (0.25, 2, 1)
     assert (one["n"], one["n_diverged"]) == (3, 0)
     # Holm over two batch sizes: 0.25 and 1.
     assert one["p_holm"] == 0.5
-    other = row(made, "32", "test_accuracy")
+    other = row(made, 32, "test_accuracy")
     assert other[["difference", "ci_low", "ci_high", "p", "p_holm"]].tolist() == [0, 0, 0, 1, 1]
     assert math.isnan(other["effect_size"])
     assert other["share_of_seeds"] == 0
     # Over all: the mean of both batch sizes, one of eight metrics with p = 0.25.
-    pooled = row(made, "all", "test_accuracy")
+    pooled = row(made, None, "test_accuracy")
     assert pooled["difference"] == 0.125
     assert pooled["ci_high"] == pytest.approx(0.125 + half / 2, abs=1e-6)
     assert (pooled["p"], pooled["p_holm"]) == (0.25, 1)
@@ -234,15 +253,15 @@ def test_lower_loss_and_fewer_steps_are_better(tmp_path):
     def lower(cell):
         return fewer(cell) / 100
 
-    results = Results(tmp_path / "results", study(), steps_to_95=fewer, val_loss=lower)
+    results = Results(tmp_path / "results", study(), steps_to_target=fewer, val_loss=lower)
     made = results.aggregate()["comparison"]
     for metric, difference in (
-        ("steps_to_95", -100 / 3),
-        ("ln_steps_to_95", -2 * math.log(2) / 3),
+        ("steps_to_target", -100 / 3),
+        ("ln_steps_to_target", -2 * math.log(2) / 3),
         ("val_loss", -1 / 3),
     ):
-        assert row(made, "16", metric)["difference"] == pytest.approx(difference)
-        assert row(made, "16", metric)["share_of_seeds"] == pytest.approx(2 / 3)
+        assert row(made, 16, metric)["difference"] == pytest.approx(difference)
+        assert row(made, 16, metric)["share_of_seeds"] == pytest.approx(2 / 3)
 
 
 def test_a_diverged_run_scores_as_a_guess(tmp_path):
@@ -250,26 +269,26 @@ def test_a_diverged_run_scores_as_a_guess(tmp_path):
     results.diverge(RUN)
     made = results.aggregate()
     assert made["runs"].set_index("run").loc[RUN, "status"] == "diverged"
-    assert made["runs"].set_index("run").loc[RUN, list(tables.RESULTS)].isna().all()
+    assert made["runs"].set_index("run").loc[RUN, list(RESULTS)].isna().all()
     comparison = made["comparison"]
     for metric, mean in (
         ("test_accuracy", (0.75 + 0.1 + 0.75) / 3),
         ("train_loss", (0.5 + math.log(10) + 0.5) / 3),
-        ("steps_to_95", (100 + 200 + 100) / 3),
-        ("ln_steps_to_95", math.log(100 * 200 * 100) / 3),
+        ("steps_to_target", (100 + 200 + 100) / 3),
+        ("ln_steps_to_target", math.log(100 * 200 * 100) / 3),
     ):
-        assert row(comparison, "16", metric)["mean_norm"] == pytest.approx(mean)
-    assert (row(comparison, "16", "val_loss")[["n", "n_diverged"]] == [3, 1]).all()
-    assert row(comparison, "32", "val_loss")["n_diverged"] == 0
-    assert row(comparison, "all", "val_loss")["n_diverged"] == 1
+        assert row(comparison, 16, metric)["mean_level"] == pytest.approx(mean)
+    assert (row(comparison, 16, "val_loss")[["n", "n_diverged"]] == [3, 1]).all()
+    assert row(comparison, 32, "val_loss")["n_diverged"] == 0
+    assert row(comparison, None, "val_loss")["n_diverged"] == 1
 
 
 def test_a_target_never_reached_counts_the_whole_budget(tmp_path):
     results = Results(tmp_path / "results", study())
-    results.write(RUN, steps_to_95=None)
+    results.write(RUN, steps_to_target=None)
     made = results.aggregate()["comparison"]
-    assert row(made, "16", "steps_to_95")["mean_norm"] == pytest.approx(400 / 3)
-    assert row(made, "16", "steps_to_95")["n_diverged"] == 0
+    assert row(made, 16, "steps_to_target")["mean_level"] == pytest.approx(400 / 3)
+    assert row(made, 16, "steps_to_target")["n_diverged"] == 0
 
 
 def test_a_single_seed_has_a_difference_and_nothing_more(tmp_path):
@@ -283,7 +302,7 @@ def test_a_single_seed_has_a_difference_and_nothing_more(tmp_path):
 def test_nothing_to_compare_with(tmp_path, norms):
     made = Results(tmp_path / "results", study(norms=norms)).aggregate()["comparison"]
     assert len(made) == 0
-    assert list(made.columns) == list(tables.COMPARISON_COLUMNS)
+    assert ",".join(made.columns) == HEADERS["comparison"]
 
 
 def test_each_normalization_is_a_family_of_its_own(tmp_path):
@@ -294,9 +313,110 @@ def test_each_normalization_is_a_family_of_its_own(tmp_path):
         tmp_path / "results", study(norms=("none", "batch", "layer")), val_accuracy=accuracy
     )
     made = results.aggregate()["comparison"]
-    assert list(made["norm"].drop_duplicates()) == ["batch", "layer"]
+    assert list(made["level"].drop_duplicates()) == ["batch", "layer"]
     for norm in ("batch", "layer"):
-        assert row(made, "16", "val_accuracy", norm)["p_holm"] == 0.5  # two batch sizes, not four
+        assert row(made, 16, "val_accuracy", norm)["p_holm"] == 0.5  # two batch sizes, not four
+
+
+def treated(config: dict, compare: dict, **axes: list) -> dict:
+    """A configuration that compares another axis."""
+    return config | {"compare": compare, "grid": config["grid"] | axes}
+
+
+def nothing(names: list[str]) -> list[str]:
+    return []
+
+
+def test_any_axis_can_be_the_treatment_over_any_others(tmp_path):
+    """Dropout over two norms and two rates: by hand, the effect is seed / 8 at the rate 0.5 alone."""
+    config = treated(
+        study(norms=("batch", "layer"), batch_sizes=(16,)),
+        {"axis": "dropout", "baseline": 0.0},
+        dropout=[0.0, 0.5],
+        learning_rate=[0.01, 0.5],
+    )
+    results = Results(tmp_path / "results", config, order=nothing)
+    for settings in tables.runs(config).values():
+        effect = settings.seed / 8 if settings.dropout and settings.learning_rate == 0.5 else 0.0
+        results.write(run_name(settings), val_loss=0.5 + effect)
+    made = results.aggregate()
+    assert list(made["runs"].columns)[:7] == [
+        *("run", "dataset", "norm", "dropout", "learning_rate", "batch_size", "seed"),
+    ]
+    comparison = made["comparison"]
+    assert list(comparison.columns)[:8] == [
+        *("axis", "level", "baseline", "dataset", "norm", "learning_rate", "batch_size", "scope"),
+    ]
+    assert set(comparison["axis"]) == {"dropout"}
+    losses = comparison.query("metric == 'val_loss'").set_index(["scope", "norm", "learning_rate"])
+    assert losses.loc[("cell", "batch", 0.5), "difference"] == (0 + 1 + 2) / 8 / 3
+    assert losses.loc[("cell", "batch", 0.01), "difference"] == 0
+    assert losses.query("scope == 'all'")["difference"].tolist() == [(0 + 1 + 2) / 8 / 3 / 2]
+    assert losses.loc[("cell", "batch", 0.5), ["level", "baseline"]].tolist() == [0.5, 0.0]
+    # Holm over the four cells: p = 1/2 for two differences that are not zero, of three seeds.
+    assert losses.loc[("cell", "batch", 0.5), "p_holm"] == 1
+
+
+def test_several_levels_are_compared_with_one_baseline(tmp_path):
+    config = treated(
+        study(norms=("batch",), batch_sizes=(16,)),
+        {"axis": "hidden", "baseline": [32]},
+        hidden=[[32], [32, 16], [8]],
+    )
+    results = Results(tmp_path / "results", config, order=nothing)
+    for settings in tables.runs(config).values():
+        results.write(run_name(settings), val_loss=float(sum(settings.hidden)))
+    made = results.aggregate()["comparison"].query("metric == 'val_loss' and scope == 'all'")
+    assert dict(zip(made["level"].astype(str), made["difference"], strict=True)) == {
+        "32-16": 16,
+        "8": -24,
+    }
+
+
+def test_a_run_that_ends_near_guessing_scores_like_one_that_diverged(tmp_path):
+    """Below 20 % of ten classes at its end: accuracy 0.1, loss ln 10, all its steps."""
+    results = Results(tmp_path / "results", study())
+    results.write(RUN, val_accuracy=0.1999, test_accuracy=0.25)
+    made = results.aggregate()["comparison"]
+    assert row(made, 16, "test_accuracy")["mean_level"] == pytest.approx((0.75 + 0.1 + 0.75) / 3)
+    assert row(made, 16, "steps_to_target")["mean_level"] == pytest.approx((100 + 200 + 100) / 3)
+    assert row(made, 16, "test_loss")["n_diverged"] == 1
+    results.write(RUN, val_accuracy=0.2, test_accuracy=0.25)
+    made = results.aggregate()["comparison"]
+    assert row(made, 16, "test_accuracy")["mean_level"] == pytest.approx((0.75 + 0.25 + 0.75) / 3)
+
+
+@pytest.mark.parametrize(("n", "threshold"), [(2, 0.6), (3, 1 / 3 + 0.1), (10, 0.2), (100, 0.02)])
+def test_failing_is_twice_chance_or_a_tenth_above_it(n, threshold):
+    assert fails_below(n) == pytest.approx(threshold)
+    ended = pd.DataFrame({"status": "ok", "val_accuracy": [threshold - 1e-6, 0.99], "n_classes": n})
+    assert failed(ended).tolist() == [True, False]
+    assert [failed(run) for run in ended.to_dict("records")] == [True, False]
+
+
+def test_classes_and_confusion_by_hand(tmp_path):
+    config = study(norms=("none",), batch_sizes=(16,), seeds=(0, 1))
+    results = Results(tmp_path / "results", config, test_accuracy=0.75)
+    made = results.aggregate()
+    classes = made["classes"].query("seed == 1")
+    assert classes["accuracy"].tolist()[0] == 0.75
+    assert classes["accuracy"].isna().tolist() == [False] + [True] * 9  # no image of the others
+    assert classes["n"].tolist() == [800] + [0] * 9
+    counts = made["confusion"].set_index(["true", "predicted"])["count"]
+    assert (counts[0, 0], counts[0, 1], counts.sum()) == (1200, 400, 1600)  # both seeds
+
+
+def test_what_was_observed_becomes_a_column_and_a_comparison(tmp_path):
+    def observed(cell):
+        return {"weight_norm": cell["seed"]}
+
+    results = Results(tmp_path / "results", study(), observed=observed)
+    made = results.aggregate()
+    assert made["runs"].set_index("run").loc[RUN, "weight_norm"] == 1
+    assert row(made["comparison"], 16, "weight_norm")["mean_level"] == 1
+    results.write(RUN, observed={"weight_norm": None})
+    known = results.aggregate()["comparison"].query("metric == 'weight_norm'")
+    assert known["batch_size"].tolist() == [32]
 
 
 def test_timings(tmp_path):
@@ -355,8 +475,6 @@ def test_a_missing_run(tmp_path, file):
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
-        ({"seed": 2}, "says seed '2' where its path says '1'"),
-        ({"norm": "none"}, "norm"),
         ({"run": RUN.replace("16", "32")}, "says run"),
         ({"accuracy": 1}, "unknown key 'accuracy'"),
         ({"status": "crashed"}, "unknown status 'crashed'"),
@@ -364,13 +482,22 @@ def test_a_missing_run(tmp_path, file):
         ({"val_loss": None}, "None for 'val_loss'"),
         ({"val_loss": "0.5"}, "'0.5' for 'val_loss'"),
         ({"n_steps": 1.5}, "1.5 for the count 'n_steps'"),
+        ({"observed": {"norm": "large"}}, "no numbers for 'observed'"),
+        ({"confusion": None}, "no confusion matrix of counts"),
+        ({"confusion": [[1, 2], [3, -4]]}, "no confusion matrix of counts"),
+        ({"confusion": confusion(0.5, 800)}, "not that of its test accuracy"),
+        ({"config_sha256": "f" * 64}, "not that of its settings"),
         ({"n_classes": True}, "True for the count 'n_classes'"),
         ({"n_classes": 1}, "fewer than two classes"),
-        ({"steps_to_95": 201}, "201 for 'steps_to_95'"),
+        ({"steps_to_target": 201}, "201 for 'steps_to_target'"),
         ({"code_sha256": ""}, "no text for 'code_sha256'"),
         ({"settings": []}, "settings"),
-        ({"settings": {"epochs": 4}}, "epochs 4 where the configuration says 5"),
-        ({"settings": {"seed": 3}}, "seed 3 where its path says 1"),
+        ({"settings": SETTINGS_OF_RUN | {"epochs": 4}}, "epochs 4 where the configuration says 5"),
+        ({"settings": SETTINGS_OF_RUN | {"seed": 3}}, "seed 3 where the configuration says 1"),
+        (
+            {"settings": SETTINGS_OF_RUN | {"colour": 3}},
+            "colour 3 where the configuration says None",
+        ),
         ({"test_loss": 0.6}, "test loss 0.5 where run.json says 0.6"),
     ],
 )
@@ -387,7 +514,7 @@ def test_a_run_that_contradicts_itself(tmp_path, edit, named):
     [
         (lambda text: text[:-9], "is not JSON"),
         (lambda text: "[1]", "is not a JSON object"),
-        (lambda text: text.replace('"seed": 1', '"seed": 1, "seed": 1', 1), "key 'seed' twice"),
+        (lambda text: text.replace('"torch"', '"run": "", "torch"', 1), "key 'run' twice"),
         (lambda text: text.replace('"val_loss": 0.5', '"val_loss": NaN'), "holds NaN"),
         (lambda text: text.replace('"device": "cpu",', ""), "lacks the key 'device'"),
         (lambda text: "\udcff", "is not JSON"),
@@ -446,7 +573,7 @@ def test_mixed_code_is_refused_unless_asked_for(tmp_path):
     assert len(results.aggregate("--allow-mixed-code")["runs"]) == 12
 
 
-@pytest.mark.parametrize("name", [f"{RUN} (copy)", f"old/{RUN}", RUN.replace("seed~1", "seed~01")])
+@pytest.mark.parametrize("name", [f"{RUN} (copy)", f"old/{RUN}", RUN.replace("norm~", "")])
 def test_a_folder_that_is_no_run_is_refused(tmp_path, name):
     results = Results(tmp_path / "results", study())
     shutil.copytree(results.path(RUN).parent, results.folder / "runs" / name)

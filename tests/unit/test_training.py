@@ -13,9 +13,10 @@ from torchvision import transforms
 
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.settings import Settings
+from bnstudy.settings import SETTINGS, Settings
+from bnstudy.training import command, inputs
 from bnstudy.training import loop as training
-from bnstudy.training.inputs import Scaling, Split
+from bnstudy.training.inputs import Scaling, Split, make_splits
 
 CPU = torch.device("cpu")
 
@@ -32,7 +33,7 @@ def settings(**changes) -> Settings:
 
 def run(data, asked: Settings) -> training.Run:
     model = training.make_model(64, len(data.classes), asked)
-    return training.train(model, training.make_splits(data, asked, CPU), asked)
+    return training.train(model, make_splits(data, asked, CPU), asked)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_another_seed_changes_split_weights_and_order(data, watched):
     a, b = watched
     assert not torch.equal(a["linear"][0], b["linear"][0])
     assert not torch.equal(a["batches"][0], b["batches"][0])
-    splits = [set(training.split_indices(100, 0.2, seed)[1].tolist()) for seed in (0, 1)]
+    splits = [set(inputs.split_indices(100, 0.2, seed)[1].tolist()) for seed in (0, 1)]
     assert splits[0] != splits[1]
 
 
@@ -92,7 +93,7 @@ def test_batch_size_does_not_change_the_order_of_samples(data, watched):
 def test_every_epoch_sees_each_training_image_once(data, watched):
     asked = settings()
     run(data, asked)
-    inputs = training.make_splits(data, asked, CPU)["train"].inputs
+    inputs = make_splits(data, asked, CPU)["train"].inputs
     seen = torch.cat(watched[0]["batches"][:18])
     assert sorted(map(tuple, seen.tolist())) == sorted(map(tuple, inputs.tolist()))
     assert not torch.equal(inputs, seen)
@@ -100,17 +101,17 @@ def test_every_epoch_sees_each_training_image_once(data, watched):
 
 def test_the_four_streams_of_a_seed_are_independent():
     draws = {
-        stream: torch.randn(5, generator=training.stream_generator(0, stream)).tolist()
-        for stream in training.STREAMS
+        stream: torch.randn(5, generator=inputs.stream_generator(0, stream)).tolist()
+        for stream in inputs.STREAMS
     }
     assert len({tuple(values) for values in draws.values()}) == 4
-    assert training.STREAMS == ("split", "init", "order", "noise")
+    assert inputs.STREAMS == ("split", "init", "order", "noise")
     with pytest.raises(ValueError, match="unknown random stream"):
-        training.stream_generator(0, "weather")
+        inputs.stream_generator(0, "weather")
 
 
 def test_split_is_a_partition():
-    train, validation = training.split_indices(1437, 0.2, seed=4)
+    train, validation = inputs.split_indices(1437, 0.2, seed=4)
     assert len(train) == 1150
     assert len(validation) == 287
     assert sorted(train.tolist() + validation.tolist()) == list(range(1437))
@@ -118,13 +119,13 @@ def test_split_is_a_partition():
 
 def second_implementation(data, asked: Settings) -> dict:
     """The same study written the plain way: index batches, unfused Adam, means taken at the end."""
-    splits = training.make_splits(data, asked, CPU)
+    splits = make_splits(data, asked, CPU)
     x, y = splits["train"].inputs, splits["train"].labels
     model = training.build_model(
-        x.shape[1], 10, norm=asked.norm, generator=training.stream_generator(asked.seed, "init")
+        x.shape[1], 10, norm=asked.norm, generator=inputs.stream_generator(asked.seed, "init")
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=asked.learning_rate, fused=False)
-    order_generator = training.stream_generator(asked.seed, "order")
+    order_generator = inputs.stream_generator(asked.seed, "order")
     epoch_losses = []
     for _ in range(asked.epochs):
         order = torch.randperm(len(x), generator=order_generator).tolist()
@@ -180,7 +181,7 @@ def test_evaluation_weights_chunks_by_their_length(monkeypatch):
 
 def test_evaluation_changes_neither_buffers_nor_mode(data):
     asked = settings()
-    splits = training.make_splits(data, asked, CPU)
+    splits = make_splits(data, asked, CPU)
     model = training.build_model(64, 10, norm="batch")
     model.train()
     model(splits["train"].inputs[:64])
@@ -230,7 +231,7 @@ def test_symmetric_scaling_is_that_of_torchvision():
 
 def test_standardize_uses_the_training_split_only(data):
     asked = settings(scaling="standardize")
-    splits = training.make_splits(data, asked, CPU)
+    splits = make_splits(data, asked, CPU)
     train = splits["train"].inputs.double()
     assert train.mean().item() == pytest.approx(0, abs=1e-6)
     assert train.std(correction=0).item() == pytest.approx(1, rel=1e-6)
@@ -239,7 +240,7 @@ def test_standardize_uses_the_training_split_only(data):
 
 def test_pixel_statistics_per_channel_by_hand():
     images = torch.tensor([[[[0, 10]], [[4, 4]]], [[[0, 10]], [[4, 4]]]], dtype=torch.uint8)
-    mean, deviation = training.pixel_statistics(images, 10)
+    mean, deviation = inputs.pixel_statistics(images, 10)
     torch.testing.assert_close(mean, torch.tensor([0.5, 0.4], dtype=torch.float64))
     torch.testing.assert_close(deviation, torch.tensor([0.5, 0.0], dtype=torch.float64))
 
@@ -252,7 +253,7 @@ def test_dropout_noise_is_paired_and_reproducible(data):
 
 def train_by_command(digits_data, out, *options):
     defaults = shlex.split("--norm batch --batch-size 64 --seed 0 --epochs 1 --device cpu")
-    training.main([str(digits_data), "--out", str(out), *defaults, *options])
+    command.main([str(digits_data), "--out", str(out), *defaults, *options])
     return json.loads((out / "run.json").read_text())
 
 
@@ -266,7 +267,7 @@ def test_command_writes_three_files_and_repeats_bit_for_bit(digits_data, tmp_pat
         "run.json",
         "timing.json",
     ]
-    assert row["run"] == "dataset~digits/norm~batch/batch_size~64/seed~0"
+    assert row["run"] == "dataset~digits/norm~batch/epochs~1/batch_size~64/seed~0"
     assert (row["n_train"], row["n_validation"], row["n_steps"]) == (1150, 287, 18)
     with open(tmp_path / "a" / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
@@ -283,7 +284,7 @@ def test_divergence_is_recorded_not_dropped(digits_data, tmp_path):
         digits_data, tmp_path, *shlex.split("--norm none --optimizer sgd --learning-rate 1e30")
     )
     assert row["status"] == "diverged"
-    assert row["test_accuracy"] is row["train_loss"] is row["steps_to_95"] is None
+    assert row["test_accuracy"] is row["train_loss"] is row["steps_to_target"] is None
     assert row["steps_done"] <= row["n_steps"] == 18
     assert "nan" not in (tmp_path / "metrics.csv").read_text()
 
@@ -294,6 +295,79 @@ def test_batches_that_cannot_be_normalized_are_refused(digits_data, tmp_path, ba
     with pytest.raises(UserError, match="--batch-size"):
         train_by_command(digits_data, tmp_path, "--batch-size", str(batch_size))
     assert not any(tmp_path.iterdir())
+
+
+WRONG = {
+    "--learning-rate -1": "greater than 0",
+    "--learning-rate nan": "not a finite number",
+    "--learning-rate inf": "not a finite number",
+    "--learning-rate fast": "not a number",
+    "--epochs 0": "least allowed is 1",
+    "--epochs 1.5": "not a whole number",
+    "--dropout 1": "less than 1",
+    "--validation-fraction 0.9999": "both need at least one",
+    "--train-images 1151": "1150 or less",
+    "--norm bacth": "closest is batch",
+    "--seed -1": "least allowed is 0",
+    "--jobs-per-gpu 0": "least allowed is 1",
+    "--checkpoint-every 0": "least allowed is 1",
+    "--device gpu": "not one of auto",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_what_the_configuration_refuses_the_command_line_refuses_too(digits_data, tmp_path, words):
+    with pytest.raises(UserError) as caught:
+        train_by_command(digits_data, tmp_path, *shlex.split(words))
+    assert str(caught.value).startswith(words.split()[0] + ": ")
+    assert WRONG[words] in str(caught.value)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_run_tells_its_settings_and_what_the_test_images_were_taken_for(digits_data, tmp_path):
+    row = train_by_command(digits_data, tmp_path, "--learning-rate", "0.01")
+    assert (
+        row["run"] == "dataset~digits/norm~batch/epochs~1/learning_rate~0.01/batch_size~64/seed~0"
+    )
+    assert set(row["settings"]) == set(SETTINGS)
+    counts = torch.tensor(row["confusion"])
+    labels = open_prepared(digits_data).test_labels
+    assert counts.sum(1).tolist() == torch.bincount(labels, minlength=10).tolist()
+    assert counts.trace().item() / len(labels) == row["test_accuracy"]
+
+
+def test_predictions_are_those_of_each_image(data):
+    asked = settings(epochs=1)
+    result = run(data, asked)
+    with torch.no_grad():
+        expected = result.model.eval()(make_splits(data, asked, CPU)["test"].inputs).argmax(1)
+    assert torch.equal(result.predictions, expected)
+
+
+def test_the_model_that_is_kept_predicts_as_the_run_did(digits_data, tmp_path):
+    from safetensors.torch import load_file
+
+    row = train_by_command(digits_data, tmp_path, "--keep-model")
+    asked = settings(epochs=1)
+    data = open_prepared(digits_data)
+    model = training.make_model(64, len(data.classes), asked)
+    model.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    test = make_splits(data, asked, CPU)["test"]
+    assert training.evaluate(model, test) == (row["test_loss"], row["test_accuracy"])
+
+
+def test_fewer_training_images_are_the_first_of_the_split(data):
+    whole = make_splits(data, settings(), CPU)
+    few = make_splits(data, settings(train_images=100), CPU)
+    assert torch.equal(few["train"].pixels, whole["train"].pixels[:100])
+    for name in ("validation", "test"):
+        assert torch.equal(few[name].pixels, whole[name].pixels)
+
+
+def test_unit_scaling_is_that_of_torchvision():
+    images = torch.randint(0, 256, (2, 1, 5, 5), dtype=torch.uint8)
+    expected = torch.stack([transforms.ToTensor()(image[0].numpy()) for image in images])
+    assert torch.equal(Scaling(255, 0.0, 1.0)(images), expected)
 
 
 def test_a_missing_gpu_is_an_error_before_training(digits_data, tmp_path, monkeypatch):
@@ -316,7 +390,7 @@ def test_a_job_imports_nothing_that_it_does_not_use(digits_data, tmp_path):
 
 
 def test_shuffled_images_are_those_of_the_order_whatever_the_memory_held(data):
-    split = training.make_splits(data, settings(), CPU)["train"]
+    split = make_splits(data, settings(), CPU)["train"]
     memory = torch.full_like(split.pixels, 255)
     order = torch.randperm(len(split))[:700]
     taken = split.take(order, memory)

@@ -1,29 +1,28 @@
 """Comparing runs with published ones: the choice of cells, the outcomes and their error rate."""
 
 import csv
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from bnstudy.training.FIXME import parse_arguments
 
 from bnstudy.errors import UserError
+from bnstudy.grid import combinations, named, runs
 from bnstudy.report.exhibits import verification
-from bnstudy.settings import Settings
+from bnstudy.settings import ALWAYS_NAMED
 from bnstudy.tables.published import (
-    COLUMNS,
     METRICS,
+    RESULTS,
     choose_cells,
-    read_settings,
+    published_runs,
     read_summary,
-    training_options,
 )
 from bnstudy.tables.verification import as_text, compare, conclusion, half_width
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "published"
+COLUMNS = ("run", *ALWAYS_NAMED, *RESULTS)
 
 
 def run(seed: int = 0, norm: str = "none", batch_size: int = 32, **changes: object) -> dict:
@@ -31,34 +30,36 @@ def run(seed: int = 0, norm: str = "none", batch_size: int = 32, **changes: obje
     cell = {"dataset": "digits", "norm": norm, "batch_size": batch_size, "seed": seed}
     numbers = dict.fromkeys(METRICS, 0.5 + seed / 100)
     row = dict.fromkeys(COLUMNS, "x") | cell | numbers
-    return row | {"run": f"{norm}-{batch_size}-{seed}", "status": "ok", "steps_to_95": 7} | changes
+    return (
+        row | {"run": f"{norm}-{batch_size}-{seed}", "status": "ok", "steps_to_target": 7} | changes
+    )
 
 
 PEERS = [run(seed) for seed in range(10)]
 
 
-def grid(norms: list[str], sizes: list[int], seeds: range) -> list[dict]:
-    return [run(seed, norm, size) for norm, size, seed in product(norms, sizes, seeds)]
+def grid(norms: list[str], sizes: list[int], seeds: range) -> dict:
+    return named(combinations({}, {"norm": norms, "batch_size": sizes, "seed": seeds}))
 
 
 def test_four_cells_have_both_norms_and_all_batch_sizes_and_different_seeds():
-    rows = grid(["batch", "none"], [32, 64, 128, 256], range(10))
-    chosen = choose_cells(rows, 4)
-    assert {row["norm"] for row in chosen} == {"batch", "none"}
-    assert {row["batch_size"] for row in chosen} == {32, 64, 128, 256}
-    assert len({row["seed"] for row in chosen}) == 4
-    assert choose_cells(rows, 4) == chosen
-    assert choose_cells(rows, 3) == chosen[:3]
+    published = grid(["batch", "none"], [32, 64, 128, 256], range(10))
+    chosen = choose_cells(published, 4)
+    assert {one.norm for one in chosen.values()} == {"batch", "none"}
+    assert {one.batch_size for one in chosen.values()} == {32, 64, 128, 256}
+    assert len({one.seed for one in chosen.values()}) == 4
+    assert choose_cells(published, 4) == chosen
+    assert list(choose_cells(published, 3)) == list(chosen)[:3]
 
 
 def test_eight_cells_are_every_pair_of_norm_and_batch_size():
     chosen = choose_cells(grid(["batch", "none"], [32, 64, 128, 256], range(10)), 8)
-    assert len({(row["norm"], row["batch_size"]) for row in chosen}) == 8
+    assert len({(one.norm, one.batch_size) for one in chosen.values()}) == 8
 
 
 def test_more_cells_than_there_are_is_all_of_them_once():
-    rows = grid(["none"], [32], range(3))
-    assert sorted(row["seed"] for row in choose_cells(rows, 9)) == [0, 1, 2]
+    published = grid(["none"], [32], range(3))
+    assert choose_cells(published, 9) == published
 
 
 def test_equal_numbers_are_bitwise_whatever_machine_and_code():
@@ -67,7 +68,7 @@ def test_equal_numbers_are_bitwise_whatever_machine_and_code():
     assert (row["torch_here"], row["torch_published"]) == ("9", "x")
 
 
-@pytest.mark.parametrize("key", ["metrics_sha256", "steps_to_95"])
+@pytest.mark.parametrize("key", ["metrics_sha256", "steps_to_target"])
 def test_equal_ends_of_different_series_are_not_bitwise(key):
     assert compare(run(3, **{key: 8}), run(3), PEERS)["outcome"] == "within interval"
 
@@ -110,7 +111,7 @@ def test_other_data_are_different_even_with_equal_numbers():
 
 
 def test_divergence_has_to_reproduce():
-    nothing = dict.fromkeys(METRICS) | {"status": "diverged", "steps_to_95": None}
+    nothing = dict.fromkeys(METRICS) | {"status": "diverged", "steps_to_target": None}
     gone = run(3, **nothing)
     assert compare(gone, run(3), PEERS)["note"] == "diverged here, ok there"
     assert compare(run(3), gone, PEERS)["outcome"] == "different"
@@ -165,20 +166,7 @@ def test_the_report_shows_what_the_table_says(tmp_path):
 
 def test_published_runs_are_those_of_the_default_study():
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    axes = ("dataset", "norm", "batch_size", "seed")
-    found = {tuple(row[axis] for axis in axes) for row in read_summary(PUBLISHED)}
-    assert found == set(product(*(config["grid"][axis] for axis in axes)))
-    settings = {k: v for name in ("data", "model", "training") for k, v in config[name].items()}
-    decisive = Settings.__dataclass_fields__
-    assert read_settings(PUBLISHED) == {k: v for k, v in settings.items() if k in decisive}
-
-
-def test_options_of_train_take_the_published_settings():
-    settings = read_settings(PUBLISHED)
-    cell = ["--norm", "batch", "--batch-size", "64", "--seed", "3", "--out", "x"]
-    parsed = vars(parse_arguments(["data", *cell, *training_options(settings)]))
-    assert {name: parsed[name] for name in settings} == settings
-    assert set(settings) | {"norm", "batch_size", "seed"} == set(Settings.__dataclass_fields__)
+    assert published_runs(PUBLISHED) == runs(config)
 
 
 @pytest.mark.parametrize(
