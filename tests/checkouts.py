@@ -18,6 +18,11 @@ SOURCES = (
 )
 
 
+def quick_run(norm: str, batch_size: int, seed: int | str) -> str:
+    """The name of a run of the quick study, which departs from the defaults in two settings."""
+    return f"dataset~digits/norm~{norm}/epochs~2/probe_every~5/batch_size~{batch_size}/seed~{seed}"
+
+
 @dataclass
 class Plan:
     """What a dry run says: how often each rule would run, and with which wildcards."""
@@ -25,6 +30,12 @@ class Plan:
     counts: Counter
     wildcards: list[dict[str, str]]
     text: str
+
+    @property
+    def runs(self) -> list[dict[str, str]]:
+        """What the names of the planned runs say."""
+        names = [wildcards["run"] for wildcards in self.wildcards if "run" in wildcards]
+        return [dict(part.split("~") for part in name.split("/")) for name in names]
 
 
 @dataclass
@@ -82,7 +93,8 @@ class Checkout:
         path = self.root / "config/config.yaml"
         config = yaml.safe_load(path.read_text())
         for section, keys in yaml.safe_load(text).items():
-            config[section] = config.get(section, {}) | keys
+            merges = isinstance(keys, dict) and section != "compare"
+            config[section] = config.get(section, {}) | keys if merges else keys
         path.write_text(yaml.safe_dump(config))
 
     def edit(self, file: str) -> None:

@@ -104,7 +104,10 @@ def test_an_edit_of_what_preparing_and_training_share(finished, fault):
 
 def test_a_stray_copy_of_a_run(finished, fault, aftermath):
     stray = fault("a copy of a run among the runs")
-    runs = finished.study / "results/runs/dataset~digits/norm~none/batch_size~32"
+    runs = (
+        finished.study
+        / "results/runs/dataset~digits/norm~none/epochs~2/probe_every~5/batch_size~32"
+    )
     shutil.rmtree(finished.study / "results/tables")
     shutil.copytree(runs / "seed~0", runs / "seed~0 (copy)")
     stray.tried()

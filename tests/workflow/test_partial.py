@@ -9,8 +9,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 RUNS = "results/runs/dataset~digits"
-LOST = "norm~batch/batch_size~32/seed~1"  # and its log
-BROKEN = "norm~none/batch_size~64/seed~2"  # and its log tells why
+LOST = "norm~batch/epochs~2/probe_every~5/batch_size~32/seed~1"  # and its log
+BROKEN = "norm~none/epochs~2/probe_every~5/batch_size~64/seed~2"  # and its log tells why
 CELL = "network~none_he"
 SABOTAGE = """
 
@@ -128,7 +128,9 @@ def test_partial_report_shows_what_there_is_and_touches_nothing_else(unfinished,
 
 
 def accuracy(study: Path, norm: str, size: object, seed: int) -> float:
-    run = study / RUNS / f"norm~{norm}/batch_size~{size}/seed~{seed}/run.json"
+    run = (
+        study / RUNS / f"norm~{norm}/epochs~2/probe_every~5/batch_size~{size}/seed~{seed}/run.json"
+    )
     return json.loads(run.read_text())["test_accuracy"]
 
 

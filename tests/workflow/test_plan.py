@@ -29,7 +29,7 @@ def test_default_study(checkout):
         **STUDIES,
         **REPORT,
     }
-    assert len({tuple(run.items()) for run in plan.wildcards if "seed" in run}) == 80
+    assert len({tuple(run.items()) for run in plan.runs}) == 80
 
 
 def test_targets(checkout):
@@ -100,7 +100,7 @@ def test_one_more_seed_trains_the_new_runs_only(finished):
     finished.configure("grid: {seed: [0, 1, 2, 7]}")
     plan = finished.plan()
     assert plan.counts == RUNS | {"train": 4, "record_config": 1}
-    new = {(run["norm"], run["batch_size"], run["seed"]) for run in plan.wildcards}
+    new = {(run["norm"], run["batch_size"], run["seed"]) for run in plan.runs}
     assert new == {(norm, size, "7") for norm in ("none", "batch") for size in ("32", "64")}
 
 
@@ -117,11 +117,34 @@ def test_one_seed_less_trains_nothing(finished):
         "model: {hidden: [64, 128]}",
         "model: {dropout: 0.1}",
         "data: {scaling: standardize}",
+        "grid: {dropout: [0.1]}",
     ],
 )
 def test_a_changed_setting_trains_every_run(finished, change):
     finished.configure(change)
     assert finished.plan().counts == RUNS | {"record_config": 1}
+
+
+def test_one_more_value_of_a_new_axis_trains_the_new_cells_only(finished):
+    finished.configure("grid: {dropout: [0.0, 0.25]}")
+    plan = finished.plan()
+    assert plan.counts == RUNS | {"record_config": 1}
+    assert {run["dropout"] for run in plan.runs} == {"0.25"}
+
+
+def test_a_setting_that_was_there_before_needs_no_training(finished):
+    """What was trained with other settings is kept, in a folder of its own."""
+    finished.configure("training: {epochs: 1}")
+    finished.run("results/tables/runs.csv")
+    finished.configure("training: {epochs: 2}")
+    assert finished.plan().counts == {"record_config": 1, "aggregate": 1} | REPORT
+
+
+def test_keeping_the_models_trains_those_that_lack_one(finished):
+    finished.configure("training: {keep_model: true}\ngrid: {seed: [0]}")
+    assert finished.plan("tables").counts["train"] == 4
+    finished.run("results/tables/runs.csv")
+    assert len(list(finished.study.glob("results/runs/**/model.safetensors"))) == 4
 
 
 def test_how_many_jobs_share_a_gpu_trains_nothing(finished):
@@ -161,6 +184,10 @@ def test_a_changed_title_trains_nothing(finished):
         ("config/claims.yaml", REPORT),
         ("workflow/bnstudy/report/figures.py", {"render": 1, "all": 1}),
         ("report/notebook.py", {"render": 1, "all": 1}),
+        # What only prints, parses or waits trains nothing.
+        ("workflow/bnstudy/settings.py", {"aggregate": 1} | REPORT),
+        ("workflow/bnstudy/training/progress.py", {"render": 1, "all": 1}),
+        ("workflow/bnstudy/training/command.py", {"render": 1, "all": 1}),
         ("config/README.md", {}),
     ],
 )

@@ -84,7 +84,7 @@ def test_verify_trains_the_published_settings_and_leaves_the_runs_alone(copied):
     )
     plan = copied.plan("verify")
     assert plan.counts == {"retrain": 2, "verify": 1}
-    assert {(run["norm"], run["seed"]) for run in plan.wildcards} == {("batch", "0"), ("none", "1")}
+    assert {(run["norm"], run["seed"]) for run in plan.runs} == {("batch", "0"), ("none", "1")}
     copied.run("verify")
     assert {row["outcome"] for row in read(copied.study / VERIFICATION)} == {"bitwise"}
     assert not (copied.study / "results/runs").exists()

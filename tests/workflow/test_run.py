@@ -21,13 +21,13 @@ def test_quick_study_ends_with_tables_and_report(quick_study):
     assert len(runs) == 12
     assert {run["status"] for run in runs} == {"ok"}
     assert {run["run"] for run in runs} == {
-        f"dataset~digits/norm~{norm}/batch_size~{size}/seed~{seed}"
+        f"dataset~digits/norm~{norm}/epochs~2/probe_every~5/batch_size~{size}/seed~{seed}"
         for norm in ("none", "batch")
         for size in (32, 64)
         for seed in (0, 1, 2)
     }
     assert len(read(results / "tables/timings.csv")) == 12
-    assert {row["norm"] for row in read(results / "tables/comparison.csv")} == {"batch"}
+    assert {row["level"] for row in read(results / "tables/comparison.csv")} == {"batch"}
     assert (quick_study.study / "report/report.html").stat().st_size > 10_000
     notebook = json.loads((quick_study.study / "report/quick_study.ipynb").read_text())
     assert all(cell.get("execution_count") for cell in notebook["cells"] if is_code(cell))
@@ -54,13 +54,17 @@ def test_recorded_configuration_is_the_merged_one(quick_study):
     quick = yaml.safe_load((quick_study.root / "config/quick.yaml").read_text())
     studies = quick.pop("studies")
     for section, keys in quick.items():
-        merged[section] |= keys
+        merged[section] = merged.get(section, {}) | keys if isinstance(keys, dict) else keys
     merged |= yaml.safe_load((quick_study.root / "config/studies.yaml").read_text())
     for name, study in studies.items():
         for key, value in study.items():
             old = merged["studies"][name][key]
             merged["studies"][name][key] = old | value if isinstance(value, dict) else value
-    assert recorded == merged
+    # What was not said and has a default is written down too.
+    said = {key: value for key, value in recorded.items() if key in merged}
+    assert said | {"training": merged["training"]} == merged
+    assert recorded["training"] == merged["training"] | {"keep_model": False}
+    assert recorded["compare"] == {"axis": "norm", "baseline": "none"}
 
 
 def test_one_core_and_no_profile_give_the_same_bytes(finished, tmp_path):
@@ -95,7 +99,7 @@ def test_a_diverged_run_is_a_result(finished):
 
 
 def test_a_failed_run_does_not_stop_the_others_and_is_named(finished):
-    bad = "results/runs/dataset~digits/norm~batch/batch_size~32/seed~5"
+    bad = "results/runs/dataset~digits/norm~batch/epochs~2/probe_every~5/batch_size~32/seed~5"
     finished.configure("grid: {seed: [0, 5]}")
     (finished.study / bad).mkdir(parents=True)
     # The folder of one run cannot be made where a file of its name is a folder.
@@ -105,8 +109,8 @@ def test_a_failed_run_does_not_stop_the_others_and_is_named(finished):
     assert done.returncode == 1
     assert "These jobs did not finish" in text
     (line,) = [line for line in text.splitlines() if line.startswith("  results/logs/train/")]
-    assert "norm~batch/batch_size~32/seed~5.log: " in line
-    trained = finished.study.glob("results/runs/*/*/*/seed~5/metrics.csv")
+    assert "norm~batch/epochs~2/probe_every~5/batch_size~32/seed~5.log: " in line
+    trained = finished.study.glob("results/runs/**/seed~5/metrics.csv")
     assert len(list(trained)) == 3
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from bnstudy import plugins
 from bnstudy.errors import UserError
 
 PACKAGE = Path(__file__).parent
@@ -75,8 +76,10 @@ TRAINING_CODE = imported_code("training.loop")
 
 
 def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:
-    """SHA-256 over the names and contents of the package's `files`, as 64 hex digits."""
+    """SHA-256 over the names and contents of the package's `files` and of the user's plug-ins, in hex."""
     digest = hashlib.sha256()
+    for content in plugins.sha256s():
+        digest.update(content.encode())
     for name in files:
         content = (PACKAGE / name).read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode())

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from bnstudy import plugins
 from bnstudy.checks import Facts, run_problem
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
@@ -33,9 +34,11 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("data", type=Path, help="prepared dataset (from `bnstudy prepare`)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the run's files")
+    parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files of your own")
     add_options(parser, Settings)
     add_options(parser, Execution)
     arguments = parser.parse_args(argv)
+    plugins.load(arguments.plugins)
     how = chosen(arguments, Execution)
     with clock.measure("data"):
         data = open_prepared(arguments.data)
