@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from bnstudy.networks.mlp import build_model, count_parameters
+from bnstudy.networks.mlp import build_model
+from bnstudy.networks.weights import count_parameters
 from bnstudy.report import findings
 from bnstudy.report.exhibits import parameters
 from bnstudy.report.results import (

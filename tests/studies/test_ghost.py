@@ -9,15 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnstudy.networks.mlp import build_model
-from bnstudy.studies.ghost import (
+from bnstudy.networks.layers import (
     GhostBatchNorm,
     PopulationBatchNorm,
-    PopulationNormalized,
-    evaluate_with_batch_statistics,
     group_lengths,
-    with_precise_statistics,
+    with_population,
 )
+from bnstudy.networks.mlp import build_model
+from bnstudy.studies.ghost import evaluate_with_batch_statistics, with_precise_statistics
 from bnstudy.training.inputs import Scaling, Split
 from bnstudy.training.loop import evaluate
 
@@ -156,7 +155,8 @@ def test_ghost_gradient_against_finite_differences():
 
 def test_population_normalizes_the_batch_like_the_rest():
     population = random_inputs(20)
-    layer, plain = PopulationBatchNorm(3, 20), nn.BatchNorm1d(3)
+    layer, plain = PopulationBatchNorm(3), nn.BatchNorm1d(3)
+    layer.population_size = 20
     outputs = layer(torch.cat([population[5:9], population]))
     expected = plain(population)
     torch.testing.assert_close(outputs[4:], expected)
@@ -166,24 +166,23 @@ def test_population_normalizes_the_batch_like_the_rest():
 
 
 def test_population_gradient_against_finite_differences():
-    layer = PopulationBatchNorm(2, 6).double()
+    layer = PopulationBatchNorm(2).double()
+    layer.population_size = 6
     inputs = random_inputs(9, 2).double().requires_grad_()
     assert torch.autograd.gradcheck(layer, (inputs,), atol=1e-4)
 
 
 def test_population_network_has_no_noise(split):
     """The output of an image does not depend on the batch that it is in."""
-    inner = build_model(12, 4, hidden=(6,), norm=lambda width: PopulationBatchNorm(width, 50))
-    network = PopulationNormalized(inner, split.inputs)
+    inner = build_model(12, 4, hidden=(6,), norm="population")
+    network = with_population(inner, split)
     inputs = split.inputs
     assert network(inputs[:7]).shape == (7, 4)
     torch.testing.assert_close(network(inputs[:7])[:3], network(inputs[:3]))
     # One group of all images is the same function.
-    ghost = build_model(12, 4, hidden=(6,), norm=lambda width: GhostBatchNorm(width, 50))
+    ghost = build_model(12, 4, hidden=(6,), norm="ghost:50")
     ghost.load_state_dict(inner.state_dict())
     torch.testing.assert_close(network(inputs[:7]), ghost(inputs)[:7])
-    network.eval()
-    assert torch.equal(network(inputs[:7]), inner(inputs[:7]))
 
 
 def test_precise_statistics_against_numpy(network, split):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from bnstudy.networks.layers import ShiftingNoise
 from bnstudy.networks.mlp import build_model
 from bnstudy.studies import probes
-from bnstudy.studies.layers import ShiftingNoise
 
 
 @pytest.fixture

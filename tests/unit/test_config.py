@@ -356,8 +356,8 @@ def test_the_schema_and_the_check_of_a_value_agree(name: str):
 
 
 def test_the_code_has_what_the_settings_name():
-    from bnstudy.networks.mlp import ACTIVATIONS
     from bnstudy.networks.optimizers import OPTIMIZERS
+    from bnstudy.networks.weights import ACTIVATIONS
     from bnstudy.training.devices import DEVICES
 
     assert set(SETTINGS["dataset"].names) == set(DATASETS)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.networks.mlp import build_model, count_parameters, initialize_linear
+from bnstudy.networks.mlp import build_model
+from bnstudy.networks.weights import count_parameters, initialize
 
 
 def generator(seed: int) -> torch.Generator:
@@ -56,7 +57,7 @@ def test_default_initialization_is_that_of_pytorch():
     torch.manual_seed(5)
     theirs = nn.Linear(30, 7)
     ours = nn.Linear(30, 7)
-    initialize_linear(ours, "default", generator(5))
+    initialize(ours, "default", generator(5))
     torch.testing.assert_close(ours.weight, theirs.weight)
     torch.testing.assert_close(ours.bias, theirs.bias)
 
@@ -66,7 +67,7 @@ def test_default_initialization_is_that_of_pytorch():
 )
 def test_initial_weights_have_the_published_variance(initialization, variance):
     layer = nn.Linear(400, 600)
-    initialize_linear(layer, initialization, generator(0))
+    initialize(layer, initialization, generator(0))
     # The relative standard error of a variance over 240,000 draws is below 0.3 %.
     assert layer.weight.var().item() == pytest.approx(variance, rel=0.02)
     if initialization == "default":

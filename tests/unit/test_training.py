@@ -13,6 +13,8 @@ from torchvision import transforms
 
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
+from bnstudy.networks import models
+from bnstudy.networks.mlp import build_model
 from bnstudy.settings import SETTINGS, Settings
 from bnstudy.training import command, inputs
 from bnstudy.training import loop as training
@@ -57,8 +59,8 @@ def watched(monkeypatch):
         seen.append(record)
         return model
 
-    training_build = training.build_model
-    monkeypatch.setattr(training, "build_model", build)
+    training_build = models.build
+    monkeypatch.setattr(models, "build", build)
     return seen
 
 
@@ -121,7 +123,7 @@ def second_implementation(data, asked: Settings) -> dict:
     """The same study written the plain way: index batches, unfused Adam, means taken at the end."""
     splits = make_splits(data, asked, CPU)
     x, y = splits["train"].inputs, splits["train"].labels
-    model = training.build_model(
+    model = build_model(
         x.shape[1], 10, norm=asked.norm, generator=inputs.stream_generator(asked.seed, "init")
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=asked.learning_rate, fused=False)
@@ -182,7 +184,7 @@ def test_evaluation_weights_chunks_by_their_length(monkeypatch):
 def test_evaluation_changes_neither_buffers_nor_mode(data):
     asked = settings()
     splits = make_splits(data, asked, CPU)
-    model = training.build_model(64, 10, norm="batch")
+    model = build_model(64, 10, norm="batch")
     model.train()
     model(splits["train"].inputs[:64])
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bnstudy.data.splits import split_sizes
 from bnstudy.errors import UserError
+from bnstudy.networks import models, norms
 from bnstudy.settings import Settings
 
 
@@ -33,6 +34,8 @@ def run_problem(settings: Settings, facts: Facts) -> tuple[str, str] | None:
                 f"{facts.name}; write {n_train} or less"
             )
         n_train = settings.train_images
+    if found := models.problem(settings, facts.shape):
+        return found
     if reason := batch_problem(settings.batch_size, settings.norm, n_train, facts.name):
         fits = nearest_fit(settings.batch_size, settings.norm, n_train)
         choice = f"the nearest valid choice is {fits}" if fits else "there are too few images"
@@ -44,14 +47,13 @@ def batch_problem(size: int, norm: str, n_train: int, dataset: str) -> str | Non
     """Why a batch size cannot be trained with."""
     if size > n_train:
         return f"is larger than the {n_train} training images of {dataset}"
-    if norm != "batch":
-        return None
-    if size == 1:
-        return "cannot be used with batch normalization: one sample has no variance"
-    if n_train % size == 1:
+    found, _ = norms.parse(norm)
+    if size < found.least_images:
+        return f"cannot be used with {found.title}: one sample has no variance"
+    if 0 < n_train % size < found.least_images:
         return (
             f"leaves a last batch of one sample out of the {n_train} training images of {dataset}, "
-            "and batch normalization cannot train on one sample"
+            f"and {found.title} cannot train on one sample"
         )
     return None
 

@@ -15,14 +15,10 @@ from typing import Any, get_args, get_type_hints
 
 from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
+from bnstudy.networks.models import MODELS
+from bnstudy.networks.norms import NORMS
 
 ALWAYS_NAMED = ("dataset", "norm", "batch_size", "seed")  # in the path of every run
-MODELS = {"mlp": "perceptron"}
-NORMS = {
-    "none": "no normalization",
-    "batch": "batch normalization",
-    "layer": "layer normalization",
-}
 SCALINGS = {
     "symmetric": "pixels in [-1, 1]",
     "standardize": "standardized pixels",
@@ -33,6 +29,7 @@ INITIALIZATIONS = {
     "default": "PyTorch's initialization",
     "he": "He's initialization",
     "xavier": "Glorot's initialization",
+    "normal": "standard normal weights",
 }
 LAYERS = {"all": "all layers scaled", "hidden": "hidden layers scaled"}
 OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
@@ -100,6 +97,14 @@ class Settings:
     hidden: tuple[int, ...] = setting(
         (128, 64), "model", "hidden widths", "Widths of the perceptron's hidden layers.", minimum=1
     )
+    channels: tuple[int, ...] = setting(
+        (16, 32),
+        "model",
+        "channels",
+        "Channels of the convolutional network's blocks; each block halves the image.",
+        minimum=1,
+    )
+    depth: int = setting(20, "model", "depth", "Layers of the residual network, 6n + 2.", minimum=8)
     activation: str = setting(
         "relu", "model", "activation", "Activation after each hidden layer.", ACTIVATIONS
     )
@@ -111,12 +116,19 @@ class Settings:
         minimum=0,
         exclusiveMaximum=1,
     )
+    dropout_place: str = setting(
+        "after",
+        "model",
+        "place of dropout",
+        "Where units are dropped: `after` the activation, or `before` the normalization.",
+        {"after": "dropout after the activation", "before": "dropout before the normalization"},
+    )
     initialization: str = setting(
         "default",
         "model",
         "initialization",
         "Initial weights; `default` is PyTorch's, `he` He et al. (2015), `xavier` Glorot and Bengio "
-        "(2010).",
+        "(2010), `normal` draws from N(0, 1), which `gain` scales.",
         INITIALIZATIONS,
     )
     gain: float = setting(

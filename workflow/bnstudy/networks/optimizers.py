@@ -4,22 +4,34 @@ The class imports PyTorch's compiler at its first step: about one second and 150
 for nothing a small network uses. The functions under it are the same and need none of that.
 """
 
+import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+if TYPE_CHECKING:
+    from bnstudy.settings import Settings
+
 
 class Optimizer:
-    """Holds the parameters; a subclass updates them from their gradients."""
+    """Holds the parameters; a subclass updates them from their gradients.
+
+    `learning_rate` may be set anew before every step.
+    """
 
     memory: tuple[str, ...] = ()  # lists of tensors that a step reads and writes
+    settings: tuple[str, ...] = ("weight_decay",)  # that it takes besides the learning rate
 
-    def __init__(self, parameters: Iterable[Tensor], learning_rate: float):
+    def __init__(
+        self, parameters: Iterable[Tensor], learning_rate: float, *, weight_decay: float = 0.0
+    ):
         self.parameters = [p for p in parameters if p.requires_grad]
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -40,13 +52,17 @@ class Optimizer:
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015, algorithm 1) with betas 0.9 and 0.999 and epsilon 1e-8.
 
+    Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, algorithm 2): before its
+    update a parameter is multiplied by 1 - learning_rate * weight_decay. This is PyTorch's `AdamW`.
     Every parameter must have a gradient at every step.
     """
 
     memory = ("means", "squares", "steps")
 
-    def __init__(self, parameters: Iterable[Tensor], learning_rate: float):
-        super().__init__(parameters, learning_rate)
+    def __init__(
+        self, parameters: Iterable[Tensor], learning_rate: float, *, weight_decay: float = 0.0
+    ):
+        super().__init__(parameters, learning_rate, weight_decay=weight_decay)
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
@@ -62,21 +78,40 @@ class Adam(Optimizer):
             max_exp_avg_sqs=[],
             state_steps=self.steps,
             fused=True,
+            decoupled_weight_decay=True,
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
             lr=self.learning_rate,
-            weight_decay=0.0,
+            weight_decay=self.weight_decay,
             eps=1e-8,
             maximize=False,
         )
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent without momentum.
+    """Stochastic gradient descent, with momentum if that is not 0.
+
+    As in PyTorch the velocity is the momentum times itself plus the gradient, and the learning rate
+    multiplies it. Weight decay is added to the gradient, weight_decay times the parameter.
 
     Every parameter must have a gradient at every step.
     """
+
+    memory = ("velocities",)
+    settings = ("momentum", "weight_decay")
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        learning_rate: float,
+        *,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(parameters, learning_rate, weight_decay=weight_decay)
+        self.momentum = momentum
+        self.velocities = [torch.zeros_like(p) for p in self.parameters] if momentum else []
 
     @torch.no_grad()
     def step(self) -> None:
@@ -84,10 +119,10 @@ class SGD(Optimizer):
         sgd(
             self.parameters,
             [p.grad for p in self.parameters],
-            [None] * len(self.parameters),
+            self.velocities or [None] * len(self.parameters),
             fused=True,
-            weight_decay=0.0,
-            momentum=0.0,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
             lr=self.learning_rate,
             dampening=0.0,
             nesterov=False,
@@ -96,3 +131,31 @@ class SGD(Optimizer):
 
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+
+
+def make_optimizer(parameters: Iterable[Tensor], settings: "Settings") -> Optimizer:
+    """The optimizer of a run."""
+    kind = OPTIMIZERS[settings.optimizer]
+    options = {name: getattr(settings, name) for name in kind.settings}
+    return kind(parameters, settings.learning_rate, **options)
+
+
+def learning_rate_at(step: int, n_steps: int, settings: "Settings") -> float:
+    """The learning rate of a step, counted from 0, of a run of `n_steps`.
+
+    It rises linearly over the first w = `warmup_steps`, step t having (t + 1) / w of the learning rate
+    (Goyal et al. 2017, section 2.2). Then it is, times the learning rate:
+
+    - `constant`: 1;
+    - `cosine`: (1 + cos(pi (t - w) / (n_steps - w))) / 2 (Loshchilov and Hutter 2017, eq. 5);
+    - `step`: 1, from half of all steps on 1/10, from three quarters on 1/100 (He et al. 2016, section
+      4.2, where it is 32,000 and 48,000 of 64,000).
+    """
+    rate, warmup = settings.learning_rate, settings.warmup_steps
+    if step < warmup:
+        return rate * (step + 1) / warmup
+    if settings.schedule == "cosine":
+        return rate * (1 + math.cos(math.pi * (step - warmup) / (n_steps - warmup))) / 2
+    if settings.schedule == "step":
+        return rate / 10 ** ((2 * step >= n_steps) + (4 * step >= 3 * n_steps))
+    return rate

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.networks.mlp import build_model, count_parameters
+from bnstudy.networks.layers import DetachedBatchNorm1d, fuse
+from bnstudy.networks.mlp import build_model
+from bnstudy.networks.weights import count_parameters
 from bnstudy.settings import Settings
-from bnstudy.studies.layers import DetachedBatchNorm1d, fuse
 from bnstudy.training.inputs import Split, make_splits, pixel_statistics, stream_generator
 from bnstudy.training.loop import evaluate, make_model, train
 

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.networks.mlp import ACTIVATIONS, build_model
+from bnstudy.networks.mlp import build_model
+from bnstudy.networks.weights import ACTIVATIONS
 from bnstudy.training.inputs import Scaling, Split, stream_generator
 
 # norm, initialization, activation

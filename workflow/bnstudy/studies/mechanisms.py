@@ -4,7 +4,7 @@ Arms, all with the same initial weights and the same order of images:
 
 - `none`, `batch`, `layer`: no normalization, batch and layer normalization;
 - `noisy_batch`, `noisy_none`: batch normalization, or nothing, followed by noise that shifts the
-  distribution of each activation anew at every step (`layers.ShiftingNoise`);
+  distribution of each activation anew at every step (`ShiftingNoise`);
 - `batch_no_affine`: without the learned scale and shift;
 - `batch_detached`: gradients do not flow through the batch's mean and variance.
 
@@ -21,21 +21,12 @@ from torch import Tensor, nn
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
-from bnstudy.studies import layers, probes
+from bnstudy.studies import probes
 from bnstudy.studies.probes import NETWORKS
 from bnstudy.training.inputs import make_splits, stream_generator
 from bnstudy.training.loop import train
 
 PROBE_IMAGES = 1_000
-ARMS = {
-    "none": "none",
-    "batch": "batch",
-    "layer": "layer",
-    "noisy_batch": layers.noisy_batch_norm,
-    "noisy_none": layers.ShiftingNoise,
-    "batch_no_affine": layers.batch_norm_without_affine,
-    "batch_detached": layers.DetachedBatchNorm1d,
-}
 
 
 def run(
@@ -43,7 +34,7 @@ def run(
 ) -> list[dict]:
     """One row per network and seed.
 
-    `cell` has `arm` (a key of `ARMS`); `options` has `networks` (keys of `probes.NETWORKS`),
+    `cell` has `arm` (a name of `NORMS`); `options` has `networks` (keys of `probes.NETWORKS`),
     `batch_size`, `epochs`, `learning_rate` (of SGD), `probe_every` and `drift_steps`.
     """
     rows = []
@@ -76,7 +67,7 @@ def train_arm(
         splits["train"].pixels.shape[1],
         len(data.classes),
         hidden=settings.hidden,
-        norm=ARMS[settings.norm],
+        norm=settings.norm,
         activation=settings.activation,
         generator=stream_generator(settings.seed, "init"),
     ).to(device)

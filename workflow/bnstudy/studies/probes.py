@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.networks.mlp import ACTIVATIONS
+from bnstudy.networks.weights import ACTIVATIONS
 from bnstudy.training.inputs import stream_generator
 
 # hidden widths and activation

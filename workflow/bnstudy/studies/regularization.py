@@ -4,7 +4,7 @@ All training images would hardly be overfitted, so few are used, for many epochs
 initial weights and the order of images:
 
 - `none`, `batch`: the contrast of B10a.
-- `ghost_<n>`: batch normalization over groups of n images (`GhostBatchNorm`), the smaller the
+- `ghost_<n>`: batch normalization over groups of n images (`networks.layers.Ghost`), the smaller the
   noisier; and `population`, over the whole training set at every step (`PopulationBatchNorm`), no
   noise at all. With `batch` they are the doses of B10b.
 - `none_dropout`, `batch_dropout`: dropout after each hidden activation (Linear, BN, ReLU, dropout);
@@ -26,12 +26,7 @@ from bnstudy.checks import check_batches
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
-from bnstudy.studies.ghost import (
-    GhostBatchNorm,
-    PopulationBatchNorm,
-    PopulationNormalized,
-    batch_norms,
-)
+from bnstudy.studies.ghost import batch_norms
 from bnstudy.training.inputs import Split, make_splits, stream_generator
 from bnstudy.training.loop import Run, train
 
@@ -96,23 +91,16 @@ def make_network(
 ) -> nn.Module:
     """The network of an arm, on the device of the training images."""
     kind, _, group_size = arm.partition("_")
-    norms = {
-        "none": "none",
-        "none_dropout": "none",
-        "batch": "batch",
-        "batch_dropout": "batch",
-        "population": lambda width: PopulationBatchNorm(width, len(train_split)),
-        "dropout_before": lambda width: nn.Sequential(nn.Dropout(dropout), nn.BatchNorm1d(width)),
-    }
-    norm = (lambda width: GhostBatchNorm(width, int(group_size))) if kind == "ghost" else norms[arm]
-    network = build_model(
+    norms = {"none_dropout": "none", "batch_dropout": "batch", "dropout_before": "batch"}
+    before = arm == "dropout_before"
+    return build_model(
         train_split.pixels.shape[1],
         len(data.classes),
-        norm=norm,
-        dropout=settings.dropout,
+        norm=f"ghost:{group_size}" if kind == "ghost" else norms.get(arm, arm),
+        dropout=dropout if before else settings.dropout,
+        dropout_place="before" if before else "after",
         generator=stream_generator(settings.seed, "init"),
     ).to(train_split.pixels.device)
-    return PopulationNormalized(network, train_split.inputs) if arm == "population" else network
 
 
 def path(result: Run, settings: Settings) -> list[dict]:

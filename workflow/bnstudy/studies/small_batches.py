@@ -3,7 +3,7 @@
 Two designs, told apart by the column `design`:
 
 - `groups`: the gradient comes from the same large batch everywhere, and only the number of images
-  that are normalized together changes (Hoffer et al. 2017, `bnstudy.studies.ghost`). Networks with
+  that are normalized together changes (Hoffer et al. 2017, `networks.layers.Ghost`). Networks with
   layer normalization and without normalization are the reference.
 - `batches`: small batches as they are, on fewer images. They disturb plain stochastic gradient
   descent as well, which is why networks without batch statistics run beside.
@@ -28,7 +28,6 @@ from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
 from bnstudy.studies.ghost import (
-    GhostBatchNorm,
     batch_norms,
     evaluate_with_batch_statistics,
     with_precise_statistics,
@@ -106,7 +105,7 @@ def train_and_evaluate(
     model = build_model(
         splits["train"].pixels.shape[1],
         len(data.classes),
-        norm=(lambda width: GhostBatchNorm(width, group_size)) if norm == "ghost" else norm,
+        norm=f"ghost:{group_size}" if norm == "ghost" else norm,
         generator=stream_generator(seed, "init"),
     ).to(splits["train"].pixels.device)
     status = train(model, splits, settings).status

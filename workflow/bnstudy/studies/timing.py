@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.networks.mlp import count_parameters
+from bnstudy.networks.layers import fuse
 from bnstudy.networks.optimizers import OPTIMIZERS
+from bnstudy.networks.weights import count_parameters
 from bnstudy.settings import Settings
-from bnstudy.studies.layers import fuse
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model
 

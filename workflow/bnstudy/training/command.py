@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
     origin = find_origin(data, settings)
     name = run_name(settings)
     print(f"{name} on {device_name(device)}", file=sys.stderr)
-    model = make_model(splits["train"].pixels.shape[1], len(data.classes), settings).to(device)
+    model = make_model(splits["train"].pixels.shape[1:], len(data.classes), settings).to(device)
     with only_writer(arguments.out):
         checkpoint = Checkpoint(arguments.out, identity(origin, device), how.checkpoint_every)
         progress = Progress(f"{settings.norm}, seed {settings.seed}", settings.epochs)

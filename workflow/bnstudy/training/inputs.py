@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bnstudy.data.splits import split_sizes
+from bnstudy.networks.models import MODELS
 
 if TYPE_CHECKING:
     from bnstudy.data.prepared import PreparedData
@@ -26,7 +27,7 @@ class Scaling:
     """Maps uint8 pixels in [0, pixel_max] to (x / pixel_max - mean) / deviation, in float32.
 
     The same operations in the same order as torchvision's ToTensor and Normalize. `mean` and
-    `deviation` are numbers, or one value per feature.
+    `deviation` are numbers, or one value per channel, of shape (channels, 1, 1).
     """
 
     pixel_max: int
@@ -36,10 +37,20 @@ class Scaling:
     def __call__(self, pixels: Tensor) -> Tensor:
         return pixels.float().div_(self.pixel_max).sub_(self.mean).div_(self.deviation)
 
+    def for_rows(self, pixels_per_channel: int) -> "Scaling":
+        """The same for rows of shape (n, features)."""
+        if isinstance(self.mean, float):
+            return self
+        each = (
+            v.flatten().repeat_interleave(pixels_per_channel) for v in (self.mean, self.deviation)
+        )
+        return Scaling(self.pixel_max, *each)
+
 
 @dataclass(frozen=True)
 class Split:
-    """Images as uint8 rows of shape (n, features), and labels of shape (n,), on one device.
+    """Images as uint8, rows of shape (n, features) or (n, channels, height, width), and labels of
+    shape (n,), on one device.
 
     Pixels stay bytes until a batch is used: a quarter of the memory, and scaling a batch that is in
     the cache costs less than fetching one that was scaled before.
@@ -54,7 +65,7 @@ class Split:
 
     @property
     def inputs(self) -> Tensor:
-        """All images as the network sees them: float32 of shape (n, features)."""
+        """All images as the network sees them: float32 of the shape of `pixels`."""
         return self.scaling(self.pixels)
 
     def first(self, n: int) -> "Split":
@@ -111,6 +122,8 @@ def make_splits(
 ) -> dict[str, Split]:
     """Split by the seed and scale; `standardize` uses training-split statistics only.
 
+    Images are rows where the network takes rows, see `networks.models.Model.is_flat`.
+
     Returns
     -------
     dict
@@ -125,9 +138,13 @@ def make_splits(
     # Several times as fast as indexing, for the same result.
     train_images = data.train_images.index_select(0, train)
     scaling = make_scaling(train_images, data.pixel_max, settings.scaling, device)
+    is_flat = MODELS[settings.kind].is_flat
+    if is_flat:
+        scaling = scaling.for_rows(train_images[0, 0].numel())
 
     def split(images: Tensor, labels: Tensor) -> Split:
-        return Split(images.flatten(1).to(device), labels.to(device), scaling)
+        images = images.flatten(1) if is_flat else images
+        return Split(images.to(device), labels.to(device), scaling)
 
     return {
         "train": split(train_images, data.train_labels[train]),
@@ -147,9 +164,5 @@ def make_scaling(images: Tensor, pixel_max: int, kind: str, device: torch.device
     mean, deviation = pixel_statistics(images, pixel_max)
     # A channel that never varies carries nothing; dividing by one keeps it finite.
     deviation = torch.where(deviation > 0, deviation, 1.0)
-    pixels_per_channel = images[0, 0].numel()
-    mean, deviation = (
-        values.float().repeat_interleave(pixels_per_channel).to(device)
-        for values in (mean, deviation)
-    )
+    mean, deviation = (values.float().view(-1, 1, 1).to(device) for values in (mean, deviation))
     return Scaling(pixel_max, mean, deviation)

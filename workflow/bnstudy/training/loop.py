@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.networks.mlp import build_model, count_parameters
-from bnstudy.networks.optimizers import OPTIMIZERS
+from bnstudy.networks import models
+from bnstudy.networks.layers import with_population
+from bnstudy.networks.optimizers import learning_rate_at, make_optimizer
+from bnstudy.networks.weights import count_parameters
 from bnstudy.training.clock import Clock
 from bnstudy.training.inputs import Split, stream_generator
 
@@ -98,18 +100,13 @@ def first_step_reaching(probes: list[tuple[int, float]], target: float) -> int |
     return None
 
 
-def make_model(n_inputs: int, n_classes: int, settings: "Settings") -> nn.Sequential:
-    """The network of a run, its initial weights drawn from the seed's `init` stream."""
-    return build_model(
-        n_inputs,
-        n_classes,
-        hidden=settings.hidden,
-        norm=settings.norm,
-        activation=settings.activation,
-        dropout=settings.dropout,
-        initialization=settings.initialization,
-        generator=stream_generator(settings.seed, "init"),
-    )
+def make_model(inputs: int | tuple[int, ...], n_classes: int, settings: "Settings") -> nn.Module:
+    """The network of a run, its initial weights drawn from the seed's `init` stream.
+
+    `inputs` is the shape of an image as `Split.pixels` has it, or the number of features.
+    """
+    shape = (inputs,) if isinstance(inputs, int) else tuple(inputs)
+    return models.build(settings, shape, n_classes, stream_generator(settings.seed, "init"))
 
 
 def train(
@@ -149,7 +146,8 @@ def train(
     train_split, validation, test = splits["train"], splits["validation"], splits["test"]
     probe, subset = validation.first(PROBE_SIZE), train_split.first(TRAIN_SUBSET_SIZE)
     device = train_split.pixels.device
-    optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.learning_rate)
+    optimizer = make_optimizer(model.parameters(), settings)
+    forward = with_population(model, train_split)
     order_generator = stream_generator(settings.seed, "order")
     # Dropout draws from PyTorch's global generator; nothing else in a run does.
     torch.manual_seed(stream_generator(settings.seed, "noise").initial_seed())
@@ -221,10 +219,11 @@ def train(
             if checkpoint is not None and i > first and checkpoint.due(step):
                 save(order_state, clock.unmeasured() - epoch_start)
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(inputs), labels)
+            loss = F.cross_entropy(forward(inputs), labels)
             loss.backward()
             if observe is not None:
                 observe(step, model, inputs, labels)
+            optimizer.learning_rate = learning_rate_at(step, n_steps, settings)
             optimizer.step()
             losses[i] = loss.detach()
             step += 1

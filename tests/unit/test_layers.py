@@ -4,14 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from bnstudy.networks.layers import DetachedBatchNorm1d, ShiftingNoise, fuse
 from bnstudy.networks.mlp import build_model
-from bnstudy.studies.layers import (
-    DetachedBatchNorm1d,
-    ShiftingNoise,
-    batch_norm_without_affine,
-    fuse,
-    noisy_batch_norm,
-)
+from bnstudy.networks.norms import make_norm
 
 
 def test_detached_statistics():
@@ -54,7 +49,7 @@ def test_noise_follows_the_algorithm():
 
 
 def test_without_affine():
-    layer = batch_norm_without_affine(4)
+    layer = make_norm(nn.Linear(3, 4), "batch_no_affine")
     assert list(layer.parameters()) == []
     x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(layer(x), nn.BatchNorm1d(4)(x))
@@ -80,7 +75,8 @@ def test_noise_is_paired():
     """With and without batch normalization the noise of a seed is the same."""
     x = torch.zeros(8, 4)
     outputs = []
-    for make_norm in (ShiftingNoise, noisy_batch_norm):
+    for norm in ("noisy_none", "noisy_batch"):
+        layer = make_norm(nn.Linear(3, 4), norm)
         torch.manual_seed(3)
-        outputs.append(make_norm(4)(x))
+        outputs.append(layer(x))
     assert torch.equal(*outputs)

@@ -1,0 +1,132 @@
+"""Convolutional networks: a small plain one, and the residual one for CIFAR.
+
+Both take images of shape (n, channels, height, width). Weights lie in memory with channels last, and
+what is computed with them follows.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bnstudy.networks.norms import make_norm
+from bnstudy.networks.weights import ACTIVATIONS, convolution, hidden_layers, linear
+
+if TYPE_CHECKING:
+    from bnstudy.settings import Settings
+
+RESNET_WIDTHS = (16, 32, 64)
+
+
+def build_cnn(
+    settings: "Settings",
+    shape: tuple[int, int, int],
+    n_classes: int,
+    generator: torch.Generator | None,
+) -> nn.Sequential:
+    """Blocks of convolution, pooling, normalization and activation, and a linear layer on the last maps.
+
+    Pooling comes first, as in airbench (Jordan 2024, section 3.1): max pooling and a monotone
+    activation commute, so that only the statistics of the normalization see a difference.
+    """
+    channels, height, width = shape
+    layers: list[nn.Module] = []
+    for next_channels in settings.channels:
+        layers += hidden_layers(
+            convolution(channels, next_channels, settings.initialization, generator),
+            norm_of(settings),
+            settings.activation,
+            settings.dropout,
+            dropout_place=settings.dropout_place,
+            pool=nn.MaxPool2d(2),
+        )
+        channels, height, width = next_channels, height // 2, width // 2
+    head = linear(channels * height * width, n_classes, settings.initialization, generator)
+    return nn.Sequential(*layers, nn.Flatten(), head).to(memory_format=torch.channels_last)
+
+
+def build_resnet(
+    settings: "Settings",
+    shape: tuple[int, int, int],
+    n_classes: int,
+    generator: torch.Generator | None,
+) -> nn.Sequential:
+    """The residual network for CIFAR of He et al. (2016), section 4.2, with 6n + 2 layers.
+
+    A convolution, then three stages of n blocks of two, with 16, 32 and 64 channels, the second and
+    third stage halving the maps; at the end the mean of each map and a linear layer.
+    """
+    first, *_ = RESNET_WIDTHS
+    drawn = (settings.initialization, generator)
+    layers = hidden_layers(
+        convolution(shape[0], first, *drawn), norm_of(settings), settings.activation
+    )
+    width = first
+    for stage, next_width in enumerate(RESNET_WIDTHS):
+        for block in range((settings.depth - 2) // 6):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(Residual(settings, width, next_width, stride, generator))
+            width = next_width
+    head = linear(width, n_classes, *drawn)
+    return nn.Sequential(*layers, MapMeans(), head).to(memory_format=torch.channels_last)
+
+
+class Residual(nn.Module):
+    """Two convolutions around which the input is led past: act(body(x) + shortcut(x)).
+
+    Where the maps change, the shortcut takes every second pixel and fills the new channels with
+    zeros: He et al.'s option A, which they take for CIFAR. It has no weights, so the normalizations
+    differ in nothing but the layers behind convolutions of the body. Dropout, which they do not
+    have, stands between the convolutions (Zagoruyko and Komodakis 2016, section 2.4).
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        n_inputs: int,
+        n_outputs: int,
+        stride: int,
+        generator: torch.Generator | None,
+    ):
+        super().__init__()
+        drawn = (settings.initialization, generator)
+        layers = hidden_layers(
+            convolution(n_inputs, n_outputs, *drawn, stride=stride),
+            norm_of(settings),
+            settings.activation,
+            settings.dropout,
+            dropout_place=settings.dropout_place,
+        )
+        last = convolution(n_outputs, n_outputs, *drawn)
+        norm = norm_of(settings)(last)
+        self.body = nn.Sequential(*layers, last, *([] if norm is None else [norm]))
+        self.activation = ACTIVATIONS[settings.activation]()
+        self.stride, self.widening = stride, n_outputs - n_inputs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shortcut = inputs[:, :, :: self.stride, :: self.stride]
+        if self.widening:
+            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self.widening))
+        return self.activation(self.body(inputs) + shortcut)
+
+
+class MapMeans(nn.Module):
+    """The mean of each map: (n, channels, height, width) to (n, channels).
+
+    `nn.AdaptiveAvgPool2d` does the same, but its backward pass on CUDA is not deterministic.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.mean((2, 3))
+
+
+def norm_of(settings: "Settings") -> partial:
+    """Makes the normalization behind a layer."""
+    return partial(
+        make_norm,
+        name=settings.norm,
+        momentum=settings.norm_momentum,
+        epsilon=settings.norm_epsilon,
+    )

@@ -1,0 +1,254 @@
+"""Layers that PyTorch does not have: batch normalization over other images or taken apart, and RMS.
+
+A layer that shares statistics between images keeps PyTorch's parameters and buffers, so that states
+can be exchanged. Inputs are of shape (n, features), or (n, features, height, width) where the name
+ends with 2d or nothing is said.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
+
+if TYPE_CHECKING:
+    from bnstudy.training.inputs import Split
+
+
+class Ghost:
+    """Batch normalization over groups of `group_size` consecutive images of the batch.
+
+    Each group is normalized by its own mean and biased variance, the gradient flowing through both.
+    Images that are left over form a last, shorter group, but a single one joins the group before
+    it, since one image has no variance. With one group this is PyTorch's batch normalization.
+
+    The running statistics move once a step, towards the averages of the groups' means and of their
+    unbiased variances, weighted by group length. Hoffer et al. (2017, algorithm 1) move them once a
+    group, which would shorten their memory in images as groups get smaller; here it stays the same,
+    so the group size changes the normalization and nothing else. Evaluation mode normalizes by the
+    running statistics, as PyTorch's does.
+
+    Parameters
+    ----------
+    num_features : int
+    group_size : int
+        At least 2.
+    momentum : float or None
+        As in `nn.BatchNorm1d`.
+    eps : float
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        group_size: int,
+        momentum: float | None = 0.1,
+        eps: float = 1e-5,
+    ):
+        super().__init__(num_features, momentum=momentum, eps=eps)
+        if group_size < 2:
+            raise ValueError(f"a group needs two images to have a variance, not {group_size}")
+        self.group_size = group_size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Normalize a batch."""
+        lengths = group_lengths(len(inputs), self.group_size)
+        if not self.training or len(lengths) == 1:
+            return super().forward(inputs)
+        # Groups of one length are normalized at once: the last one may differ.
+        whole = (len(lengths) - 1) * self.group_size
+        if lengths[-1] == self.group_size:
+            whole = len(inputs)
+        parts = [self.normalize_groups(inputs[:whole], self.group_size)]
+        if whole < len(inputs):
+            parts.append(self.normalize_groups(inputs[whole:], len(inputs) - whole))
+        self.update_running_statistics(parts, len(inputs))
+        normalized = torch.cat([outputs for outputs, _, _ in parts])
+        return torch.addcmul(
+            per_channel(self.bias, inputs), normalized, per_channel(self.weight, inputs)
+        )
+
+    def normalize_groups(self, inputs: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalize groups of `size` images; also the sums over images of group means and variances."""
+        n_groups, width, *positions = len(inputs) // size, *inputs.shape[1:]
+        # A feature of a group becomes a feature of its own: one call normalizes all groups.
+        columns = (
+            inputs.unflatten(0, (n_groups, size)).transpose(0, 1).reshape(size, -1, *positions)
+        )
+        means, variances = inputs.new_zeros(2, n_groups * width).unbind()
+        # With momentum 1 the call leaves the groups' means and unbiased variances behind.
+        outputs = F.batch_norm(columns, means, variances, training=True, momentum=1.0, eps=self.eps)
+        outputs = outputs.unflatten(1, (n_groups, width)).transpose(0, 1).reshape(inputs.shape)
+        return (
+            outputs,
+            means.view(n_groups, width).sum(0) * size,
+            variances.view(n_groups, width).sum(0) * size,
+        )
+
+    @torch.no_grad()
+    def update_running_statistics(self, parts: list[tuple[Tensor, Tensor, Tensor]], n: int) -> None:
+        self.num_batches_tracked += 1
+        momentum = self.momentum
+        if momentum is None:  # the average of all steps
+            momentum = 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(sum(mean for _, mean, _ in parts) / n, momentum)
+        self.running_var.lerp_(sum(variance for _, _, variance in parts) / n, momentum)
+
+
+class GhostBatchNorm(Ghost, nn.BatchNorm1d):
+    __doc__ = Ghost.__doc__
+
+
+class GhostBatchNorm2d(Ghost, nn.BatchNorm2d):
+    __doc__ = Ghost.__doc__
+
+
+def group_lengths(n: int, size: int) -> list[int]:
+    """Lengths of the groups that n images are cut into, in order."""
+    lengths = [size] * (n // size)
+    if left := n % size:
+        if left == 1 and lengths:
+            lengths[-1] += 1
+        else:
+            lengths.append(left)
+    return lengths
+
+
+class PopulationBatchNorm(nn.BatchNorm1d):
+    """Batch normalization by the statistics of the last `population_size` rows of its input.
+
+    In training mode all rows are normalized by the mean and the biased variance of those rows, the
+    gradient flowing through both; running statistics move towards that mean and the unbiased
+    variance. `with_population` puts the training split there. This is the limit of `Ghost` in which
+    a group is the whole training split: the same function of the weights without the noise of the
+    batch. It is not the variant that holds running statistics constant in the backward pass, which
+    is unstable (Ioffe and Szegedy 2015, section 2).
+    """
+
+    population_size = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Normalize inputs of shape (batch + population_size, features)."""
+        if not self.training:
+            return super().forward(inputs)
+        if not self.population_size:
+            raise RuntimeError("this layer trains inside `with_population` only")
+        batch, population = inputs.tensor_split([len(inputs) - self.population_size])
+        normalized = super().forward(population)
+        variance, mean = torch.var_mean(population, 0, correction=0)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return torch.cat([torch.addcmul(self.bias, batch - mean, scale), normalized])
+
+
+def with_population(model: nn.Module, split: "Split") -> Callable[[Tensor], Tensor]:
+    """What a training step calls: the network itself, unless a layer needs the whole training split.
+
+    Then the split runs through the network behind the batch, at every step, and the logits of the
+    batch alone are returned.
+    """
+    layers = [module for module in model.modules() if isinstance(module, PopulationBatchNorm)]
+    if not layers:
+        return model
+    population = split.inputs
+    for layer in layers:
+        layer.population_size = len(population)
+    return lambda inputs: model(torch.cat([inputs, population]))[: len(inputs)]
+
+
+class ShiftingNoise(nn.Module):
+    """Multiplies and shifts activations by noise whose distribution changes at every step.
+
+    Training: each unit j draws mu_j ~ U(-0.5, 0.5) and sigma_j ~ U(1, 1.25) anew at every forward
+    pass, each sample i then m_ij ~ U(mu_j - 0.1, mu_j + 0.1) and s_ij ~ N(sigma_j, 0.1), and
+    a_ij becomes s_ij * a_ij + m_ij. Evaluation: nothing. Behind a convolution a unit is a channel
+    and each position of each image is a sample, as for batch normalization.
+
+    Draws come from PyTorch's global CPU generator, so they are the same on every device.
+
+    Source: Santurkar et al. (2018), How does batch normalization help optimization?, algorithm 1.
+    The listing does not say whether r_sigma = 0.1 is a variance; it is taken as a standard
+    deviation.
+    """
+
+    shift_range, scale_range = 0.5, 0.25  # n_mu, and n_sigma - 1
+    shift_jitter, scale_jitter = 0.1, 0.1  # r_mu, r_sigma
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return inputs
+        shift = per_channel((2 * torch.rand(self.width) - 1) * self.shift_range, inputs)
+        scale = per_channel(1 + torch.rand(self.width) * self.scale_range, inputs)
+        shift = shift + (2 * torch.rand(inputs.shape) - 1) * self.shift_jitter
+        scale = scale + torch.randn(inputs.shape) * self.scale_jitter
+        return inputs * scale.to(inputs.device) + shift.to(inputs.device)
+
+
+class Detached:
+    """Batch normalization whose backward pass takes the batch's mean and variance for constants.
+
+    The forward pass and the running statistics are those of PyTorch's.
+
+    Source: the counterexample of Ioffe and Szegedy (2015), section 2.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(inputs)
+        others = [axis for axis in range(inputs.dim()) if axis != 1]
+        with torch.no_grad():
+            super().forward(inputs)  # only for the running statistics
+            mean, variance = inputs.mean(others), inputs.var(others, unbiased=False)
+        # As in evaluation mode, but with these statistics: an affine map with constants.
+        return F.batch_norm(inputs, mean, variance, self.weight, self.bias, eps=self.eps)
+
+
+class DetachedBatchNorm1d(Detached, nn.BatchNorm1d):
+    __doc__ = Detached.__doc__
+
+
+class DetachedBatchNorm2d(Detached, nn.BatchNorm2d):
+    __doc__ = Detached.__doc__
+
+
+class RMSNorm(nn.Module):
+    """Divides all features of an image by their root mean square; each channel has a scale.
+
+    Source: Zhang and Sennrich (2019), eq. 4. Behind a convolution the mean runs over channels and
+    positions, as in layer normalization; `nn.RMSNorm` has another scale for each position.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.eps = eps
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        square = inputs.square().mean(tuple(range(1, inputs.dim())), keepdim=True)
+        return inputs * torch.rsqrt(square + self.eps) * per_channel(self.weight, inputs)
+
+
+def per_channel(values: Tensor, inputs: Tensor) -> Tensor:
+    """Values of shape (features,) so that they broadcast over inputs of shape (n, features, ...)."""
+    return values.view(-1, *(1,) * (inputs.dim() - 2))
+
+
+def fuse(model: nn.Sequential) -> nn.Sequential:
+    """A copy of a perceptron for inference, each batch normalization folded into the Linear before it.
+
+    Source: Ioffe and Szegedy (2015), section 3.1: with fixed statistics the normalization is one
+    linear transform.
+    """
+    layers: list[nn.Module] = []
+    for module in copy.deepcopy(model).eval():
+        if isinstance(module, nn.BatchNorm1d):
+            layers[-1] = fuse_linear_bn_eval(layers[-1], module)
+        else:
+            layers.append(module)
+    return nn.Sequential(*layers).eval()

@@ -1,0 +1,197 @@
+"""The families of networks that can be chosen. Nothing here imports PyTorch before one is built.
+
+A file of the user adds one with `MODELS["mine"] = Model(...)`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bnstudy.networks import norms
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from bnstudy.settings import Settings
+
+Shape = tuple[int, ...]  # of an image: channels, height, width
+
+
+@dataclass(frozen=True)
+class Model:
+    """A family of networks.
+
+    Attributes
+    ----------
+    title : str
+        Its name in a sentence.
+    build : callable
+        Gives the network for settings, shape of an image, number of classes and generator; it must
+        draw from that generator alone.
+    sentence : callable
+        Says for settings what the network is, as the object of a sentence.
+    sites : callable
+        Features and positions (height times width, 1 for flat features) of each normalized layer, for
+        settings and shape.
+    settings : tuple of str
+        Those that decide its size.
+    is_flat : bool
+        Whether images are given as rows of shape (n, features), else (n, channels, height, width).
+    problem : callable, optional
+        For settings and shape, a setting that cannot be and why, as the end of a sentence, or None.
+    """
+
+    title: str
+    build: "Callable[[Settings, Shape, int, torch.Generator | None], nn.Module]"
+    sentence: "Callable[[Settings], str]"
+    sites: "Callable[[Settings, Shape], list[tuple[int, int]]]"
+    settings: tuple[str, ...]
+    is_flat: bool = False
+    problem: "Callable[[Settings, Shape], tuple[str, str] | None] | None" = None
+
+
+def build(
+    settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None" = None
+) -> "nn.Module":
+    """The untrained network of a run, on the CPU.
+
+    Parameters
+    ----------
+    settings : Settings
+        `kind` and `norm` are names of the registries; with weights from equal generators, networks
+        that differ in `norm` alone start with equal Linear and Conv2d weights.
+    shape : tuple of int
+        Of an image as `data.prepared` has it: channels, height, width.
+    n_classes : int
+    generator : torch.Generator, optional
+        Source of the initial weights, on the CPU; PyTorch's global generator if not given.
+
+    Returns
+    -------
+    nn.Module
+        Maps float tensors of shape (batch, channels, height, width), or (batch, features) where
+        `MODELS[settings.kind].is_flat`, to logits of shape (batch, n_classes).
+    """
+    model = MODELS[settings.kind].build(settings, shape, n_classes, generator)
+    if settings.gain != 1:
+        from bnstudy.networks.weights import scale_weights
+
+        scale_weights(model, settings.gain, settings.gain_layers)
+    return model
+
+
+def problem(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
+    """The setting for which no network can be built and why, as the end of a sentence, or None."""
+    model = MODELS[settings.kind]
+    if model.problem is not None and (found := model.problem(settings, shape)):
+        return found
+    reason = norms.problem(settings.norm, model.sites(settings, shape))
+    return ("norm", reason) if reason else None
+
+
+def build_mlp(
+    settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None"
+) -> "nn.Module":
+    from bnstudy.networks import mlp
+
+    return mlp.build(settings, math.prod(shape), n_classes, generator)
+
+
+def build_cnn(
+    settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None"
+) -> "nn.Module":
+    from bnstudy.networks import cnn
+
+    return cnn.build_cnn(settings, shape, n_classes, generator)
+
+
+def build_resnet(
+    settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None"
+) -> "nn.Module":
+    from bnstudy.networks import cnn
+
+    return cnn.build_resnet(settings, shape, n_classes, generator)
+
+
+def sites_of_mlp(settings: "Settings", shape: Shape) -> list[tuple[int, int]]:
+    return [(width, 1) for width in settings.hidden]
+
+
+def sites_of_cnn(settings: "Settings", shape: Shape) -> list[tuple[int, int]]:
+    _, height, width = shape
+    return [
+        (channels, (height >> block) * (width >> block))
+        for block, channels in enumerate(settings.channels, start=1)
+    ]
+
+
+def sites_of_resnet(settings: "Settings", shape: Shape) -> list[tuple[int, int]]:
+    _, height, width = shape
+    stages = ((16, 1), (32, 2), (64, 4))
+    return [(channels, -(-height // by) * -(-width // by)) for channels, by in stages]
+
+
+def problem_of_cnn(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
+    _, height, width = shape
+    most = min(height, width).bit_length() - 1
+    if len(settings.channels) > most:
+        return "channels", (
+            f"images of {height} by {width} pixels cannot be halved {len(settings.channels)} times; "
+            f"write {most} widths or fewer"
+        )
+    return None
+
+
+def problem_of_resnet(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
+    if settings.depth < 8 or settings.depth % 6 != 2:
+        near = 6 * max(1, round((settings.depth - 2) / 6)) + 2
+        return (
+            "depth",
+            f"{settings.depth} is not 8, 14, 20 or another 6n + 2; the nearest is {near}",
+        )
+    return None
+
+
+def counted(values: Sequence[int]) -> str:
+    """A list in a sentence: "128 and 64"."""
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+MODELS = {
+    "mlp": Model(
+        "multilayer perceptron",
+        build_mlp,
+        lambda settings: (
+            f"a multilayer perceptron with hidden layers of {counted(settings.hidden)} units"
+        ),
+        sites_of_mlp,
+        ("hidden",),
+        is_flat=True,
+    ),
+    "cnn": Model(
+        "convolutional network",
+        build_cnn,
+        lambda settings: (
+            f"a convolutional network with {counted(settings.channels)} channels, each of its "
+            "convolutions (3 by 3) followed by max pooling (2 by 2), normalization and activation, "
+            "and a linear layer at the end"
+        ),
+        sites_of_cnn,
+        ("channels",),
+        problem=problem_of_cnn,
+    ),
+    "resnet": Model(
+        "residual network",
+        build_resnet,
+        lambda settings: (
+            f"the residual network of {settings.depth} layers that He et al. (2016, section 4.2) "
+            "used for CIFAR"
+        ),
+        sites_of_resnet,
+        ("depth",),
+        problem=problem_of_resnet,
+    ),
+}

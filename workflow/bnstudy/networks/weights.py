@@ -1,0 +1,153 @@
+"""What all networks are made of: initial weights, hidden layers, and what is known of them afterwards.
+
+Linear and convolution layers draw from their generator in the order in which they are made;
+normalization and dropout draw nothing. Networks of one kind that are built from equal generators
+therefore start with equal weights, whatever their normalization. All of them have biases, so that an
+arm whose normalization brings no shift is not the poorer for it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+WEIGHTED = (nn.Linear, nn.Conv2d)
+
+
+def linear(
+    n_inputs: int, n_outputs: int, initialization: str, generator: torch.Generator | None
+) -> nn.Linear:
+    """A Linear layer whose initial values come from `generator` alone."""
+    with torch.random.fork_rng(devices=[]):  # the layer's own first draw must leave no trace
+        layer = nn.Linear(n_inputs, n_outputs)
+    initialize(layer, initialization, generator)
+    return layer
+
+
+def convolution(
+    n_inputs: int,
+    n_outputs: int,
+    initialization: str,
+    generator: torch.Generator | None,
+    stride: int = 1,
+) -> nn.Conv2d:
+    """A 3 by 3 convolution that keeps the size of the map, or divides it by `stride`."""
+    with torch.random.fork_rng(devices=[]):
+        layer = nn.Conv2d(n_inputs, n_outputs, 3, stride=stride, padding=1)
+    initialize(layer, initialization, generator)
+    return layer
+
+
+def initialize(
+    layer: nn.Linear | nn.Conv2d, initialization: str, generator: torch.Generator | None = None
+) -> None:
+    """Draw the weights and biases of a layer in place.
+
+    `default` is PyTorch's own: weights and biases uniform in +-1/sqrt(fan_in). `he` (He et al.
+    2015, eq. 10) draws weights from N(0, 2/fan_in), `xavier` (Glorot and Bengio 2010, eq. 16)
+    uniformly with variance 2/(fan_in + fan_out), `normal` from N(0, 1); all three set biases to zero.
+    The fan of a convolution counts the values under its kernel.
+    """
+    if initialization == "default":
+        bound = 1 / math.sqrt(layer.weight[0].numel())
+        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        return
+    if initialization == "he":
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+    elif initialization == "xavier":
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+    elif initialization == "normal":
+        nn.init.normal_(layer.weight, generator=generator)
+    else:
+        raise ValueError(f"unknown initialization {initialization!r}")
+    nn.init.zeros_(layer.bias)
+
+
+def hidden_layers(
+    layer: nn.Module,
+    make_norm: Callable[[nn.Module], nn.Module | None],
+    activation: str,
+    dropout: float = 0.0,
+    *,
+    dropout_place: str = "after",
+    pool: nn.Module | None = None,
+) -> list[nn.Module]:
+    """A Linear or a convolution, and what stands behind it up to the next one.
+
+    Pooling, normalization of the pre-activations (Ioffe and Szegedy 2015, section 3.2), activation,
+    and dropout `after` it or `before` the normalization; dropout of 0 adds no layer.
+    """
+    drop = nn.Dropout(dropout) if dropout > 0 else None
+    layers = [
+        layer,
+        pool,
+        drop if dropout_place == "before" else None,
+        make_norm(layer),
+        ACTIVATIONS[activation](),
+        drop if dropout_place == "after" else None,
+    ]
+    return [one for one in layers if one is not None]
+
+
+@torch.no_grad()
+def scale_weights(model: nn.Module, gain: float, layers: str) -> None:
+    """Multiply the weights of `all` linear and convolution layers, or the `hidden` ones, in place.
+
+    All but the last are hidden.
+    """
+    weighted = [module for module in model.modules() if isinstance(module, WEIGHTED)]
+    for layer in {"all": weighted, "hidden": weighted[:-1]}[layers]:
+        if is_parametrized(layer, "weight"):  # by weight normalization: it takes the weights apart
+            layer.weight = layer.weight * gain
+        else:
+            layer.weight.mul_(gain)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a network: its place, such as `4` or `3.body.0`, its class, the shape that an image
+    has behind it, and its trainable parameters."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    n_parameters: int
+
+
+@torch.no_grad()
+def describe_layers(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
+    """The layers of a network in the order in which an image passes them.
+
+    `shape` is that of an image as the network takes it. The network is left as it is.
+    """
+    found: list[Layer] = []
+    names = {module: name for name, module in model.named_modules()}
+
+    def note(module: nn.Module, inputs: object, outputs: torch.Tensor) -> None:
+        kind = type(module).__name__.removeprefix("Parametrized")
+        shape = tuple(outputs.shape[1:])
+        found.append(Layer(names[module], kind, shape, count_parameters(module)))
+
+    hooks = [
+        module.register_forward_hook(note)
+        for module in model.modules()
+        if isinstance(module, WEIGHTED) or not list(module.children())
+        if "parametrizations" not in names[module]
+    ]
+    was_training = model.training
+    first = next(model.parameters())
+    model.eval()(first.new_zeros(1, *shape))
+    model.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return found
