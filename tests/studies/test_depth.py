@@ -5,11 +5,17 @@ import copy
 import pandas as pd
 import pytest
 import torch
+from small import rows, study
 
 from bnstudy.claims.endpoints.depth import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies import depth, probes
+from bnstudy.studies.observers.activations import last_hidden_activations, soft_rank
+from bnstudy.studies.observers.gradients import (
+    DECADES_AT_MOST,
+    dynamic_range,
+    hidden_gradient_norms,
+)
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
 
@@ -17,22 +23,22 @@ CPU = torch.device("cpu")
 
 
 def test_dynamic_range_in_decades():
-    assert depth.dynamic_range([1e-3, 1.0, 1e-1]) == pytest.approx(3)
-    assert depth.dynamic_range([2.0, 2.0]) == 0
+    assert dynamic_range([1e-3, 1.0, 1e-1]) == pytest.approx(3)
+    assert dynamic_range([2.0, 2.0]) == 0
     # A layer without a gradient, no gradient at all, and one that is not finite.
     for norms in ([0.0, 1.0], [1e-20, 1.0], [0.0, 0.0], [1.0, float("nan")], [1.0, float("inf")]):
-        assert depth.dynamic_range(norms) == depth.DECADES_AT_MOST
+        assert dynamic_range(norms) == DECADES_AT_MOST
 
 
 def test_gradients_are_those_of_the_hidden_layers():
     """A deep linear-in-effect network: dL/dW of each layer by finite differences."""
-    settings = Settings("none", 8, 0, hidden=(5, 5), activation="tanh")
+    settings = Settings(norm="none", batch_size=8, seed=0, hidden=(5, 5), activation="tanh")
     model = make_model(6, 3, settings).double()
     inputs = torch.randn(8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(8) % 3
     loss = torch.nn.functional.cross_entropy
     loss(model(inputs), labels).backward()
-    measured = probes.hidden_gradient_norms(model)
+    measured = hidden_gradient_norms(model)
     assert len(measured) == 2
     step = 1e-6
     for layer, norm in zip((model[0], model[2]), measured, strict=True):
@@ -52,17 +58,17 @@ def test_soft_rank_counts_singular_values_above_one_percent():
     orthogonal, _ = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(0)))
     for values, rank in [([1, 0.5, 0.02, 0.005, 0], 3), ([3, 0, 0, 0, 0], 1), ([0] * 5, 0)]:
         matrix = orthogonal @ torch.diag(torch.tensor(values, dtype=torch.float32)) @ orthogonal.T
-        assert depth.soft_rank(matrix) == rank
+        assert soft_rank(matrix) == rank
 
 
 def test_looking_at_activations_leaves_the_network_alone(digits_data):
     data = open_prepared(digits_data)
-    settings = Settings("batch", 64, 0, hidden=(16, 16), epochs=1)
+    settings = Settings(norm="batch", batch_size=64, seed=0, hidden=(16, 16), epochs=1)
     splits = make_splits(data, settings, CPU)
     model = make_model(64, 10, settings)
     before = copy.deepcopy(model.state_dict())
     generator = torch.get_rng_state()
-    activations = depth.last_hidden_activations(model, splits["validation"].inputs)
+    activations = last_hidden_activations(model, splits["validation"].inputs)
     assert activations.shape == (287, 16)
     assert (activations.mean(0) > 0).all()  # after the ReLU of normalized values
     for name, value in model.state_dict().items():
@@ -72,20 +78,24 @@ def test_looking_at_activations_leaves_the_network_alone(digits_data):
 
 def test_observing_gradients_does_not_change_training(digits_data):
     data = open_prepared(digits_data)
-    settings = Settings("batch", 64, 0, hidden=(16, 16), epochs=1)
-    options = {
-        "epochs": 1,
-        "batch_size": 64,
-        "width": 16,
-        "depths": {"relu": [2]},
-        "gradient_every": 3,
-        "probe_images": 100,
-    }
-    cell = {"norm": "batch", "activation": "relu", "initialization": "default"}
-    (row,) = depth.run(data, cell, options, [0], CPU)
+    settings = Settings(norm="batch", batch_size=64, seed=0, hidden=(16, 16), epochs=1)
+    small = study(
+        "depth",
+        {"epochs": 1, "batch_size": 64},
+        variants={"depth": {"2": {"hidden": [16, 16]}}},
+        grid={
+            "norm": ["batch"],
+            "activation": ["relu"],
+            "initialization": ["default"],
+            "depth": [2],
+        },
+        observers=[{"gradient_range": {"gradient_every": 3}}, {"soft_rank": {"probe_images": 100}}],
+    )
+    (row,) = rows(small, data, seeds=1)
+    assert row["depth"] == 2
     plain = train(make_model(64, 10, settings), make_splits(data, settings, CPU), settings)
     assert row["test_loss"] == plain.last("test", "loss")
-    assert 0 < row["gradient_range"] < depth.DECADES_AT_MOST
+    assert 0 < row["gradient_range"] < DECADES_AT_MOST
     assert 0 < row["soft_rank"] <= 16
 
 

@@ -16,7 +16,10 @@ from bnstudy.networks.layers import (
     with_population,
 )
 from bnstudy.networks.mlp import build_model
-from bnstudy.studies.ghost import evaluate_with_batch_statistics, with_precise_statistics
+from bnstudy.studies.observers.inference import (
+    evaluate_with_batch_statistics,
+    with_precise_statistics,
+)
 from bnstudy.training.inputs import Scaling, Split
 from bnstudy.training.loop import evaluate
 
@@ -180,9 +183,11 @@ def test_population_network_has_no_noise(split):
     assert network(inputs[:7]).shape == (7, 4)
     torch.testing.assert_close(network(inputs[:7])[:3], network(inputs[:3]))
     # One group of all images is the same function.
-    ghost = build_model(12, 4, hidden=(6,), norm="ghost:50")
+    ghost = build_model(12, 4, hidden=(6,), norm=lambda width: GhostBatchNorm(width, 50))
     ghost.load_state_dict(inner.state_dict())
     torch.testing.assert_close(network(inputs[:7]), ghost(inputs)[:7])
+    plain = build_model(12, 4, hidden=(6,), norm="batch")
+    assert with_population(plain, split) is plain
 
 
 def test_precise_statistics_against_numpy(network, split):

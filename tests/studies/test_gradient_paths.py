@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from small import rows, study
 
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies import gradient_paths
+from bnstudy.studies.observers.gradients import GradientNorms, hidden_gradient_norms
 from bnstudy.training.inputs import make_splits, stream_generator
 from bnstudy.training.loop import make_model, train
 
 CPU = torch.device("cpu")
-OPTIONS = {"epochs": 1, "batch_size": 64, "width": 16, "depth": 3, "steps": [0, 2, 7, 999]}
+SMALL = study(
+    "gradient_paths",
+    {"epochs": 1, "batch_size": 64, "hidden": [16] * 3},
+    observers=[{"gradient_norms": {"steps": [0, 2, 7, 999]}}],
+)
 
 
 def backpropagated(weights, biases, inputs, labels):
@@ -35,12 +40,14 @@ def backpropagated(weights, biases, inputs, labels):
 def test_a_row_per_step_and_layer_as_by_hand(digits_data):
     data = open_prepared(digits_data)
     cell = {"norm": "none", "initialization": "he"}
-    rows = gradient_paths.run(data, cell, OPTIONS, [3], CPU)
-    assert [(row["step"], row["layer"]) for row in rows] == [
+    found = [row for row in rows(SMALL, data, seeds=4, **cell) if row["seed"] == 3]
+    assert [(row["step"], row["layer"]) for row in found] == [
         (step, layer) for step in (0, 2, 7) for layer in (1, 2, 3)
     ]
     # The first batch and the first weights, without the training loop.
-    settings = Settings("none", 64, 3, hidden=(16,) * 3, initialization="he", epochs=1)
+    settings = Settings(
+        norm="none", batch_size=64, seed=3, hidden=(16,) * 3, initialization="he", epochs=1
+    )
     train_split = make_splits(data, settings, CPU)["train"]
     order = torch.randperm(len(train_split), generator=stream_generator(3, "order"))
     batch = train_split.take(order[:64])
@@ -48,26 +55,28 @@ def test_a_row_per_step_and_layer_as_by_hand(digits_data):
     expected = backpropagated(
         parameters[::2], parameters[1::2], batch.inputs.double().numpy(), batch.labels.numpy()
     )
-    assert [row["gradient"] for row in rows[:3]] == pytest.approx(expected, rel=1e-4)
+    assert [row["gradient_norm"] for row in found[:3]] == pytest.approx(expected, rel=1e-4)
 
 
 def test_reading_gradients_does_not_change_training(digits_data):
     data = open_prepared(digits_data)
-    settings = Settings("batch", 64, 0, hidden=(16,) * 3, epochs=1)
+    settings = Settings(norm="batch", batch_size=64, seed=0, hidden=(16,) * 3, epochs=1)
     finals = []
-    for observe in (None, gradient_paths.GradientPath([0, 5]).observe):
+    for observers in ([], [GradientNorms([0, 5])]):
         model = make_model(64, 10, settings)
-        train(model, make_splits(data, settings, CPU), settings, observe=observe)
+        train(model, make_splits(data, settings, CPU), settings, observers=observers)
         finals.append(model.state_dict())
     assert all(torch.equal(value, finals[1][name]) for name, value in finals[0].items())
 
 
-def test_a_gradient_that_is_not_finite_is_left_empty():
-    model = make_model(4, 2, Settings("none", 4, 0, hidden=(3, 3)))
+def test_a_gradient_that_is_not_finite_is_left_empty(digits_data):
+    model = make_model(4, 2, Settings(norm="none", batch_size=4, seed=0, hidden=(3, 3)))
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     model[0].weight.grad[0, 0] = torch.nan
-    path = gradient_paths.GradientPath([5])
-    for step in range(7):
-        path.observe(step, model, torch.zeros(0), torch.zeros(0))
-    assert path.readings == [(5, [None, 3.0])]
+    settings = Settings(norm="none", batch_size=64, epochs=1, optimizer="sgd", learning_rate=1e30)
+    assert hidden_gradient_norms(model)[1] == 3.0
+    splits = make_splits(open_prepared(digits_data), settings, CPU)
+    run = train(make_model(64, 10, settings), splits, settings, observers=[GradientNorms([0, 3])])
+    found = [row[1:] for row in run.metrics if row[3].startswith("gradient_norm")]
+    assert found[2:] == [(3, "train", f"gradient_norm:{layer}", None) for layer in (1, 2)]

@@ -66,9 +66,9 @@ def table(data):
 
 def test_kept_networks_against_a_plain_loop(data, splits):
     steps = [0, 1, 3, 9]
-    _, kept = train_and_keep(make_network(data, 0, CPU, "batch"), splits, SETTINGS, steps)
+    _, kept = train_and_keep(make_network(data, SETTINGS, CPU), splits, SETTINGS, steps)
     assert list(kept) == steps
-    model = make_network(data, 0, CPU, "batch").train()
+    model = make_network(data, SETTINGS, CPU).train()
     optimizer = Adam(model.parameters(), SETTINGS.learning_rate)
     order = torch.randperm(len(splits["train"]), generator=stream_generator(0, "order"))
     states = [copy.deepcopy(model.state_dict())]
@@ -84,7 +84,7 @@ def test_kept_networks_against_a_plain_loop(data, splits):
 
 
 def test_keeping_does_not_change_training(data, splits):
-    watched, alone = (make_network(data, 0, CPU, "batch") for _ in range(2))
+    watched, alone = (make_network(data, SETTINGS, CPU) for _ in range(2))
     first, _ = train_and_keep(watched, splits, SETTINGS, range(10))
     second = train(alone, splits, SETTINGS)
     assert first.metrics == second.metrics
@@ -151,9 +151,9 @@ def test_momentum_does_not_touch_training(table):
 
 def test_running_statistics_at_the_first_step(data, splits):
     """After one step they are nine parts of the start, mean 0 and variance 1, and one of a batch."""
-    _, kept = train_and_keep(make_network(data, 0, CPU, "batch"), splits, SETTINGS, [1])
+    _, kept = train_and_keep(make_network(data, SETTINGS, CPU), splits, SETTINGS, [1])
     order = torch.randperm(len(splits["train"]), generator=stream_generator(0, "order"))
-    values = make_network(data, 0, CPU, "batch")[0](splits["train"].take(order).first(128).inputs)
+    values = make_network(data, SETTINGS, CPU)[0](splits["train"].take(order).first(128).inputs)
     torch.testing.assert_close(kept[1][1].running_mean, 0.1 * values.mean(0))
     torch.testing.assert_close(kept[1][1].running_var, 0.9 + 0.1 * values.var(0))
 

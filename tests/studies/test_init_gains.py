@@ -1,15 +1,18 @@
 """Initial scales: the exact law behind the study, and its endpoint by hand."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
+from small import rows, study
 
 from bnstudy.claims.endpoints.init_gains import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.mlp import build_model
-from bnstudy.studies.init_gains import run, scale_weights
-
-CPU = torch.device("cpu")
+from bnstudy.networks.weights import scale_weights
+from bnstudy.settings import Settings
+from bnstudy.training.loop import make_model
 
 
 def network(norm: str, gain: float, scaled: str) -> torch.nn.Sequential:
@@ -42,8 +45,6 @@ def test_weights_have_he_s_deviation_times_the_gain():
     scale_weights(model, 3.0, "all")
     assert model[0].weight.std().item() == pytest.approx(3 * (2 / 400) ** 0.5, rel=0.01)
     assert not model[0].bias.any()
-    with pytest.raises(ValueError, match="unknown choice"):
-        scale_weights(model, 1.0, "last")
 
 
 def test_endpoint_by_hand():
@@ -76,16 +77,15 @@ def test_endpoint_by_hand():
     assert endpoint.note.startswith("2 of 8 runs without and 0 of 8")
 
 
-def test_smoke_on_digits(digits_data):
-    options = {
-        "epochs": 1,
-        "batch_size": 64,
-        "gains": [0.1, 1.0],
-        "learning_rates": {"sgd": 0.1},
-        "probe_every": 100,
-    }
-    cell = {"norm": "batch", "optimizer": "sgd", "scaled": "hidden"}
+def test_gains_of_a_seed_scale_the_same_draws(digits_data):
     data = open_prepared(digits_data)
-    rows = run(data, cell, options, [0, 1], CPU)
-    assert [(row["seed"], row["gain"]) for row in rows] == [(0, 0.1), (0, 1.0), (1, 0.1), (1, 1.0)]
-    assert rows == run(data, cell, options, [0, 1], CPU)
+    small = study("init_gains", {"batch_size": 64, "probe_every": 100})
+    small["grid"]["gain"] = [0.1, 1]
+    cell = {"norm": "batch", "optimizer": "sgd", "scaled": "hidden"}
+    found = rows(small, data, **cell)
+    assert [(row["seed"], row["gain"]) for row in found] == [(0, 0.1), (0, 1), (1, 0.1), (1, 1)]
+    assert found == rows(small, data, **cell)
+    settings = Settings(norm="batch", initialization="he", gain=0.1, gain_layers="hidden")
+    scaled, plain = (make_model(64, 10, s) for s in (settings, replace(settings, gain=1.0)))
+    torch.testing.assert_close(scaled[0].weight, 0.1 * plain[0].weight)
+    assert torch.equal(scaled[-1].weight, plain[-1].weight)

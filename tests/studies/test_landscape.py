@@ -3,15 +3,16 @@
 import pandas as pd
 import pytest
 import torch
+from small import rows, study
 
 from bnstudy.claims.endpoints.landscape import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies import landscape
+from bnstudy.studies.observers import make_observers
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
 
-OPTIONS = {"batch_size": 64, "learning_rates": [0.1], "probe_every": 10, "drift_steps": 5}
+OBSERVERS = [{"landscape": {"landscape_every": 10, "drift_steps": 5}}]
 ENDPOINTS = {"learning_rate": 0.1, "smoothness_networks": ["relu2"]}
 CPU = torch.device("cpu")
 
@@ -19,9 +20,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def table(digits_data):
     data = open_prepared(digits_data)
-    cells = [{"norm": norm, "network": "relu2"} for norm in ("none", "batch")]
-    rows = [cell | row for cell in cells for row in landscape.run(data, cell, OPTIONS, [0, 1], CPU)]
-    return pd.DataFrame(rows)
+    small = study("landscape", {"batch_size": 64}, observers=OBSERVERS)
+    small["grid"] |= {"network": ["relu2"], "learning_rate": [0.1]}
+    return pd.DataFrame(rows(small, data))
 
 
 def test_rows(table):
@@ -41,27 +42,12 @@ def test_probes_leave_training_alone(norm, digits_data):
     settings = Settings(norm=norm, batch_size=64, seed=0, epochs=1, optimizer="sgd",
                         learning_rate=0.1, probe_every=100)  # fmt: skip
     splits = make_splits(data, settings, CPU)
-    models = {}
-    observed = {}
-    for name in ("plain", "observed"):
-        models[name] = make_model(64, 10, settings)
-    train(models["plain"], splits, settings)
-
-    def keep(model, splits, settings, observe):
-        return train(
-            model,
-            splits,
-            settings,
-            observe=lambda *seen: (observe(*seen), observed.update(model=model)),
-        )
-
-    original, landscape.train = landscape.train, keep
-    try:
-        landscape.observed_run(data, settings, OPTIONS, CPU)
-    finally:
-        landscape.train = original
-    expected, found = models["plain"].state_dict(), observed["model"].state_dict()
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    states = []
+    for observers in ([], make_observers(OBSERVERS)):
+        model = make_model(64, 10, settings)
+        train(model, splits, settings, observers=observers)
+        states.append(model.state_dict())
+    assert all(torch.equal(states[1][key], value) for key, value in states[0].items())
 
 
 def test_endpoints_on_digits(table):
@@ -72,7 +58,7 @@ def test_endpoints_on_digits(table):
 
 
 def test_endpoints_by_hand():
-    def rows(metric, none, batch):
+    def made(metric, none, batch):
         return [
             {"network": "relu2", "norm": norm, "learning_rate": 0.1, "seed": 0, "step": 0,
              "layer": None, "metric": metric, "value": value}
@@ -81,13 +67,13 @@ def test_endpoints_by_hand():
         ]  # fmt: skip
 
     table = pd.DataFrame(
-        rows("beta", [10, 1000], [1, 10])
-        + rows("loss_range", [1], [1])
-        + rows("cosine", [0.2, 0.4], [0.5, 0.7])
-        + rows("ics_cosine", [0.9], [0.4])
-        + rows("ics_relative_shift", [0.1], [1.0])
-        + rows("drift", [0.1, None], [0.001, 0.001])
-        + [r for m in ("drift_eval", "wasserstein", "wasserstein_eval") for r in rows(m, [1], [1])]
+        made("beta", [10, 1000], [1, 10])
+        + made("loss_range", [1], [1])
+        + made("cosine", [0.2, 0.4], [0.5, 0.7])
+        + made("ics_cosine", [0.9], [0.4])
+        + made("ics_relative_shift", [0.1], [1.0])
+        + made("drift", [0.1, None], [0.001, 0.001])
+        + [r for m in ("drift_eval", "wasserstein", "wasserstein_eval") for r in made(m, [1], [1])]
     )
     found = endpoints(table, ENDPOINTS)
     assert found["smoothness"].effect[0] == pytest.approx(1.5)  # log10: mean 2 minus mean 0.5

@@ -5,13 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from small import rows, study
 
 from bnstudy.claims.endpoints.learning_rates import cross_fitted_steps, endpoints
 from bnstudy.data.prepared import open_prepared
-from bnstudy.studies import learning_rates
 
-CPU = torch.device("cpu")
 RATES = [0.01, 0.1, 1.0, 10.0]
 OPTIONS = {
     "trained_at": 0.8,
@@ -101,25 +99,19 @@ def test_choosing_costs_nothing_on_average_where_rates_do_not_differ():
 
 def test_smoke_on_digits(digits_data):
     data = open_prepared(digits_data)
-    options = OPTIONS | {
-        "epochs": 2,
-        "images": {"16": 300},
-        "probe_every": {"16": 5, "32": 5},
-        "targets": [0.85, 0.95],
-        "sgd": [0.1, 1e30],
+    small = study("learning_rates", {"epochs": 2}, targets=[0.85, 0.95])
+    small["variants"] = {
+        "batch_size": {
+            "16": {"batch_size": 16, "train_images": 300, "probe_every": 5},
+            "32": {"batch_size": 32, "probe_every": 5},
+        }
     }
-    rows = [
-        cell | row
-        for norm in ("none", "batch")
-        for size in (16, 32)
-        for cell in [{"norm": norm, "optimizer": "sgd", "batch_size": size}]
-        for row in learning_rates.run(data, cell, options, [0, 1], CPU)
-    ]
-    runs = pd.DataFrame(rows)
+    grid = {"norm": ["none", "batch"], "optimizer": ["sgd"], "batch_size": [16, 32]}
+    runs = pd.DataFrame(rows(small | {"grid": grid | {"learning_rate": [0.1, 1e30]}}, data))
     assert len(runs) == 2 * 2 * 2 * 2
     assert set(runs.loc[runs["batch_size"] == 16, "n_steps"]) == {2 * math.ceil(300 / 16)}
     assert set(runs.loc[runs["batch_size"] == 32, "n_steps"]) == {2 * math.ceil(1150 / 32)}
     assert (runs.loc[runs["learning_rate"] > 1, "status"] == "diverged").any()
-    found = endpoints(runs, options)
+    found = endpoints(runs, OPTIONS)
     assert list(found["lr_max_decades"].effect.index) == [0, 1]
     assert not found["never_diverges"].holds

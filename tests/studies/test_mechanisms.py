@@ -4,30 +4,22 @@ import math
 
 import pandas as pd
 import pytest
-import torch
+from small import rows, study
 
 from bnstudy.claims.endpoints.mechanisms import endpoints
 from bnstudy.data.prepared import open_prepared
-from bnstudy.studies import mechanisms
 
-OPTIONS = {
-    "networks": ["relu2"],
-    "batch_size": 32,
-    "epochs": 2,
-    "learning_rate": 0.1,
-    "probe_every": 20,
-    "drift_steps": 5,
-}
 
-ARMS = ("none", "batch", "layer", "noisy_batch", "noisy_none", "batch_no_affine", "batch_detached")
+def small(drift_every=20):
+    cut = study("mechanisms", {"batch_size": 32, "epochs": 2})
+    cut["observers"] = [{"drift": {"drift_every": drift_every, "drift_steps": 5}}, "bias_norm"]
+    cut["grid"]["network"] = ["relu2"]
+    return cut
 
 
 def test_run_on_digits(digits_data):
-    data = open_prepared(digits_data)
-    rows = {
-        arm: mechanisms.run(data, {"arm": arm}, OPTIONS, [0], torch.device("cpu")) for arm in ARMS
-    }
-    row = {arm: found[0] for arm, found in rows.items()}
+    found = rows(small(), open_prepared(digits_data), seeds=1)
+    row = {row["arm"]: row for row in found}
     assert all(r["status"] == "ok" for r in row.values())
     assert len({r["bias_start"] for r in row.values()}) == 1  # equal initial weights
     # Only rounding moves a bias in front of batch normalization; detached, it grows.
@@ -40,12 +32,8 @@ def test_run_on_digits(digits_data):
 
 def test_noisy_run_is_repeatable_and_not_disturbed_by_probes(digits_data):
     data = open_prepared(digits_data)
-    losses = {
-        mechanisms.run(
-            data, {"arm": "noisy_batch"}, OPTIONS | {"probe_every": every}, [0], torch.device("cpu")
-        )[0]["val_loss"]
-        for every in (7, 20, 20)
-    }
+    found = [rows(small(every), data, seeds=1, arm="noisy_batch") for every in (7, 20, 20)]
+    losses = {row["val_loss"] for (row,) in found}
     assert len(losses) == 1
 
 

@@ -1,5 +1,6 @@
 """Probes against hand-computed cases; and that they leave training alone."""
 
+import copy
 import math
 
 import pytest
@@ -8,14 +9,14 @@ from torch import nn
 
 from bnstudy.networks.layers import ShiftingNoise
 from bnstudy.networks.mlp import build_model
-from bnstudy.studies import probes
+from bnstudy.studies.observers import activations, landscape
 
 
 @pytest.fixture
 def quadratic(monkeypatch):
     """The loss becomes half the squared output, times the label, summed."""
     monkeypatch.setattr(
-        probes.F, "cross_entropy", lambda outputs, labels: (labels * outputs**2).sum() / 2
+        landscape.F, "cross_entropy", lambda outputs, labels: (labels * outputs**2).sum() / 2
     )
 
 
@@ -30,7 +31,7 @@ def test_landscape_of_a_parabola(quadratic):
     """L = a w^2 / 2 has gradient a w, smoothness a, and a gradient that turns at eta = 1 / a."""
     a, w = 4.0, 3.0
     model = scalar_network(w)
-    found = probes.landscape(model, torch.ones(1, 1), torch.tensor([[a]]), [0.125, 0.5])
+    found = landscape.landscape(model, torch.ones(1, 1), torch.tensor([[a]]), [0.125, 0.5])
     at = [w * (1 - 0.125 * a), w * (1 - 0.5 * a)]  # 1.5, -3
     assert found["loss_range"] == pytest.approx(a / 2 * (at[1] ** 2 - at[0] ** 2))
     assert found["gradient_change_min"] == pytest.approx(0.125 * a * a * w)
@@ -44,7 +45,7 @@ def test_landscape_of_a_parabola(quadratic):
 def test_covariate_shift_of_two_weights(quadratic):
     """y = w2 w1, L = y^2 / 2: the gradient by w2 is w2 w1^2, before and after w1's step."""
     w1, w2, rate = 2.0, 0.5, 0.1
-    (row,) = probes.covariate_shift(
+    (row,) = landscape.covariate_shift(
         scalar_network(w1, w2), torch.ones(1, 1), torch.ones(1, 1), rate
     )
     moved = w1 - rate * w2**2 * w1
@@ -58,7 +59,7 @@ def test_covariate_shift_of_two_weights(quadratic):
 def test_covariate_shift_moves_all_earlier_layers(quadratic):
     """For the third layer both layers before it have made their steps, its own weight has not."""
     w1, w2, w3, rate = 1.5, 0.8, 1.2, 0.1
-    rows = probes.covariate_shift(
+    rows = landscape.covariate_shift(
         scalar_network(w1, w2, w3), torch.ones(1, 1), torch.ones(1, 1), rate
     )
     y = w1 * w2 * w3
@@ -73,15 +74,15 @@ def test_drift():
     x = torch.randn(4_000, 3, dtype=torch.float64)
     x = (x - x.mean(0)) / x.std(0, unbiased=False)
     moved = x + torch.tensor([0.0, 1.0, 2.0])
-    assert probes.drift(x, moved) == pytest.approx(1)
-    assert probes.drift(5 * x, 5 * moved) == pytest.approx(1)
-    assert probes.wasserstein(x, moved) == pytest.approx(1)
+    assert activations.drift(x, moved) == pytest.approx(1)
+    assert activations.drift(5 * x, 5 * moved) == pytest.approx(1)
+    assert activations.wasserstein(x, moved) == pytest.approx(1)
     # A change of scale moves no mean: W1 of N(0, 1) and N(0, 4) is E|z| = sqrt(2 / pi).
-    assert probes.drift(x, 2 * x) == pytest.approx(0, abs=1e-12)
+    assert activations.drift(x, 2 * x) == pytest.approx(0, abs=1e-12)
     expected = math.sqrt(2 / math.pi) / math.sqrt((1 + 4) / 2)
-    assert probes.wasserstein(x, 2 * x) == pytest.approx(expected, rel=0.03)
+    assert activations.wasserstein(x, 2 * x) == pytest.approx(expected, rel=0.03)
     dead = torch.cat([x, torch.ones(len(x), 1)], dim=1)
-    assert probes.drift(dead, dead + 1) == pytest.approx(1)
+    assert activations.drift(dead, dead + 1) == pytest.approx(1)
 
 
 def test_last_activations():
@@ -89,17 +90,15 @@ def test_last_activations():
     model = build_model(6, 3, hidden=(5, 4), norm="batch")
     x = torch.randn(32, 6)
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    found = probes.last_activations(model, x)
+    found = activations.last_activations(model, x)
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
     assert model.training
-    torch.testing.assert_close(found.train.mean(0), torch.zeros(4), atol=1e-6, rtol=0)
-    torch.testing.assert_close(found.raw, model[:4](x))
-    torch.testing.assert_close(
-        found.eval, probes.copy.deepcopy(model).eval()[:5](x), atol=1, rtol=1
-    )
-    plain = probes.last_activations(build_model(6, 3, hidden=(5, 4)), x)
-    assert torch.equal(plain.raw, plain.train)
-    assert torch.equal(plain.raw, plain.eval)
+    torch.testing.assert_close(found["train"].mean(0), torch.zeros(4), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found["raw"], model[:4](x))
+    torch.testing.assert_close(found["eval"], copy.deepcopy(model).eval()[:5](x), atol=1, rtol=1)
+    plain = activations.last_activations(build_model(6, 3, hidden=(5, 4)), x)
+    assert torch.equal(plain["raw"], plain["train"])
+    assert torch.equal(plain["raw"], plain["eval"])
 
 
 def test_private_noise_leaves_the_generator_alone():
@@ -107,10 +106,10 @@ def test_private_noise_leaves_the_generator_alone():
     torch.manual_seed(5)
     expected = torch.rand(4)
     torch.manual_seed(5)
-    with probes.private_noise(0, 25):
+    with activations.private_noise(0, 25):
         first = noise(torch.zeros(2, 3))
-    with probes.private_noise(0, 25):
+    with activations.private_noise(0, 25):
         assert torch.equal(noise(torch.zeros(2, 3)), first)
-    with probes.private_noise(0, 35):
+    with activations.private_noise(0, 35):
         assert not torch.equal(noise(torch.zeros(2, 3)), first)
     assert torch.equal(torch.rand(4), expected)

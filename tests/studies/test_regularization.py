@@ -6,30 +6,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small import rows, study
 from torch import nn
 
 from bnstudy.claims.endpoints.regularization import endpoints, matched_gap
 from bnstudy.data.prepared import open_prepared
-from bnstudy.settings import Settings
-from bnstudy.studies import regularization
-from bnstudy.studies.regularization import make_network, variance_shifts
+from bnstudy.studies import declaration
+from bnstudy.studies.observers.inference import variance_shifts
 from bnstudy.training.devices import make_deterministic
-from bnstudy.training.inputs import Scaling, Split, make_splits
+from bnstudy.training.inputs import Scaling, Split
+from bnstudy.training.loop import make_model
 
 CPU = torch.device("cpu")
 ARMS = (
     *("none", "batch", "ghost_4", "ghost_10", "ghost_25", "population"),
     *("none_dropout", "batch_dropout", "dropout_before"),
 )
-OPTIONS = {
-    "train_images": 100,
-    "validation_images": 100,
-    "batch_size": 50,
-    "epochs": 2,
-    "learning_rate": 0.001,
-    "dropout": 0.5,
-    "matched_train_loss": 0.1,
-}
+OPTIONS = {"matched_train_loss": 0.1}
+EPOCHS = 2
+SMALL = study("regularization", {"train_images": 100, "validation_images": 100, "epochs": EPOCHS})
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +35,7 @@ def data(digits_data):
 
 @pytest.fixture(scope="module")
 def table(data):
-    rows = [
-        {"arm": arm} | row
-        for arm in ARMS
-        for row in regularization.run(data, {"arm": arm}, OPTIONS, [0, 1], CPU)
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows(SMALL, data))
 
 
 def test_matched_gap_by_hand():
@@ -66,14 +56,17 @@ def test_matched_gap_at_the_edges():
     assert exact == (pytest.approx(0.5), True)
 
 
-def test_arms_start_alike(data):
+def network(arm):
+    told = declaration.cell_part(SMALL, {"arm": arm})
+    ((_, settings),) = declaration.runs(told, "digits", 1)
+    return make_model(64, 10, settings)
+
+
+def test_arms_start_alike():
     """All arms share the weights of their Linear layers, and those of BN are ones and zeros."""
-    settings = Settings(norm="batch", batch_size=50, seed=3)
-    train_split = make_splits(data, settings, CPU)["train"].first(100)
 
     def weights(arm):
-        network = make_network(data, arm, 0.5, settings, train_split)
-        return [m.weight for m in network.modules() if isinstance(m, nn.Linear)]
+        return [m.weight for m in network(arm).modules() if isinstance(m, nn.Linear)]
 
     for arm in ARMS[1:]:
         for ours, theirs in zip(weights(arm), weights("none"), strict=True):
@@ -89,12 +82,9 @@ def test_arms_start_alike(data):
         ("ghost_10", ["Linear", "GhostBatchNorm", "ReLU"]),
     ],
 )
-def test_order_of_layers(data, arm, order):
-    settings = Settings(
-        norm="batch", batch_size=50, seed=3, dropout=0.5 if arm.endswith("_dropout") else 0.0
-    )
-    network = make_network(data, arm, 0.5, settings, make_splits(data, settings, CPU)["train"])
-    names = [type(m).__name__ for m in network.modules() if not isinstance(m, nn.Sequential)]
+def test_order_of_layers(arm, order):
+    modules = network(arm).modules()
+    names = [type(m).__name__ for m in modules if not isinstance(m, nn.Sequential)]
     assert names == [*order * 2, "Linear"]
 
 
@@ -129,9 +119,9 @@ def test_variance_shift_is_one_without_dropout():
 
 
 def test_rows(table):
-    assert table.groupby("arm").size().to_dict() == dict.fromkeys(ARMS, 2 * OPTIONS["epochs"])
+    assert table.groupby("arm").size().to_dict() == dict.fromkeys(ARMS, 2 * EPOCHS)
     assert table["step"].unique().tolist() == [2, 4]
-    last = table["epoch"] == OPTIONS["epochs"]
+    last = table["epoch"] == EPOCHS
     assert table.loc[last, "test_accuracy"].notna().all()
     assert table.loc[~last, "test_accuracy"].isna().all()
     shifted = table["variance_shift_1"].notna()
@@ -140,7 +130,7 @@ def test_rows(table):
 
 def test_same_rows_again(data):
     cell = {"arm": "dropout_before"}
-    first, second = (regularization.run(data, cell, OPTIONS, [1], CPU) for _ in range(2))
+    first, second = (rows(SMALL, data, seeds=1, **cell) for _ in range(2))
     assert first == second
 
 
@@ -159,19 +149,19 @@ MADE = {
 
 
 def hand_made() -> pd.DataFrame:
-    rows = []
+    made = []
     for seed in range(10):
         for arm, (gap, accuracy) in MADE.items():
             shift = 0.5 if arm == "dropout_before" else 1.0
             common = {"arm": arm, "seed": seed, "status": "ok", "val_accuracy": accuracy}
-            rows += [
+            made += [
                 common | {"epoch": 1, "train_loss": 0.1, "val_loss": 0.1 + gap},
                 common
                 | {"epoch": 2, "train_loss": 0.01, "val_loss": 0.01 + 2 * gap}
                 | {"test_accuracy": accuracy + seed / 1000}
                 | {"variance_shift_1": shift, "variance_shift_2": 1 / shift},
             ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(made)
 
 
 def test_endpoints_by_hand():

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from numpy_network import Adam, covariate_shift, from_torch, loss_of, sgd_step
+from small import rows, study
 
 from bnstudy.claims.endpoints.regularization import matched_gap
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
-from bnstudy.studies import init_gradients, landscape, probes, regularization
-from bnstudy.studies.probes import NETWORKS
+from bnstudy.studies import init_gradients
+from bnstudy.studies.observers import landscape
 from bnstudy.training.inputs import make_splits, stream_generator
 from bnstudy.training.loop import make_model
 
@@ -55,9 +56,9 @@ def test_covariate_shift_of_one_step(norm, activation):
     expected = covariate_shift(
         from_torch(model, activation=activation), x.numpy(), labels.numpy(), 0.3
     )
-    rows = probes.covariate_shift(model.double(), x, labels, 0.3)
-    assert [row["layer"] for row in rows] == list(expected)
-    for row in rows:
+    found = landscape.covariate_shift(model.double(), x, labels, 0.3)
+    assert [row["layer"] for row in found] == list(expected)
+    for row in found:
         cosine, relative = expected[row["layer"]]
         assert row["cosine"] == pytest.approx(cosine, abs=1e-9)
         assert row["relative_shift"] == pytest.approx(relative, rel=1e-6)
@@ -66,13 +67,16 @@ def test_covariate_shift_of_one_step(norm, activation):
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("network", ["relu2", "relu5", "sigmoid3"])
 def test_covariate_shift_along_a_training_run(data, norm, network):
-    options = {"batch_size": 64, "learning_rates": [0.1], "probe_every": 4, "drift_steps": 3}
-    rows = landscape.run(data, {"norm": norm, "network": network}, options, [2], CPU)
+    observers = [{"landscape": {"landscape_every": 4, "drift_steps": 3}}]
+    small = study("landscape", {"batch_size": 64}, observers=observers)
+    small["grid"]["learning_rate"] = [0.1]
     measured = {
-        (row["step"], row["layer"]): row["value"] for row in rows if row["metric"] == "ics_cosine"
+        (row["step"], row["layer"]): row["value"]
+        for row in rows(small, data, seeds=3, norm=norm, network=network)
+        if row["metric"] == "ics_cosine" and row["seed"] == 2
     }
-    hidden, activation = NETWORKS[network]
-    settings = Settings(norm, 64, 2, hidden=hidden, activation=activation)
+    hidden, activation = small["variants"]["network"][network].values()
+    settings = Settings(norm=norm, seed=2, hidden=tuple(hidden), activation=activation)
     split = make_splits(data, settings, CPU)["train"]
     ours = from_torch(make_model(64, 10, settings), activation=activation)
     (batches,) = epochs_of_batches(split, 2, 64, 1)
@@ -89,10 +93,10 @@ def test_covariate_shift_along_a_training_run(data, norm, network):
 @pytest.mark.parametrize("network", ["none_default", "none_he", "batch_relu"])
 def test_gradients_at_initialization(data, network):
     options = {"batch_sizes": [32], "depths": [12], "width": 48}
-    rows = init_gradients.run(data, {"network": network}, options, [1], CPU)
+    found = init_gradients.run(data, {"network": network}, options, [1], CPU)
     norm, initialization, activation = init_gradients.NETWORKS[network]
     settings = Settings(
-        norm, 32, 1, hidden=(48,) * 12, initialization=initialization, activation=activation
+        norm=norm, seed=1, hidden=(48,) * 12, initialization=initialization, activation=activation
     )
     ours = from_torch(make_model(64, 10, settings))
     order = torch.randperm(len(data.train_images), generator=stream_generator(1, "order"))[:32]
@@ -100,18 +104,16 @@ def test_gradients_at_initialization(data, network):
     x = (pixels / data.pixel_max - 0.5) / 0.5
     gradients = ours.gradients(x, data.train_labels[order].numpy())
     expected = [np.linalg.norm(own[0]) for own in gradients[:-1]]
-    assert [row["weight_gradient"] for row in rows] == pytest.approx(expected, rel=1e-3)
+    assert [row["weight_gradient"] for row in found] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("arm", ["batch", "ghost_4", "ghost_10"])
 def test_gap_of_normalization_in_groups(data, arm):
     """Losses of every epoch, and the gap at a training loss that is passed on the way."""
-    options = {
-        "train_images": 200, "validation_images": 150, "batch_size": 40, "epochs": 12,
-        "learning_rate": 0.001, "dropout": 0.5,
-    }  # fmt: skip
-    rows = regularization.run(data, {"arm": arm}, options, [5], CPU)
-    settings = Settings("batch", 40, 5)
+    images = {"train_images": 200, "validation_images": 150}
+    small = study("regularization", {"batch_size": 40, "epochs": 12} | images)
+    found = [row for row in rows(small, data, seeds=6, arm=arm) if row["seed"] == 5]
+    settings = Settings(norm="batch", batch_size=40, seed=5)
     splits = make_splits(data, settings, CPU)
     train, validation = splits["train"].first(200), splits["validation"].first(150)
     group = int(arm.partition("_")[2] or 40)
@@ -123,13 +125,13 @@ def test_gap_of_normalization_in_groups(data, arm):
             optimizer.step(ours.gradients(x, labels, track=True))
         train_losses.append(loss_of(ours, *numbers(train), training=False))
         validation_losses.append(loss_of(ours, *numbers(validation), training=False))
-    assert [row["train_loss"] for row in rows] == pytest.approx(train_losses, rel=5e-3)
-    assert [row["val_loss"] for row in rows] == pytest.approx(validation_losses, rel=5e-3)
+    assert [row["train_loss"] for row in found] == pytest.approx(train_losses, rel=5e-3)
+    assert [row["val_loss"] for row in found] == pytest.approx(validation_losses, rel=5e-3)
     target = (train_losses[5] * train_losses[7]) ** 0.5
     assert train_losses == sorted(train_losses, reverse=True)  # or "first" would matter
     at_target = np.interp(-np.log(target), -np.log(train_losses), validation_losses)
     gap, reached = matched_gap(
-        *(np.array([row[name] for row in rows]) for name in ("train_loss", "val_loss")), target
+        *(np.array([row[name] for row in found]) for name in ("train_loss", "val_loss")), target
     )
     assert reached
     assert gap == pytest.approx(at_target - target, rel=2e-2)

@@ -5,24 +5,17 @@ import copy
 import pandas as pd
 import pytest
 import torch
+from small import rows, study
 
 from bnstudy.claims.endpoints.sigmoid_mnist import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies import sigmoid_mnist
+from bnstudy.studies.observers.activations import last_activations, mean_shift
+from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model
 
 CPU = torch.device("cpu")
-OPTIONS = {
-    "epochs": 2,
-    "batch_size": 60,
-    "hidden": [12, 12, 12],
-    "activation": "sigmoid",
-    "optimizer": "sgd",
-    "learning_rate": 0.5,
-    "weight_deviation": 0.1,
-    "probe_every": 10,
-}
+SMALL = study("sigmoid_mnist", {"epochs": 2, "hidden": [12, 12, 12], "probe_every": 10})
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +24,7 @@ def data(digits_data):
 
 
 def test_pixels_are_binary(data):
-    settings = Settings("none", 60, 0)
-    splits = sigmoid_mnist.binary_splits(data, settings, CPU)
+    splits = make_splits(data, Settings(scaling="binary"), CPU)
     assert set(splits["train"].inputs.unique().tolist()) == {0.0, 1.0}
     expected = (data.test_images.flatten(1) > 8).float()
     assert torch.equal(splits["test"].inputs, expected)
@@ -41,8 +33,8 @@ def test_pixels_are_binary(data):
 def test_weights_are_gaussian_and_the_same_in_both_arms():
     drawn = []
     for norm in ("none", "batch"):
-        model = make_model(784, 10, Settings(norm, 60, 0, hidden=(100, 100, 100)))
-        sigmoid_mnist.draw_gaussian(model, 0.05, seed=4)
+        settings = Settings(norm=norm, hidden=(100,) * 3, initialization="normal", gain=0.05)
+        model = make_model(784, 10, settings)
         drawn.append([m.weight for m in model if isinstance(m, torch.nn.Linear)])
         assert not model[0].bias.any()
     assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
@@ -50,12 +42,12 @@ def test_weights_are_gaussian_and_the_same_in_both_arms():
 
 
 def test_inputs_of_the_last_sigmoid_and_nothing_else_changes():
-    model = make_model(20, 10, Settings("batch", 60, 0, hidden=(8, 8), activation="sigmoid"))
+    model = make_model(20, 10, Settings(norm="batch", hidden=(8, 8), activation="sigmoid"))
     model.train()
     inputs = torch.randn(50, 20, generator=torch.Generator().manual_seed(0))
     model(inputs)
     before = copy.deepcopy(model.state_dict())
-    values = sigmoid_mnist.last_sigmoid_inputs(model, inputs)
+    values = last_activations(model, inputs)["eval"]
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     model.eval()
@@ -68,19 +60,19 @@ def test_drift_is_the_shift_in_standard_deviations():
     after = before * torch.tensor([1.0, 3.0]) + torch.tensor([0.5, -2.0])
     # Unit 0: shift 0.5 of sd 1. Unit 1: shift 2 of sd sqrt((1 + 9) / 2).
     expected = (0.5 + 2 / 5**0.5) / 2
-    assert sigmoid_mnist.drift(before, after) == pytest.approx(expected, rel=0.05)
-    assert sigmoid_mnist.drift(before, before) == 0
+    assert mean_shift(before, after) == pytest.approx(expected, rel=0.05)
+    assert mean_shift(before, before) == 0
     constant = torch.ones(10, 2)
-    assert sigmoid_mnist.drift(constant, constant) is None
+    assert mean_shift(constant, constant) is None
 
 
 def test_rows_are_the_checkpoints(data):
-    rows = sigmoid_mnist.run(data, {"norm": "batch"}, OPTIONS, [0, 1], CPU)
-    assert [row["step"] for row in rows if row["seed"] == 1] == [0, 10, 20, 30, 40]
-    assert rows[0]["drift"] is None
-    assert all(r["percentile_15"] <= r["percentile_50"] <= r["percentile_85"] for r in rows)
-    assert rows[-1]["accuracy"] > rows[0]["accuracy"]
-    assert rows == sigmoid_mnist.run(data, {"norm": "batch"}, OPTIONS, [0, 1], CPU)
+    found = rows(SMALL, data, norm="batch", learning_rate=0.5)
+    assert [row["step"] for row in found if row["seed"] == 1] == [0, 10, 20, 30, 40]
+    assert found[0]["drift"] is None
+    assert all(r["percentile_15"] <= r["percentile_50"] <= r["percentile_85"] for r in found)
+    assert found[-1]["accuracy"] > found[0]["accuracy"]
+    assert found == rows(SMALL, data, norm="batch", learning_rate=0.5)
 
 
 def curve(

@@ -6,25 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small import rows, study
 
 from bnstudy.claims.endpoints.small_batches import endpoints
 from bnstudy.claims.endpoints.trend import one_sided_p, page_test, rises, trend_and_contrast
 from bnstudy.data.prepared import open_prepared
 from bnstudy.statistics import sign_flip_test
-from bnstudy.studies import small_batches
 from bnstudy.training.devices import make_deterministic
 
-OPTIONS = {
-    "group_sizes": [2, 8, 64],
-    "reference_group_size": 8,
-    "batch_size": 64,
-    "epochs": 1,
-    "small_batch_sizes": [2, 16],
-    "small_images": 100,
-    "small_epochs": 1,
-    "learning_rate": 0.001,
-    "statistics_images": 300,
+OPTIONS = {"reference_group_size": 8}
+SMALL = study("small_batches", observers=[{"statistics": {"statistics_images": 300}}])
+SMALL["variants"]["design"] = {
+    "groups": {"batch_size": 64, "epochs": 1},
+    "batches": {"train_images": 100, "epochs": 1},
 }
+SMALL["grid"][0]["group_size"] = [2, 8, 64]
+SMALL["grid"][2]["batch_size"] = [2, 16]
 CPU = torch.device("cpu")
 
 
@@ -69,12 +66,7 @@ def data(digits_data):
 
 @pytest.fixture(scope="module")
 def table(data):
-    rows = [
-        {"norm": norm} | row
-        for norm in ("ghost", "batch", "layer", "none")
-        for row in small_batches.run(data, {"norm": norm}, OPTIONS, [0, 1], CPU)
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows(SMALL, data))
 
 
 def test_rows(table):
@@ -93,21 +85,17 @@ def test_rows(table):
 
 def test_same_rows_again(data):
     cell = {"norm": "ghost"}
-    first, second = (small_batches.run(data, cell, OPTIONS, [1], CPU) for _ in range(2))
+    first, second = (rows(SMALL, data, seeds=1, **cell) for _ in range(2))
     assert first == second
 
 
 def test_group_as_large_as_the_batch_is_batch_normalization(data):
     """The ghost arm at full size and PyTorch's own layer give the same network."""
-    arguments = {"epochs": 1, "seed": 0, "options": OPTIONS, "group_size": 64, "batch_size": 64}
-    splits = small_batches.make_splits(
-        data, small_batches.Settings(norm="batch", batch_size=64, seed=0), CPU
-    )
-    ghost, batch = (
-        small_batches.train_and_evaluate(data, splits, "groups", norm, **arguments)
-        for norm in ("ghost", "batch")
-    )
-    assert ghost == batch
+    found = {}
+    for name, norm in (("ghost", "ghost:64"), ("batch", "batch")):
+        alone = SMALL | {"grid": {"norm": [norm]}, "variants": {}, "settings": {"epochs": 1}}
+        found[name] = [{**row, "norm": ""} for row in rows(alone, data, seeds=1)]
+    assert found["ghost"] == found["batch"]
 
 
 def row(seed, norm, design, size, statistics, accuracy, status="ok"):
@@ -126,11 +114,11 @@ def row(seed, norm, design, size, statistics, accuracy, status="ok"):
 
 
 def test_endpoints_by_hand():
-    rows = []
+    made = []
     for seed in range(10):
         wobble = seed / 1000
         for size, accuracy in ((2, 0.90), (8, 0.95), (64, 0.97)):
-            rows += [
+            made += [
                 row(seed, "ghost", "groups", size, "running", accuracy - wobble),
                 row(seed, "ghost", "groups", size, "precise", accuracy + 0.01 - wobble),
                 row(seed, "ghost", "groups", size, "batch", accuracy - 0.2 / size - wobble),
@@ -140,11 +128,11 @@ def test_endpoints_by_hand():
             ("none", 0.90, 0.93),
             ("layer", 0.91, 0.95),
         ):
-            rows += [
+            made += [
                 row(seed, norm, "batches", 2, "running", small),
                 row(seed, norm, "batches", 16, "running", large),
             ]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(made)
     found = endpoints(table, OPTIONS)
     assert found["small_groups"].effect.to_numpy() == pytest.approx([5.0] * 10)
     assert list(found["small_groups"].cells) == ["groups of 2"]

@@ -11,7 +11,7 @@ from scipy import stats
 from bnstudy.claims.endpoints.stability import endpoints, pitman_morgan, pseudo_values
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies import stability
+from bnstudy.studies.observers.losses import LossFluctuation, describe, running_median
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
 
@@ -21,13 +21,13 @@ CPU = torch.device("cpu")
 def test_running_median_against_numpy():
     values = torch.randn(200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = [np.median(values.numpy()[max(0, i - 25) : i + 26]) for i in range(200)]
-    np.testing.assert_allclose(stability.running_median(values, 51), expected)
+    np.testing.assert_allclose(running_median(values, 51), expected)
 
 
 def test_fluctuation_of_a_steady_loss_with_spikes():
     losses = torch.full((400,), 0.2, dtype=torch.float64)
     losses[10::20] = 0.5  # 150 % above the median, one step in twenty
-    described = stability.describe(losses)
+    described = describe(losses)
     assert described["window_steps"] == 400
     assert described["fluctuation"] == pytest.approx(math.sqrt(1.5**2 / 20))
     assert described["spikes"] == described["spikes_all"] == pytest.approx(1 / 20)
@@ -39,14 +39,14 @@ def test_only_the_matched_level_counts():
     levels = torch.tensor([1.0, 0.2, 0.05]).repeat_interleave(2_000).double()
     noise = torch.tensor([0.0, 0.1, 0.5]).repeat_interleave(2_000).double()
     losses = levels * (1 + noise * (2 * torch.rand(6_000, generator=generator).double() - 1))
-    described = stability.describe(losses)
+    described = describe(losses)
     assert described["window_steps"] == pytest.approx(2_000, abs=5)
     assert described["fluctuation"] == pytest.approx(0.1 / math.sqrt(3), rel=0.05)
     assert described["spikes"] == pytest.approx(0, abs=0.01)
 
 
 def test_a_loss_that_passes_through_too_fast_is_undefined():
-    described = stability.describe(torch.tensor([1.0] * 60 + [0.01] * 60).double())
+    described = describe(torch.tensor([1.0] * 60 + [0.01] * 60).double())
     assert described["fluctuation"] is described["spikes"] is None
     assert described["spikes_all"] is not None
 
@@ -54,15 +54,13 @@ def test_a_loss_that_passes_through_too_fast_is_undefined():
 def test_recorded_losses_are_those_of_the_steps(digits_data):
     """The epoch's mean of what is recorded is what the training loop itself reports."""
     data = open_prepared(digits_data)
-    settings = Settings("batch", 64, 0, hidden=(16,), epochs=2, dropout=0.2)
+    settings = Settings(norm="batch", batch_size=64, seed=0, hidden=(16,), epochs=2, dropout=0.2)
     splits = make_splits(data, settings, CPU)
     plain = train(make_model(64, 10, settings), splits, settings)
     model = make_model(64, 10, settings)
-    recorder = stability.LossRecorder(model)
-    watched = train(model, splits, settings, observe=recorder.observe)
-    recorder.close()
-    assert watched.metrics == plain.metrics  # watching changes nothing
-    assert not model._forward_hooks
+    recorder = LossFluctuation()
+    watched = train(model, splits, settings, observers=[recorder])
+    assert set(plain.metrics) < set(watched.metrics)  # watching changes nothing
     losses = torch.stack(recorder.losses).double()
     weights = torch.tensor([len(y) for _, y in splits["train"].batches(64)]).double()
     for epoch, part in enumerate(losses.split(len(weights)), start=1):
@@ -134,12 +132,3 @@ def test_pitman_morgan_is_the_regression_test():
     r = np.corrcoef(a + b, a - b)[0, 1]
     t = r * math.sqrt(10 / (1 - r**2))
     assert pitman_morgan(a, b) == pytest.approx(2 * stats.t.sf(abs(t), 10))
-
-
-def test_smoke_on_digits(digits_data):
-    data = open_prepared(digits_data)
-    options = {"epochs": 2, "probe_every": 100}
-    rows = stability.run(data, {"norm": "batch", "batch_size": 16}, options, [0, 1], CPU)
-    assert [row["seed"] for row in rows] == [0, 1]
-    assert rows[0]["val_loss_2"] == rows[0]["val_loss"]
-    assert rows == stability.run(data, {"norm": "batch", "batch_size": 16}, options, [0, 1], CPU)

@@ -187,32 +187,40 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {depth: {enabled: on please}}", "studies.depth.enabled", "true or false"),
         ("studies: {depth: {seeds: 0}}", "studies.depth.seeds", "too small"),
         ("studies: {depth: {seeds: 10.0}}", "studies.depth.seeds", "write 10"),
-        ("studies: {depth: {options: {wide: 64}}}", "studies.depth.options.wide", "width"),
-        ("studies: {depth: {options: {width: [64]}}}", "studies.depth.options.width", "kind"),
-        ("studies: {depth: {grid: {norms: [none]}}}", "studies.depth.grid.norms", "norm"),
-        ("studies: {depth: {grid: {norm: []}}}", "studies.depth.grid.norm", "empty"),
-        ("studies: {depth: {grid: {norm: none}}}", "studies.depth.grid.norm", "list"),
+        ("studies: {timing: {options: {step: 64}}}", "studies.timing.options.step", "steps"),
+        ("studies: {timing: {options: {steps: [64]}}}", "studies.timing.options.steps", "kind"),
+        ("studies: {timing: {options: {steps: -1}}}", "studies.timing.options.steps", "kind"),
         (
-            "studies: {depth: {grid: {norm: [bacth]}}}",
-            "studies.depth.grid.norm[0]",
+            "studies: {mechanisms: {options: {margin: x}}}",
+            "studies.mechanisms.options.margin",
+            "kind",
+        ),
+        (
+            "studies: {init_gradients: {options: {depths: [2.5]}}}",
+            "studies.init_gradients.options.depths[0]",
+            "kind",
+        ),
+        ("studies: {fashion: {grid: {norms: [none]}}}", "studies.fashion.grid.norms", "norm"),
+        ("studies: {fashion: {grid: {norm: []}}}", "studies.fashion.grid.norm", "empty"),
+        ("studies: {fashion: {grid: {norm: none}}}", "studies.fashion.grid.norm", "list"),
+        (
+            "studies: {fashion: {grid: {norm: [bacth]}}}",
+            "studies.fashion.grid.norm",
             "closest is batch",
         ),
-        ("studies: {depth: {options: {width: -1}}}", "studies.depth.options.width", "kind"),
         (
-            "studies: {depth: {options: {depths: {relu: [2.5]}}}}",
-            "studies.depth.options.depths.relu[0]",
-            "kind",
+            "studies: {fashion: {settings: {epoch: 2}}}",
+            "studies.fashion.settings.epoch",
+            "closest is epochs",
         ),
         (
-            "studies: {learning_rates: {options: {sgd: [0.1, x]}}}",
-            "studies.learning_rates.options.sgd[1]",
-            "kind",
+            'studies: {init_gains: {variants: {scaled: {all: {gain: "1"}}}}}',
+            "studies.init_gains.variants.scaled.all",
+            "without quotes",
         ),
-        (
-            "studies: {learning_rates: {options: {images: {few: 3}}}}",
-            "studies.learning_rates.options.images.few",
-            "key",
-        ),
+        ("studies: {depth: {rows: runs}}", "studies.depth.rows", "one of run, epoch"),
+        ("studies: {depth: {observers: [rank]}}", "studies.depth.observers", "soft_rank"),
+        ("studies: {depth: {loop: [width]}}", "studies.depth.loop", "depth"),
     ],
 )
 def test_settings_of_studies_are_checked(text: str, key: str, says: str):
@@ -222,11 +230,10 @@ def test_settings_of_studies_are_checked(text: str, key: str, says: str):
     assert says in str(caught.value)
 
 
-def test_a_misspelt_study_is_named():
+def test_a_study_of_one_s_own_may_be_like_another_but_none_may_be_missing():
     config = copy.deepcopy(DEFAULT)
     config["studies"]["dept"] = config["studies"]["depth"]
-    with pytest.raises(UserError, match=r"^studies\.dept: no module has this name.*depth"):
-        check_config(config)
+    check_config(config)
     del config["studies"]["dept"], config["studies"]["depth"]
     with pytest.raises(UserError, match=r"^studies\.depth: this study is missing"):
         check_config(config)
@@ -246,9 +253,10 @@ def test_the_order_of_keys_neither_renames_cells_nor_changes_the_recorded_text()
 
     full = changed((ROOT / "config/full.yaml").read_text())
     backwards = reversed_keys(full)
-    assert list(backwards["studies"]["depth"]["grid"]) != list(full["studies"]["depth"]["grid"])
-    axes = [list(enabled_studies(config)["depth"]["grid"]) for config in (full, backwards)]
-    assert axes[0] == axes[1] == ["norm", "activation", "initialization"]
+    name = "init_gains"
+    assert list(backwards["studies"][name]["grid"]) != list(full["studies"][name]["grid"])
+    axes = [list(enabled_studies(config)[name]["grid"]) for config in (full, backwards)]
+    assert axes[0] == axes[1] == ["norm", "optimizer", "scaled", "gain"]
     assert config_text(full) == config_text(backwards)
 
 

@@ -5,55 +5,194 @@ import json
 
 import pandas as pd
 import pytest
+import yaml
 
-from bnstudy import studies
+from bnstudy import settings
 from bnstudy.claims.endpoints import controls as control_endpoints
+from bnstudy.config import default_studies
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.provenance import code_sha256, imported_code
+from bnstudy.provenance import TRAINING_CODE, code_sha256
+from bnstudy.studies import command, declaration, registry, table
+from bnstudy.studies.observers import OBSERVERS
+from bnstudy.training import command as train_command
+from bnstudy.training.observing import Observer
+
+SMALL = {"settings": {"epochs": 2, "probe_every": 5}, "grid": [{"norm": ["none", "batch"]}]}
 
 
-def run(name, data, out, cell, options, seeds=2):
-    studies.study_main(
-        [
-            *(name, str(data), "--cell", json.dumps(cell), "--options", json.dumps(options)),
-            *("--seeds", str(seeds), "--device", "cpu", "--out", str(out)),
-        ]
-    )
+def run(name, data, out, cell, declared, *options, seeds=2):
+    told = ["--cell", json.dumps(cell), "--declaration", json.dumps(declared)]
+    how = ["--seeds", str(seeds), "--device", "cpu", "--out", str(out)]
+    command.main([name, str(data), *told, *how, *map(str, options)])
     with open(out) as file:
         return list(csv.DictReader(file))
 
 
 def test_a_cell_is_named_by_its_axes():
-    assert studies.cell_name({"norm": "batch", "optimizer": "sgd"}) == "norm~batch,optimizer~sgd"
-    assert studies.cell_name({}) == "all"
+    assert (
+        declaration.cell_name({"norm": "batch", "optimizer": "sgd"}) == "norm~batch,optimizer~sgd"
+    )
+    assert declaration.cell_name({}) == "all"
 
 
-@pytest.mark.parametrize("study", studies.STUDIES)
+def test_cells_are_one_job_each_and_a_job_runs_through_the_loop():
+    study = default_studies()["learning_rates"]
+    assert list(declaration.cells(study)) == [
+        f"norm~{norm},optimizer~{optimizer},batch_size~{size}"
+        for optimizer in ("sgd", "adam")
+        for norm in ("none", "batch")
+        for size in (16, 128)
+    ]
+    cell = {"norm": "batch", "optimizer": "adam", "batch_size": 16}
+    runs = declaration.runs(declaration.cell_part(study, cell), "mnist", 2)
+    assert len(runs) == 2 * 7
+    assert {(s.train_images, s.probe_every, s.batch_size) for _, s in runs} == {(12000, 20, 16)}
+    assert [levels["learning_rate"] for levels, _ in runs[:7]] == study["grid"][1]["learning_rate"]
+
+
+@pytest.mark.parametrize("study", default_studies())
 def test_no_study_rests_on_another(study):
-    files = imported_code(f"studies.{study}")
-    assert f"studies/{study}.py" in files
-    others = {f"studies/{name}.py" for name in studies.STUDIES if name != study}
-    assert not others.intersection(files)
+    """Nor on what prints and parses, nor on observers that it has not."""
+    files = set(registry.study_code(study, default_studies()[study]))
+    codes = {f"studies/{module}.py" for module in registry.CODE_STUDIES.values()}
+    assert codes & files <= {f"studies/{registry.CODE_STUDIES.get(study)}.py"}
+    assert not files & {
+        "studies/command.py",
+        "studies/table.py",
+        "training/command.py",
+        "settings.py",
+    }
+    if study not in registry.CODE_STUDIES:
+        assert files > set(TRAINING_CODE)
+        observed = {f for f in files if f.startswith("studies/observers/")}
+        assert bool(observed) == bool(default_studies()[study].get("observers"))
+
+
+def test_a_study_can_be_run_by_hand(digits_data, tmp_path):
+    shared = ["--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "rows.csv")]
+    cell = {"norm": "batch", "scaling": "symmetric"}
+    command.main(["input_scaling", str(digits_data), "--cell", json.dumps(cell), *shared])
+    row = pd.read_csv(tmp_path / "rows.csv").iloc[0]
+    assert (row["norm"], row["scaling"], row["n_steps"]) == ("batch", "symmetric", 5 * 18)
+    with pytest.raises(UserError, match="input_scaling has the cells norm~none,scaling~symmetric"):
+        command.main(["input_scaling", str(digits_data), "--cell", '{"norm": "x"}', *shared])
+    with pytest.raises(UserError, match="there is no study input; there are identities"):
+        command.main(["input", str(digits_data), *shared])
+
+
+def test_runs_of_the_grid_are_read_not_trained(digits_data, tmp_path, monkeypatch):
+    trained = run("mine", digits_data, tmp_path / "a/rows.csv", {}, SMALL)
+    folders = []
+    for _, one in declaration.runs(SMALL, "digits", 2):
+        folders.append(tmp_path / "runs" / settings.run_name(one))
+        options = ["--out", str(folders[-1]), "--device", "cpu", *settings.options(one)]
+        train_command.main([str(digits_data), *options])
+
+    def no_training(*arguments, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("bnstudy.studies.runner.train", no_training)
+    again = run("mine", digits_data, tmp_path / "b/rows.csv", {}, SMALL, "--reuse", *folders)
+    assert again == trained
+    # One that has other settings is not taken for it.
+    file = folders[0] / "run.json"
+    other = json.loads(file.read_text())
+    other["settings"]["learning_rate"] = 0.5
+    file.write_text(json.dumps(other))
+    with pytest.raises(AssertionError, match="trained again"):
+        run("mine", digits_data, tmp_path / "c/rows.csv", {}, SMALL, "--reuse", *folders)
+
+
+def test_the_workflow_reuses_runs_that_were_observed_alike():
+    config = {"grid": {"dataset": ["mnist"]}, "observers": []}
+    study = default_studies()["input_scaling"]
+    made = (
+        settings.Settings(norm=norm, batch_size=64, seed=seed)
+        for norm in ("none", "batch")
+        for seed in range(3)
+    )
+    grid = {settings.run_name(one): one for one in made}
+    jobs = registry.jobs("input_scaling", study, config, grid)
+    assert {name: len(job.reuse) for name, job in jobs.items()} == {
+        "norm~none,scaling~symmetric": 3,
+        "norm~none,scaling~standardize": 0,
+        "norm~batch,scaling~symmetric": 3,
+        "norm~batch,scaling~standardize": 0,
+    }
+    config["observers"] = ["weight_norms"]
+    jobs = registry.jobs("input_scaling", study, config, grid)
+    assert not any(job.reuse for job in jobs.values())
+
+
+def test_a_changed_default_is_another_job():
+    config = {"grid": {"dataset": ["mnist"]}, "observers": []}
+    study = default_studies()["fashion"]
+    before = registry.jobs("fashion", study, config, {})
+    study = study | {"settings": study["settings"] | {"momentum": 0.5}}
+    after = registry.jobs("fashion", study, config, {})
+    assert all(before[name].settings_sha256 != after[name].settings_sha256 for name in before)
+    assert before["dataset~fashion_mnist,norm~none,batch_size~64"].dataset == "fashion_mnist"
+
+
+def test_an_observer_of_one_s_own(digits_data, tmp_path, monkeypatch):
+    class Mine(Observer):
+        def __init__(self, factor=1):
+            self.factor = factor
+
+        def end(self, now):
+            yield now.step, "train", "mine", self.factor * now.step
+
+    def function(model, inputs, labels):
+        return {"biggest": model[0].weight.grad.abs().max().item(), "images": len(labels)}
+
+    monkeypatch.setitem(OBSERVERS, "mine", Mine)
+    monkeypatch.setitem(OBSERVERS, "function", function)
+    observed = SMALL | {"observers": [{"mine": {"factor": 2}}, "function"]}
+    rows = run("mine", digits_data, tmp_path / "rows.csv", {}, observed)
+    assert {row["mine"] for row in rows} == {str(2 * 2 * 18)}
+    assert {row["images"] for row in rows} == {"62"}  # of the last batch, at the last probe
+    assert all(float(row["biggest"]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"settings": {"epoch": 2}},
+            "settings.epoch: there is no setting epoch; the closest is epochs.",
+        ),
+        ({"grid": {"norm": ["batsh"]}}, 'grid.norm: "batsh" is not one of none, batch'),
+        ({"variants": {"arm": {"a": {"dropout": 1.0}}}}, "variants.arm.a: 1.0 is too large"),
+        ({"loop": ["seed"]}, "loop: seed is no axis of its grid; there are norm."),
+        ({"observers": [{"drifts": {}}]}, "observers: there is no observer drifts; there are"),
+        ({"rows": "runs"}, "rows: runs is not one of run, epoch"),
+    ],
+)
+def test_what_a_declaration_cannot_say_is_a_sentence(wrong, told):
+    assert not list(declaration.problems(SMALL))
+    found = list(declaration.problems(SMALL | wrong))
+    assert len(found) == 1
+    assert found[0].startswith(told)
 
 
 def test_controls_run_and_merge(digits_data, tmp_path):
-    options = {"batch_size": 64, "epochs": 2}
+    controls = yaml.safe_load("{settings: {epochs: 2}, grid: {learning_rate: [0.01, 0.00001]}}")
     paths = []
-    for rate in (0.01, 0.00001):
-        paths.append(tmp_path / "with space" / studies.cell_name({"learning_rate": rate}) / "r.csv")
-        rows = run("controls", digits_data, paths[-1], {"learning_rate": rate}, options, seeds=4)
+    for name, cell in declaration.cells(controls).items():
+        paths.append(tmp_path / "with space" / name / "r.csv")
+        part = declaration.cell_part(controls, cell)
+        rows = run("controls", digits_data, paths[-1], cell, part, seeds=4)
         assert [row["seed"] for row in rows] == ["0", "1", "2", "3"]
-        assert {row["learning_rate"] for row in rows} == {str(rate)}
+        assert {row["learning_rate"] for row in rows} == {str(cell["learning_rate"])}
     given = ["--data", str(digits_data), "--out", str(tmp_path / "table.csv")]
-    studies.merge_main([*map(str, paths), *given])
-    table = pd.read_csv(tmp_path / "table.csv")
-    assert len(table) == 8
-    assert set(table["data_sha256"]) == {open_prepared(digits_data).sha256}
-    files = ("cli.py", *imported_code("studies.controls"))
-    assert set(table["code_sha256"]) == {code_sha256(files)}
-    assert table["config_sha256"].nunique() == 2  # one for each cell
-    found = control_endpoints.endpoints(table, options)
+    table.main([*map(str, paths), *given])
+    merged = pd.read_csv(tmp_path / "table.csv")
+    assert len(merged) == 8
+    assert set(merged["data_sha256"]) == {open_prepared(digits_data).sha256}
+    assert set(merged["code_sha256"]) == {code_sha256(registry.study_code("controls", controls))}
+    assert merged["config_sha256"].nunique() == 2  # one for each cell
+    found = control_endpoints.endpoints(merged, {})
     assert list(found["same"].effect.index) == [0, 1]
     assert (found["learning_rate"].effect > 20).all()  # 64 epochs' worth of steps against none
 
@@ -81,58 +220,60 @@ def test_rows_of_other_code_other_data_or_the_same_cell_are_refused(
     out = tmp_path / "table.csv"
     argv = [*map(str, paths), "--data", str(digits_data), "--out", str(out)]
     with pytest.raises(UserError) as caught:
-        studies.merge_main(argv)
+        table.main(argv)
     assert told in str(caught.value)
     assert not out.exists()
     if "code" in second:
-        studies.merge_main([*argv, "--allow-mixed-code"])
+        table.main([*argv, "--allow-mixed-code"])
         assert len(pd.read_csv(out)) == 2
 
 
 def test_rows_without_hashes_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("seed,x\n0,1\n")
     with pytest.raises(UserError, match=r"a\.csv has no column code_sha256"):
-        studies.merge_main([str(tmp_path / "a.csv"), "--out", str(tmp_path / "t.csv")])
+        table.main([str(tmp_path / "a.csv"), "--out", str(tmp_path / "t.csv")])
 
 
 def test_control_effects_by_hand():
-    table = pd.DataFrame(
+    runs = pd.DataFrame(
         {
             "learning_rate": [0.1] * 4 + [0.001] * 4,
             "seed": [0, 1, 2, 3] * 2,
-            "test_accuracy": [0.9, 0.8, 0.7, 0.5, 0.1, 0.2, 0.3, 0.4],
+            "n_classes": 10,
+            "test_accuracy": [0.9, 0.8, 0.7, 0.5, None, 0.2, 0.3, 0.4],  # it guesses: 0.1
         }
     )
-    found = control_endpoints.endpoints(table, {})
+    found = control_endpoints.endpoints(runs, {})
     assert found["same"].effect.tolist() == pytest.approx([20, 30])
     assert found["learning_rate"].effect.tolist() == pytest.approx([80, 60])
 
 
 def test_the_rule_seldom_supports_what_is_not_there_and_finds_what_is(digits_data, tmp_path):
-    options = {"n": 10, "studies": 2000, "deviation": 1.0, "family_size": 1}
+    options = {"options": {"n": 10, "studies": 2000, "deviation": 1.0, "family_size": 1}}
     shares = {}
     for effect in (0.0, 3.0):
-        (row,) = run("calibration", digits_data, tmp_path / "c.csv", {"effect": effect}, options, 1)
+        (row,) = run(
+            "calibration", digits_data, tmp_path / "c.csv", {"effect": effect}, options, seeds=1
+        )
         shares[effect] = {key: float(row[key]) for key in ("supported", "refuted")}
     assert shares[0.0]["supported"] <= 0.05
     assert shares[0.0]["refuted"] <= 0.05
     assert shares[3.0]["supported"] > 0.95
 
 
-def test_cells_of_different_shape_are_refused(tmp_path):
-    (tmp_path / "a.csv").write_text("seed,x\n0,1\n")
-    (tmp_path / "b.csv").write_text("seed,y\n0,1\n")
-    with pytest.raises(UserError, match=r"b\.csv"):
-        studies.merge_main(
-            [*(str(tmp_path / n) for n in ("a.csv", "b.csv")), "--out", str(tmp_path / "t.csv")]
-        )
-    assert not (tmp_path / "t.csv").exists()
+def test_what_a_cell_has_not_stays_empty(tmp_path):
+    hashes = "code_sha256,config_sha256,data_sha256"
+    (tmp_path / "a.csv").write_text(f"seed,x,{hashes}\n0,1,c,a,d\n")
+    (tmp_path / "b.csv").write_text(f"seed,y,{hashes}\n0,2,c,b,d\n")
+    table.merge([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().splitlines()[1:] == ["0,1,c,a,d,", "0,,c,b,d,2"]
+    (tmp_path / "b.csv").write_text("seed,y\n")
+    with pytest.raises(UserError, match=r"b\.csv holds no rows"):
+        table.merge([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "t.csv")
 
 
-@pytest.mark.parametrize(
-    "rows", [[], [{"seed": 0, "x": float("nan")}], [{"seed": 0}, {"seed": 1, "x": 1}]]
-)
+@pytest.mark.parametrize("rows", [[], [{"seed": 0, "x": float("nan")}]])
 def test_a_study_never_leaves_a_gap_behind(tmp_path, rows):
-    with pytest.raises(ValueError, match=r"no rows|finite|differ"):
-        studies.write_study(tmp_path / "rows.csv", rows)
+    with pytest.raises(ValueError, match=r"no rows|finite"):
+        table.write_study(tmp_path / "rows.csv", rows)
     assert not any(tmp_path.iterdir())

@@ -5,12 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
-from math import prod
 
 import pytest
 import yaml
 
 from bnstudy.config import has_nvidia_gpu
+from bnstudy.studies import declaration
 
 SOURCE = "/usr/share/datasets/fashion-mnist"
 REPORT = {"judge_claims": 1, "render": 1, "all": 1}
@@ -46,7 +46,7 @@ def test_every_dataset_is_prepared_and_digits_is_not_downloaded(checkout):
 def test_the_full_study_runs_every_cell_of_every_study(checkout):
     plan = checkout.plan("--configfile", str(checkout.root / "config/full.yaml"))
     studies = yaml.safe_load((checkout.root / "config/studies.yaml").read_text())["studies"]
-    cells = sum(prod(map(len, study["grid"].values())) for study in studies.values())
+    cells = sum(len(declaration.cells(study)) for study in studies.values())
     assert plan.counts["run_study"] == cells
     assert plan.counts["merge_study"] == len(studies)
     assert plan.counts["download"] == 2  # Fashion-MNIST is a study of its own

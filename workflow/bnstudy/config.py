@@ -21,6 +21,8 @@ from bnstudy.errors import UserError
 from bnstudy.schema import ROOT, config_schema
 from bnstudy.scoring import METRICS
 from bnstudy.settings import EXECUTION, SETTINGS, Settings, as_number, show
+from bnstudy.studies import declaration
+from bnstudy.studies.registry import CODE_STUDIES
 
 STUDIES = ROOT / "config/studies.yaml"
 SCHEMAS = ROOT / "workflow/schemas"
@@ -120,9 +122,16 @@ def default_studies() -> dict[str, dict]:
 
 
 def enabled_studies(config: dict) -> dict[str, dict]:
-    """The studies that are switched on, in the order of their definition."""
+    """The studies that are switched on, in the order of their definition.
+
+    Their `options` are all that a study says of its runs, for endpoints and report.
+    """
     studies = ordered_like(config["studies"], default_studies())
-    return {name: study for name, study in studies.items() if study["enabled"]}
+    return {
+        name: study | {"options": declaration.all_options(study)}
+        for name, study in studies.items()
+        if study["enabled"]
+    }
 
 
 def ordered_like(value: object, reference: object) -> object:
@@ -266,49 +275,25 @@ def study_conflicts(config: dict) -> Iterator[str]:
         yield f"studies.{name}: this study is missing; config/studies.yaml shows them all."
     for name, study in config["studies"].items():
         where = join("studies", name)
-        if "options" not in study:
-            yield from grid_study_conflicts(where, study, config)
-        elif "options" in known.get(name, {}):
-            for section in ("grid", "options"):
-                yield from departures(f"{where}.{section}", study[section], known[name][section])
-        else:
-            code = [name for name, one in known.items() if "options" in one]
-            hint = closest(name, code) or f"; there are {', '.join(code)}"
-            yield f"{where}: no module has this name, so it can have no options{hint}."
+        sections = ("grid", "options") if name in CODE_STUDIES else ("options",)
+        for section in sections if name in known else ():
+            usual = known[name].get(section, {})
+            yield from departures(f"{where}.{section}", study.get(section, {}), usual)
+        if name in CODE_STUDIES:
+            continue
+        problems = list(dict.fromkeys(declaration.problems(study)))
+        yield from (f"{where}.{problem}" for problem in problems)
+        if study["enabled"] and not problems:
+            yield from impossible_runs(where, study, config["grid"]["dataset"][0])
 
 
-def grid_study_conflicts(where: str, study: dict, config: dict) -> Iterator[str]:
-    """Sentences about a study that is a grid of runs."""
-    problems = [
-        sentence
-        for section, values in (
-            *((f"{where}.grid", one) for one in grid.grids(study)),
-            (f"{where}.settings", {k: [v] for k, v in study.get("settings", {}).items()}),
-        )
-        for name, items in values.items()
-        for sentence in axis_problems(f"{section}.{name}", name, items)
-    ]
-    yield from problems
-    if problems or not study["enabled"]:
-        return
-    runs = grid.study_runs(study, config["grid"]["dataset"][0]).values()
-    seen = set()
-    for settings in dict.fromkeys(replace(one, seed=0) for one in runs):
-        found = run_problem(settings, facts(settings.dataset))
-        if found and found not in seen:
-            seen.add(found)
-            yield f"{where}, {found[0]}: {found[1]}."
-
-
-def axis_problems(where: str, name: str, values: list) -> Iterator[str]:
-    """Sentences about the values of an axis of a study."""
-    if name not in SETTINGS:
-        hint = closest(name, list(SETTINGS)) or "; config/README.md lists the settings"
-        yield f"{where}: there is no such setting{hint}."
-        return
-    for value in values:
-        if problem := SETTINGS[name].problem(value):
-            yield f"{where}: {problem}."
+def impossible_runs(where: str, study: dict, dataset: str) -> Iterator[str]:
+    """Sentences about what is fine alone but not together in a run of a study."""
+    runs = [settings for _, settings in declaration.runs(study, dataset, 1)]
+    for name, problem in filter(
+        None, dict.fromkeys(run_problem(one, facts(one.dataset)) for one in runs)
+    ):
+        yield f"{where}, {name}: {problem}."
 
 
 def departures(place: str, value: object, default: object) -> Iterator[str]:

@@ -69,25 +69,3 @@ def cell(settings: Settings, names: Sequence[str]) -> dict[str, object]:
     """The values of some axes of a run, as tables have them."""
     values = {name: getattr(settings, name) for name in names}
     return {k: text(v) if isinstance(v, tuple) or v is None else v for k, v in values.items()}
-
-
-def grids(study: Mapping) -> list[Mapping]:
-    """The grids of a study: the one it has, or those of its list."""
-    return study["grid"] if isinstance(study["grid"], list) else [study["grid"]]
-
-
-def study_runs(study: Mapping, dataset: str) -> dict[str, Settings]:
-    """Every run of a study that is a grid of runs, by its name.
-
-    They start from the defaults of the code and what the study says itself, not from the sections of
-    the configuration, so that a study stays as it was registered.
-    """
-    shared = {"dataset": dataset} | dict(study.get("settings", {}))
-    return named(
-        settings
-        for one in grids(study)
-        for settings in combinations(
-            {k: v for k, v in shared.items() if k not in one},
-            {"seed": range(study["seeds"]), **one},
-        )
-    )

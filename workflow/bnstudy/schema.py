@@ -21,6 +21,11 @@ SECTIONS = {
 WORD = {"type": "string", "minLength": 1}
 COUNT = {"type": "integer", "minimum": 1}
 NAMES = {"type": "array", "uniqueItems": True, "items": WORD}
+# A name, or a name with options: {drift: {drift_steps: 10}}.
+OBSERVED = {
+    "type": "array",
+    "items": {"type": ["string", "object"], "maxProperties": 1, "minProperties": 1},
+}
 
 
 def closed(description: str, properties: dict, required: tuple[str, ...] = ()) -> dict:
@@ -153,18 +158,29 @@ def study_schema(axes: dict) -> dict:
             ),
             "loop": described("Axes that one job runs through, besides the seeds.", NAMES),
             "settings": described(
-                "Settings of all its runs; what is not said has its default.",
-                {"type": "object", "properties": {n: o.schema() for n, o in SETTINGS.items()}},
+                "Settings of all its runs; what is not said has its default.", {"type": "object"}
             ),
-            "observers": described("What is measured while its runs train, besides.", NAMES),
+            "variants": described(
+                "By axis and level: the settings that the level stands for.",
+                {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object",
+                        "additionalProperties": {"type": "object"},
+                    },
+                },
+            ),
+            "observers": described("What is looked at while its runs train, besides.", OBSERVED),
             "targets": described(
                 "Accuracies to which steps are counted, besides the target.",
                 {"type": "array", "items": {"type": "number"}},
             ),
-            "compare": described("Its treatment, if it is not none against batch.", {}),
-            "options": described("Options of its module.", {"type": "object"}),
+            "rows": described("What a row of its table is: a run, unless this says else.", WORD),
+            "options": described(
+                "For its endpoints, the report, and its module.", {"type": "object"}
+            ),
         },
-        ("enabled", "seeds", "grid"),
+        ("code", "title", "enabled", "seeds", "grid"),
     )
 
 

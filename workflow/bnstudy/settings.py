@@ -23,6 +23,7 @@ SCALINGS = {
     "symmetric": "pixels in [-1, 1]",
     "standardize": "standardized pixels",
     "unit": "pixels in [0, 1]",
+    "binary": "pixels 0 or 1",
 }
 ACTIVATIONS = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"}
 INITIALIZATIONS = {
@@ -71,7 +72,7 @@ class Settings:
         "data",
         "input scaling",
         "`symmetric` maps pixels to [-1, 1], `unit` to [0, 1], `standardize` to mean 0 and variance 1 "
-        "of the training split.",
+        "of the training split; `binary` makes them 0 or 1, above half of the brightest or not.",
         SCALINGS,
     )
     validation_fraction: float = setting(
@@ -84,6 +85,9 @@ class Settings:
     )
     train_images: int | None = setting(
         None, "data", "training images", "Train on the first so many of the split.", minimum=1
+    )
+    validation_images: int | None = setting(
+        None, "data", "validation images", "Validate on the first so many of the split.", minimum=1
     )
     class_balance: float = setting(
         1.0,

@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -19,7 +18,7 @@ from bnstudy.config import check_config, config_text, enabled_studies, has_nvidi
 from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.provenance import TRAINING_CODE, code_sha256, imported_code
-from bnstudy.studies import cell_name
+from bnstudy.studies import registry
 from bnstudy.tables.archive import project_version, source_files
 from bnstudy.tables.published import choose_cells, published_runs
 
@@ -153,30 +152,20 @@ def execution_options(wildcards, output):
     return [str(word) for word in words] + ["--keep-model"] * training["keep_model"]
 
 
-def jobs_per_gpu(wildcards, output):
-    """Depends on `output`, as above: who shares a GPU must not train again."""
-    return config["training"]["jobs_per_gpu"]
-
-
 @cache
-def study_cells(study):
-    """The cells of a study by name: every combination of its grid."""
-    axes = STUDIES[study]["grid"]
-    cells = (dict(zip(axes, values)) for values in product(*axes.values()))
-    return {cell_name(cell): cell for cell in cells}
+def study_jobs(study):
+    """The jobs of a study by the name of their cell."""
+    return registry.jobs(study, STUDIES[study], config, RUNS)
+
+
+def study_job(wildcards):
+    return study_jobs(wildcards.study)[wildcards.cell]
 
 
 def study_rows(wildcards):
     return [
-        f"results/studies/{wildcards.study}/{cell}/rows.csv"
-        for cell in study_cells(wildcards.study)
+        f"results/studies/{wildcards.study}/{cell}/rows.csv" for cell in study_jobs(wildcards.study)
     ]
-
-
-def cell_data(cell):
-    """The dataset a cell names, or the first of the grid."""
-    dataset = cell.get("dataset", config["grid"]["dataset"][0])
-    return f"results/data/{dataset}/prepared.safetensors"
 
 
 def unless_outdated(path, made_by, code):
@@ -201,24 +190,41 @@ def train_data(wildcards):
     return unless_outdated(path, made_by, TRAINING_SHA256)
 
 
-def study_data(wildcards):
+def study_made_by(wildcards):
+    """The hash of the code that made a cell's rows; None if they are not there."""
     try:
         with open(f"results/studies/{wildcards.study}/{wildcards.cell}/rows.csv") as file:
-            made_by = next(csv.DictReader(file))["code_sha256"]
+            return next(csv.DictReader(file))["code_sha256"]
     except (OSError, ValueError, KeyError, StopIteration):
-        made_by = None
-    path = cell_data(study_cells(wildcards.study)[wildcards.cell])
-    return unless_outdated(path, made_by, study_code_sha256(wildcards))
+        return None
+
+
+def study_data(wildcards):
+    path = f"results/data/{study_job(wildcards).dataset}/prepared.safetensors"
+    return unless_outdated(path, study_made_by(wildcards), study_code_sha256(wildcards))
+
+
+def study_reuse(wildcards):
+    """The runs of the grid that a cell reads instead of training them again."""
+    made_by, code = study_made_by(wildcards), study_code_sha256(wildcards)
+    files = run_files(["run.json", "metrics.csv"], study_job(wildcards).reuse)
+    return [unless_outdated(path, made_by, code) for path in files]
+
+
+def reuse_option(wildcards):
+    folders = [f"results/runs/{run}" for run in study_job(wildcards).reuse]
+    return ["--reuse", *folders] if folders else []
 
 
 def study_datasets(wildcards):
     """The datasets of all cells of a study, each once."""
-    return sorted({cell_data(cell) for cell in study_cells(wildcards.study).values()})
+    names = sorted({job.dataset for job in study_jobs(wildcards.study).values()})
+    return [f"results/data/{name}/prepared.safetensors" for name in names]
 
 
 def study_code(wildcards):
     """What a study runs; edits of other studies leave it alone."""
-    return code("cli.py", *imported_code(f"studies.{wildcards.study}"))
+    return code(*registry.study_code(wildcards.study, STUDIES[wildcards.study]))
 
 
 def study_code_sha256(wildcards):
@@ -227,7 +233,7 @@ def study_code_sha256(wildcards):
 
 @cache  # asked for every cell, and by Snakemake again whenever it chooses what runs next
 def hash_of_study(study):
-    return code_sha256(("cli.py", *imported_code(f"studies.{study}")))
+    return code_sha256(registry.study_code(study, STUDIES[study]))
 
 
 def study_threads(wildcards):
@@ -236,11 +242,16 @@ def study_threads(wildcards):
 
 
 def lookup_cell(wildcards):
-    return json.dumps(study_cells(wildcards.study)[wildcards.cell])
+    return json.dumps(study_job(wildcards).cell)
 
 
-def study_options(wildcards):
-    return json.dumps(STUDIES[wildcards.study]["options"])
+def study_declaration(wildcards):
+    return study_job(wildcards).declaration
+
+
+def study_settings(wildcards):
+    """The hash of all settings of its runs: defaults are not on the command line, but count too."""
+    return study_job(wildcards).settings_sha256
 
 
 def study_seeds(wildcards):

@@ -11,10 +11,16 @@ wildcard_constraints:
 
 
 rule run_study:
-    """Run one cell of a study, all its seeds in one job."""
+    """Run one cell of a study, all its seeds in one job.
+
+    What a job that was cut off had finished lies beside its table, which is no declared output:
+    Snakemake removes those of a failed job.
+    """
     input:
         data=study_data,
         code=study_code,
+        plugins=config["plugins"],
+        reuse=study_reuse,
     output:
         "results/studies/{study}/{cell}/rows.csv",
     log:
@@ -30,16 +36,17 @@ rule run_study:
         gpu=int(uses_cuda(config)),
     params:
         cell=lookup_cell,
-        options=study_options,
+        declaration=study_declaration,
+        settings=study_settings,
         seeds=study_seeds,
-        device=config["training"]["device"],
-        jobs_per_gpu=jobs_per_gpu,
+        reuse=reuse_option,
+        plugins=plugin_options(),
         code=study_code_sha256,
+        execution=execution_options,
     shell:
         "bnstudy study {wildcards.study} {input.data} --cell {params.cell:q}"
-        " --options {params.options:q} --seeds {params.seeds} --device {params.device}"
-        " --jobs-per-gpu {params.jobs_per_gpu}"
-        " --out {output:q} 2> {log:q}"
+        " --declaration {params.declaration:q} --seeds {params.seeds} {params.reuse:q}"
+        " {params.plugins:q} {params.execution:q} --out {output:q} 2> {log:q}"
 
 
 rule merge_study:
@@ -47,7 +54,7 @@ rule merge_study:
     input:
         rows=study_rows,
         data=study_datasets,
-        code=code("cli.py", *imported_code("studies")),
+        code=code("cli.py", *imported_code("studies.table")),
     output:
         "results/tables/{study}.csv",
     log:

@@ -135,7 +135,13 @@ def departures(config: dict, study: str) -> list[str]:
     else:
         used, registered = config["studies"][study], default_studies()[study]
         pairs.append(("seeds", used["seeds"], registered["seeds"]))
-        sections = {name: (used[name], registered[name]) for name in ("grid", "options")}
+        sections = {
+            name: (part, registered.get(name, {}))
+            for name in ("grid", "settings", "variants", "options")
+            if isinstance(part := used.get(name, {}), dict)
+        }
+        if isinstance(used["grid"], list):
+            pairs.append(("grid", used["grid"], registered["grid"]))
     for section, (used, registered) in sections.items():
         pairs += [
             (f"{section}.{key}", value, registered.get(key))

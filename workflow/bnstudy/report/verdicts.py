@@ -27,11 +27,10 @@ from bnstudy.claims.judge import (
     load_claims,
     read_table,
 )
-from bnstudy.config import enabled_studies
+from bnstudy.config import default_studies, enabled_studies
 from bnstudy.errors import UserError
 from bnstudy.report.reporting import escape_markdown
 from bnstudy.report.results import MINUS, SPACE, capitalized, counted, decimal, listed, p_value
-from bnstudy.studies import STUDIES
 
 STATISTICAL = ("supported", "refuted", "not supported", "inconclusive")
 NOT_RUN = "not run"
@@ -42,7 +41,7 @@ FALSE = {"refuted", "not supported", "does not hold"}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # The core grid is the second of the studies.
-CODES = {"identities": STUDIES["identities"], CORE: "S1"} | STUDIES
+CODES = {"identities": "S0", CORE: "S1"} | {n: one["code"] for n, one in default_studies().items()}
 TITLES = {
     "identities": "Exact identities",
     CORE: "Speed and accuracy",

@@ -22,17 +22,17 @@ deviation); both with epsilon in the variance.
 
 import copy
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
-from bnstudy.studies.ghost import batch_norms, with_precise_statistics
+from bnstudy.studies.observers.inference import batch_norms, with_precise_statistics
 from bnstudy.training.inputs import Split, make_splits, stream_generator
-from bnstudy.training.loop import Run, evaluate, train
+from bnstudy.training.loop import Run, evaluate, make_model, train
+from bnstudy.training.observing import Moment, Observer, Rows
 
 NEVER = 10**9  # steps between probes: the study looks for itself
 LEFT_OVER = 2  # images in the last batch of an epoch
@@ -81,7 +81,9 @@ def staleness(data: PreparedData, options: dict, seed: int, device: torch.device
     rows = []
     for momentum in part["momenta"]:
         labels = {"norm": "batch", "momentum": momentum_name(momentum), "status": "ok"}
-        model = make_network(data, seed, device, batch_norm_with(momentum))
+        model = make_network(data, settings, device)
+        for layer in batch_norms(model):
+            layer.momentum = momentum
         result, networks = train_and_keep(model, splits, settings, part["steps"])
         if result.status == "diverged":
             rows.append(labels | {"status": "diverged"})
@@ -111,7 +113,7 @@ def last_batch(data: PreparedData, options: dict, seed: int, device: torch.devic
     images = splits["train"].first(options["statistics_images"])
     validation = splits["validation"].first(options["evaluation_images"])
     ends = [epoch * (whole + 1) for epoch in range(1, settings.epochs + 1)]
-    model = make_network(data, seed, device, "batch")
+    model = make_network(data, settings, device)
     labels = {"norm": "batch", "momentum": "0.1", "status": "ok"}
     result, networks = train_and_keep(
         model, splits, settings, [step for end in ends for step in (end - 1, end)]
@@ -143,7 +145,7 @@ def shift(data: PreparedData, options: dict, seed: int, device: torch.device) ->
     for norm in ("none", "batch"):
         settings = make_settings(norm, seed, options, part)
         splits = make_splits(data, settings, device)
-        model = make_network(data, seed, device, norm)
+        model = make_network(data, settings, device)
         labels = {"norm": norm, "status": "ok"}
         result = train(model, splits, settings)
         if result.status == "diverged":
@@ -179,48 +181,50 @@ def make_settings(norm: str, seed: int, options: dict, part: dict) -> Settings:
     )
 
 
-def make_network(
-    data: PreparedData, seed: int, device: torch.device, norm: str | Callable[[int], nn.Module]
-) -> nn.Sequential:
-    return build_model(
-        data.train_images[0].numel(),
-        len(data.classes),
-        norm=norm,
-        generator=stream_generator(seed, "init"),
-    ).to(device)
-
-
-def batch_norm_with(momentum: float | None) -> Callable[[int], nn.Module]:
-    return lambda width: nn.BatchNorm1d(width, momentum=momentum)
+def make_network(data: PreparedData, settings: Settings, device: torch.device) -> nn.Sequential:
+    return make_model(data.train_images[0].numel(), len(data.classes), settings).to(device)
 
 
 def momentum_name(momentum: float | None) -> str:
     return "cumulative" if momentum is None else str(momentum)
 
 
-def train_and_keep(
-    model: nn.Module, splits: dict[str, Split], settings: Settings, steps: Collection[int]
-) -> tuple[Run, dict[int, nn.Module]]:
-    """Train, and keep a copy of the network as it was after each of the given numbers of updates.
+class Keep(Observer):
+    """Keeps a copy of the network as it was after each of the given numbers of updates.
 
     The running averages of a copy are those after as many forward passes.
     """
-    copies: dict[int, nn.Module] = {}
-    averages = {name: buffer.clone() for name, buffer in model.named_buffers()}
 
-    def observe(step: int, network: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+    def __init__(self, steps: Collection[int]):
+        self.steps = steps
+        self.copies: dict[int, nn.Module] = {}
+
+    def start(self, now: Moment) -> Rows:
+        self.averages = {name: buffer.clone() for name, buffer in now.model.named_buffers()}
+        return ()
+
+    def observe(self, now: Moment) -> Rows:
         # The weights are those after `step` updates, but the forward pass has moved the averages
         # once more: the ones that belong to these weights were kept a step ago.
-        if step in steps:
-            copies[step] = copy.deepcopy(network)
-            copies[step].load_state_dict(network.state_dict() | averages)
-        if step + 1 in steps:
-            averages.update({name: buffer.clone() for name, buffer in network.named_buffers()})
+        if now.step in self.steps:
+            self.copies[now.step] = copy.deepcopy(now.model)
+            self.copies[now.step].load_state_dict(now.model.state_dict() | self.averages)
+        if now.step + 1 in self.steps:
+            self.averages = {name: buffer.clone() for name, buffer in now.model.named_buffers()}
+        return ()
 
-    result = train(model, splits, settings, observe=observe)
-    if result.steps_done in steps:
-        copies[result.steps_done] = copy.deepcopy(model)
-    return result, copies
+    def end(self, now: Moment) -> Rows:
+        if now.step in self.steps:
+            self.copies[now.step] = copy.deepcopy(now.model)
+        return ()
+
+
+def train_and_keep(
+    model: nn.Module, splits: dict[str, Split], settings: Settings, steps: Collection[int]
+) -> tuple[Run, dict[int, nn.Module]]:
+    """Train, and keep what the network was after each of the given numbers of updates."""
+    keep = Keep(steps)
+    return train(model, splits, settings, observers=[keep]), keep.copies
 
 
 def score(model: nn.Module, split: Split, statistics: str) -> dict[str, object]:

@@ -7,7 +7,6 @@ these tables is written to.
 import argparse
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from itertools import product
 from pathlib import Path
 
 from bnstudy.claims import judge as claims
@@ -17,7 +16,8 @@ from bnstudy.files import replacing, write_rows
 from bnstudy.grid import runs
 from bnstudy.logs import why_missing
 from bnstudy.settings import Settings
-from bnstudy.studies import cell_name, merge
+from bnstudy.studies.declaration import cells
+from bnstudy.studies.table import merge
 from bnstudy.tables import aggregate as tables
 
 GRID = claims.CORE
@@ -79,11 +79,8 @@ def complete_studies(config: dict, results: Path) -> tuple[dict[str, list[Path]]
     found: dict[str, list[Path]] = {}
     missing: list[Missing] = []
     for study, settings in enabled_studies(config).items():
-        axes = settings["grid"]
-        names = [
-            cell_name(dict(zip(axes, values, strict=True))) for values in product(*axes.values())
-        ]
-        rows = {name: results / "studies" / study / name / "rows.csv" for name in names}
+        folder = results / "studies" / study
+        rows = {name: folder / name / "rows.csv" for name in cells(settings)}
         lacking = [name for name, path in rows.items() if not path.is_file()]
         for name in lacking:
             log = results / "logs" / "studies" / study / f"{name}.log"

@@ -135,6 +135,8 @@ def make_splits(
     )
     if settings.train_images is not None:
         train = train[: settings.train_images]
+    if settings.validation_images is not None:
+        validation = validation[: settings.validation_images]
     # Several times as fast as indexing, for the same result.
     train_images = data.train_images.index_select(0, train)
     scaling = make_scaling(train_images, data.pixel_max, settings.scaling, device)
@@ -143,6 +145,8 @@ def make_splits(
         scaling = scaling.for_rows(train_images[0, 0].numel())
 
     def split(images: Tensor, labels: Tensor) -> Split:
+        if settings.scaling == "binary":
+            images = (images > data.pixel_max / 2).to(torch.uint8)
         images = images.flatten(1) if is_flat else images
         return Split(images.to(device), labels.to(device), scaling)
 
@@ -161,6 +165,8 @@ def make_scaling(images: Tensor, pixel_max: int, kind: str, device: torch.device
         return Scaling(pixel_max)
     if kind == "unit":
         return Scaling(pixel_max, 0.0, 1.0)
+    if kind == "binary":
+        return Scaling(1, 0.0, 1.0)
     mean, deviation = pixel_statistics(images, pixel_max)
     # A channel that never varies carries nothing; dividing by one keeps it finite.
     deviation = torch.where(deviation > 0, deviation, 1.0)

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,12 @@ from bnstudy.networks.optimizers import learning_rate_at, make_optimizer
 from bnstudy.networks.weights import count_parameters
 from bnstudy.training.clock import Clock
 from bnstudy.training.inputs import Split, stream_generator
+from bnstudy.training.observing import Moment
 
 if TYPE_CHECKING:
     from bnstudy.settings import Settings
     from bnstudy.training.checkpoints import Checkpoint
+    from bnstudy.training.observing import Observer
     from bnstudy.training.progress import Progress
 
 PROBE_SIZE = 2_000  # validation images
@@ -36,13 +38,14 @@ class Run:
     status : str
         "ok", or "diverged": a loss that was not finite.
     metrics : list
-        Rows (epoch, step, split, metric, value), in the order of step, split and metric.
+        Rows (epoch, step, split, metric, value), in the order of step, split and metric. Losses and
+        accuracies are finite; what an observer found is None where it was not.
     predictions : Tensor
         The class that each test image was taken for at the end, int64 of shape (n_test,).
     """
 
     status: str
-    metrics: list[tuple[int, int, str, str, float]]
+    metrics: list[tuple[int, int, str, str, float | None]]
     predictions: Tensor
     n_parameters: int
     n_steps: int
@@ -114,7 +117,7 @@ def train(
     splits: dict[str, Split],
     settings: "Settings",
     clock: Clock | None = None,
-    observe: Callable[[int, nn.Module, Tensor, Tensor], None] | None = None,
+    observers: "Sequence[Observer]" = (),
     checkpoint: "Checkpoint | None" = None,
     progress: "Progress | None" = None,
 ) -> Run:
@@ -134,9 +137,8 @@ def train(
         Decides optimizer, batches, order and noise; what concerns the network is in `model`.
     clock : Clock, optional
         Gathers the seconds spent training and evaluating.
-    observe : callable, optional
-        Called as observe(step, model, inputs, labels) after each backward pass and before its
-        update, with the number of updates done so far.
+    observers : sequence of Observer
+        Look at the start, at every step and at the end, and add rows to the metrics.
     checkpoint : Checkpoint, optional
         Where to go on from, and where to keep the state at each epoch's end and in between.
     progress : Progress, optional
@@ -154,7 +156,7 @@ def train(
 
     batch_lengths = [len(labels) for labels in train_split.labels.split(settings.batch_size)]
     n_steps = settings.epochs * len(batch_lengths)
-    metrics: list[tuple[int, int, str, str, float]] = []
+    metrics: list[tuple[int, int, str, str, float | None]] = []
     epoch_seconds: list[float] = []
     seconds_so_far = 0.0  # of the epoch that a resumed run goes on with
     losses = torch.zeros(len(batch_lengths), device=device)
@@ -179,6 +181,7 @@ def train(
                     "seconds_so_far": seconds,
                     "clock": clock.totals(),
                     "resumptions": clock.resumptions,
+                    "observers": [observer.state_dict() for observer in observers],
                 }
             )
 
@@ -191,10 +194,25 @@ def train(
             metrics.append((epoch, step, name, "loss", loss))
         return finite
 
+    def look(moment: str, now: Moment) -> None:
+        """Record what the observers find; the random numbers that they draw are put back."""
+        noise = random_state(device)
+        with clock.measure("evaluation"):
+            for observer in observers:
+                for at, name, metric, value in getattr(observer, moment)(now):
+                    known = value is not None and math.isfinite(value)
+                    epoch = math.ceil(at / len(batch_lengths))
+                    metrics.append((epoch, at, name, metric, value if known else None))
+        set_random_state(device, noise)
+
+    if observers:
+        look("start", Moment(settings, splits, model))
     saved = checkpoint.load() if checkpoint is not None else None
     if saved is None:
         finite = record(0, "probe", probe)
     else:
+        for observer, state in zip(observers, saved["observers"], strict=True):
+            observer.load_state_dict(state)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         order_generator.set_state(saved["order"])
@@ -221,8 +239,10 @@ def train(
             optimizer.zero_grad()
             loss = F.cross_entropy(forward(inputs), labels)
             loss.backward()
-            if observe is not None:
-                observe(step, model, inputs, labels)
+            if observers:
+                look(
+                    "observe", Moment(settings, splits, model, step, inputs, labels, loss.detach())
+                )
             optimizer.learning_rate = learning_rate_at(step, n_steps, settings)
             optimizer.step()
             losses[i] = loss.detach()
@@ -250,8 +270,11 @@ def train(
     # A run that broke off has recorded fewer epochs than were asked for.
     complete = len(epoch_seconds) == settings.epochs
     finite = complete and record(settings.epochs, "test", test, predictions)
+    status = "ok" if finite else "diverged"
+    if observers:
+        look("end", Moment(settings, splits, model, step, status=status))
     return Run(
-        status="ok" if finite else "diverged",
+        status=status,
         metrics=sorted(metrics, key=lambda row: row[1:4]),
         predictions=predictions.cpu(),
         n_parameters=count_parameters(model),

@@ -115,7 +115,7 @@ def depth_map(table: pd.DataFrame, options: dict) -> Drawing:
         f"Grids of mean accuracy by depth and initial weights. At {deepest} hidden layers: "
         f"{'; '.join(sentences)}.",
         f"Mean validation accuracy in percent of {activation} networks with hidden layers of "
-        f"{options['width']} units after {counted(options['epochs'], 'epoch')}, over "
+        f"{next(iter(options['depth'].values()))['hidden'][0]} units after {counted(options['epochs'], 'epoch')}, over "
         f"{seeds_of(frame)}; lighter is higher. Below each mean, the number of runs that trained: "
         f"the others diverged or ended below {100 * FAILED_BELOW:.0f}{SPACE}%, and count as "
         f"guessing.{differences_note}",
@@ -277,8 +277,8 @@ SMALLEST_GRADIENT = 1e-12  # what is smaller, or zero, is drawn as this
 
 def gradient_paths(table: pd.DataFrame, options: dict) -> Drawing:
     """The gradient of every layer at every step read, a heat map per arm and initialization."""
-    frame = table.dropna(subset=["gradient"])
-    frame = frame.assign(value=np.log10(frame["gradient"].clip(lower=SMALLEST_GRADIENT)))
+    frame = table.dropna(subset=["gradient_norm"])
+    frame = frame.assign(value=np.log10(frame["gradient_norm"].clip(lower=SMALLEST_GRADIENT)))
     keys = ["initialization", "norm", "layer", "step"]
     means = frame.groupby(keys)["value"].mean()
     inits, norms = in_order(table["initialization"]), arms(table)

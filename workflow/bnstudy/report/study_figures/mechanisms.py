@@ -63,7 +63,7 @@ def scored_mechanisms(table: pd.DataFrame) -> pd.DataFrame:
 def mechanism_arms(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Validation loss of the arms that take batch normalization apart, a panel per network."""
     data = scored_mechanisms(table)
-    networks = in_order(data["network"], options["networks"])
+    networks = in_order(data["network"], options["network"])
     arms = in_order(data["arm"], ARMS)
     if not networks or not arms:
         return None
@@ -128,7 +128,7 @@ def mechanism_drift(table: pd.DataFrame, options: dict) -> Drawing | None:
     """The loss against how far distributions shift, a panel per network."""
     data = scored_mechanisms(table).dropna(subset=["drift"])
     data = data[data["drift"] > 0]
-    networks = in_order(data["network"], options["networks"])
+    networks = in_order(data["network"], options["network"])
     arms = in_order(data["arm"], ARMS)
     if not networks or not arms:
         return None

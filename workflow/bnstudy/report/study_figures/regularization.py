@@ -254,7 +254,9 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
                 interaction.plot([x, x], [low, high], color=look.color, lw=2)
             means = [mean for mean, *_ in estimates]
             interaction.plot((0, 1), means, **look.point() | {"ls": look.dash, "lw": 1.8}, zorder=3)
-        interaction.set_xticks((0, 1), ("without", f"dropout {options['dropout']:g}"))
+        interaction.set_xticks(
+            (0, 1), ("without", f"dropout {options['arm']['batch_dropout']['dropout']:g}")
+        )
         interaction.set_xlim(-0.3, 1.3)
         interaction.grid(axis="x", visible=False)
         accuracies = [arm for arms in pairs.values() for arm in arms]
@@ -300,7 +302,7 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
     return Drawing(
         "dropout",
         f"Dropout changes mean test accuracy by {effects}. By place of dropout it is {order_text}.",
-        f"Dropout with probability {options['dropout']:g} on {options['train_images']:,} training "
+        f"Dropout with probability {options['arm']['batch_dropout']['dropout']:g} on {options['train_images']:,} training "
         "images. *Test accuracy* without and with dropout; parallel lines would mean that "
         "dropout helps as much with batch normalization as without. *Place of dropout:* networks "
         "with batch normalization. *Variance:* that of the inputs of each batch normalization in "

@@ -97,7 +97,7 @@ KEYS = {NONE.name: "none", BATCH.name: "batch", LAYER.name: "layer"}
 
 def design_title(design: str, options: dict) -> str:
     if design == "groups":
-        return f"gradient from {options['batch_size']} images"
+        return f"gradient from {options['design']['groups']['batch_size']} images"
     return "small batches as they are"
 
 
@@ -108,7 +108,7 @@ def design_note(design: str, options: dict) -> str:
             f"*{title}:* every update sees the same batch, and only the groups that are "
             "normalized together get smaller."
         )
-    return f"*{title}:* {options['small_images']:,} training images."
+    return f"*{title}:* {options['design']['batches']['train_images']:,} training images."
 
 
 def small_batch_finding(data: pd.DataFrame, design: str, options: dict) -> str:

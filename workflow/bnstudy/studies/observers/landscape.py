@@ -1,112 +1,86 @@
-"""What the studies of the mechanism measure in the middle of training, and on which networks.
-
-A probe works on a deep copy: the network in training keeps its weights, gradients and running
-statistics. Whatever it draws at random comes from a state of the generator that is put back.
-"""
+"""Smoothness of the loss and internal covariate shift, by the definitions of Santurkar et al. (2018)."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.networks.weights import ACTIVATIONS
-from bnstudy.training.inputs import stream_generator
+from bnstudy.studies.observers.activations import (
+    PROBE_IMAGES,
+    QUANTILES,
+    UNIT,
+    drift,
+    last_activations,
+    wasserstein,
+)
+from bnstudy.training.observing import Moment, Observer, Rows
 
-# hidden widths and activation
-NETWORKS = {
-    "relu2": ((128, 64), "relu"),  # the assignment's
-    "relu5": ((128,) * 5, "relu"),
-    "sigmoid3": ((100,) * 3, "sigmoid"),  # Ioffe and Szegedy (2015), section 4.1
-}
-PERCENTILES = (15, 50, 85)
-
-
-@contextmanager
-def private_noise(seed: int, step: int) -> Iterator[None]:
-    """Draw from a state of PyTorch's CPU generator of one's own, and put the old one back."""
-    generator = torch.random.default_generator
-    state = generator.get_state()
-    generator.manual_seed(stream_generator(seed, "noise").initial_seed() + 1 + step)
-    try:
-        yield
-    finally:
-        generator.set_state(state)
+STEP_SIZES = 8
+SMALLEST_STEP, LARGEST_STEP = 0.5, 4.0  # in units of the learning rate; the paper's end is 4
 
 
-@dataclass(frozen=True)
-class Activations:
-    """Inputs of the last hidden nonlinearity for a fixed batch, each of shape (images, units).
+class Landscape(Observer):
+    """Looks at the loss around the weights and at how far the layers move under each other.
 
-    `raw` is the output of the last hidden Linear; `train` and `eval` what the nonlinearity gets,
-    in training mode (statistics of this batch) and in evaluation mode (running statistics). The
-    three are equal in a network without normalization.
+    Every `landscape_every` steps, on the batch of that step and before its update:
+
+    - the landscape along the gradient and the internal covariate shift of each layer, as defined in
+      `landscape` and `covariate_shift` (`ics_shift:l`, `ics_relative_shift:l` and `ics_cosine:l`);
+    - on the first 1,000 training images, how far the inputs of the last nonlinearity move in the next
+      `drift_steps` steps: `drift` and `wasserstein` of what the nonlinearity gets in training mode,
+      `drift_eval` and `wasserstein_eval` in evaluation mode, `drift_raw` of the output of the Linear
+      layer;
+    - `percentile_15`, `_50` and `_85` of the input of one unit's nonlinearity, as in Ioffe and Szegedy
+      (2015), figure 1b.
     """
 
-    raw: Tensor
-    train: Tensor
-    eval: Tensor
+    state = ("waiting",)
+
+    def __init__(self, landscape_every: int = 25, drift_steps: int = 10):
+        self.every, self.ahead = landscape_every, drift_steps
+        self.waiting: dict[int, dict[str, Tensor]] = {}  # activations at a probe, by step
+
+    def start(self, now: Moment) -> Rows:
+        self.images = now.splits["train"].first(PROBE_IMAGES).inputs
+        return ()
+
+    def observe(self, now: Moment) -> Rows:
+        last = len(now.settings.hidden)
+        if (before := self.waiting.pop(now.step - self.ahead, None)) is not None:
+            for metric, value in drifts(before, last_activations(now.model, self.images)).items():
+                yield now.step - self.ahead, "train", f"{metric}:{last}", value
+        if now.step % self.every == 0:
+            rate, batch = now.settings.learning_rate, (now.inputs, now.labels)
+            spacing = (LARGEST_STEP / SMALLEST_STEP) ** (1 / (STEP_SIZES - 1))
+            step_sizes = [rate * SMALLEST_STEP * spacing**i for i in range(STEP_SIZES)]
+            for metric, value in landscape(now.model, *batch, step_sizes).items():
+                yield now.step, "train", metric, value
+            for row in covariate_shift(now.model, *batch, rate):
+                layer = row.pop("layer")
+                for metric, value in row.items():
+                    yield now.step, "train", f"ics_{metric}:{layer}", value
+            activations = self.waiting[now.step] = last_activations(now.model, self.images)
+            for name, share in QUANTILES.items():
+                value = activations["train"][:, UNIT].quantile(share).item()
+                yield now.step, "train", f"{name}:{last}", value
 
 
-@torch.no_grad()
-def last_activations(model: nn.Sequential, images: Tensor) -> Activations:
-    """Run a copy of the network up to its last hidden nonlinearity, in both modes."""
-    kinds = tuple(ACTIVATIONS.values())
-    end = max(i for i, module in enumerate(model) if isinstance(module, kinds))
-    linear = max(i for i in range(end) if isinstance(model[i], nn.Linear))
-    twin = copy.deepcopy(model[:end])
-    in_eval = twin.eval()(images)  # first: training mode changes the running statistics
-    twin.train()
-    raw = twin[: linear + 1](images)
-    return Activations(raw, twin[linear + 1 :](raw), in_eval)
-
-
-def drift(before: Tensor, after: Tensor) -> float:
-    """How far units' means moved, in units of their standard deviation; mean over units.
-
-    mean_j |mu_j(after) - mu_j(before)| / s_j with s_j^2 the mean of the two variances. Units that
-    do not vary at all are left out.
-
-    Source: the shift of distributions that Ioffe and Szegedy (2015), section 2, have in mind, in
-    the form of a standardized mean difference.
-    """
-    distance = (after.mean(0) - before.mean(0)).abs()
-    return distance[varies(before, after)].div(spread(before, after)).mean().item()
-
-
-def wasserstein(before: Tensor, after: Tensor) -> float:
-    """Wasserstein-1 distance of units' distributions, over their deviation; mean over units.
-
-    For two samples of equal size it is the mean distance of their sorted values. Unlike `drift` it
-    sees changes of scale and shape too.
-    """
-    distance = (after.sort(dim=0).values - before.sort(dim=0).values).abs().mean(0)
-    return distance[varies(before, after)].div(spread(before, after)).mean().item()
-
-
-def varies(before: Tensor, after: Tensor) -> Tensor:
-    return before.var(0, unbiased=False) + after.var(0, unbiased=False) > 0
-
-
-def spread(before: Tensor, after: Tensor) -> Tensor:
-    """Pooled standard deviation of the units that vary."""
-    variance = (before.var(0, unbiased=False) + after.var(0, unbiased=False)) / 2
-    return variance[variance > 0].sqrt()
+def drifts(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, float]:
+    """The measures of drift between two moments of training."""
+    return {
+        "drift": drift(before["train"], after["train"]),
+        "drift_eval": drift(before["eval"], after["eval"]),
+        "drift_raw": drift(before["raw"], after["raw"]),
+        "wasserstein": wasserstein(before["train"], after["train"]),
+        "wasserstein_eval": wasserstein(before["eval"], after["eval"]),
+    }
 
 
 def gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, list[Tensor]]:
     """Loss of a batch and its gradient by every parameter; changes BN's running statistics."""
     loss = F.cross_entropy(model(inputs), labels)
     return loss.item(), list(torch.autograd.grad(loss, list(model.parameters())))
-
-
-def hidden_gradient_norms(model: nn.Module) -> list[float]:
-    """Frobenius norms of the hidden layers' weight gradients, from the input to the output."""
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    return [layer.weight.grad.norm().item() for layer in layers[:-1]]
 
 
 def as_vector(tensors: list[Tensor]) -> Tensor:

@@ -1,0 +1,31 @@
+"""Studies of config/studies.yaml, cut down to run on digits in a second."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+import yaml
+
+from bnstudy.studies import declaration
+from bnstudy.studies.runner import Kept, run_grid
+
+SHIPPED = Path(__file__).parents[2] / "config/studies.yaml"
+CPU = torch.device("cpu")
+
+
+def all_shipped() -> dict[str, dict]:
+    return yaml.safe_load(SHIPPED.read_text())["studies"]
+
+
+def study(name: str, settings: dict | None = None, **changes: object) -> dict:
+    """A study as it ships, with some keys replaced and some settings laid over its own."""
+    shipped = all_shipped()[name]
+    shipped["settings"] = shipped.get("settings", {}) | (settings or {})
+    return shipped | changes
+
+
+def rows(study: dict, data, seeds: int = 2, **cell: object) -> list[dict]:
+    """What the job of a cell gives, or without a cell, what all jobs do."""
+    told = declaration.cell_part(study, cell) if cell else study
+    with tempfile.TemporaryDirectory() as folder:
+        return run_grid(told, data, seeds, CPU, Kept(Path(folder), {}, 1000), [])

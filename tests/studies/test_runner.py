@@ -1,0 +1,120 @@
+"""Runs as rows: the core's loop, with input_scaling and fashion on top of it."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from small import all_shipped, rows, study
+
+from bnstudy.claims.endpoints import fashion as fashion_endpoints
+from bnstudy.claims.endpoints import input_scaling as input_scaling_endpoints
+from bnstudy.data.prepared import open_prepared
+from bnstudy.errors import UserError
+from bnstudy.settings import Settings
+from bnstudy.studies import declaration
+from bnstudy.studies.registry import CODE_STUDIES
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
+
+CPU = torch.device("cpu")
+SETTINGS = {"epochs": 2, "batch_size": 32, "probe_every": 5, "target": 0.5}
+
+
+@pytest.fixture(scope="module")
+def data(digits_data):
+    return open_prepared(digits_data)
+
+
+def test_a_row_is_the_run_of_the_core_with_the_same_settings(data):
+    one = {"settings": SETTINGS, "grid": {"norm": ["batch"]}, "targets": [0.3]}
+    row = rows(one, data, seeds=4)[3]
+    settings = Settings(norm="batch", batch_size=32, seed=3, epochs=2, probe_every=5)
+    result = train(make_model(64, 10, settings), make_splits(data, settings, CPU), settings)
+    assert (row["norm"], row["seed"], row["n_classes"]) == ("batch", 3, 10)
+    assert row["test_accuracy"] == result.last("test", "accuracy")
+    assert row["val_loss"] == result.last("validation", "loss")
+    assert row["n_steps"] == 2 * 36
+    assert row["steps_to_30"] < row["steps_to_target"] == result.steps_to(0.5)
+
+
+def test_what_a_level_stands_for_wins_over_the_settings_of_all_runs():
+    one = {
+        "settings": {"batch_size": 8, "hidden": [4, 4]},
+        "variants": {"arm": {"a": {"batch_size": 16}, "b": {"norm": "batch"}}},
+        "grid": [{"arm": ["a", "b"]}, {"norm": ["layer"], "dropout": [0.5]}],
+    }
+    found = declaration.runs(one, "digits", 2)
+    assert [levels for levels, _ in found[:3]] == [
+        {"arm": "a", "norm": "none", "dropout": 0.0, "seed": 0},
+        {"arm": "b", "norm": "batch", "dropout": 0.0, "seed": 0},
+        {"arm": None, "norm": "layer", "dropout": 0.5, "seed": 0},
+    ]
+    assert found[3][1] == Settings(dataset="digits", batch_size=16, seed=1, hidden=(4, 4))
+
+
+def test_every_run_of_a_study_is_in_one_cell():
+    for name, shipped in all_shipped().items():
+        if name in CODE_STUDIES:
+            continue
+        parts = [declaration.cell_part(shipped, c) for c in declaration.cells(shipped).values()]
+        runs = [run for part in parts for run in declaration.runs(part, "mnist", 2)]
+        whole = declaration.runs(shipped, "mnist", 2)
+        assert sorted(map(repr, runs)) == sorted(map(repr, whole)), name
+        assert len(set(map(repr, runs))) == len(runs), name
+        # What a job is told stays the same through JSON.
+        assert json.loads(json.dumps(parts)) == parts
+
+
+def test_a_diverged_run_has_a_row_without_results(data):
+    settings = SETTINGS | {"optimizer": "sgd", "learning_rate": 1e30}
+    (row,) = rows({"settings": settings, "grid": {"norm": ["none"]}}, data, seeds=1)
+    assert row["status"] == "diverged"
+    assert row["steps_to_target"] is row["test_accuracy"] is row["val_loss"] is None
+
+
+def test_input_scaling_from_runs_to_endpoints(data):
+    table = pd.DataFrame(rows(study("input_scaling", SETTINGS), data))
+    found = input_scaling_endpoints.endpoints(table, {})
+    assert set(found) == {
+        *("steps_symmetric", "steps_standardize", "steps_explained"),
+        *("test_accuracy_symmetric", "test_accuracy_standardize", "test_accuracy_explained"),
+    }
+    assert all(list(endpoint.effect.index) == [0, 1] for endpoint in found.values())
+
+
+def test_input_scaling_explains_the_difference_of_the_two_gains():
+    made = [
+        {
+            "norm": norm,
+            "scaling": scaling,
+            "seed": 0,
+            "status": "ok",
+            "n_steps": 100,
+            "val_accuracy": 0.9,
+            "test_accuracy": accuracy,
+            "steps_to_target": 50,
+        }
+        for norm, scaling, accuracy in [
+            ("none", "symmetric", 0.90),
+            ("batch", "symmetric", 0.95),
+            ("none", "standardize", 0.93),
+            ("batch", "standardize", 0.95),
+        ]
+    ]
+    found = input_scaling_endpoints.endpoints(pd.DataFrame(made), {})
+    assert found["test_accuracy_symmetric"].effect[0] == pytest.approx(5)
+    assert found["test_accuracy_standardize"].effect[0] == pytest.approx(2)
+    assert found["test_accuracy_explained"].effect[0] == pytest.approx(3)
+
+
+def test_fashion_on_its_own_dataset_only(data):
+    small = study("fashion", SETTINGS)
+    with pytest.raises(UserError, match="cannot be trained on digits"):
+        rows(small, data)
+    small["grid"] |= {"dataset": ["digits"], "batch_size": [32]}
+    table = pd.DataFrame(rows(small, data))
+    found = fashion_endpoints.endpoints(table, {})
+    wide = 100 * table.pivot(index="seed", columns="norm", values="test_accuracy")
+    expected = (wide["batch"] - wide["none"]).tolist()
+    assert found["test_accuracy"].effect.tolist() == pytest.approx(expected)

@@ -1,0 +1,111 @@
+"""`bnstudy study`: one cell of a study, from where an earlier attempt left off if there was one."""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+
+from bnstudy import plugins
+from bnstudy.data.prepared import PreparedData, open_prepared
+from bnstudy.errors import UserError
+from bnstudy.provenance import code_sha256, config_sha256
+from bnstudy.settings import Execution, add_options
+from bnstudy.studies import declaration
+from bnstudy.studies.registry import AT_ONCE, CODE_STUDIES, job, settings_used, study_code
+from bnstudy.studies.runner import Kept, run_grid
+from bnstudy.studies.table import write_study
+from bnstudy.training.checkpoints import only_writer
+from bnstudy.training.devices import make_deterministic, select_device
+from bnstudy.training.record import identity
+
+SHIPPED = Path(__file__).parents[3] / "config" / "studies.yaml"
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy study`. Exits with `checkpoints.AGAIN` when SIGTERM asked it to stop."""
+    arguments = parse_arguments(argv)
+    plugins.load(arguments.plugins)
+    name, cell = arguments.study, arguments.cell
+    study = arguments.declaration or declared(name, cell)
+    device = select_device(arguments.device, arguments.jobs_per_gpu)
+    make_deterministic(device)
+    data = open_prepared(arguments.data)
+    asked = {
+        "cell": cell,
+        "study": study,
+        "seeds": arguments.seeds,
+        "settings": settings_used(name, study, data.name, arguments.seeds),
+    }
+    # Before anything runs: an edit made meanwhile is not what ran.
+    hashes = {
+        "code_sha256": code_sha256(study_code(name, study)),
+        "config_sha256": config_sha256(asked),
+        "data_sha256": data.sha256,
+    }
+    with only_writer(arguments.out.parent):
+        kept = Kept(arguments.out.parent, identity(hashes, device), arguments.checkpoint_every)
+        with kept.checkpoint.saved_on_sigterm():
+            if name in CODE_STUDIES:
+                rows = run_code(name, cell, study, data, arguments.seeds, device, kept)
+            else:
+                rows = run_grid(study, data, arguments.seeds, device, kept, arguments.reuse)
+            write_study(arguments.out, [row | hashes for row in rows])
+        kept.remove()
+    print(f"{name}, {declaration.cell_name(cell)}: {len(rows)} rows", file=sys.stderr)
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bnstudy study", description="Run one cell of a study and write its rows."
+    )
+    parser.add_argument("study", help="a name of config/studies.yaml")
+    parser.add_argument("data", type=Path, help="prepared dataset")
+    parser.add_argument("--cell", type=json.loads, default={}, help="the cell's axes, as JSON")
+    parser.add_argument(
+        "--declaration", type=json.loads, help="the cell's part of the study, as JSON; default: "
+        "what config/studies.yaml says"
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, required=True, help="number of seeds, from 0")
+    parser.add_argument(
+        "--reuse", type=Path, nargs="*", default=[], help="folders of runs not to train again"
+    )
+    parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files to import first")
+    add_options(parser, Execution)
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    return parser.parse_args(argv)
+
+
+def declared(name: str, cell: dict) -> dict:
+    """A cell's part of a study that ships, for who runs it by hand."""
+    studies = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["studies"]
+    if name not in studies:
+        raise UserError(f"there is no study {name}; there are {', '.join(studies)}.")
+    cells = declaration.cells(studies[name])
+    if cell not in cells.values():
+        raise UserError(f"--cell {json.dumps(cell)}: {name} has the cells {', '.join(cells)}.")
+    return job(name, studies[name], cell)
+
+
+def run_code(
+    name: str,
+    cell: dict,
+    study: dict,
+    data: PreparedData,
+    seeds: int,
+    device: torch.device,
+    kept: Kept,
+) -> list[dict]:
+    """The rows of a study that is code, seed by seed."""
+    module = importlib.import_module(f"bnstudy.studies.{CODE_STUDIES[name]}")
+    parts = [list(range(seeds))] if name in AT_ONCE else [[seed] for seed in range(seeds)]
+    rows = []
+    for part in parts:
+        asked = {"cell": cell, "study": study, "seeds": part}
+        rows += kept.rows(
+            asked, lambda _, part=part: module.run(data, cell, study["options"], part, device)
+        )
+    return [cell | row for row in rows]

@@ -1,0 +1,128 @@
+"""What a study of config/studies.yaml asks for: its cells, each one job, and the runs of each.
+
+Nothing here imports PyTorch, for every cluster job plans the workflow again.
+"""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from itertools import product
+
+from bnstudy.settings import SETTINGS, Settings, make
+from bnstudy.studies.observers import OBSERVERS, name_and_options
+from bnstudy.studies.rows import ROWS
+
+JOB_KEYS = ("settings", "observers", "targets", "rows")  # what a job needs besides its runs
+
+
+def grids(study: Mapping) -> list[dict]:
+    """The grids whose union a study is."""
+    return study["grid"] if isinstance(study["grid"], list) else [study["grid"]]
+
+
+def axes(study: Mapping) -> list[str]:
+    """All axes of a study, each a column of its table."""
+    return study.get("axes") or list(dict.fromkeys(axis for grid in grids(study) for axis in grid))
+
+
+def levels(study: Mapping) -> Iterator[dict]:
+    """Every combination of the values of the axes, the first axis slowest."""
+    for grid in grids(study):
+        for values in product(*grid.values()):
+            yield dict(zip(grid, values, strict=True))
+
+
+def cells(study: Mapping) -> dict[str, dict]:
+    """The cells by name, such as `norm~batch,optimizer~sgd`; `all` for a study of one cell.
+
+    A job runs through the axes in `loop` and the seeds; the others span the cells.
+    """
+    loop = study.get("loop", [])
+    found = ({k: v for k, v in one.items() if k not in loop} for one in levels(study))
+    return {cell_name(cell): cell for cell in found}
+
+
+def cell_name(cell: Mapping) -> str:
+    """The folder of a cell."""
+    return ",".join(f"{axis}~{value}" for axis, value in cell.items()) or "all"
+
+
+def cell_part(study: Mapping, cell: Mapping) -> dict:
+    """The part of a study of runs that the job of one cell does, again in the form of a study."""
+    loop = study.get("loop", [])
+    parts = [
+        {axis: values if axis in loop else [cell[axis]] for axis, values in grid.items()}
+        for grid in grids(study)
+        if {axis for axis in grid if axis not in loop} == cell.keys()
+        and all(cell[axis] in grid[axis] for axis in cell)
+    ]
+    used = {(axis, str(value)) for grid in parts for axis in grid for value in grid[axis]}
+    variants = {
+        axis: {level: said for level, said in named.items() if (axis, level) in used}
+        for axis, named in study.get("variants", {}).items()
+    }
+    found = {key: study[key] for key in JOB_KEYS if key in study}
+    found["variants"] = {axis: named for axis, named in variants.items() if named}
+    return found | {"axes": axes(study), "grid": parts}
+
+
+def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]]:
+    """Every run of a study: the values of the axes, as its table has them, and the settings.
+
+    A level that `variants` explains stands for the settings it lists, else the axis is a setting. What
+    nobody says has its default in settings.py, whatever the configuration of the grid is.
+
+    Raises
+    ------
+    UserError
+        If a setting or its value does not exist.
+    """
+    found = []
+    for seed in range(seeds):
+        for one in levels(study):
+            chosen = {"dataset": dataset, **study.get("settings", {}), "seed": seed}
+            for axis, value in one.items():
+                chosen |= study.get("variants", {}).get(axis, {}).get(str(value), {axis: value})
+            settings = make(chosen)
+            row = {axis: one.get(axis, getattr(settings, axis, None)) for axis in axes(study)}
+            found.append((row | {"seed": seed}, settings))
+    return found
+
+
+def problems(study: Mapping) -> Iterator[str]:
+    """Sentences about what a study says of its runs, each beginning with the key it is about."""
+    for name, one in study.get("settings", {}).items():
+        yield from value_problems(f"settings.{name}", {name: one})
+    explained = study.get("variants", {})
+    for axis, named in explained.items():
+        for level, said in named.items():
+            yield from value_problems(f"variants.{axis}.{level}", said)
+    for grid in grids(study):
+        for axis, values in grid.items():
+            for value in values:
+                if str(value) not in explained.get(axis, {}):
+                    yield from value_problems(f"grid.{axis}", {axis: value})
+    for axis in study.get("loop", []):
+        if axis not in axes(study):
+            yield f"loop: {axis} is no axis of its grid; there are {', '.join(axes(study))}."
+    for entry in study.get("observers", []):
+        if (name := name_and_options(entry)[0]) not in OBSERVERS:
+            yield f"observers: there is no observer {name}; there are {', '.join(OBSERVERS)}."
+    if (kind := study.get("rows", "run")) not in ROWS:
+        yield f"rows: {kind} is not one of {', '.join(ROWS)}."
+
+
+def value_problems(where: str, values: Mapping) -> Iterator[str]:
+    for name, value in values.items():
+        if name not in SETTINGS:
+            near = get_close_matches(name, SETTINGS, n=1)
+            hint = f"the closest is {near[0]}" if near else "config/README.md lists the settings"
+            yield f"{where}: there is no setting {name}; {hint}."
+        elif problem := SETTINGS[name].problem(value):
+            yield f"{where}: {problem}."
+
+
+def all_options(study: Mapping) -> dict:
+    """Everything that a study says of its runs, in one mapping for endpoints and report."""
+    observed = [name_and_options(entry)[1] for entry in study.get("observers", [])]
+    parts = [study.get("settings", {}), study.get("variants", {}), *observed]
+    return {k: v for part in [*parts, study.get("options", {})] for k, v in part.items()}

@@ -1,0 +1,64 @@
+"""What can be observed in a run: a registry of names, for the grid and for studies alike.
+
+A plug-in adds an entry, `OBSERVERS["mine"] = mine`: a subclass of `bnstudy.training.observing.Observer`,
+or a function(model, inputs, labels) that is called at every probe, after the backward pass, and gives
+values by metric.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from bnstudy.provenance import imported_code
+
+if TYPE_CHECKING:
+    from bnstudy.training.observing import Observer
+
+# Those that ship are named by their place, so that nothing imports PyTorch to know their names, and a
+# run depends on the code of its own observers only.
+OBSERVERS: dict[str, str | Callable] = {
+    "gradient_norms": "gradients:GradientNorms",
+    "gradient_range": "gradients:GradientRange",
+    "weight_norms": "gradients:weight_norms",
+    "bias_norm": "gradients:BiasNorm",
+    "dead_units": "activations:DeadUnits",
+    "soft_rank": "activations:SoftRank",
+    "drift": "activations:Drift",
+    "last_inputs": "activations:LastInputs",
+    "landscape": "landscape:Landscape",
+    "loss_fluctuation": "losses:LossFluctuation",
+    "variance_shift": "inference:VarianceShift",
+    "statistics": "inference:Statistics",
+}
+
+
+def name_and_options(entry: str | dict) -> tuple[str, dict]:
+    """An observer as YAML names it, `name` or `{name: {option: value}}`."""
+    return (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+
+
+def make_observers(entries: Sequence[str | dict]) -> "list[Observer]":
+    """The observers of one run."""
+    from bnstudy.training.observing import AtProbes
+
+    made = []
+    for name, options in map(name_and_options, entries):
+        kind = OBSERVERS[name]
+        if isinstance(kind, str):
+            module, attribute = kind.split(":")
+            kind = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+        if isinstance(kind, type):
+            made.append(kind(**options))
+        else:
+            made.append(AtProbes(kind, **options))
+    return made
+
+
+def observer_code(entries: Sequence[str | dict]) -> tuple[str, ...]:
+    """Files of the package that these observers need; plug-ins count by themselves."""
+    places = [OBSERVERS[name] for name, _ in map(name_and_options, entries)]
+    modules = {place.split(":")[0] for place in places if isinstance(place, str)}
+    files = (imported_code(f"studies.observers.{module}") for module in modules)
+    return tuple(
+        sorted({file for found in files for file in found} - {"studies/observers/__init__.py"})
+    )

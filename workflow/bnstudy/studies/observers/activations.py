@@ -1,0 +1,227 @@
+"""What the units of the hidden layers do: dead ones, ranks, and how their inputs drift."""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bnstudy.networks.weights import ACTIVATIONS
+from bnstudy.training.inputs import stream_generator
+from bnstudy.training.loop import PROBE_SIZE
+from bnstudy.training.observing import Moment, Observer, Rows
+
+NONLINEARITIES = tuple(ACTIVATIONS.values())
+PROBE_IMAGES = 1_000
+SOFT_RANK_THRESHOLD = 0.01  # of the largest singular value
+QUANTILES = {"percentile_15": 0.15, "percentile_50": 0.50, "percentile_85": 0.85}
+UNIT = 0  # none is more typical than another
+
+
+class DeadUnits(Observer):
+    """`dead_units:l`: share of the units after nonlinearity l that are zero for every probe image.
+
+    At every probe, on validation images, in evaluation mode.
+    """
+
+    def start(self, now: Moment) -> Rows:
+        self.images = now.splits["validation"].first(PROBE_SIZE).inputs
+        return ()
+
+    def observe(self, now: Moment) -> Rows:
+        if now.step % now.settings.probe_every == 0:
+            for layer, share in enumerate(dead_shares(now.model, self.images), start=1):
+                yield now.step, "probe", f"dead_units:{layer}", share
+
+
+@torch.no_grad()
+def dead_shares(model: nn.Module, images: Tensor) -> list[float]:
+    """Share of units that are zero for all images, by nonlinearity; a unit of a channel is its map."""
+    shares: list[float] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
+        alive = (outputs != 0).transpose(0, 1).flatten(1).any(1)
+        shares.append(1 - alive.double().mean().item())
+
+    twin = copy.deepcopy(model).eval()
+    for module in twin.modules():
+        if isinstance(module, NONLINEARITIES):
+            module.register_forward_hook(look)
+    twin(images)
+    return shares
+
+
+class SoftRank(Observer):
+    """`soft_rank` of the last hidden layer's activations after training, `soft_rank_initial` before.
+
+    It is the number of singular values of at least 1 % of the largest (Daneshmand et al. 2020,
+    arXiv:2003.01652), on validation images, with batch statistics where there are any.
+    """
+
+    def __init__(self, probe_images: int = PROBE_IMAGES):
+        self.n = probe_images
+
+    def rank(self, now: Moment) -> int:
+        images = now.splits["validation"].first(self.n).inputs
+        return soft_rank(last_hidden_activations(now.model, images))
+
+    def start(self, now: Moment) -> Rows:
+        yield 0, "validation", "soft_rank_initial", self.rank(now)
+
+    def end(self, now: Moment) -> Rows:
+        rank = self.rank(now) if now.status == "ok" else None
+        yield now.step, "validation", "soft_rank", rank
+
+
+@torch.no_grad()
+def last_hidden_activations(model: nn.Sequential, inputs: Tensor) -> Tensor:
+    """Activations of shape (images, width) in training mode, on a copy that keeps BN's buffers."""
+    return copy.deepcopy(model)[:-1].train()(inputs)
+
+
+def soft_rank(activations: Tensor) -> int:
+    """Number of singular values of at least 1 % of the largest; 0 for a matrix of zeros."""
+    values = torch.linalg.svdvals(activations.double())
+    return int((values >= SOFT_RANK_THRESHOLD * values[0]).sum()) if values[0] > 0 else 0
+
+
+@torch.no_grad()
+def last_activations(model: nn.Sequential, images: Tensor) -> dict[str, Tensor]:
+    """Inputs of the last hidden nonlinearity, each of shape (images, units), on the CPU.
+
+    `raw` is the output of the last hidden Linear; `train` and `eval` what the nonlinearity gets, in
+    training mode (statistics of these images) and in evaluation mode (running statistics). The three
+    are equal in a network without normalization. The network is left as it is.
+    """
+    end = max(i for i, module in enumerate(model) if isinstance(module, NONLINEARITIES))
+    linear = max(i for i in range(end) if isinstance(model[i], nn.Linear))
+    twin = copy.deepcopy(model[:end])
+    in_eval = twin.eval()(images)  # first: training mode changes the running statistics
+    twin.train()
+    raw = twin[: linear + 1](images)
+    found = {"raw": raw, "train": twin[linear + 1 :](raw), "eval": in_eval}
+    return {name: values.cpu() for name, values in found.items()}
+
+
+class Drift(Observer):
+    """`drift`: how far the inputs of the last nonlinearity move in `drift_steps` steps of training.
+
+    In training mode, noise included, on training images; the geometric mean over a probe every
+    `drift_every` steps.
+    """
+
+    state = ("waiting", "log_drifts")
+
+    def __init__(self, drift_every: int = 25, drift_steps: int = 10):
+        self.every, self.ahead = drift_every, drift_steps
+        self.waiting: dict[int, Tensor] = {}  # activations at a probe, by step
+        self.log_drifts: list[float] = []
+
+    def start(self, now: Moment) -> Rows:
+        self.images = now.splits["train"].first(PROBE_IMAGES).inputs
+        return ()
+
+    def observe(self, now: Moment) -> Rows:
+        if now.step - self.ahead in self.waiting or now.step % self.every == 0:
+            with private_noise(now.settings.seed, now.step):
+                values = last_activations(now.model, self.images)["train"]
+            if (before := self.waiting.pop(now.step - self.ahead, None)) is not None:
+                moved = drift(before, values)
+                if math.isfinite(moved) and moved > 0:
+                    self.log_drifts.append(math.log(moved))
+            if now.step % self.every == 0:
+                self.waiting[now.step] = values
+        return ()
+
+    def end(self, now: Moment) -> Rows:
+        logs = self.log_drifts
+        yield now.step, "train_subset", "drift", math.exp(sum(logs) / len(logs)) if logs else None
+
+
+@contextmanager
+def private_noise(seed: int, step: int) -> Iterator[None]:
+    """Draw from a state of PyTorch's CPU generator of one's own, and put the old one back."""
+    generator = torch.random.default_generator
+    state = generator.get_state()
+    generator.manual_seed(stream_generator(seed, "noise").initial_seed() + 1 + step)
+    try:
+        yield
+    finally:
+        generator.set_state(state)
+
+
+def drift(before: Tensor, after: Tensor) -> float:
+    """How far units' means moved, in units of their standard deviation; mean over units.
+
+    mean_j |mu_j(after) - mu_j(before)| / s_j with s_j^2 the mean of the two variances. Units that
+    do not vary at all are left out.
+
+    Source: the shift of distributions that Ioffe and Szegedy (2015), section 2, have in mind, in
+    the form of a standardized mean difference.
+    """
+    distance = (after.mean(0) - before.mean(0)).abs()
+    return distance[varies(before, after)].div(spread(before, after)).mean().item()
+
+
+def wasserstein(before: Tensor, after: Tensor) -> float:
+    """Wasserstein-1 distance of units' distributions, over their deviation; mean over units.
+
+    For two samples of equal size it is the mean distance of their sorted values. Unlike `drift` it
+    sees changes of scale and shape too.
+    """
+    distance = (after.sort(dim=0).values - before.sort(dim=0).values).abs().mean(0)
+    return distance[varies(before, after)].div(spread(before, after)).mean().item()
+
+
+def varies(before: Tensor, after: Tensor) -> Tensor:
+    return before.var(0, unbiased=False) + after.var(0, unbiased=False) > 0
+
+
+def spread(before: Tensor, after: Tensor) -> Tensor:
+    """Pooled standard deviation of the units that vary."""
+    variance = (before.var(0, unbiased=False) + after.var(0, unbiased=False)) / 2
+    return variance[variance > 0].sqrt()
+
+
+class LastInputs(Observer):
+    """What enters the last hidden layer's nonlinearity at every probe, as in Ioffe and Szegedy's figure 1.
+
+    On the images of the validation probe, in evaluation mode: with batch statistics the mean and the
+    variance of a normalized unit would be stable by construction; the running statistics leave that
+    open. `percentile_15`, `_50` and `_85` are those of one unit; `drift` is how far the units' inputs
+    moved since the last probe, mean over units j of |mean_j(t) - mean_j(t')| / s_j with s_j the pooled
+    standard deviation of the two moments (none at the first probe, and where a unit never varies).
+    """
+
+    state = ("before",)
+
+    def __init__(self):
+        self.before: Tensor | None = None
+
+    def start(self, now: Moment) -> Rows:
+        self.images = now.splits["validation"].first(PROBE_SIZE).inputs
+        return ()
+
+    def observe(self, now: Moment) -> Rows:
+        if now.step % now.settings.probe_every:
+            return
+        values = last_activations(now.model, self.images)["eval"]
+        quantiles = torch.quantile(values[:, UNIT], torch.tensor([*QUANTILES.values()])).tolist()
+        for name, value in zip(QUANTILES, quantiles, strict=True):
+            yield now.step, "probe", name, value
+        moved = None if self.before is None else mean_shift(self.before, values)
+        yield now.step, "probe", "drift", moved
+        self.before = values
+
+    def end(self, now: Moment) -> Rows:
+        return self.observe(now) if now.status == "ok" else ()
+
+
+def mean_shift(before: Tensor, after: Tensor) -> float | None:
+    """As `drift`, with unbiased variances; None if there is a unit that varies in neither."""
+    pooled = ((before.var(0) + after.var(0)) / 2).sqrt()
+    if not (pooled > 0).all():
+        return None
+    return ((after.mean(0) - before.mean(0)).abs() / pooled).mean().item()

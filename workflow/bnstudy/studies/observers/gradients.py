@@ -1,0 +1,100 @@
+"""Sizes of gradients, weights and biases, layer by layer."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bnstudy.training.observing import Moment, Observer, Rows
+
+DECADES_AT_MOST = 12.0
+
+
+def weighted_layers(model: nn.Module) -> list[nn.Module]:
+    """Linear and convolutional layers from the input to the output; the last one is no hidden layer."""
+    return [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+
+
+def hidden_gradient_norms(model: nn.Module) -> list[float]:
+    """Frobenius norms of the hidden layers' weight gradients, from the input to the output."""
+    return [layer.weight.grad.norm().item() for layer in weighted_layers(model)[:-1]]
+
+
+class GradientNorms(Observer):
+    """`gradient_norm:l`, the Frobenius norm ||dL/dW_l||_F of hidden layer l, counted from the input.
+
+    At `steps`, or at every probe. The gradients are those that the
+    training step has made anyway.
+    """
+
+    def __init__(self, steps: Sequence[int] | None = None):
+        self.steps = steps
+
+    def observe(self, now: Moment) -> Rows:
+        at_probe = now.step % now.settings.probe_every == 0
+        if at_probe if self.steps is None else now.step in self.steps:
+            for layer, norm in enumerate(hidden_gradient_norms(now.model), start=1):
+                yield now.step, "train", f"gradient_norm:{layer}", norm
+
+
+class GradientRange(Observer):
+    """How far apart the gradients of the hidden layers are, in decades.
+
+    `gradient_range` is the median over every `gradient_every`-th step of log10(max_l g_l / min_l g_l)
+    with g_l = ||dL/dW_l||_F, `gradient_range_initial` its value at the first. A layer whose gradient
+    is more than twelve decades below the largest, or zero, counts as twelve decades below: in float32
+    it has none. Without batch normalization and with PyTorch's default initialization g_l^2 shrinks by
+    1/6 a layer towards the input; with it, g_l^2 grows by about 1.48 (Yang et al. 2019, theorem 8).
+    """
+
+    state = ("ranges",)
+
+    def __init__(self, gradient_every: int = 25):
+        self.every = gradient_every
+        self.ranges: list[float] = []
+
+    def observe(self, now: Moment) -> Rows:
+        if now.step % self.every == 0:
+            self.ranges.append(dynamic_range(hidden_gradient_norms(now.model)))
+        return ()
+
+    def end(self, now: Moment) -> Rows:
+        yield 0, "train", "gradient_range_initial", self.ranges[0]
+        yield now.step, "train", "gradient_range", statistics.median(self.ranges)
+
+
+def dynamic_range(norms: list[float]) -> float:
+    """Decades between the largest and the smallest norm, `DECADES_AT_MOST` at most.
+
+    Norms that are not finite (a run about to diverge) span everything; norms that are all zero
+    span nothing and count as everything too, since no layer learns.
+    """
+    largest, smallest = max(norms), min(norms)
+    if not all(map(math.isfinite, norms)) or smallest <= 10**-DECADES_AT_MOST * largest:
+        return DECADES_AT_MOST
+    return math.log10(largest / smallest)
+
+
+@torch.no_grad()
+def weight_norms(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, float]:
+    """`weight_norm:l`, the Frobenius norm of the weights of layer l, counted from the input."""
+    layers = enumerate(weighted_layers(model), start=1)
+    return {f"weight_norm:{i}": layer.weight.norm().item() for i, layer in layers}
+
+
+class BiasNorm(Observer):
+    """`bias_start` and `bias_end`: the norm of all hidden biases together, before and after training."""
+
+    def start(self, now: Moment) -> Rows:
+        yield 0, "train", "bias_start", bias_norm(now.model)
+
+    def end(self, now: Moment) -> Rows:
+        yield now.step, "train", "bias_end", bias_norm(now.model)
+
+
+@torch.no_grad()
+def bias_norm(model: nn.Module) -> float:
+    biases = [layer.bias.flatten() for layer in weighted_layers(model)[:-1]]
+    return torch.linalg.vector_norm(torch.cat(biases)).item()

@@ -1,0 +1,81 @@
+"""The studies that are no grids of runs, and which files each study depends on."""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bnstudy.provenance import TRAINING_CODE, config_sha256, imported_code
+from bnstudy.settings import Settings, as_dict, run_name
+from bnstudy.studies.declaration import cell_part, cells, runs
+from bnstudy.studies.observers import observer_code
+
+# Each is a module here with run(data, cell, options, seeds, device), which gives a row per seed, or per
+# seed and setting, as flat dicts.
+CODE_STUDIES = {
+    "identities": "identities",
+    "init_gradients": "init_gradients",
+    "inference_statistics": "inference_statistics",
+    "timing": "timing",
+    "calibration": "calibration",
+}
+AT_ONCE = {"timing"}  # its seeds are blocks of one measurement
+
+
+# What makes the rows of a study of runs, besides its observers.
+RUNNER = (*TRAINING_CODE, *("scoring.py", "studies/rows.py", "studies/runner.py"))
+
+
+def study_code(name: str, study: Mapping) -> tuple[str, ...]:
+    """Files that decide the rows of a study: edits of other studies leave it alone.
+
+    The definitions of the settings are not among them: a study depends on the values that it uses, not
+    on their wording, see `settings_used`.
+    """
+    if name in CODE_STUDIES:
+        files = set(imported_code(f"studies.{CODE_STUDIES[name]}"))
+    else:
+        files = {*RUNNER, *observer_code(study.get("observers", []))}
+    return tuple(sorted(files - (set(imported_code("settings")) - set(TRAINING_CODE))))
+
+
+def job(name: str, study: Mapping, cell: Mapping) -> dict:
+    """What the job of a cell must be told of its study."""
+    return {"options": study["options"]} if name in CODE_STUDIES else cell_part(study, cell)
+
+
+def settings_used(name: str, study: Mapping, dataset: str, seeds: int) -> list[dict]:
+    """All settings of every run of a study; of one that is code, those it has when it says nothing."""
+    if name in CODE_STUDIES:
+        return [as_dict(Settings())]
+    return [as_dict(settings) for _, settings in runs(study, dataset, seeds)]
+
+
+class Job(NamedTuple):
+    """One cell of a study, as the workflow runs it."""
+
+    cell: dict
+    dataset: str
+    declaration: str  # JSON
+    settings_sha256: str
+    reuse: list[str]  # runs of the grid that equal runs of the cell
+
+
+def jobs(
+    name: str, study: Mapping, config: Mapping, grid: Mapping[str, Settings]
+) -> dict[str, Job]:
+    """The jobs of a study by the name of their cell.
+
+    Runs of the grid are read where they have the same settings and were observed alike.
+    """
+    found = {}
+    for cell_name, cell in cells(study).items():
+        told = job(name, study, cell)
+        dataset = cell.get("dataset", study.get("settings", {}).get("dataset"))
+        dataset = dataset or config["grid"]["dataset"][0]
+        reuse: list[str] = []
+        if name not in CODE_STUDIES and study.get("observers", []) == config["observers"]:
+            names = [run_name(settings) for _, settings in runs(told, dataset, study["seeds"])]
+            reuse = [run for run in names if run in grid]
+        used = config_sha256({"": settings_used(name, told, dataset, study["seeds"])})
+        found[cell_name] = Job(cell, dataset, json.dumps(told), used, reuse)
+    return found

@@ -1,0 +1,170 @@
+"""Runs a study's job: what is finished is kept, what was begun goes on where it was.
+
+Beside the job's table lies a folder with a folder for each part of it (a run, or a seed of a study
+that is code): the part's rows once it is finished, its checkpoint before. Both are believed only if
+they were made by the same code, on the same data, with the same settings, device and PyTorch.
+"""
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from bnstudy.data.prepared import PreparedData
+from bnstudy.errors import UserError
+from bnstudy.files import replacing
+from bnstudy.provenance import config_sha256
+from bnstudy.scoring import RESULTS
+from bnstudy.settings import SETTINGS, Settings, as_dict, run_name
+from bnstudy.studies import declaration
+from bnstudy.studies.observers import make_observers
+from bnstudy.studies.rows import OUTCOME, ROWS, Metrics
+from bnstudy.training.checkpoints import AGAIN, NAME, Checkpoint
+from bnstudy.training.inputs import Split, make_splits
+from bnstudy.training.loop import Run, first_step_reaching, make_model, train
+from bnstudy.training.progress import Progress
+
+FOLDER = ".progress"
+# Settings that runs with the same images share.
+SPLIT_BY = ["seed", "kind", *(name for name, one in SETTINGS.items() if one.section == "data")]
+
+
+class Kept:
+    """The finished parts of a job and the checkpoint of the one that is under way.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the job; its only writer must be this process.
+    identity : dict of str
+        What every part depends on; the settings of a part are added to it.
+    every : int
+        Optimizer steps between two checkpoints within an epoch.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, str], every: int):
+        self.folder = folder / FOLDER
+        self.identity = identity
+        self.checkpoint = Checkpoint(self.folder, identity, every)
+
+    def rows(self, asked: dict, make: Callable[[Checkpoint], list[dict]]) -> list[dict]:
+        """The rows of a part that was asked for so: those kept, or made now and then kept."""
+        if self.checkpoint.stopping:
+            print("asked to stop: what is finished is kept, run it again", file=sys.stderr)
+            sys.exit(AGAIN)
+        sha256 = config_sha256(asked)
+        folder = self.folder / sha256[:16]
+        identity = self.identity | {"settings": sha256}
+        path = folder / "rows.json"
+        try:
+            kept = json.loads(path.read_text())
+            if kept["identity"] == identity:
+                return kept["rows"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint.path = folder / NAME
+        self.checkpoint.identity = identity
+        rows = make(self.checkpoint)
+        with replacing(path) as file:
+            file.write(json.dumps({"identity": identity, "rows": rows}))
+        self.checkpoint.remove()
+        return rows
+
+    def remove(self) -> None:
+        """The job is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def run_grid(
+    study: dict,
+    data: PreparedData,
+    seeds: int,
+    device: torch.device,
+    kept: Kept,
+    reuse: Sequence[Path],
+) -> list[dict]:
+    """The rows of every run of a study, or of the part of it that one job does.
+
+    Parameters
+    ----------
+    study : dict
+        See config/studies.yaml and `bnstudy.studies.declaration.cell_part`.
+    reuse : sequence of Path
+        Folders of runs of the grid; those that equal a run of the study are read.
+    """
+    known = {}
+    for folder in reuse:
+        run = json.loads((folder / "run.json").read_text())
+        known[config_sha256(run["settings"]), run["data_sha256"]] = folder, run
+    splits: dict[str, dict[str, Split]] = {}  # of the last run: the runs of a seed share them
+    rows = []
+    for levels, settings in declaration.runs(study, data.name, seeds):
+        if settings.dataset != data.name:
+            raise UserError(f"{run_name(settings)} cannot be trained on {data.name}.")
+        asked = {key: study[key] for key in declaration.JOB_KEYS if key in study}
+        asked["settings"] = as_dict(settings)
+
+        def make(checkpoint: Checkpoint, settings: Settings = settings) -> list[dict]:
+            print(run_name(settings), file=sys.stderr)
+            key = str([getattr(settings, name) for name in SPLIT_BY])
+            if key not in splits:
+                splits.clear()
+                splits[key] = make_splits(data, settings, device)
+            run = train(
+                make_model(splits[key]["train"].pixels.shape[1:], len(data.classes), settings).to(
+                    device
+                ),
+                splits[key],
+                settings,
+                observers=make_observers(study.get("observers", [])),
+                checkpoint=checkpoint,
+                progress=Progress(run_name(settings), settings.epochs),
+            )
+            outcome = describe(run, settings, len(data.classes))
+            return rows_of(study, settings, outcome, run.metrics)
+
+        if found := known.get((config_sha256(asked["settings"]), data.sha256)):
+            folder, run = found
+            outcome = {key: run[key] for key in OUTCOME}
+            made = rows_of(study, settings, outcome, read_metrics(folder / "metrics.csv"))
+        else:
+            made = kept.rows(asked, make)
+        rows += [levels | row for row in made]
+    return rows
+
+
+def describe(run: Run, settings: Settings, n_classes: int) -> dict[str, object]:
+    """What became of a run, as run.json of the grid has it."""
+    size = {"status": run.status, "n_classes": n_classes, "n_steps": run.n_steps}
+    results = {name: run.last(*series) for name, series in RESULTS.items()}
+    return size | results | {"steps_to_target": run.steps_to(settings.target)}
+
+
+def read_metrics(path: Path) -> Metrics:
+    """The metrics of a run of the grid."""
+    with open(path, newline="") as file:
+        return [
+            (int(row["epoch"]), int(row["step"]), row["split"], row["metric"], number(row["value"]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def number(text: str) -> int | float | None:
+    return None if text == "" else int(text) if text.isdecimal() else float(text)
+
+
+def rows_of(study: dict, settings: Settings, outcome: dict, metrics: Metrics) -> list[dict]:
+    """The rows of a run in the study's table."""
+    probes = [(step, v) for _, step, s, m, v in metrics if (s, m) == ("probe", "accuracy")]
+    for target in study.get("targets", []):
+        reached = first_step_reaching(probes, target) if outcome["status"] == "ok" else None
+        outcome = outcome | {f"steps_to_{round(100 * target)}": reached}
+    kind = study.get("rows", "run")
+    if kind == "epoch":
+        outcome = outcome | {"epochs": settings.epochs}
+    return ROWS[kind](outcome, metrics)
