@@ -21,10 +21,13 @@ ALL_NORMS = ("none", "batch")
 HASH = "0123456789abcdef" * 4
 
 
-def config(**grid: list) -> dict:
-    """The default study in small, with the axes of the grid given."""
+def config(axis: str = "norm", baseline: object = "none", **grid: list) -> dict:
+    """The default study in small, with the treatment and the axes of the grid given."""
     axes = {"dataset": ["digits"], "norm": list(ALL_NORMS), "batch_size": [32, 64]}
     return {
+        "question": None,
+        "compare": {"axis": axis, "baseline": baseline},
+        "claims": [],
         "grid": axes | {"seed": [0, 1, 2]} | grid,
         "data": {"source": None, "scaling": "symmetric", "validation_fraction": 0.2},
         "model": {
@@ -38,6 +41,7 @@ def config(**grid: list) -> dict:
             "optimizer": "adam",
             "learning_rate": 0.001,
             "probe_every": 5,
+            "target": 0.95,
             "checkpoint_every": 1000,
             "device": "auto",
             "jobs_per_gpu": 1,
@@ -83,66 +87,78 @@ def write_study(
     speedup: float = 1.6,
     gain: float = 0.004,
     floor: float = 0.02,
-    diverged: Iterable[tuple[str, int, int]] = (),
-    lacking: Iterable[tuple[str, int, int]] = (),
+    diverged: Iterable[tuple] = (),
+    lacking: Iterable[tuple] = (),
 ) -> None:
-    """Write run_config.yaml and the four tables of a study that never took place.
+    """Write run_config.yaml and the tables of a study that never took place.
 
-    Where runs are lacking, missing.csv lists them.
+    Every level but the baseline helps, the first of them most. Where runs are lacking, missing.csv
+    lists them.
 
     Parameters
     ----------
     speedup : float
-        How many times fewer steps normalization needs.
+        How many times fewer steps the first level after the baseline needs.
     gain : float
-        Accuracy that normalization adds.
+        Accuracy that it adds.
     floor : float
         Error that remains at the end; above 0.05 no run reaches the target.
-    diverged, lacking : iterable of (norm, batch_size, seed)
+    diverged, lacking : iterable of (level, batch_size, seed)
     """
     broken, absent = set(diverged), set(lacking)
-    runs, metrics, timings = [], [], []
-    grid = settings["grid"]
+    runs, metrics, timings, classes = [], [], [], []
+    names = grid.axes(settings)
+    axis, baseline = settings["compare"]["axis"], settings["compare"]["baseline"]
+    others = [level for level in settings["grid"][axis] if level != baseline]
     for path in data:
         opened = open_prepared(path)
-        n_train, _ = split_sizes(len(opened.train_images), settings["data"]["validation_fraction"])
-        for norm in sorted(grid["norm"]):
-            for size in sorted(grid["batch_size"]):
-                for seed in sorted(grid["seed"]):
-                    if (norm, size, seed) in absent:
-                        continue
-                    arguments = (opened, norm, size, seed, n_train, settings)
-                    helped = {"rate": speedup, "gain": gain, "floor": floor}
-                    run, rows, times = one_run(
-                        *arguments, **helped, diverges=(norm, size, seed) in broken
-                    )
-                    runs.append(run)
-                    metrics += rows
-                    timings.append(times)
+        values = settings["grid"] | {"dataset": [opened.name]}
+        for combination in product(*(values[name] for name in names)):
+            cell = dict(zip(names, combination, strict=True))
+            place = (cell[axis], cell["batch_size"], cell["seed"])
+            if place in absent:
+                continue
+            share = 0 if cell[axis] == baseline else 0.5 ** others.index(cell[axis])
+            written = {k: text(v) if isinstance(v, list) or v is None else v for k, v in cell.items()}
+            run, rows, times = one_run(
+                opened, written, settings,
+                rate=speedup**share, gain=gain * share, floor=floor, diverges=place in broken,
+            )  # fmt: skip
+            runs.append(run)
+            metrics += rows
+            timings.append(times)
+            for index in range(len(opened.classes)):
+                right = run["test_accuracy"]
+                accuracy = None if right is None else min(1, right + 0.002 * (index - 4.5))
+                classes.append(written | {"class": index, "n": 10, "accuracy": accuracy})
     out = folder / "results" / "tables"
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "runs.csv", tables.RUNS_COLUMNS, runs)
-    write(out / "metrics.csv", tables.METRICS_COLUMNS, metrics)
-    write(out / "timings.csv", tables.TIMINGS_COLUMNS, timings)
-    write(out / "comparison.csv", tables.COMPARISON_COLUMNS, tables.compare(runs))
+    write(out / "runs.csv", ["run", *names, *runs[0]], runs)
+    write(out / "metrics.csv", metrics[0], metrics)
+    write(out / "timings.csv", timings[0], timings)
+    write(out / "classes.csv", classes[0], classes)
+    compared = compare(runs, settings)
+    write(out / "comparison.csv", compared[0] if compared else ["metric", "scope"], compared)
     if absent:
         rows = [
             {
                 "part": "core",
-                "cell": f"dataset~digits/norm~{norm}/batch_size~{size}/seed~{seed}",
+                "cell": f"dataset~digits/{axis}~{level}/batch_size~{size}/seed~{seed}",
                 "reason": "not started",
                 "log": "a.log",
             }
-            for norm, size, seed in sorted(absent)
+            for level, size, seed in sorted(absent)
         ]
         write(out / "missing.csv", rows[0], rows)
-    text = yaml.safe_dump(settings, sort_keys=False)
-    (folder / "results" / "run_config.yaml").write_text(text)
+    recorded = yaml.safe_dump(settings, sort_keys=False)
+    (folder / "results" / "run_config.yaml").write_text(recorded)
 
 
 def write(path: Path, columns: Iterable[str], rows: list[dict]) -> None:
     with path.open("w", newline="") as file:
-        tables.write_rows(file, tuple(columns), rows)
+        writer = csv.DictWriter(file, list(dict.fromkeys(columns)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def one_run(
