@@ -20,7 +20,7 @@ TIMES = " \N{MULTIPLICATION SIGN} "
 # Settings that `design` tells in other words than their own.
 TOLD = (
     *("kind", "hidden", "train_images", "class_balance", "validation_fraction"),
-    *("epochs", "optimizer", "learning_rate", "batch_size"),
+    *("epochs", "optimizer", "learning_rate", "batch_size", "probe_every", "target"),
 )
 
 
@@ -85,7 +85,9 @@ def why_no_comparison(results: Results) -> str:
 def subtitle(results: Results) -> str:
     """What was run, in one line."""
     compared = counted(len(results.levels), "arm")
-    further = [counted(len(results.values(a)), settings.label(a), plural(a)) for a in varied(results)]
+    further = [
+        counted(len(results.values(a)), settings.label(a), plural(a)) for a in varied(results)
+    ]
     axes = [compared, *further, results.n_seeds]
     if len(results.datasets) > 1:
         axes.insert(0, counted(len(results.datasets), "dataset"))
@@ -147,12 +149,14 @@ def design(results: Results) -> list[str]:
     items = [
         f"**Data:** {'; '.join(datasets)}."
         + (f" Training saw a part of them: {listed(subset)}." if subset else ""),
-        f"**Networks:** {network(results)}, {listed(map(results.arm, results.levels))}.",
+        f"**Networks:** {network(results)}.",
+        f"**Compared:** {listed(map(results.level_name, results.levels))}.",
     ]
     for axis in varied(results):
         values = listed(short_name(axis, value) for value in results.values(axis))
         unit = " images" if axis == "batch_size" else ""
-        items.append(f"**{capitalized(plural(axis))}:** {values}{unit}.")
+        name = plural(axis) if len(results.values(axis)) > 1 else settings.label(axis)
+        items.append(f"**{capitalized(name)}:** {values}{unit}.")
     if apart := [said(results, axis) for axis in changed if axis not in TOLD]:
         items.append(f"**The same everywhere:** {listed(apart)}.")
     several = len(results.values("epochs")) > 1
@@ -266,7 +270,7 @@ def citation(results: Results) -> str:
     """How to cite the study, with the version and commit that made the runs."""
     commits = listed(f"`{commit[:12]}`" for commit in sorted(set(results.runs["git_commit"])))
     return (
-        "To cite this page, name the study, its version and the commit of its runs: *The reference "
-        f"study of batch normalization*, version {version('bnstudy')}, commit {commits}. The file "
-        "`CITATION.cff` of the repository holds the same in machine-readable form."
+        f"To cite this page, name the question, `bnstudy` version {version('bnstudy')} and the "
+        f"commit of its runs, {commits}. The file `CITATION.cff` of the repository holds the rest in "
+        "machine-readable form."
     )

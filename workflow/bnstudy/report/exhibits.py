@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from bnstudy import settings, statistics
-from bnstudy.report import interactions
 from bnstudy.report.design import averaging
 from bnstudy.report.findings import INTERVAL
 from bnstudy.report.results import (
@@ -181,9 +180,7 @@ def comparison(results: Results, dataset: str, level: Level) -> Exhibit | None:
 def full_comparison(results: Results, dataset: str, level: Level) -> Exhibit | None:
     """As `comparison`, of the measures that it leaves out; folded away."""
     others = [name for name in [*METRICS, *results.observed] if name not in MAIN_METRICS]
-    return comparison_of(
-        results, dataset, level, others, "all-measures", fold="The other measures"
-    )
+    return comparison_of(results, dataset, level, others, "all-measures", fold="The other measures")
 
 
 def comparison_of(
@@ -235,35 +232,6 @@ def comparison_of(
     )
 
 
-def axis_changes(results: Results, dataset: str, axis: str) -> Exhibit | None:
-    """How every arm changes along another axis than the treatment."""
-    rows = [
-        {
-            "measure": c.metric.title,
-            "arm": c.level,
-            "from": short_name(axis, c.start),
-            "to": short_name(axis, c.end),
-            "before": c.metric.value(c.mean_start),
-            "after": c.metric.value(c.mean_end),
-            "change": f"{c.metric.difference(c.difference)}{SHORT_UNITS.get(c.metric.kind, '')}",
-            INTERVAL: c.interval,
-            "Holm p": c.p_holm,
-            "verdict": c.verb,
-        }
-        for c in interactions.changes(results, dataset, axis)
-    ]
-    if not rows:
-        return None
-    return Exhibit(
-        results.label(f"changes-{axis}", dataset),
-        f"What the {settings.label(axis)} does to each arm {on(results, dataset)}, paired by seed "
-        f"({results.n_seeds}). {UNITS_NOTE}. Holm's correction spans the rows of this table.",
-        pd.DataFrame(rows),
-        {"Holm p": p_text},
-        words=("arm", "verdict"),
-    )
-
-
 def classes(results: Results, dataset: str) -> Exhibit | None:
     """Accuracy on the test images of every class by level; None where it was not recorded."""
     if results.classes is None:
@@ -286,7 +254,11 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
         rows.append(row)
     if not rows:
         return None
-    shown = sorted(rows, key=lambda row: row["images"])[:MOST_CLASSES] if len(rows) > MOST_CLASSES else rows
+    shown = (
+        sorted(rows, key=lambda row: row["images"])[:MOST_CLASSES]
+        if len(rows) > MOST_CLASSES
+        else rows
+    )
     cut = f" The {MOST_CLASSES} rarest of {len(rows)} classes." if len(rows) > MOST_CLASSES else ""
     return Exhibit(
         results.label("classes", dataset),
@@ -296,7 +268,11 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
         pd.DataFrame(shown),
         {"images": whole}
         | {c: two_digits for c in shown[0] if c.endswith("(%)")}
-        | {c: (lambda x: decimal(x, 2, signed=True)) for c in shown[0] if c.startswith("difference")},
+        | {
+            c: (lambda x: decimal(x, 2, signed=True))
+            for c in shown[0]
+            if c.startswith("difference")
+        },
     )
 
 

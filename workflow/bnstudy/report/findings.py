@@ -58,6 +58,8 @@ def clause(c: Comparison) -> str:
 
 def steps_clause(c: Comparison) -> str:
     """`clause` for a ratio of numbers of steps; means are geometric."""
+    if lost := lost_arm(c):
+        return lost
     accuracy = f"{c.of.target} validation accuracy"
     steps = f"{c.of.value(c.mean_level)} against {c.of.value(c.mean_baseline)} steps"
     match c.outcome:
@@ -83,6 +85,19 @@ def steps_clause(c: Comparison) -> str:
                 f"no difference in the number of steps to reach {accuracy} could be shown "
                 f"{c.with_level}: {steps}, {evidence(c)}"
             )
+
+
+def lost_arm(c: Comparison) -> str:
+    """That one arm never reached the target where the other did, which leaves no ratio to speak of."""
+    lost = (c.censored_level == c.runs, c.censored_baseline == c.runs)
+    if c.of.kind != "ratio" or not c.runs or lost[0] == lost[1]:
+        return ""
+    arms = [(c.with_level, c.censored_level), (c.with_baseline, c.censored_baseline)]
+    (name, _), (other, n) = arms if lost[0] else reversed(arms)
+    return (
+        f"none of {counted(c.runs, 'run')} {name} reached {c.of.target} validation accuracy, which "
+        f"{c.runs - n} of {c.runs} did {other}"
+    )
 
 
 def factor(ln_ratio: float) -> str:
@@ -112,6 +127,8 @@ def brief(c: Comparison) -> str:
     """A comparison for the headline: the effect first, then one phrase of uncertainty."""
     of, name = c.of, c.of.title
     ratio = of.kind == "ratio"
+    if lost := lost_arm(c):
+        return lost
     match c.outcome:
         case "missing":
             return f"{name} could not be compared"
@@ -147,7 +164,7 @@ def caveats(c: Comparison) -> list[str]:
             "The interval by itself excludes zero, but the test corrected for the number of "
             "comparisons does not reject."
         )
-    if c.of.kind in ("ratio", "steps") and c.outcome != "censored":
+    if c.of.kind in ("ratio", "steps") and c.outcome != "censored" and not lost_arm(c):
         sentences += censoring(c)
     return sentences
 
@@ -225,7 +242,7 @@ def headline(results: Results, dataset: str, *, short: bool = False) -> tuple[st
             for level, pair in found
             if pair
         ]
-        answer = " ".join([begin + sentences[0], *map(capitalized, sentences[1:])])
+        answer = " ".join([f"{begin[:-2]}: {sentences[0]}", *map(capitalized, sentences[1:])])
     return answer, " ".join(limits)
 
 
@@ -289,8 +306,7 @@ def sorted_verdicts(results: Results, dataset: str, level: Level) -> dict[str, l
 def parameter_cost(results: Results, dataset: str, level: Level) -> list[str]:
     """How many trainable parameters a level adds."""
     counts = [
-        results.at(results.runs, dataset, one)["n_parameters"]
-        for one in (results.baseline, level)
+        results.at(results.runs, dataset, one)["n_parameters"] for one in (results.baseline, level)
     ]
     if any(count.empty for count in counts):
         return []
@@ -330,9 +346,7 @@ def time_cost(
 
 def epoch_time_ratios(results: Results, dataset: str, level: Level) -> pd.Series:
     """Seconds per epoch over the baseline's, one ratio per cell and seed."""
-    times = results.select(results.timings, dataset=dataset).set_index(
-        [*results.cell_axes, "seed"]
-    )
+    times = results.select(results.timings, dataset=dataset).set_index([*results.cell_axes, "seed"])
     changed, plain = (
         results.select(times, **{results.axis: one})["seconds_per_epoch"]
         for one in (level, results.baseline)

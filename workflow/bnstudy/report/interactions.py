@@ -136,8 +136,9 @@ def contrasts(results: Results, dataset: str, axis: str) -> Iterator[str]:
             s = statistics.paired_summary((effects[end] - effects[start]).to_numpy())
             subject = f"the effect of {results.level_name(level)} on {of.title}"
             first, last = (of.difference(statistics.mean(effects[v])) for v in (start, end))
-            unit = " (ratios)" if of.kind == "ratio" else f" {of.unit}"
-            values = f"{first} {at(axis, start)} and {last}{unit} {at(axis, end)}"
+            kind = "a ratio of " if of.kind == "ratio" else ""
+            values = f"{kind}{first} {at(axis, start)} and {last} {of.unit}".rstrip()
+            values += f" {at(axis, end)}"
             if s.n < 2:
                 yield f"{capitalized(subject)} was {values} (one seed, no test)."
                 continue

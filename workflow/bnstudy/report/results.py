@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import yaml
@@ -23,6 +23,7 @@ MINUS = "\N{MINUS SIGN}"
 Kind = Literal["accuracy", "loss", "steps", "ratio", "number"]
 Outcome = Literal["higher", "lower", "unclear", "equal", "untested", "censored", "missing"]
 Level = str | float  # of an axis: a word or a number
+EVERY = "all"  # what `datasets` holds where they are the levels that are compared
 
 
 @dataclass(frozen=True)
@@ -156,20 +157,21 @@ def capitalized(text: str) -> str:
 
 
 def as_level(value: object) -> Level:
-    """A value of a setting as the tables hold it: a list of widths is a word, and so is nothing."""
+    """A value of a setting as the tables hold it: a list of widths is a word, no limit is infinite."""
     if value is None:
-        return "all"
+        return math.inf
     return settings.text(value) if isinstance(value, list | tuple) else value
 
 
 def level_name(axis: str, level: Level) -> str:
     """A level in prose: `batch normalization`, `dropout 0.5`, `SGD`."""
-    return settings.level_name(axis, None if level == "all" else level)
+    return settings.level_name(axis, None if level == math.inf else level)
 
 
 def short_name(axis: str, level: Level) -> str:
     """A level where its setting stands beside it: the bare number, or the name of a word."""
-    return settings.text(level) if not isinstance(level, str) else level_name(axis, level)
+    worded = isinstance(level, str) or level == math.inf
+    return level_name(axis, level) if worded else settings.text(level)
 
 
 def arm(level: Level, axis: str = "norm") -> str:
@@ -296,15 +298,18 @@ class Results:
             raise UserError(f"there is no config at {config}; `snakemake tables` writes it")
         content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
         found = [name for name in ("classes", "missing") if (tables / f"{name}.csv").exists()]
-        frames = {
-            name: read_table(tables / f"{name}.csv", content) for name in (*TABLES, *found)
-        }
+        frames = {name: read_table(tables / f"{name}.csv", content) for name in (*TABLES, *found)}
         if lacking := sorted(set(frames["runs"]["dataset"]) - set(facts)):
             raise UserError(
                 f"the tables have runs on {listed(lacking)} but no --data file of that dataset was "
                 "given"
             )
-        return cls(content, facts, **frames)
+        results = cls(content, facts, **frames)
+        if results.axis == "dataset":
+            some = [facts[name] for name in results.levels]
+            titles = listed(one.title for one in some)
+            return replace(results, facts=facts | {EVERY: replace(some[0], title=titles)})
+        return results
 
     # What was swept and what was compared
 
@@ -363,7 +368,8 @@ class Results:
 
     @property
     def datasets(self) -> list[str]:
-        return self.values("dataset")
+        """The datasets that are reported on one by one; `EVERY` where they are compared."""
+        return [EVERY] if self.axis == "dataset" else self.values("dataset")
 
     @property
     def seeds(self) -> list[int]:
@@ -426,12 +432,13 @@ class Results:
     def select(self, frame: pd.DataFrame, **where: object) -> pd.DataFrame:
         """Rows of a table in which each named column has the value given."""
         for column, value in where.items():
-            frame = frame[frame[column] == value]
+            if (column, value) != ("dataset", EVERY):
+                frame = frame[frame[column] == value]
         return frame
 
     def at(self, frame: pd.DataFrame, dataset: str, level: Level, **cell: object) -> pd.DataFrame:
         """Rows of a table on a dataset with a level of the treatment, in a cell if one is given."""
-        return self.select(frame, dataset=dataset, **{self.axis: level}, **cell)
+        return self.select(frame, **{"dataset": dataset, self.axis: level}, **cell)
 
     def paired(
         self, frame: pd.DataFrame, dataset: str, value: str, levels: Sequence[Level]
@@ -453,8 +460,7 @@ class Results:
         """As `paired`, the mean over the cells of each level."""
         wide = self.paired(frame, dataset, value, levels)
         return {
-            level: wide[[c for c in wide.columns if c[0] == level]].mean(axis=1)
-            for level in levels
+            level: wide[[c for c in wide.columns if c[0] == level]].mean(axis=1) for level in levels
         }
 
     def compare(
@@ -509,7 +515,9 @@ class Results:
         observed = {} if metric in scoring.METRICS else {metric: self.runs[metric]}
         records = self.runs.assign(steps_to_target=steps.astype(object).where(steps.notna(), None))
         scores = [
-            scoring.score(run | {"observed": {name: column[i] for name, column in observed.items()}})
+            scoring.score(
+                run | {"observed": {name: column[i] for name, column in observed.items()}}
+            )
             for i, run in zip(self.runs.index, records.to_dict("records"), strict=True)
         ]
         return self.runs.assign(value=[float(score[metric]) for score in scores])
@@ -530,20 +538,22 @@ def read_table(path: Path, config: dict) -> pd.DataFrame:
     An axis holds what `as_level` makes of the values of the config.
     """
     levels = {axis: [*map(as_level, values)] for axis, values in config["grid"].items()}
-    levels["level"] = levels["baseline"] = levels.get(config["compare"]["axis"], [])
-    words = {axis: str for axis, values in levels.items() if any(isinstance(v, str) for v in values)}
+    levels["level"] = levels["baseline"] = levels[config["compare"]["axis"]]
+    words = {
+        axis: str for axis, values in levels.items() if any(isinstance(v, str) for v in values)
+    }
     try:
         frame = pd.read_csv(
             path,
             keep_default_na=False,
             na_values=[""],
             dtype=words,
-            float_precision="round_trip",
         )
     except FileNotFoundError:
         raise UserError(f"there is no table {path}; `snakemake tables` writes it") from None
-    for axis in words:
-        if axis in frame and "all" in levels[axis]:  # an empty cell says so, but not over all cells
-            over_cells = frame["scope"] == "all" if "scope" in frame else False
-            frame[axis] = frame[axis].where(frame[axis].notna() | over_cells, "all")
+    for axis, values in levels.items():
+        if math.inf in values and axis in frame:  # an empty cell, but not in a row over all cells
+            pooled = "scope" in frame and axis not in ("level", "baseline")
+            over_cells = frame["scope"] == "all" if pooled else False
+            frame[axis] = frame[axis].where(frame[axis].notna() | over_cells, math.inf)
     return frame
