@@ -25,8 +25,18 @@ import torch
 
 from bnstudy import provenance
 from bnstudy.networks import mlp as models
-from bnstudy.report import exhibits, figures, findings, verdict_exhibits, verdict_figures, verdicts
-from bnstudy.report.reporting import Report, escape_markdown
+from bnstudy.report import (
+    design,
+    exhibits,
+    figures,
+    findings,
+    interactions,
+    materials,
+    verdict_exhibits,
+    verdict_figures,
+    verdicts,
+)
+from bnstudy.report.reporting import Report, escape_markdown, title_of
 
 torch.set_num_threads(1)
 report = Report(config, tables, data)
@@ -34,10 +44,10 @@ results = report.results
 judged = verdicts.Claims.load(claims, tables, report.config)
 
 # %% tags=["remove-input"]
-report.text(f"# {escape_markdown(report.config['report']['title'])}", findings.subtitle(results))
+report.text(f"# {escape_markdown(title_of(report.config))}", design.subtitle(results))
 
 # %% tags=["remove-input"]
-report.notice(findings.unfinished(results))
+report.notice(design.unfinished(results))
 
 # %% tags=["remove-input"]
 for dataset in results.datasets:
@@ -56,7 +66,7 @@ for dataset in results.datasets:
 # all again.
 
 # %% tags=["remove-input"]
-if missing := exhibits.missing(results):
+if missing := materials.missing(results):
     report.text("## What is missing")
     report.table(missing)
 
@@ -96,7 +106,7 @@ report.text(verdicts.surprises(judged), verdicts.not_run_sentence(judged.judged)
 # be. It compares networks that differ in nothing but their normalization:
 
 # %% tags=["remove-input"]
-report.bullets(findings.design(results))
+report.bullets(design.design(results))
 
 # %% [markdown]
 # **How to read the numbers.** Because both members of a pair share their seed, what remains between
@@ -310,7 +320,7 @@ checks["output, evaluation mode"] = (y, slope * (x - layer.running_mean) + b)
 checks["gradient of the input, evaluation mode"] = (samples.grad, slope * gradient)
 
 # %% tags=["remove-input"]
-report.table(exhibits.agreement(checks, tolerance=1e-12))
+report.table(materials.agreement(checks, tolerance=1e-12))
 
 # %% [markdown]
 # ### What it is said to do
@@ -329,7 +339,11 @@ report.table(verdict_exhibits.listed_claims(judged))
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.text(findings.dataset_sentence(report.data[dataset]))
+    report.text(
+        f"{design.dataset_sentence(report.data[dataset])} A network sees an image as "
+        f"{report.data[dataset].train_images[0].numel():,} numbers in a row; where a pixel lies is "
+        "lost to it."
+    )
     report.figure(figures.sample_images(report.data[dataset], results.label("samples", dataset)))
 
 # %% [markdown]
@@ -338,7 +352,7 @@ for dataset in report.each_dataset():
 # part in any choice: a run looks at them once, after its last step.
 
 # %% tags=["remove-input"]
-report.table(exhibits.splits(results))
+report.table(materials.splits(results))
 
 # %% [markdown]
 # **Class balance.** Accuracy is easy to read only if the classes are about equally common; a
@@ -349,13 +363,14 @@ for dataset in report.each_dataset():
     report.figure(figures.class_balance(report.data[dataset], results.label("balance", dataset)))
 
 # %% tags=["remove-input"]
-report.text(findings.scaling_sentence(report.config))
-report.table(exhibits.pixels(results, report.data))
+report.text(design.scaling_sentence(results))
+report.table(materials.pixels(results, report.data))
 
 # %% tags=["remove-input"]
+(scaling,) = results.values("scaling")
 for dataset in results.datasets:
-    _, _, mean, deviation = exhibits.scaled_moments(report.data[dataset], report.config)
-    report.text(findings.centring_sentence(results.title(dataset), mean, deviation))
+    _, _, mean, deviation = materials.scaled_moments(report.data[dataset], scaling)
+    report.text(design.centring_sentence(results.title(dataset), mean, deviation))
 
 # %% [markdown]
 # ## 4. Models
@@ -370,7 +385,7 @@ report.source(models.build_model)
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.table(exhibits.parameters(results, dataset, report.networks(dataset)))
+    report.table(materials.parameters(results, dataset, report.networks(dataset)))
     for norm in results.treatments:
         report.text(*findings.parameter_cost(results, dataset, norm))
 
@@ -380,7 +395,7 @@ for dataset in report.each_dataset():
 # ### How it was trained and measured
 
 # %% tags=["remove-input"]
-report.table(exhibits.settings(report.config))
+report.table(materials.settings_table(results))
 
 # %% [markdown]
 # Losses are mean cross-entropies in nats per image, $-\frac{1}{N}\sum_{n=1}^{N} \ln p_n$, where
@@ -392,7 +407,7 @@ report.table(exhibits.settings(report.config))
 # Accuracy is the share of images whose most probable class is the right one.
 #
 # Speed is counted in optimizer steps until the accuracy on a fixed set of validation images first
-# reaches 95 %, as the median of three measurements in a row, so that a single lucky one does not
+# reaches the target, as the median of three measurements in a row, so that a single lucky one does not
 # count.
 
 # %% [markdown]
@@ -411,7 +426,7 @@ for dataset in report.each_dataset():
     report.bullets(findings.gap_sentences(results, dataset))
 
 # %% [markdown]
-# ### Steps to 95 % accuracy
+# ### Steps to the target
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
@@ -425,7 +440,7 @@ for dataset in report.each_dataset():
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.table(exhibits.arms(results, dataset))
-    report.text(findings.why_no_comparison(results))
+    report.text(design.why_no_comparison(results))
     for norm in results.treatments:
         report.figure(figures.paired_differences(results, dataset, norm))
         report.table(exhibits.comparison(results, dataset, norm))
@@ -442,9 +457,7 @@ for dataset in report.each_dataset():
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.batch_size_effect(results, dataset))
-    if len(results.batch_sizes) > 1:
-        report.table(exhibits.batch_size_changes(results, dataset))
-    report.bullets(findings.batch_size_sentences(results, dataset))
+    report.bullets(interactions.axis_sentences(results, dataset, "batch_size"))
 
 # %% [markdown]
 # ### Advantages and limitations in this study
@@ -455,7 +468,7 @@ for dataset in report.each_dataset():
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.text(findings.why_no_comparison(results))
+    report.text(design.why_no_comparison(results))
     for norm in results.treatments:
         for title, sentences in findings.sorted_verdicts(results, dataset, norm).items():
             report.text(f"**{title}**")
@@ -821,7 +834,7 @@ report.text(verdicts.headline(judged))
 # own scope, which stands beside its verdict.
 
 # %% tags=["remove-input"]
-report.bullets(findings.scope(results))
+report.bullets(design.scope(results))
 
 # %% [markdown]
 # ## 9. References
@@ -929,7 +942,7 @@ report.bullets(findings.scope(results))
 # ### Code and data
 
 # %% tags=["remove-input"]
-report.table(exhibits.origin(results, report.data))
+report.table(materials.origin(results, report.data))
 
 # %% [markdown]
 # ### The list of claims
@@ -943,14 +956,14 @@ if changes := verdict_exhibits.history(judged):
 # ### Software and hardware
 
 # %% tags=["remove-input"]
-report.table(exhibits.versions(results, provenance.versions()))
+report.table(materials.versions(results, provenance.versions()))
 
 # %% [markdown]
 # ### Does the published study reproduce here?
 
 # %% tags=["remove-input"]
 if (verification := Path(tables, "verification.csv")).exists():
-    report.table(exhibits.verification(pd.read_csv(verification)))
+    report.table(materials.verification(pd.read_csv(verification)))
 else:
     report.text("Not run: `snakemake --cores all verify` tells.")
 
@@ -977,4 +990,4 @@ report.yaml(report.config)
 # numbers may round differently, so expect the findings to agree, not the last digits.
 
 # %% tags=["remove-input"]
-report.text(findings.citation(results))
+report.text(design.citation(results))

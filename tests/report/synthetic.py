@@ -4,6 +4,7 @@ import csv
 import math
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,24 @@ from bnstudy.claims import judge as claims
 from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.data.prepared import open_prepared, write_prepared
 from bnstudy.data.splits import split_sizes
-from bnstudy.tables import aggregate as tables
+from bnstudy.grid import axes
+from bnstudy.scoring import RESULTS
+from bnstudy.tables.aggregate import JOB_COLUMNS
+from bnstudy.tables.comparison import columns, compare, table_value
 
 ALL_NORMS = ("none", "batch")
+ANIMALS = tuple(["airplane", "boat", "cat", "deer", "eagle", "frog", "goat", "horse", "ibis", "jay"])
 HASH = "0123456789abcdef" * 4
 
 
-def config(**grid: list) -> dict:
-    """The default study in small, with the axes of the grid given."""
-    axes = {"dataset": ["digits"], "norm": list(ALL_NORMS), "batch_size": [32, 64]}
+def config(axis: str = "norm", baseline: object = "none", **grid: list) -> dict:
+    """The default study in small, with the treatment and the axes of the grid given."""
+    always = {"dataset": ["digits"], "norm": list(ALL_NORMS), "batch_size": [32, 64]}
     return {
-        "grid": axes | {"seed": [0, 1, 2]} | grid,
+        "question": None,
+        "compare": {"axis": axis, "baseline": baseline},
+        "claims": [],
+        "grid": always | {"seed": [0, 1, 2]} | grid,
         "data": {"source": None, "scaling": "symmetric", "validation_fraction": 0.2},
         "model": {
             "hidden": [128, 64],
@@ -38,6 +46,7 @@ def config(**grid: list) -> dict:
             "optimizer": "adam",
             "learning_rate": 0.001,
             "probe_every": 5,
+            "target": 0.95,
             "checkpoint_every": 1000,
             "device": "auto",
             "jobs_per_gpu": 1,
@@ -46,7 +55,9 @@ def config(**grid: list) -> dict:
     }
 
 
-def write_images(path: Path, name: str = "digits", colour: bool = False) -> Path:
+def write_images(
+    path: Path, name: str = "digits", colour: bool = False, classes: Iterable[str] = ()
+) -> Path:
     """A small prepared dataset of bright squares on noise."""
     rng = np.random.default_rng(7)
     shape = (3, 12, 12) if colour else (1, 8, 8)
@@ -63,9 +74,7 @@ def write_images(path: Path, name: str = "digits", colour: bool = False) -> Path
         path,
         name=name,
         title=name.capitalize(),
-        classes=("airplane", "boat", "cat", "deer", "eagle", "frog", "goat", "horse", "ibis", "jay")
-        if colour
-        else tuple("0123456789"),
+        classes=tuple(classes) or (ANIMALS if colour else tuple("0123456789")),
         pixel_max=16,
         train_images=train[0],
         train_labels=train[1],
@@ -83,74 +92,81 @@ def write_study(
     speedup: float = 1.6,
     gain: float = 0.004,
     floor: float = 0.02,
-    diverged: Iterable[tuple[str, int, int]] = (),
-    lacking: Iterable[tuple[str, int, int]] = (),
+    diverged: Iterable[tuple] = (),
+    lacking: Iterable[tuple] = (),
 ) -> None:
-    """Write run_config.yaml and the four tables of a study that never took place.
+    """Write run_config.yaml and the tables of a study that never took place.
 
-    Where runs are lacking, missing.csv lists them.
+    Every level but the baseline helps, the first of them most. Where runs are lacking, missing.csv
+    lists them.
 
     Parameters
     ----------
     speedup : float
-        How many times fewer steps normalization needs.
+        How many times fewer steps the first level after the baseline needs.
     gain : float
-        Accuracy that normalization adds.
+        Accuracy that it adds.
     floor : float
         Error that remains at the end; above 0.05 no run reaches the target.
-    diverged, lacking : iterable of (norm, batch_size, seed)
+    diverged, lacking : iterable of (level, batch_size, seed)
     """
     broken, absent = set(diverged), set(lacking)
-    runs, metrics, timings = [], [], []
-    grid = settings["grid"]
+    runs, metrics, timings, classes = [], [], [], []
+    names = axes(settings)
+    axis, baseline = settings["compare"]["axis"], table_value(settings["compare"]["baseline"])
+    others = [level for level in map(table_value, settings["grid"][axis]) if level != baseline]
     for path in data:
         opened = open_prepared(path)
-        n_train, _ = split_sizes(len(opened.train_images), settings["data"]["validation_fraction"])
-        for norm in sorted(grid["norm"]):
-            for size in sorted(grid["batch_size"]):
-                for seed in sorted(grid["seed"]):
-                    if (norm, size, seed) in absent:
-                        continue
-                    arguments = (opened, norm, size, seed, n_train, settings)
-                    helped = {"rate": speedup, "gain": gain, "floor": floor}
-                    run, rows, times = one_run(
-                        *arguments, **helped, diverges=(norm, size, seed) in broken
-                    )
-                    runs.append(run)
-                    metrics += rows
-                    timings.append(times)
+        values = settings["grid"] | {"dataset": [opened.name]}
+        for combination in product(*(values[name] for name in names)):
+            cell = dict(zip(names, map(table_value, combination), strict=True))
+            place = (cell[axis], cell["batch_size"], cell["seed"])
+            if place in absent:
+                continue
+            share = 0 if cell[axis] == baseline else 0.5 ** others.index(cell[axis])
+            run, rows, times = one_run(
+                opened, cell, settings,
+                rate=speedup**share, gain=gain * share, floor=floor, diverges=place in broken,
+            )  # fmt: skip
+            runs.append(run)
+            metrics += rows
+            timings.append(times)
+            for index in range(len(opened.classes)):
+                right = run["test_accuracy"]
+                accuracy = None if right is None else min(1, right + 0.002 * (index - 4.5))
+                classes.append(cell | {"class": index, "n": 10, "accuracy": accuracy})
     out = folder / "results" / "tables"
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "runs.csv", tables.RUNS_COLUMNS, runs)
-    write(out / "metrics.csv", tables.METRICS_COLUMNS, metrics)
-    write(out / "timings.csv", tables.TIMINGS_COLUMNS, timings)
-    write(out / "comparison.csv", tables.COMPARISON_COLUMNS, tables.compare(runs))
+    write(out / "runs.csv", ["run", *names, *runs[0]], runs)
+    write(out / "metrics.csv", metrics[0], metrics)
+    write(out / "timings.csv", timings[0], timings)
+    write(out / "classes.csv", classes[0], classes)
+    write(out / "comparison.csv", columns(settings), compare(runs, settings))
     if absent:
         rows = [
             {
                 "part": "core",
-                "cell": f"dataset~digits/norm~{norm}/batch_size~{size}/seed~{seed}",
+                "cell": f"dataset~digits/{axis}~{level}/batch_size~{size}/seed~{seed}",
                 "reason": "not started",
                 "log": "a.log",
             }
-            for norm, size, seed in sorted(absent)
+            for level, size, seed in sorted(absent)
         ]
         write(out / "missing.csv", rows[0], rows)
-    text = yaml.safe_dump(settings, sort_keys=False)
-    (folder / "results" / "run_config.yaml").write_text(text)
+    recorded = yaml.safe_dump(settings, sort_keys=False)
+    (folder / "results" / "run_config.yaml").write_text(recorded)
 
 
 def write(path: Path, columns: Iterable[str], rows: list[dict]) -> None:
     with path.open("w", newline="") as file:
-        tables.write_rows(file, tuple(columns), rows)
+        writer = csv.DictWriter(file, list(dict.fromkeys(columns)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def one_run(
     data: object,
-    norm: str,
-    size: int,
-    seed: int,
-    n_train: int,
+    cell: dict,
     settings: dict,
     *,
     rate: float,
@@ -159,20 +175,22 @@ def one_run(
     diverges: bool,
 ) -> tuple[dict, list[dict], dict]:
     """The rows of a run whose error decays exponentially with the steps."""
-    rng = np.random.default_rng([seed, size, sum(norm.encode()), len(data.name)])
+    seed, size = cell["seed"], cell["batch_size"]
+    others = "".join(str(value) for name, value in cell.items() if name not in ("dataset", "seed"))
+    rng = np.random.default_rng([seed, *others.encode(), len(data.name)])
     shared = np.random.default_rng([seed, 99]).normal()  # both arms of a pair
-    normalized = norm != "none"
-    epochs, every = settings["training"]["epochs"], settings["training"]["probe_every"]
+    changed = rate != 1 or gain != 0
+    training = settings["training"]
+    epochs, every = training["epochs"], training["probe_every"]
+    n_train, _ = split_sizes(len(data.train_images), settings["data"]["validation_fraction"])
     per_epoch = math.ceil(n_train / size)
-    scale = 0.6 * per_epoch * (size / 32) ** 0.5 / (rate if normalized else 1)
-    rest = floor - (gain if normalized else 0) + 0.002 * shared + 0.001 * rng.normal()
-    rest = max(rest, 0.002)
+    scale = 0.6 * per_epoch * (size / 32) ** 0.5 / rate
+    rest = max(floor - gain + 0.002 * shared + 0.001 * rng.normal(), 0.002)
 
     def error(step: int) -> float:
         noise = 1 + 0.02 * rng.normal()
         return float(min(0.9, (rest + 0.88 * math.exp(-step / scale)) * noise))
 
-    cell = {"dataset": data.name, "norm": norm, "batch_size": size, "seed": seed}
     rows: list[dict] = []
     series: list[tuple[int, float]] = []
 
@@ -196,15 +214,15 @@ def one_run(
     if not diverges:
         record(epochs, last, "test", error(last))
     end = {(r["split"], r["metric"]): r["value"] for r in rows}
-    names = {name: None if diverges else end[key] for name, key in tables.RESULTS.items()}
-    reached = next((s for s, a in series if a >= 0.95), None)
+    names = {name: None if diverges else end[key] for name, key in RESULTS.items()}
+    reached = next((s for s, a in series if a >= training["target"]), None)
     run = cell | {
         "run": "/".join(f"{key}~{value}" for key, value in cell.items()),
         "status": "diverged" if diverges else "ok",
-        "n_parameters": 17_610 if normalized else 17_226,
+        "n_parameters": 17_610 if changed else 17_226,
         "n_steps": per_epoch * epochs,
         "n_classes": len(data.classes),
-        "steps_to_95": None if diverges else reached,
+        "steps_to_target": None if diverges else reached,
         **names,
         "device": "cpu",
         "python": "3.12.1",
@@ -214,7 +232,7 @@ def one_run(
         "config_sha256": HASH,
         "data_sha256": data.sha256,
     }
-    pace = (1.3 if normalized else 1.0) * 0.2 * (1 + 0.03 * abs(rng.normal()))
+    pace = (1.3 if changed else 1.0) * 0.2 * (1 + 0.03 * abs(rng.normal()))
     times = cell | {
         "run": run["run"],
         "start_seconds": 2.0,
@@ -226,7 +244,7 @@ def one_run(
         "seconds_per_epoch": pace,
         "peak_memory_mb": 410.0,
         "resumptions": 0,
-        **dict.fromkeys(tables.JOB_COLUMNS),
+        **dict.fromkeys(JOB_COLUMNS),
         "host": "machine",
         "device_name": "a processor",
     }

@@ -3,37 +3,42 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 
-from bnstudy.networks.mlp import build_model
-from bnstudy.networks.weights import count_parameters
-from bnstudy.report import findings
-from bnstudy.report.exhibits import parameters
+from bnstudy.networks.mlp import build_model, count_parameters
+from bnstudy.report import design, exhibits, findings, interactions
+from bnstudy.report.materials import parameters, settings_table
 from bnstudy.report.results import (
     METRICS,
     Comparison,
     DatasetFacts,
+    Metric,
     Results,
     arm,
     decimal,
     listed,
     p_value,
+    short_name,
 )
 
 NAN = math.nan
+TEN = list(range(10))
+STEPS = Metric("ln_steps_to_target", "steps to 95 %", "ratio", "lower", "95 %")
 
 
-def compared(metric: str = "test_accuracy", **changes: object) -> Comparison:
+def compared(of: str | Metric = "test_accuracy", **changes: object) -> Comparison:
     """A clear gain in accuracy over ten seeds, with the changes given."""
     values = {
         "dataset": "digits",
-        "norm": "batch",
+        "axis": "norm",
+        "level": "batch",
         "baseline": "none",
-        "batch_size": "all",
-        "metric": metric,
+        "cell": {},
+        "of": METRICS[of] if isinstance(of, str) else of,
         "mean_baseline": 0.9758,
-        "mean_norm": 0.9779,
+        "mean_level": 0.9779,
         "difference": 0.0021,
         "ci_low": 0.0015,
         "ci_high": 0.0027,
@@ -51,13 +56,13 @@ def steps(**changes: object) -> Comparison:
     """A clear gain in speed: 200 against 400 steps."""
     values = {
         "mean_baseline": math.log(400),
-        "mean_norm": math.log(200),
+        "mean_level": math.log(200),
         "runs": 10,
         "difference": math.log(0.5),
         "ci_low": math.log(0.4),
         "ci_high": math.log(0.6),
     }
-    return compared("ln_steps_to_95", **values | changes)
+    return compared(STEPS, **values | changes)
 
 
 def plain(text: str) -> str:
@@ -134,7 +139,7 @@ def test_one_seed():
 
 
 def test_equal_in_every_seed():
-    same = compared(difference=0.0, ci_low=0.0, ci_high=0.0, p=1.0, p_holm=1.0, mean_norm=0.9758)
+    same = compared(difference=0.0, ci_low=0.0, ci_high=0.0, p=1.0, p_holm=1.0, mean_level=0.9758)
     assert same.outcome == "equal"
     assert "the same in all 10 seeds" in plain(findings.clause(same))
 
@@ -172,14 +177,14 @@ def test_steps_unclear_equal_and_untested():
     [(3, 0, "smaller still"), (0, 2, "larger still"), (3, 2, "larger or smaller")],
 )
 def test_runs_that_never_arrived_are_counted(baseline, norm, words):
-    notes = findings.caveats(steps(censored_baseline=baseline, censored_norm=norm))
+    notes = findings.caveats(steps(censored_baseline=baseline, censored_level=norm))
     assert words in notes[-1]
     assert ("3 of 10 runs without normalization" in notes[-1]) == (baseline == 3)
     assert ("2 of 10 runs with batch normalization" in notes[-1]) == (norm == 2)
 
 
 def test_nobody_arrived():
-    none = steps(difference=0.0, ci_low=0.0, ci_high=0.0, censored_baseline=10, censored_norm=10)
+    none = steps(difference=0.0, ci_low=0.0, ci_high=0.0, censored_baseline=10, censored_level=10)
     assert none.outcome == "censored"
     assert "no run reached" in findings.clause(none)
     assert findings.caveats(none) == []
@@ -194,51 +199,222 @@ def test_small_writing():
     assert listed("ab") == "a and b"
     assert listed("abc") == "a, b and c"
     assert listed(["a"]) == "a"
-    assert arm("none") == "without normalization"
-    assert arm("group") == "with group normalization"
+    assert p_value(0.016) == p_value(0.0159)
+    # Two sums of the same numbers: one mean, written one way.
+    assert decimal(97.21499999999999, 2) == decimal(97.21500000000001, 2)
     assert METRICS["test_accuracy"].value(NAN) == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("axis", "level", "words", "short"),
+    [
+        ("norm", "none", "without normalization", "no normalization"),
+        ("norm", "batch", "with batch normalization", "batch normalization"),
+        ("dropout", 0.0, "with dropout 0", "0"),
+        ("dropout", 0.5, "with dropout 0.5", "0.5"),
+        ("optimizer", "sgd", "with SGD", "SGD"),
+        ("learning_rate", 0.01, "with learning rate 0.01", "0.01"),
+        ("train_images", math.inf, "with all training images", "all training images"),
+        ("hidden", "128-64", "with hidden widths 128-64", "hidden widths 128-64"),
+    ],
+)
+def test_levels_have_names(axis, level, words, short):
+    assert arm(level, axis) == words
+    assert short_name(axis, level) == short
+
+
+def test_headline_words():
+    assert plain(findings.brief(compared())) == (
+        "test accuracy was 0.21 percentage points higher (95 % interval 0.15 to 0.27)"
+    )
+    worse = compared(difference=-0.0021, ci_low=-0.0027, ci_high=-0.0015)
+    assert "0.21 percentage points lower (95 % interval 0.15 to 0.27)" in plain(
+        findings.brief(worse)
+    )
+    unclear = plain(findings.brief(compared(p_holm=0.3, ci_low=-0.001)))
+    assert unclear == (
+        "no difference in test accuracy could be shown (+0.21 percentage points, 95 % interval "
+        "\N{MINUS SIGN}0.10 to +0.27)"
+    )
+    same = compared(difference=0.0, ci_low=0.0, ci_high=0.0)
+    assert "was the same in all 10 seeds" in plain(findings.brief(same))
+    single = compared(n=1, ci_low=NAN, ci_high=NAN)
+    assert "one pair of runs" in findings.brief(single)
+    assert "could not be compared" in findings.brief(compared(difference=NAN))
+    assert plain(findings.brief(steps())) == "it took 50 % fewer steps to 95 % (ratio 0.40 to 0.60)"
+    assert "a ratio of 0.50" in findings.brief(steps(p_holm=1.0))
+
+
+def test_an_arm_that_never_arrives_has_no_ratio():
+    lost = steps(censored_level=10, censored_baseline=3, difference=0.0, ci_low=0.0, ci_high=0.0)
+    words = "none of 10 runs with batch normalization reached 95 % validation accuracy, which 7 of "
+    for wording in (findings.brief, findings.clause):
+        assert plain(wording(lost)).startswith(words)
+    assert findings.caveats(lost) == []
+
+
+def test_an_observed_number_is_neither_better_nor_worse():
+    norm = Metric("weight_norm", "weight norm", "number")
+    more = compared(norm, mean_baseline=10.25, mean_level=12.5, difference=2.25)
+    assert more.outcome == "higher"
+    assert more.shown is None
+    assert "weight norm was higher" in findings.clause(more)
+    assert "12.5 against 10.25" in findings.clause(more)
+    assert "better" not in findings.clause(more)
 
 
 @pytest.fixture
 def study(tmp_path, images):
     """Load made-up results: `study(seed=[0], speedup=2)` sets axes and effects."""
 
-    def load(**options: object) -> Results:
-        grid = {k: options.pop(k) for k in ("norm", "batch_size", "seed") if k in options}
-        settings = synthetic.config(**grid)
-        synthetic.write_study(tmp_path, settings, [images], **options)
-        facts = {"digits": DatasetFacts("Digits", 10, 400, 100)}
+    def load(axis: str = "norm", baseline: object = "none", **options: object) -> Results:
+        keywords = ("speedup", "gain", "floor", "diverged", "lacking")
+        effects = {key: options.pop(key) for key in keywords if key in options}
+        settings = synthetic.config(axis, baseline, **options)
+        synthetic.write_study(tmp_path, settings, [images], **effects)
+        facts = {"digits": DatasetFacts("Digits", 10, 400, 100, tuple("0123456789"))}
         folder = tmp_path / "results"
         return Results.load(folder / "run_config.yaml", folder / "tables", facts)
 
     return load
 
 
+DROPOUT = {"norm": ["none"], "dropout": [0.0, 0.2, 0.5], "batch_size": [64]}
+
+
 def test_headline_holds_the_numbers_of_the_table(study, tmp_path):
     results = study(seed=list(range(10)))
     answer, _ = findings.headline(results, "digits")
     rows = synthetic.read_rows(tmp_path / "results" / "tables" / "comparison.csv")
-    row = next(r for r in rows if (r["batch_size"], r["metric"]) == ("all", "test_accuracy"))
-    for column in ("mean_norm", "mean_baseline"):
+    row = next(r for r in rows if (r["scope"], r["metric"]) == ("all", "test_accuracy"))
+    for column in ("mean_level", "mean_baseline"):
         assert f"{100 * float(row[column]):.2f} %" in plain(answer)
-    row = next(r for r in rows if (r["batch_size"], r["metric"]) == ("all", "ln_steps_to_95"))
+    row = next(r for r in rows if (r["scope"], r["metric"]) == ("all", "ln_steps_to_target"))
     for column in ("ci_low", "ci_high", "difference"):
         assert f"{math.exp(float(row[column])):.2f}" in answer
     assert answer.count(". ") == 1
     assert answer.endswith(".")
 
 
+def test_a_headline_speaks_of_every_level(study):
+    results = study("dropout", 0.0, seed=TEN, **DROPOUT)
+    answer, _ = findings.headline(results, "digits")
+    answer = plain(answer)
+    assert answer.startswith("On Digits, at batch size 64: with dropout 0.2 instead of dropout 0, ")
+    assert "With dropout 0.5 instead of dropout 0, " in answer
+    for level in (0.2, 0.5):
+        c = results.compare("digits", level, "test_accuracy")
+        assert f"{100 * c.difference:.2f} percentage points higher" in answer
+    assert "normalization" not in answer
+
+
 def test_scores_agree_with_the_comparison_table(study):
-    """The report's own scoring of diverged and unfinished runs, against the table of another "
-    "module."""
+    """The report's scoring of failed and unfinished runs, against the table of another module."""
     results = study(floor=0.04, diverged=[("none", 32, 1), ("batch", 64, 0)])
-    for metric in ("test_accuracy", "test_loss", "ln_steps_to_95", "steps_to_95"):
+    for metric in ("test_accuracy", "test_loss", "ln_steps_to_target", "steps_to_target"):
         runs = results.scored(metric)
-        for size in (32, 64):
-            c = results.compare("digits", "batch", metric, size)
-            for norm, mean in (("none", c.mean_baseline), ("batch", c.mean_norm)):
-                cell = runs[(runs["norm"] == norm) & (runs["batch_size"] == size)]
-                assert cell["value"].mean() == pytest.approx(mean, rel=1e-12)
+        for cell in results.cells:
+            c = results.compare("digits", "batch", metric, cell)
+            for level, mean in (("none", c.mean_baseline), ("batch", c.mean_level)):
+                values = results.at(runs, "digits", level, **cell)["value"]
+                assert values.mean() == pytest.approx(mean, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("axis", "baseline", "grid", "cells"),
+    [
+        ("dropout", 0.0, DROPOUT, [{}]),
+        ("norm", "none", {}, [{"batch_size": 32}, {"batch_size": 64}]),
+        (
+            "optimizer",
+            "adam",
+            {
+                "norm": ["none"],
+                "optimizer": ["sgd", "adam"],
+                "learning_rate": [0.1, 0.001],
+                "batch_size": [64],
+            },
+            [{"learning_rate": 0.1}, {"learning_rate": 0.001}],
+        ),
+        (
+            "scaling",
+            "symmetric",
+            {"scaling": ["symmetric", "unit"], "batch_size": [64]},
+            [{"norm": "none"}, {"norm": "batch"}],
+        ),
+        ("batch_size", 64, {"norm": ["none"], "batch_size": [32, 64, 128]}, [{}]),
+        (
+            "hidden",
+            [64],
+            {"norm": ["none"], "hidden": [[64], [32, 16]], "train_images": [None, 100]},
+            [{"train_images": t, "batch_size": b} for t in (math.inf, 100) for b in (32, 64)],
+        ),
+    ],
+)
+def test_any_axis_is_the_treatment(study, axis, baseline, grid, cells):
+    """Every table has the numbers of its rows, found by hand in runs.csv."""
+    results = study(axis, baseline, seed=TEN, **grid)
+    assert results.cells == cells
+    assert results.levels[0] == results.baseline
+    runs = results.runs.set_index([results.axis, *results.cell_axes, "seed"]).sort_index()[
+        "test_loss"
+    ]
+    for level in results.treatments:
+        differences = []
+        for cell in cells:
+            one, other = (runs.loc[(a, *cell.values())] for a in (level, results.baseline))
+            c = results.compare("digits", level, "test_loss", cell)
+            assert c.n == 10
+            assert c.difference == pytest.approx((one - other).mean(), rel=1e-9)
+            differences.append(one - other)
+        whole = results.compare("digits", level, "test_loss")
+        assert whole.difference == pytest.approx(np.mean(differences), rel=1e-9)
+        frame = exhibits.comparison(results, "digits", level).frame
+        assert len(frame) == 3 * (len(cells) + (len(cells) > 1))
+        assert {results.level_name(level), results.level_name(results.baseline)} < set(frame)
+    for table in (exhibits.arms, exhibits.steps, exhibits.times):
+        assert len(table(results, "digits").frame) == len(cells) * len(results.levels)
+
+
+def test_settings_are_told_in_words(study):
+    results = study("dropout", 0.0, **DROPOUT | {"norm": ["batch"]})
+    frame = settings_table(results).frame.set_index("setting")
+    assert list(frame["role"])[:2] == ["compared", "swept"]
+    assert frame.loc["dropout", "value"] == "0, 0.2, 0.5"
+    assert frame.loc["normalization", "value"] == "batch normalization"
+    assert frame.loc["normalization", "role"] == "not the default"
+    assert frame.loc["optimizer", ["value", "role"]].tolist() == ["Adam", ""]
+    told = plain(" ".join(design.design(results)))
+    assert "**Compared:** dropout 0, dropout 0.2 and dropout 0.5." in told
+    assert "**The same everywhere:** batch normalization." in told
+
+
+def test_accuracy_by_class(study, tmp_path):
+    results = study("dropout", 0.0, seed=TEN, diverged=[(0.5, 64, 3)], **DROPOUT)
+    frame = exhibits.classes(results, "digits").frame
+    rows = synthetic.read_rows(tmp_path / "results" / "tables" / "classes.csv")
+    mine = [r for r in rows if r["class"] == "7" and r["seed"] != "3"]
+    for level in ("0.0", "0.2", "0.5"):
+        accuracy = np.mean([float(r["accuracy"]) for r in mine if r["dropout"] == level])
+        head = f"dropout {level.removesuffix('.0')} (%)"
+        assert frame[head].iloc[7] == pytest.approx(100 * accuracy, rel=1e-9)
+    assert list(frame["class"]) == list("0123456789")
+
+
+def test_claims_are_shown_with_their_effects():
+    rows = [
+        {"id": "D1", "claim": "Better", "verdict": "supported", "effect": 0.5, "ci_low": 0.25,
+         "ci_high": 0.75, "unit": "percentage points", "prior": 0.4, "reason": "clear"},
+        {"id": "D2", "claim": "Faster", "verdict": "not run", "effect": NAN, "ci_low": NAN,
+         "ci_high": NAN, "unit": "ln ratio", "prior": 0.4, "reason": "what it compares was not run"},
+        {"id": "D3", "claim": "Quick", "verdict": "refuted", "effect": math.log(0.5),
+         "ci_low": math.log(0.4), "ci_high": math.log(0.6), "unit": "ln ratio", "prior": 0.4,
+         "reason": "clear"},
+    ]  # fmt: skip
+    frame = exhibits.claims(pd.DataFrame(rows)).frame
+    effects = [plain(text) for text in frame["effect (95 % interval)".replace(" %", "\xa0%")]]
+    assert effects == ["0.50 pp (0.25 to 0.75)", "n/a", "0.50 (ratio) (0.40 to 0.60)"]
+    assert exhibits.claims(pd.DataFrame(rows).head(0)) is None
 
 
 def test_divergence_is_told(study):
@@ -250,14 +426,17 @@ def test_divergence_is_told(study):
 
 
 def test_advantages_and_limitations_follow_the_numbers(study):
-    better = study(seed=list(range(10)), gain=0.01)
-    assert any("fewer steps" in s for s in findings.advantages(better, "digits", "batch"))
-    assert not any("was lower" in s for s in findings.limitations(better, "digits", "batch"))
-    worse = study(seed=list(range(10)), gain=-0.03, speedup=0.5)
-    assert findings.advantages(worse, "digits", "batch") == []
-    limits = " ".join(findings.limitations(worse, "digits", "batch"))
+    better = study(seed=TEN, gain=0.01)
+    lists = findings.sorted_verdicts(better, "digits", "batch")
+    assert any("fewer steps" in s for s in lists["Advantages of batch normalization"])
+    assert not any("was lower" in s for s in lists["Limitations of batch normalization"])
+    assert "Not shown either way" not in lists
+    worse = study(seed=TEN, gain=-0.03, speedup=0.5)
+    lists = findings.sorted_verdicts(worse, "digits", "batch")
+    assert lists["Advantages of batch normalization"] == ["No measure was shown to be better."]
+    limits = " ".join(lists["Limitations of batch normalization"])
     assert "Test accuracy was lower" in limits
-    assert "more steps" in limits or "times the steps" in limits
+    assert "more steps" in limits or "times the steps" in limits or "none of" in limits.lower()
     assert "were worse" in " ".join(findings.conclusion(worse, "digits", "batch"))
 
 
@@ -265,7 +444,28 @@ def test_conclusion_of_too_few_seeds_claims_nothing(study):
     results = study(seed=[0, 1, 2], gain=0.01)
     text = " ".join(findings.conclusion(results, "digits", "batch"))
     assert "nothing can be said for or against" in text
-    assert findings.advantages(results, "digits", "batch") == []
+    lists = findings.sorted_verdicts(results, "digits", "batch")
+    assert lists["Advantages of batch normalization"] == ["No measure was shown to be better."]
+
+
+@pytest.mark.parametrize(
+    ("n", "words"), [(1, "one pair of runs"), (2, "no difference in test accuracy could be shown")]
+)
+def test_one_and_two_seeds_decide_nothing(study, n, words):
+    results = study("dropout", 0.0, seed=TEN[:n], **DROPOUT)
+    answer, limits = findings.headline(results, "digits")
+    assert answer.count(words) == (4 if n == 1 else 2)
+    assert ("no difference, however large" in limits) == (n == 2)
+
+
+def test_all_diverged(study):
+    every = [(level, 64, seed) for level in (0.0, 0.2, 0.5) for seed in range(3)]
+    results = study("dropout", 0.0, diverged=every, **DROPOUT)
+    answer, limits = findings.headline(results, "digits")
+    assert "no run reached 95" in answer
+    assert "test accuracy was the same in all 3" in answer
+    assert limits.count("3 of the 3") == 3
+    assert exhibits.classes(results, "digits") is None
 
 
 @pytest.mark.parametrize(
@@ -284,15 +484,30 @@ def test_studies_without_a_comparison(study, grid, words):
 
 def test_change_with_batch_size(study):
     results = study(seed=list(range(10)))
-    sentences = plain(" ".join(findings.batch_size_sentences(results, "digits")))
+    sentences = plain(" ".join(interactions.axis_sentences(results, "digits", "batch_size")))
     assert "The number of steps to 95 % without normalization fell from batch size 32 to 64" in (
         sentences
     )
-    few = plain(" ".join(findings.batch_size_sentences(study(seed=[0, 1, 2]), "digits")))
+    few = plain(" ".join(interactions.axis_sentences(study(), "digits", "batch_size")))
     assert "No change from batch size 32 to 64 could be shown" in few
     assert "is 0.25" in few
-    one = findings.batch_size_sentences(study(batch_size=[32]), "digits")
-    assert one == ["Only batch size 32 was trained, so its effect cannot be seen."]
+    one = interactions.axis_sentences(study(batch_size=[32]), "digits", "batch_size")
+    assert one == [
+        "Only batch size 32 was trained, so the effect of the batch size cannot be seen."
+    ]
+
+
+def test_whether_an_effect_depends_on_another_axis(study):
+    """The contrast of a treatment between two norms, recomputed by hand."""
+    results = study("scaling", "symmetric", seed=TEN, scaling=["symmetric", "unit"])
+    (first, *_) = interactions.contrasts(results, "digits", "norm")
+    runs = results.runs.groupby(["scaling", "norm", "seed"])["test_accuracy"].mean()
+    effect = runs.loc["unit"] - runs.loc["symmetric"]
+    means = [100 * effect.loc[norm].mean() for norm in ("none", "batch")]
+    assert f"{means[0]:+.2f} without normalization and {means[1]:+.2f} percentage points with" in (
+        first
+    )
+    assert "pixels in [0, 1] on test accuracy" in first
 
 
 @pytest.mark.parametrize(
@@ -310,15 +525,17 @@ def test_time_cost(study, factor, shown, words):
     verdict, sentence = findings.time_cost(results, "digits", "batch")
     assert verdict == shown
     assert words in sentence
-    lists = findings.sorted_verdicts(results, "digits", "batch").values()
-    assert [any(words in text for text in texts) for texts in lists] == [
+    lists = findings.sorted_verdicts(results, "digits", "batch")
+    titles = ("Advantages of {}", "Limitations of {}", "Not shown either way")
+    texts = [lists.get(t.format("batch normalization"), []) for t in titles]
+    assert [any(words in text for text in one) for one in texts] == [
         *(shown == "better", shown == "worse", shown is None),
     ]
 
 
 def test_parameters_add_up(study):
     results = study(norm=["none", "batch", "layer"])
-    networks = {norm: build_model(64, 10, hidden=(32, 32), norm=norm) for norm in results.norms}
+    networks = {norm: build_model(64, 10, hidden=(32, 32), norm=norm) for norm in results.levels}
     frame = parameters(results, "digits", networks).frame
     for norm, column in zip(networks, frame.columns[1:], strict=True):
         assert frame[column].iloc[-1] == count_parameters(networks[norm])

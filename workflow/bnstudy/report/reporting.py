@@ -6,30 +6,58 @@ and rendered by `rendering.ReportExporter` to one HTML file.
 
 import argparse
 import html
-import math
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
-from bnstudy.report.exhibits import Code, Exhibit, Link
-from bnstudy.report.results import DatasetFacts, Results
+from bnstudy.settings import label
+
+if TYPE_CHECKING:  # the workflow asks for the notebook's name, which takes neither pandas nor torch
+    from bnstudy.report.tables import Exhibit
 
 CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.narrow+svg"
 FIGURE_LIMIT = 600_000  # bytes of SVG for both layouts; draw fewer marks or rasterize beyond that
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
 FIRST_ERROR_LINES = 3
-SHORT_HEADING = 24  # characters of a row's heading that stay on one line
+TEXTBOOK, QUESTION = "notebook.py", "question.py"
+
+
+def notebook_for(config: Mapping) -> str:
+    """The notebook that answers the question of a config, a file in report/.
+
+    The textbook of batch normalization takes its text from arms with and without it, and from batch
+    sizes; everything else has the short report of any treatment.
+    """
+    compared = config["compare"]
+    told = ("dataset", "norm", "batch_size", "seed")
+    others = [axis for axis, values in config["grid"].items() if len(values) > 1]
+    textbook = compared["axis"] == "norm" and compared["baseline"] == "none"
+    return TEXTBOOK if textbook and set(others) <= set(told) else QUESTION
 
 
 def escape_markdown(text: object) -> str:
     """Text from a config so that Markdown, TeX and HTML show it as it is, on one line."""
     return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def bare(text: str) -> str:
+    """Text without what means something in Markdown or TeX, for sentences and plain captions alike."""
+    return " ".join(re.sub(r"[\\`*_{}\[\]<>$|]", " ", text).split())
+
+
+def title_of(config: Mapping) -> str:
+    """The question; without one the title of the textbook, or what was compared."""
+    title = config.get("question") or config["report"]["title"]
+    if not config.get("question") and notebook_for(config) == QUESTION:
+        title = f"What the {label(config['compare']['axis'])} does to training"
+    return " ".join(str(title).split())
 
 
 class Report:
@@ -51,19 +79,19 @@ class Report:
     """
 
     def __init__(self, config: str, tables: str, data: str | Sequence[str]) -> None:
-        from bnstudy.data.prepared import (
-            open_prepared,  # imports torch, which `bnstudy report` need not
-        )
+        from bnstudy.data.prepared import open_prepared
+        from bnstudy.report.results import DatasetFacts, Results
 
         paths = [data] if isinstance(data, str) else data
         opened = [open_prepared(path) for path in paths]
         self.data = {dataset.name: dataset for dataset in opened}
         facts = {
             name: DatasetFacts(
-                title=dataset.title,
+                title=bare(dataset.title),
                 n_classes=len(dataset.classes),
                 n_train=len(dataset.train_images),
                 n_test=len(dataset.test_images),
+                classes=tuple(map(str, dataset.classes)),
             )
             for name, dataset in self.data.items()
         }
@@ -141,17 +169,16 @@ class Report:
             metadata={"bnstudy": {"kind": "caption"}},
         )
 
-    def table(self, exhibit: Exhibit | None) -> None:
-        """Show an `exhibits.Exhibit`, if there is one, with its number; all in it is escaped."""
+    def table(self, exhibit: "Exhibit | None") -> None:
+        """Show a `tables.Exhibit`, if there is one, with its number; all in it is escaped."""
         from IPython.display import display
 
         if exhibit is None:
             return
+        from bnstudy.report.tables import table_html
+
         number = self.number("table")
         body = table_html(exhibit, number)
-        if exhibit.fold:
-            summary = html.escape(exhibit.fold)
-            body = f'<details class="fold"><summary>{summary}</summary>{body}</details>'
         meta = {
             "kind": "table",
             "label": exhibit.label,
@@ -165,7 +192,7 @@ class Report:
         )
 
     def networks(self, dataset: str) -> dict[str, object]:
-        """The untrained network of every arm, as the runs on a dataset built it."""
+        """The untrained network of every norm, as the runs on a dataset built it."""
         from bnstudy.networks.mlp import build_model
 
         data, model = self.data[dataset], self.config["model"]
@@ -176,7 +203,7 @@ class Report:
                 norm=norm,
                 **model | {"hidden": tuple(model["hidden"])},
             )
-            for norm in self.results.norms
+            for norm in self.results.levels
         }
 
     def source(self, *objects: object) -> None:
@@ -196,46 +223,6 @@ class Report:
         )
         body = f"<pre><code>{html.escape(dumped)}</code></pre>"
         display({"text/html": body, "text/plain": dumped}, raw=True)
-
-
-def table_html(exhibit: Exhibit, number: int) -> str:
-    """A `<table>` with scoped headers and the values that its rows are sorted by."""
-    columns = list(exhibit.frame.columns)
-    words = {columns[0], *exhibit.words}
-
-    def cell(column: str, value: object) -> str:
-        missing = isinstance(value, float) and math.isnan(value)
-        content = html.escape("n/a" if missing else exhibit.formats.get(column, str)(value))
-        short = len(content) <= SHORT_HEADING
-        if isinstance(value, Link):
-            content = f'<a href="#{html.escape(value.anchor)}">{content}</a>'
-        if isinstance(value, Code):
-            content = f'<span class="hash">{content}</span>'
-        tag, scope = ("th", ' scope="row"') if column == columns[0] else ("td", "")
-        style = ' class="text"' if column in words else ""
-        if tag == "th" and short:
-            style = ' class="text short"'
-        key = "" if missing else html.escape(str(value))
-        return f'<{tag}{scope}{style} data-value="{key}">{content}</{tag}>'
-
-    def heading(column: str) -> str:
-        style = ' class="text"' if column in words else ""
-        return f'<th scope="col"{style}>{html.escape(column)}</th>'
-
-    overall = exhibit.overall or [False] * len(exhibit.frame)
-    rows = [
-        f"<tr{' class=overall' if mark else ''}>"
-        + "".join(cell(column, value) for column, value in zip(columns, row, strict=True))
-        + "</tr>"
-        for row, mark in zip(exhibit.frame.itertuples(index=False), overall, strict=True)
-    ]
-    return (
-        f'<table id="tab-{html.escape(exhibit.label)}" class="sortable"><caption>'
-        f'<span class="caption"><span class="number">Table&nbsp;{number}.</span> '
-        f"{html.escape(exhibit.caption)}</span></caption>"
-        f"<thead><tr>{''.join(map(heading, columns))}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
 
 
 def kernel_manager_class(folder: Path) -> type:
@@ -417,11 +404,11 @@ def report(
         "data": [relative(path) for path in data],
     }
     nb = execute(notebook, parameters, failed_copy)
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))["report"]
-    nb.metadata["title"] = " ".join(str(settings["title"]).split())
+    recorded = yaml.safe_load(config.read_text(encoding="utf-8"))
+    nb.metadata["title"] = title_of(recorded)
     if (tables / "missing.csv").exists():
         nb.metadata["title"] += " (partial)"
-    nb.metadata["description"] = "A paired, multi-seed study of batch normalization in training."
+    nb.metadata["description"] = "A paired study with several seeds, from runs to verdicts."
     content = (nbformat.writes(nb) + "\n").encode()
     try:
         rendered, _ = ReportExporter(notebook.parent / "templates").from_notebook_node(nb)

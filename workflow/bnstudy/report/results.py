@@ -3,53 +3,49 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 import yaml
 
-from bnstudy import statistics
+from bnstudy import grid, scoring, settings, statistics
 from bnstudy.data.splits import split_sizes
 from bnstudy.errors import UserError
 
 ALPHA = 0.05
 TABLES = ("runs", "metrics", "timings", "comparison")
-RUN_KEYS = ["dataset", "norm", "batch_size", "seed"]
-BASELINE = "none"
-NORM_NAMES = {
-    "none": "no normalization",
-    "batch": "batch normalization",
-    "layer": "layer normalization",
-}
 SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 
-Kind = Literal["accuracy", "loss", "steps", "ratio"]
+Kind = Literal["accuracy", "loss", "steps", "ratio", "number"]
 Outcome = Literal["higher", "lower", "unclear", "equal", "untested", "censored", "missing"]
+Level = str | float  # of an axis: a word or a number
+EVERY = "all"  # what `datasets` holds where they are the levels that are compared
 
 
 @dataclass(frozen=True)
 class Metric:
     """How a column of the tables is called, read and written.
 
-    A `ratio` is tabled as a natural logarithm, so its differences are logarithms of ratios.
+    A `ratio` is tabled as a natural logarithm, so its differences are logarithms of ratios. A
+    `number` is what an observer measured: it has no unit, and neither direction is better. `target`
+    is the accuracy to which steps are counted, as a sentence names it.
     """
 
     name: str
     title: str
     kind: Kind
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower", ""] = ""
+    target: str = ""
 
     @property
     def unit(self) -> str:
         """Unit of a difference, for headers and prose."""
-        return {
-            "accuracy": "percentage points",
-            "loss": "nats",
-            "steps": "steps",
-            "ratio": "ratio",
-        }[self.kind]
+        units = {"accuracy": "percentage points", "loss": "nats", "steps": "steps"}
+        return units.get(self.kind, "")
 
     def value(self, x: float) -> str:
         """A mean of one arm, with its unit where it has a short one."""
@@ -61,23 +57,32 @@ class Metric:
             case "loss":
                 return decimal(x, 4)
             case "steps":
-                return f"{x:,.0f}"
+                return decimal(x, 0)
             case "ratio":
-                return f"{math.exp(x):,.0f}"
+                return decimal(math.exp(x), 0)
+            case _:
+                return number(x)
 
-    def difference(self, x: float) -> str:
-        """A difference between two arms in `unit`, signed; a ratio without a sign."""
+    def difference(self, x: float, *, signed: bool = True) -> str:
+        """A difference between two arms in `unit`; a ratio has no sign."""
         if math.isnan(x):
             return "n/a"
         match self.kind:
             case "accuracy":
-                return decimal(100 * x, 2, signed=True)
+                return decimal(100 * x, 2, signed=signed)
             case "loss":
-                return decimal(x, 4, signed=True)
+                return decimal(x, 4, signed=signed)
             case "steps":
-                return decimal(x, 0, signed=True)
+                return decimal(x, 0, signed=signed)
             case "ratio":
-                return f"{math.exp(x):.2f}"
+                return decimal(math.exp(x), 2)
+            case _:
+                return number(x, signed=signed)
+
+    def interval(self, low: float, high: float) -> str:
+        """`+0.15 to +0.27` in `unit`."""
+        ends = (self.difference(low), self.difference(high))
+        return "n/a" if math.isnan(low) else f"{SPACE}to{SPACE}".join(ends)
 
 
 METRICS = {
@@ -89,21 +94,37 @@ METRICS = {
         Metric("val_loss", "validation loss", "loss", "lower"),
         Metric("train_accuracy", "training accuracy", "accuracy", "higher"),
         Metric("train_loss", "training loss", "loss", "lower"),
-        Metric("ln_steps_to_95", f"steps to 95{SPACE}%", "ratio", "lower"),
-        Metric("steps_to_95", f"steps to 95{SPACE}%", "steps", "lower"),
+        Metric("ln_steps_to_target", "steps to {}", "ratio", "lower"),
+        Metric("steps_to_target", "steps to {}", "steps", "lower"),
     )
 }
 # The metrics of which the report speaks. The plain number of steps is in the tables for reference;
 # its differences are dominated by the smallest batch size, where a step sees the fewest images.
-SPOKEN = tuple(name for name in METRICS if name != "steps_to_95")
+SPOKEN = tuple(name for name in METRICS if name != "steps_to_target")
 
 
 def decimal(x: float, digits: int, *, signed: bool = False) -> str:
-    """A number with a true minus sign; what rounds to zero has no sign."""
+    """A number with a true minus sign; what rounds to zero has no sign.
+
+    Sums of the same numbers in another order differ in their last bits. Rounding those away first
+    keeps a mean that ends in 5 from being written in two ways.
+    """
+    x = round(x, digits + 6)
     text = f"{x:+,.{digits}f}" if signed else f"{x:,.{digits}f}"
     if not any(c in "123456789" for c in text):
         text = text.lstrip("+-")
     return text.replace("-", MINUS)
+
+
+def number(x: float, *, signed: bool = False) -> str:
+    """A number of any size, to four significant digits."""
+    text = f"{x:+.4g}" if signed and x else f"{x:.4g}"
+    return text.replace("-", MINUS)
+
+
+def percent(share: float) -> str:
+    """`95 %`, `97.5 %`."""
+    return f"{round(100 * share, 6):g}{SPACE}%"
 
 
 def p_value(p: float) -> str:
@@ -135,28 +156,47 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def arm(norm: str) -> str:
-    """The arm as a sentence names it: `with batch normalization`, `without normalization`."""
-    if norm == BASELINE:
-        return "without normalization"
-    return f"with {NORM_NAMES.get(norm, norm + ' normalization')}"
+def as_level(value: object) -> Level:
+    """A value of a setting as the tables hold it: a list of widths is a word, no limit is infinite."""
+    if value is None:
+        return math.inf
+    return settings.text(value) if isinstance(value, list | tuple) else value
+
+
+def level_name(axis: str, level: Level) -> str:
+    """A level in prose: `batch normalization`, `dropout 0.5`, `SGD`."""
+    return settings.level_name(axis, None if level == math.inf else level)
+
+
+def short_name(axis: str, level: Level) -> str:
+    """A level where its setting stands beside it: the bare number, or the name of a word."""
+    worded = isinstance(level, str) or level == math.inf
+    return level_name(axis, level) if worded else settings.text(level)
+
+
+def arm(level: Level, axis: str = "norm") -> str:
+    """A level as a sentence names it: `with dropout 0.5`, `without normalization`."""
+    name = level_name(axis, level)
+    return f"without {name[3:]}" if name.startswith("no ") else f"with {name}"
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One row of comparison.csv, with what a sentence about it needs to know besides.
 
+    `cell` says at which values of the other axes; it is empty for the mean over all of them.
     `family` is the number of tests that Holm's correction spans. `censored_*` are the runs that
     never reached the target accuracy, out of `runs` in each arm.
     """
 
     dataset: str
-    norm: str
-    baseline: str
-    batch_size: str  # "all" for the mean over batch sizes
-    metric: str
+    axis: str
+    level: Level
+    baseline: Level
+    cell: dict[str, Level]
+    of: Metric
     mean_baseline: float
-    mean_norm: float
+    mean_level: float
     difference: float
     ci_low: float
     ci_high: float
@@ -168,18 +208,14 @@ class Comparison:
     family: int = 1
     runs: int = 0
     censored_baseline: int = 0
-    censored_norm: int = 0
-
-    @property
-    def of(self) -> Metric:
-        return METRICS[self.metric]
+    censored_level: int = 0
 
     @property
     def outcome(self) -> Outcome:
         """Which wording the numbers allow."""
         if math.isnan(self.difference) or self.n < 1:
             return "missing"
-        if self.censored_baseline == self.censored_norm == self.runs > 0:
+        if self.censored_baseline == self.censored_level == self.runs > 0:
             return "censored"
         if self.n < 2 or math.isnan(self.p_holm) or math.isnan(self.ci_low):
             return "untested"
@@ -192,18 +228,22 @@ class Comparison:
 
     @property
     def shown(self) -> Literal["better", "worse"] | None:
-        """Whether a difference was shown, and for or against the normalization."""
-        if self.outcome not in ("higher", "lower"):
+        """Whether a difference was shown, and for or against the level."""
+        if self.outcome not in ("higher", "lower") or not self.of.better:
             return None
         return "better" if self.outcome == self.of.better else "worse"
 
     @property
+    def with_level(self) -> str:
+        return arm(self.level, self.axis)
+
+    @property
+    def with_baseline(self) -> str:
+        return arm(self.baseline, self.axis)
+
+    @property
     def interval(self) -> str:
-        """`+0.15 to +0.27` in the metric's unit."""
-        if math.isnan(self.ci_low):
-            return "n/a"
-        ends = (self.of.difference(self.ci_low), self.of.difference(self.ci_high))
-        return f"{SPACE}to{SPACE}".join(ends)
+        return self.of.interval(self.ci_low, self.ci_high)
 
     @property
     def attainable_p(self) -> float:
@@ -215,6 +255,12 @@ class Comparison:
         return round(self.share_of_seeds * self.n)
 
 
+COLUMNS = [
+    *("mean_baseline", "mean_level", "difference", "ci_low", "ci_high", "p", "p_holm"),
+    *("effect_size", "share_of_seeds"),
+]
+
+
 @dataclass(frozen=True)
 class DatasetFacts:
     """What the tables do not hold about a dataset."""
@@ -223,6 +269,7 @@ class DatasetFacts:
     n_classes: int
     n_train: int  # images before the validation images are split off
     n_test: int
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,180 +282,278 @@ class Results:
     metrics: pd.DataFrame
     timings: pd.DataFrame
     comparison: pd.DataFrame
+    classes: pd.DataFrame | None = None
     missing: pd.DataFrame | None = None  # what an unfinished study lacks: part, cell, reason, log
 
     @classmethod
     def load(cls, config: Path, tables: Path, facts: dict[str, DatasetFacts]) -> "Results":
-        """Read the recorded config and the four tables.
+        """Read the recorded config and the tables.
 
         Raises
         ------
         UserError
             If a file is missing, or a dataset of the runs has no `facts`.
         """
-        frames = {name: read_table(Path(tables) / f"{name}.csv") for name in TABLES}
         if not Path(config).exists():
             raise UserError(f"there is no config at {config}; `snakemake tables` writes it")
-        missing = sorted(set(frames["runs"]["dataset"]) - set(facts))
-        if missing:
+        content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        found = [name for name in ("classes", "missing") if (tables / f"{name}.csv").exists()]
+        frames = {name: read_table(tables / f"{name}.csv", content) for name in (*TABLES, *found)}
+        if lacking := sorted(set(frames["runs"]["dataset"]) - set(facts)):
             raise UserError(
-                f"the tables have runs on {listed(missing)} but no --data file of that dataset was "
+                f"the tables have runs on {listed(lacking)} but no --data file of that dataset was "
                 "given"
             )
-        settings = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-        if (lacking := Path(tables) / "missing.csv").exists():
-            frames["missing"] = read_table(lacking)
-        return cls(settings, facts, **frames)
+        results = cls(content, facts, **frames)
+        if results.axis == "dataset":
+            some = [facts[name] for name in results.levels]
+            titles = listed(one.title for one in some)
+            return replace(results, facts=facts | {EVERY: replace(some[0], title=titles)})
+        return results
 
-    def in_grid(self, key: str) -> list:
-        """Values of a grid axis in the order of the config, those that have runs."""
-        present = set(self.runs[key])
-        return [value for value in self.config["grid"][key] if value in present]
+    # What was swept and what was compared
+
+    @property
+    def axis(self) -> str:
+        """The treatment: the setting whose levels are compared."""
+        return self.config["compare"]["axis"]
+
+    @property
+    def baseline(self) -> Level:
+        return as_level(self.config["compare"]["baseline"])
+
+    def values(self, axis: str) -> list[Level]:
+        """The values of a setting in the order of the config: of an axis, those that have runs."""
+        if axis in self.config["grid"]:
+            present = set(self.runs[axis])
+            return [v for v in map(as_level, self.config["grid"][axis]) if v in present]
+        known = settings.SETTINGS[axis]
+        return [as_level(self.config[known.section].get(axis, known.default))]
+
+    @property
+    def levels(self) -> list[Level]:
+        """The levels of the treatment, the baseline first."""
+        return sorted(self.values(self.axis), key=lambda level: level != self.baseline)
+
+    @property
+    def has_baseline(self) -> bool:
+        return self.baseline in self.levels
+
+    @property
+    def treatments(self) -> list[Level]:
+        """The levels that can be compared with the baseline; none where it was not trained."""
+        return self.levels[1:] if self.has_baseline else []
+
+    @property
+    def cell_axes(self) -> list[str]:
+        """The other axes that were swept, apart from dataset and seed."""
+        return [axis for axis in grid.swept(self.config) if len(self.values(axis)) > 1]
+
+    @cached_property
+    def cells(self) -> list[dict[str, Level]]:
+        """Every combination of the other axes that were swept; one without keys if none was."""
+        columns = [self.values(axis) for axis in self.cell_axes]
+        return [dict(zip(self.cell_axes, values, strict=True)) for values in product(*columns)]
+
+    @property
+    def departures(self) -> list[str]:
+        """The settings that were not swept and differ from the code's defaults."""
+        found = []
+        for axis, known in settings.SETTINGS.items():
+            if axis not in ("dataset", "seed", self.axis):
+                values = self.values(axis)
+                if len(values) == 1 and values[0] != as_level(known.default):
+                    found.append(axis)
+        return found
 
     @property
     def datasets(self) -> list[str]:
-        return self.in_grid("dataset")
-
-    @property
-    def norms(self) -> list[str]:
-        """The arms, the baseline first."""
-        return sorted(self.in_grid("norm"), key=lambda norm: norm != BASELINE)
-
-    @property
-    def batch_sizes(self) -> list[int]:
-        return sorted(self.in_grid("batch_size"))
+        """The datasets that are reported on one by one; `EVERY` where they are compared."""
+        return [EVERY] if self.axis == "dataset" else self.values("dataset")
 
     @property
     def seeds(self) -> list[int]:
-        return sorted(self.in_grid("seed"))
+        return sorted(self.values("seed"))
+
+    # Names
+
+    def level_name(self, level: Level) -> str:
+        return level_name(self.axis, level)
+
+    def arm(self, level: Level) -> str:
+        return arm(level, self.axis)
+
+    def cell_title(self, cell: dict[str, Level]) -> str:
+        """`batch size 32`, `SGD, learning rate 0.01`; empty where nothing else was swept."""
+        return ", ".join(level_name(axis, value) for axis, value in cell.items())
+
+    def title(self, dataset: str) -> str:
+        return self.facts[dataset].title
+
+    def label(self, label: str, dataset: str, level: Level | None = None) -> str:
+        """The label of a figure or table; all but the first dataset and treatment carry a name."""
+        if level is not None and level != self.treatments[0]:
+            label += f"-{settings.text(level)}".replace(".", "-").replace(":", "-")
+        return label if dataset == self.datasets[0] else f"{label}-{dataset}"
 
     @property
     def n_seeds(self) -> str:
         """`10 seeds` in every cell of the grid that was run, or `8 to 10 seeds`."""
-        counts = self.runs.groupby(["dataset", "norm", "batch_size"])["seed"].nunique()
+        counts = self.runs.groupby(grid.axes(self.config)[:-1])["seed"].nunique()
         if counts.min() == counts.max():
             return counted(int(counts.max()), "seed")
         return f"{counts.min()}{SPACE}to{SPACE}{counted(int(counts.max()), 'seed')}"
 
     @property
-    def treatments(self) -> list[str]:
-        """The arms that can be compared with the baseline; none where it was not trained."""
-        return [norm for norm in self.norms if norm != BASELINE] if self.has_baseline else []
-
-    @property
-    def has_baseline(self) -> bool:
-        return BASELINE in self.norms
-
-    @property
     def epochs(self) -> int:
-        return self.config["training"]["epochs"]
+        """Passes over the training images; the most, where they were swept."""
+        return max(self.values("epochs"))
 
-    def title(self, dataset: str) -> str:
-        return self.facts[dataset].title
+    @property
+    def target(self) -> str:
+        """The accuracy to which steps are counted, as a sentence names it."""
+        targets = self.values("target")
+        return percent(targets[0]) if len(targets) == 1 else "the target"
 
-    def label(self, label: str, dataset: str) -> str:
-        """The label of a figure or table for a dataset; those after the first carry its name."""
-        return label if dataset == self.datasets[0] else f"{label}-{dataset}"
+    def metric(self, name: str) -> Metric:
+        """A metric by its name in the tables; what observers measured has no other."""
+        if name not in METRICS:
+            return Metric(name, name.replace("_", " "), "number")
+        known = METRICS[name]
+        return replace(known, title=known.title.format(self.target), target=self.target)
+
+    @property
+    def observed(self) -> list[str]:
+        """The metrics in the comparison that observers measured."""
+        return [name for name in self.comparison["metric"].unique() if name not in METRICS]
+
+    # Tables
 
     def select(self, frame: pd.DataFrame, **where: object) -> pd.DataFrame:
         """Rows of a table in which each named column has the value given."""
         for column, value in where.items():
-            frame = frame[frame[column] == value]
+            if (column, value) != ("dataset", EVERY):
+                frame = frame[frame[column] == value]
         return frame
 
+    def at(self, frame: pd.DataFrame, dataset: str, level: Level, **cell: object) -> pd.DataFrame:
+        """Rows of a table on a dataset with a level of the treatment, in a cell if one is given."""
+        return self.select(frame, **{"dataset": dataset, self.axis: level}, **cell)
+
+    def paired(
+        self, frame: pd.DataFrame, dataset: str, value: str, levels: Sequence[Level]
+    ) -> pd.DataFrame:
+        """A column by seed, a column of the result per level and cell, of the complete seeds.
+
+        Columns are tuples of the level and the values of the cell; the index is the seed.
+        """
+        wide = self.select(frame, dataset=dataset).pivot(
+            index="seed", columns=[self.axis, *self.cell_axes], values=value
+        )
+        wide.columns = [c if isinstance(c, tuple) else (c,) for c in wide.columns]
+        wanted = [(level, *cell.values()) for level in levels for cell in self.cells]
+        return wide.reindex(columns=pd.Index(wanted, tupleize_cols=False)).dropna()
+
+    def over_cells(
+        self, frame: pd.DataFrame, dataset: str, value: str, levels: Sequence[Level]
+    ) -> dict[Level, pd.Series]:
+        """As `paired`, the mean over the cells of each level."""
+        wide = self.paired(frame, dataset, value, levels)
+        return {
+            level: wide[[c for c in wide.columns if c[0] == level]].mean(axis=1) for level in levels
+        }
+
     def compare(
-        self, dataset: str, norm: str, metric: str, batch_size: int | str = "all"
+        self, dataset: str, level: Level, metric: str, cell: dict[str, Level] | None = None
     ) -> Comparison | None:
-        """The comparison of an arm with the baseline, None where the table has no such row."""
-        rows = self.select(self.comparison, dataset=dataset, norm=norm)
-        level = rows[rows["batch_size"] == str(batch_size)]
-        found = self.select(level, metric=metric)
+        """The comparison of a level with the baseline, None where the table has no such row.
+
+        Without a `cell`, that of the means over all cells.
+        """
+        rows = self.select(self.comparison, dataset=dataset, level=level)
+        scope = "all" if cell is None else "cell"
+        rows = self.select(rows, scope=scope)
+        # Holm spans the metrics of the mean over cells, or the cells of one metric.
+        family = rows if cell is None else self.select(rows, metric=metric)
+        found = self.select(rows, metric=metric, **(cell or {}))
         if found.empty:
             return None
-        # Holm spans the metrics of the mean over batch sizes, or the batch sizes of one metric.
-        if batch_size == "all":
-            family = level
-        else:
-            family = rows[(rows["metric"] == metric) & (rows["batch_size"] != "all")]
-        row = found.iloc[0].to_dict()
-        row.pop("n_diverged", None)
-        comparison = Comparison(
-            **row | {"n": int(row["n"])}, family=max(1, int(family["p"].notna().sum()))
-        )
-        if comparison.of.kind not in ("ratio", "steps"):
-            return comparison
-        runs = self.select(self.runs, dataset=dataset)
-        if batch_size != "all":
-            runs = self.select(runs, batch_size=int(batch_size))
-        runs = paired(runs, comparison.baseline, norm)
-        arms = {name: self.select(runs, norm=name) for name in (comparison.baseline, norm)}
-        return replace(
-            comparison,
-            runs=len(arms[norm]),
-            censored_baseline=int(arms[comparison.baseline]["steps_to_95"].isna().sum()),
-            censored_norm=int(arms[norm]["steps_to_95"].isna().sum()),
-        )
+        row = found.iloc[0]
+        of, reached = self.metric(metric), {}
+        if of.kind in ("ratio", "steps"):
+            reached = self.censoring(dataset, level, cell or {})
+        return Comparison(
+            dataset, self.axis, level, self.baseline, cell or {}, of,
+            **{name: float(row[name]) for name in COLUMNS},
+            n=int(row["n"]), family=max(1, int(family["p"].notna().sum())), **reached,
+        )  # fmt: skip
+
+    def censoring(self, dataset: str, level: Level, cell: dict[str, Level]) -> dict[str, int]:
+        """How many runs of the complete seeds never reached the target, for a `Comparison`."""
+        runs = self.select(self.runs, dataset=dataset, **cell)
+        runs = runs[runs[self.axis].isin([self.baseline, level])]
+        cells = 2 if cell else 2 * len(self.cells)
+        runs = runs[runs.groupby("seed")["run"].transform("count") == cells]
+        unreached = runs["steps_to_target"].isna() | scoring.failed(runs)
+        counts = unreached.groupby(runs[self.axis]).sum()
+        return {
+            "runs": len(runs) // 2,
+            "censored_baseline": int(counts.get(self.baseline, 0)),
+            "censored_level": int(counts.get(level, 0)),
+        }
 
     def comparisons(
-        self,
-        dataset: str,
-        norm: str,
-        metrics: Sequence[str] = SPOKEN,
-        batch_size: int | str = "all",
+        self, dataset: str, level: Level, metrics: Sequence[str] = SPOKEN
     ) -> list[Comparison]:
-        """The comparisons there are, in the order of `metrics`."""
-        found = (self.compare(dataset, norm, metric, batch_size) for metric in metrics)
+        """The comparisons over all cells that there are, in the order of `metrics`."""
+        found = (self.compare(dataset, level, metric) for metric in metrics)
         return [comparison for comparison in found if comparison]
 
     def scored(self, metric: str) -> pd.DataFrame:
-        """Runs with a column `value` of the metric, a diverged run scored as comparison.csv does.
+        """Runs with a column `value` of the metric, scored as in comparison.csv."""
+        steps = self.runs["steps_to_target"]
+        observed = {} if metric in scoring.METRICS else {metric: self.runs[metric]}
+        records = self.runs.assign(steps_to_target=steps.astype(object).where(steps.notna(), None))
+        scores = [
+            scoring.score(
+                run | {"observed": {name: column[i] for name, column in observed.items()}}
+            )
+            for i, run in zip(self.runs.index, records.to_dict("records"), strict=True)
+        ]
+        return self.runs.assign(value=[float(score[metric]) for score in scores])
 
-        A diverged run guesses: its accuracy is 1/C and its loss ln C for C classes. A run that
-        never reached the target has taken all its steps.
-        """
-        runs = self.runs.copy()
-        source = "steps_to_95" if metric == "ln_steps_to_95" else metric
-        runs["value"] = runs[source].astype(float)
-        for index, run in runs[runs["value"].isna()].iterrows():
-            runs.loc[index, "value"] = self.fallback(run, METRICS[metric].kind)
-        if metric == "ln_steps_to_95":
-            runs["value"] = runs["value"].clip(lower=1).map(math.log)
-        return runs
-
-    def fallback(self, run: pd.Series, kind: Kind) -> float:
-        """What a run without a value of this kind counts as."""
-        n_classes = self.facts[run["dataset"]].n_classes
-        if kind == "accuracy":
-            return 1 / n_classes
-        if kind == "loss":
-            return math.log(n_classes)
-        return self.n_steps(run["dataset"], run["batch_size"])
-
-    def n_steps(self, dataset: str, batch_size: int) -> int:
-        """Optimizer steps of a run that goes to its end."""
-        return self.epochs * math.ceil(self.split_sizes(dataset)[0] / batch_size)
+    def diverged(self, dataset: str, level: Level) -> int:
+        """Number of runs with a level that diverged."""
+        return int((self.at(self.runs, dataset, level)["status"] == "diverged").sum())
 
     def split_sizes(self, dataset: str) -> tuple[int, int]:
-        """Numbers of training and of validation images."""
-        return split_sizes(self.facts[dataset].n_train, self.config["data"]["validation_fraction"])
-
-    def diverged(self, dataset: str, norm: str) -> int:
-        """Number of runs of an arm that diverged."""
-        runs = self.select(self.runs, dataset=dataset, norm=norm)
-        return int((runs["status"] == "diverged").sum())
+        """Numbers of training and of validation images, before any subset of the former is taken."""
+        fraction = self.values("validation_fraction")[0]
+        return split_sizes(self.facts[dataset].n_train, fraction)
 
 
-def paired(runs: pd.DataFrame, baseline: str, norm: str) -> pd.DataFrame:
-    """The runs of two arms, of those seeds that have every batch size in both."""
-    runs = runs[runs["norm"].isin([baseline, norm])]
-    cells = 2 * runs["batch_size"].nunique()
-    return runs[runs.groupby("seed")["run"].transform("count") == cells]
+def read_table(path: Path, config: dict) -> pd.DataFrame:
+    """A table of the study; the norm `none` is a word, an empty cell is missing.
 
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A table of the study; the norm `none` is a word, an empty cell is missing."""
+    An axis holds what `as_level` makes of the values of the config.
+    """
+    levels = {axis: [*map(as_level, values)] for axis, values in config["grid"].items()}
+    levels["level"] = levels["baseline"] = levels[config["compare"]["axis"]]
+    words = {
+        axis: str for axis, values in levels.items() if any(isinstance(v, str) for v in values)
+    }
     try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(
+            path,
+            keep_default_na=False,
+            na_values=[""],
+            dtype=words,
+        )
     except FileNotFoundError:
         raise UserError(f"there is no table {path}; `snakemake tables` writes it") from None
-    return frame.astype({"batch_size": str}) if path.name == "comparison.csv" else frame
+    for axis, values in levels.items():
+        if math.inf in values and axis in frame:  # an empty cell, but not in a row over all cells
+            pooled = "scope" in frame and axis not in ("level", "baseline")
+            over_cells = frame["scope"] == "all" if pooled else False
+            frame[axis] = frame[axis].where(frame[axis].notna() | over_cells, math.inf)
+    return frame

@@ -1,0 +1,270 @@
+"""What the runs were made from, as tables: images, networks, settings, code, software, machine."""
+
+import platform
+from collections.abc import Mapping
+
+import pandas as pd
+
+from bnstudy import settings
+from bnstudy.report.exhibits import whole
+from bnstudy.report.results import (
+    Level,
+    Results,
+    as_level,
+    counted,
+    decimal,
+    level_name,
+    listed,
+    short_name,
+)
+from bnstudy.report.tables import Code, Exhibit
+
+
+def agreement(checks: Mapping[str, tuple], tolerance: float) -> Exhibit:
+    """Largest absolute difference between pairs of tensors, and whether it is within tolerance."""
+    rows = []
+    for name, (computed, expected) in checks.items():
+        error = float((computed - expected).detach().abs().max())
+        word = "agrees" if error <= tolerance else "does not agree"
+        rows.append({"quantity": name, "largest difference": error, "verdict": word})
+    return Exhibit(
+        "check",
+        "torch.nn.BatchNorm1d against the formulas, largest absolute difference over all elements, "
+        f"in double precision. It agrees if the difference is at most {tolerance:.0e}.",
+        pd.DataFrame(rows),
+        {"largest difference": lambda x: f"{x:.1e}" if x else "0"},
+        words=("verdict",),
+    )
+
+
+def splits(results: Results) -> Exhibit:
+    """Numbers of images to train, validate and test on."""
+    rows = []
+    for dataset in results.datasets:
+        n_train, n_validation = results.split_sizes(dataset)
+        sizes = {"training": n_train, "validation": n_validation}
+        rows.append(
+            {"dataset": results.title(dataset)} | sizes | {"test": results.facts[dataset].n_test}
+        )
+    return Exhibit(
+        "splits",
+        "Number of images in each split.",
+        pd.DataFrame(rows),
+        dict.fromkeys(("training", "validation", "test"), whole),
+    )
+
+
+def scaled_moments(data: object, scaling: str) -> tuple[float, float, float, float]:
+    """Smallest and largest value, mean and standard deviation of the scaled training images.
+
+    `data` is a `bnstudy.data.prepared.PreparedData`; the images for validation are among them.
+    """
+    low, high, mean, deviation = raw_moments(data)
+    if scaling == "standardize":
+        return (low - mean) / deviation, (high - mean) / deviation, 0.0, 1.0
+    unit, shift = (data.pixel_max / 2, 1) if scaling == "symmetric" else (data.pixel_max, 0)
+    return low / unit - shift, high / unit - shift, mean / unit - shift, deviation / unit
+
+
+def raw_moments(data: object) -> tuple[float, float, float, float]:
+    """Smallest and largest value, mean and standard deviation of the pixels as stored."""
+    counts = data.train_images.flatten().bincount(minlength=256).double()
+    values = counts.new_tensor(range(len(counts)))
+    present = values[counts > 0]
+    mean = float((counts * values).sum() / counts.sum())
+    variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
+    return float(present.min()), float(present.max()), mean, variance**0.5
+
+
+def pixels(results: Results, data: Mapping[str, object]) -> Exhibit:
+    """Range, mean and standard deviation of pixels before and after scaling."""
+    columns = ("smallest", "largest", "mean", "standard deviation")
+    rows = []
+    for dataset in results.datasets:
+        stages = {"as stored": raw_moments(data[dataset])}
+        for scaling in results.values("scaling"):
+            stages[level_name("scaling", scaling)] = scaled_moments(data[dataset], scaling)
+        for stage, moments in stages.items():
+            first = {"dataset": results.title(dataset), "pixels": stage}
+            rows.append(first | dict(zip(columns, moments, strict=True)))
+    return Exhibit(
+        "pixels",
+        "Pixel values of the images for training and validation, as stored and as the networks see "
+        "them (no unit).",
+        pd.DataFrame(rows),
+        dict.fromkeys(columns, lambda x: decimal(x, 3)),
+        words=("pixels",),
+    )
+
+
+def parameters(results: Results, dataset: str, networks: Mapping[Level, object]) -> Exhibit:
+    """Trainable parameters by layer, a column per level.
+
+    `networks` maps the levels to `torch.nn.Sequential` models.
+    """
+    counts = {level: layer_parameters(network) for level, network in networks.items()}
+    longest = max(counts.values(), key=len)
+    frame = pd.DataFrame({"layer": list(longest)})
+    for level, layers in counts.items():
+        frame[results.level_name(level)] = [layers.get(layer, 0) for layer in longest]
+    total = {"layer": "all layers"} | {column: frame[column].sum() for column in frame.columns[1:]}
+    frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
+    return Exhibit(
+        results.label("parameters", dataset),
+        f"Trainable parameters of the networks for {results.title(dataset)}, by layer.",
+        frame,
+        dict.fromkeys(frame.columns[1:], whole),
+        overall=[False] * (len(frame) - 1) + [True],
+    )
+
+
+def layer_parameters(network: object) -> dict[str, int]:
+    """Trainable parameters of every layer that has some, by a name that tells its place and size."""
+    layers: dict[str, int] = {}
+    block = 1
+    for layer in network:
+        count = sum(p.numel() for p in layer.parameters() if p.requires_grad)
+        if hasattr(layer, "in_features"):
+            name = f"{block}. linear, {layer.in_features} to {layer.out_features}"
+            block += 1
+        else:
+            name = f"{block - 1}. normalization of {count // 2} features"
+        if count:
+            layers[name] = count
+    return layers
+
+
+def settings_table(results: Results) -> Exhibit:
+    """Every setting of the runs with its values, those that were swept first."""
+    rows = []
+    for name, known in settings.SETTINGS.items():
+        values = results.values(name)
+        usual = values == [as_level(known.default)]
+        role = "compared" if name == results.axis else "swept" if len(values) > 1 else ""
+        rows.append(
+            {
+                "setting": known.label,
+                "value": ", ".join(short_name(name, value) for value in values),
+                "": role or ("" if usual else "not the default"),
+                "meaning": known.text.replace("`", ""),
+            }
+        )
+    order = {"compared": 0, "swept": 1, "not the default": 2, "": 3}
+    frame = pd.DataFrame(sorted(rows, key=lambda row: order[row[""]]))
+    return Exhibit(
+        "settings",
+        "All settings of the runs: what was compared, what was swept beside it, what departs from "
+        "the default, and the rest.",
+        frame.rename(columns={"": "role"}),
+        words=("value", "role", "meaning"),
+    )
+
+
+def missing(results: Results) -> Exhibit | None:
+    """What an unfinished study lacks, why, and where the log of the job lies."""
+    if results.missing is None or results.missing.empty:
+        return None
+    part = results.missing["part"]
+    return Exhibit(
+        "missing",
+        "Runs of the grid and cells of the studies that are missing here or cannot be used. A job "
+        "that is still running looks like one that broke off. Logs lie in the folder of the study.",
+        pd.DataFrame(
+            {
+                "missing": results.missing["cell"].str.replace("/", ", ").str.replace("~", " "),
+                "part of": part.where(part != "core", "the grid").str.replace("_", " "),
+                "reason": results.missing["reason"],
+                "log": [Code(path) for path in results.missing["log"]],
+            }
+        ),
+        words=("part of", "reason", "log"),
+    )
+
+
+def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
+    """Commit, code, settings and data of the runs, and the data this page was made from."""
+    runs = results.runs
+    rows: list[tuple[str, object]] = [
+        ("commit of the runs", Code(listed(sorted(set(runs["git_commit"]))))),
+        ("SHA-256 of the training code", Code(listed(sorted(set(runs["code_sha256"]))))),
+        ("different settings", f"{runs['config_sha256'].nunique():,}"),
+        ("runs", f"{len(runs):,}, of which {(runs['status'] == 'diverged').sum()} diverged"),
+    ]
+    for dataset in results.datasets:
+        used = sorted(set(results.select(runs, dataset=dataset)["data_sha256"]))
+        rows.append((f"SHA-256 of {results.title(dataset)}", Code(listed(used))))
+        if used != [data[dataset].sha256]:
+            shown = Code(data[dataset].sha256)
+            rows.append((f"SHA-256 of the {results.title(dataset)} shown here", shown))
+    return Exhibit(
+        "origin",
+        "What the runs were made from.",
+        pd.DataFrame(rows, columns=["item", "value"]),
+        words=("value",),
+    )
+
+
+def verification(compared: pd.DataFrame) -> Exhibit:
+    """What `snakemake verify` found: published runs against the same trained again."""
+
+    def machine(row: pd.Series, where: str) -> str:
+        named = f"{row[f'device_{where}']}, {row[f'device_name_{where}']}"
+        return f"{named}; Python {row[f'python_{where}']}, PyTorch {row[f'torch_{where}']}"
+
+    rows = [
+        {
+            "run": f"{row['norm']}, batch size {row['batch_size']}, seed {row['seed']}",
+            "outcome": row["outcome"] + ("" if pd.isna(row["note"]) else f" ({row['note']})"),
+            "here (%)": 100 * row["test_accuracy_here"],
+            "published (%)": 100 * row["test_accuracy_published"],
+            "trained here on": machine(row, "here"),
+            "published from": machine(row, "published"),
+        }
+        for _, row in compared.iterrows()
+    ]
+    return Exhibit(
+        "verification",
+        "Runs of the published study trained again, with test accuracies. Bitwise: every recorded "
+        "number is the same. Within interval: all final metrics are as near to the published ones "
+        "as two seeds are to each other.",
+        pd.DataFrame(rows),
+        {name: (lambda x: decimal(x, 2)) for name in ("here (%)", "published (%)")},
+        words=("outcome", "trained here on", "published from"),
+    )
+
+
+def versions(results: Results, installed: Mapping[str, str]) -> Exhibit:
+    """Software of the runs and of this page, and the kind of machine."""
+    runs, hosts = results.runs, results.timings["host"].nunique()
+    rows = [
+        {
+            "item": name,
+            "training": listed(sorted(set(runs[name].astype(str)))) if name in runs else "",
+            "this page": version,
+        }
+        for name, version in installed.items()
+    ]
+    rows += [
+        {
+            "item": "device",
+            "training": f"{listed(sorted(set(runs['device'])))}, {counted(hosts, 'machine')}",
+            "this page": "cpu",
+        },
+        {
+            "item": "processor",
+            "training": listed(sorted(set(results.timings["device_name"].astype(str)))),
+            "this page": "",
+        },
+        {
+            "item": "system",
+            "training": "",
+            "this page": f"{platform.system()} {platform.machine()}",
+        },
+    ]
+    return Exhibit(
+        "versions",
+        "Versions of the software and kind of machine; training records Python, PyTorch and "
+        "device.",
+        pd.DataFrame(rows),
+        words=("training", "this page"),
+    )

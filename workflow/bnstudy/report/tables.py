@@ -1,0 +1,107 @@
+"""A table of the report: what it holds, and how it is written as HTML."""
+
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+SHORT_HEADING = 24  # characters of a row's heading that stay on one line
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell that leads to an anchor of the page."""
+
+    text: str
+    anchor: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Code:
+    """A cell set as code, such as a hash."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A table as `reporting.Report.table` shows it.
+
+    Attributes
+    ----------
+    label : str
+        Its name in cross-references, `tab-<label>`.
+    caption : str
+        Plain text.
+    frame : pandas.DataFrame
+        The first column holds the headings of the rows; values may be `Link` or `Code`.
+    formats : mapping of str to callable
+        How the numbers of a column are written; they are sorted by value.
+    words : sequence of str
+        Columns of words, which are aligned left.
+    overall : sequence of bool
+        Rows over all cells, set off from the others; empty for none.
+    fold : str
+        If given, the table is folded away behind this summary.
+    """
+
+    label: str
+    caption: str
+    frame: pd.DataFrame
+    formats: Mapping[str, Callable] = field(default_factory=dict)
+    words: Sequence[str] = ()
+    overall: Sequence[bool] = ()
+    fold: str = ""
+
+
+def table_html(exhibit: Exhibit, number: int) -> str:
+    """A `<table>` with scoped headers and the values that its rows are sorted by; all is escaped."""
+    columns = list(exhibit.frame.columns)
+    words = {columns[0], *exhibit.words}
+
+    def cell(column: str, value: object) -> str:
+        missing = isinstance(value, float) and math.isnan(value)
+        content = html.escape("n/a" if missing else exhibit.formats.get(column, str)(value))
+        short = len(content) <= SHORT_HEADING
+        if isinstance(value, Link):
+            content = f'<a href="#{html.escape(value.anchor)}">{content}</a>'
+        if isinstance(value, Code):
+            content = f'<span class="hash">{content}</span>'
+        tag, scope = ("th", ' scope="row"') if column == columns[0] else ("td", "")
+        style = ' class="text"' if column in words else ""
+        if tag == "th" and short:
+            style = ' class="text short"'
+        key = "" if missing else html.escape(str(value))
+        return f'<{tag}{scope}{style} data-value="{key}">{content}</{tag}>'
+
+    def heading(column: str) -> str:
+        style = ' class="text"' if column in words else ""
+        return f'<th scope="col"{style}>{html.escape(column)}</th>'
+
+    overall = exhibit.overall or [False] * len(exhibit.frame)
+    rows = [
+        f"<tr{' class=overall' if mark else ''}>"
+        + "".join(cell(column, value) for column, value in zip(columns, row, strict=True))
+        + "</tr>"
+        for row, mark in zip(exhibit.frame.itertuples(index=False), overall, strict=True)
+    ]
+    sortable = ' class="sortable"' if len(rows) > 1 else ""
+    body = (
+        f'<table id="tab-{html.escape(exhibit.label)}"{sortable}><caption>'
+        f'<span class="caption"><span class="number">Table&nbsp;{number}.</span> '
+        f"{html.escape(exhibit.caption)}</span></caption>"
+        f"<thead><tr>{''.join(map(heading, columns))}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+    if not exhibit.fold:
+        return body
+    summary = html.escape(exhibit.fold)
+    return f'<details class="fold"><summary>{summary}</summary>{body}</details>'
