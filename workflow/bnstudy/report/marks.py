@@ -23,14 +23,16 @@ def spread(count: int, width: float) -> np.ndarray:
 def dots(ax: Axes, x: object, y: object, look: Look, *, size: float = 2.6, alpha: float = 0.5):
     """Many small marks, squares or circles as the look has them, in a single path.
 
-    A line of no length with round or projecting caps is a circle or a square, and takes a tenth of
-    the bytes of a marker.
+    A line of next to no length (of none at all, PNG would not show it) with round or projecting
+    caps is a circle or a square, and takes a tenth of the bytes of a marker.
     """
     points = np.column_stack(np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (x, y))))
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         return
-    path = Path(points.repeat(2, axis=0), [Path.MOVETO, Path.LINETO] * len(points))
+    ends = points.repeat(2, axis=0)
+    ends[1::2, 0] += np.where(points[:, 0] == 0, 1e-9, 1e-6 * np.abs(points[:, 0]))
+    path = Path(ends, [Path.MOVETO, Path.LINETO] * len(points))
     path.should_simplify = False
     square = look.marker == "s"
     width = 0.9 * size if square else size  # a square looks larger than a circle of its width
@@ -96,7 +98,7 @@ def strip(
     middle, apart = (len(levels) - 1) / 2, x != column
     # Seeds stand outside of the means, which would hide them.
     center = place + (0.34 / max(1, len(levels) - 1) * (rank - middle) if apart else 0)
-    side = center + np.where(rank < max(middle, 0.5), -0.1, 0.1) * apart
+    side = center + np.where(rank < max(middle, 0.5), -0.1, 0.1)
     part = part.assign(place=center, side=side)
     by = unit if not apart else [x, unit]
     wide = part.pivot(index=by, columns=column, values=["side", y])
