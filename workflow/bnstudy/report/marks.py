@@ -38,7 +38,7 @@ def dots(ax: Axes, x: object, y: object, look: Look, *, size: float = 2.6, alpha
     width = 0.9 * size if square else size  # a square looks larger than a circle of its width
     cap = "projecting" if square else "round"
     ax.add_patch(
-        PathPatch(path, fill=False, ec=look.color, lw=width, alpha=alpha, capstyle=cap, zorder=2)
+        PathPatch(path, fill=False, ec=look.color, lw=width, alpha=alpha, capstyle=cap, snap=False)
     )
     ax.update_datalim(points)
     ax.autoscale_view()
