@@ -268,8 +268,13 @@ def summary(
     return table.rename(columns={"count": "n"})[[*by, "mean", "ci_low", "ci_high", "n"]]
 
 
-def thinned(frame: pd.DataFrame, x: str, points: int = CURVE_POINTS) -> pd.DataFrame:
-    """The rows at about `points` of the values of a column, evenly spread over their logarithm."""
+def thinned(
+    frame: pd.DataFrame, x: str, by: Sequence[str] = (), points: int = CURVE_POINTS
+) -> pd.DataFrame:
+    """The rows of each group at about `points` values of x, evenly spread over their logarithm."""
+    if by:
+        groups = [thinned(group, x, (), points) for _, group in frame.groupby(list(by), sort=False)]
+        return pd.concat(groups) if groups else frame
     values = np.sort(frame[x].unique())
     if len(values) <= points:
         return frame

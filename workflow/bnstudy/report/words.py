@@ -35,7 +35,7 @@ def bands_of(table: pd.DataFrame, dots: str = ", dots the {}") -> str:
     return f"Lines are means, bands their pointwise {INTERVALS}{seeds}."
 
 
-def interval_phrase(table: pd.DataFrame, around: str = " with its ") -> str:
+def interval_phrase(table: pd.DataFrame, around: str = " with their ") -> str:
     """What stands around a mean; nothing for fewer seeds than an interval takes."""
     return f"{around}{INTERVALS}" if table["seed"].nunique() >= ENOUGH else ""
 
