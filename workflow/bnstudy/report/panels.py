@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,17 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bnstudy.report.look import WIDE, Layout, Look
+from bnstudy.report.look import Layout, Look
 
+LETTER = 0.075  # inches of a digit on an axis
 PLAIN_DECADES = 4  # axes up to this length have plain numbers, longer ones powers of ten
 
 
 class Panels:
     """Panels to be filled: `for ax, part in panels: ...`, then `panels.finish(looks)`.
 
-    Made by `small_multiples`. Iterating gives the axes and the rows of the frame that they show;
-    `axes` and `parts` hold both by (value of the row, value of the column), for what differs in one
-    of them.
+    Made by `small_multiples`. Iterating gives the axes and the rows of the frame that they show, of
+    panels with any (seaborn warns of others). `axes` and `parts` hold both by (value of the row,
+    value of the column), of all panels, for what differs between them.
     """
 
     def __init__(self, figure: Figure, layout: Layout, settings: dict) -> None:
@@ -30,7 +32,7 @@ class Panels:
         self.places: dict[tuple[int, int], tuple] = {}
 
     def __iter__(self) -> Iterator[tuple[Axes, pd.DataFrame]]:
-        return ((ax, self.parts[key]) for key, ax in self.axes.items())
+        return ((ax, self.parts[key]) for key, ax in self.axes.items() if len(self.parts[key]))
 
     def setting(self, name: str, key: tuple) -> object:
         """What holds for a panel: one value for all, or a mapping from values of row or column."""
@@ -47,8 +49,9 @@ class Panels:
         The legend gets as many columns as fit, at most `columns` where that is given.
         """
         for key, ax in self.axes.items():
-            set_ticks(ax, "x", self.setting("xscale", key), self.layout)
-            set_ticks(ax, "y", self.setting("yscale", key), self.layout)
+            for which in ("x", "y"):
+                scale = self.setting(f"{which}scale", key)
+                set_ticks(ax, which, scale, self.layout, self.settings["inches"])
         for (row, column), key in self.places.items():
             self.label("x", key, self.places.get((row + 1, column)))
             self.label("y", key, self.places.get((row, column - 1)))
@@ -137,10 +140,11 @@ def small_multiples(
     page = min(layout.width, width or (3.1 * columns + 0.6 if columns < 3 else layout.width))
     inches = layout.width if layout.narrow else page
     each = height[layout.narrow] if isinstance(height, tuple) else height
-    letters = int((inches / columns - 0.45) / 0.082)  # of a title, in bold
+    panel = inches / columns - 0.4
+    letters = int(panel / 0.082)  # of a title, in bold
 
     figure = Figure()
-    names = {"row_name": row_name, "col_name": col_name, "turned": turned}
+    names = {"row_name": row_name, "col_name": col_name, "turned": turned, "inches": panel}
     scales = {"x": x, "y": y, "xscale": xscale, "yscale": yscale}
     panels = Panels(figure, layout, names | scales)
     grid = figure.add_gridspec(lines, columns)
@@ -209,15 +213,15 @@ def add_legend(figure: Figure, entries: Sequence[Look | Line2D], columns: int = 
 # Ticks.
 
 
-def set_ticks(ax: Axes, which: str, scale: str | None, layout: Layout = WIDE) -> None:
-    """Give an axis its scale and its ticks, once everything is drawn."""
+def set_ticks(ax: Axes, which: str, scale: str | None, layout: Layout, inches: float = 2) -> None:
+    """Give an axis that is so long its scale and its ticks, once everything is drawn."""
     axis = getattr(ax, f"{which}axis")
     few = 4 if layout.narrow else 5
     match scale:
         case "log" | "geometric":
             if axis.get_scale() != "log":
                 getattr(ax, f"set_{which}scale")("log")
-            log_ticks(ax, which)
+            log_ticks(ax, which, inches)
         case "percent":
             low, high = getattr(ax, f"get_{which}lim")()
             getattr(ax, f"set_{which}lim")(max(low, 0.0), min(high, 1.0))
@@ -234,8 +238,11 @@ def plain(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def log_ticks(ax: Axes, which: str) -> None:
-    """Three to five round numbers on a logarithmic axis, powers of ten where it is long."""
+def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
+    """Three to five round numbers on a logarithmic axis, powers of ten where it is long.
+
+    There are as few as two where more would not fit.
+    """
     low, high = sorted(getattr(ax, f"get_{which}lim")())
     axis = getattr(ax, f"{which}axis")
     axis.set_minor_locator(NullLocator())  # even invisible ticks would take their bytes
@@ -249,15 +256,23 @@ def log_ticks(ax: Axes, which: str) -> None:
         axis.set_major_locator(FixedLocator([10.0**e for e in exponents if e % every == 0]))
         axis.set_major_formatter(FuncFormatter(lambda v, _: power(v)))
         return
+
+    def room(ticks: Sequence[float]) -> bool:
+        """Whether labels side by side do not touch."""
+        gaps = (math.log10(b / a) / decades * inches for a, b in pairwise(ticks))
+        widths = (LETTER * (len(plain(a)) + len(plain(b)) + 2) / 2 for a, b in pairwise(ticks))
+        return which == "y" or all(gap > width for gap, width in zip(gaps, widths, strict=True))
+
+    found: list[float] = []
     for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
         ticks = [10.0**e * digit for e in exponents for digit in digits]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 3:
-            break
-    else:
+        if len(found) < 3 and len(ticks) > len(found) and (len(found) < 2 or room(ticks)):
+            found = ticks
+    if len(found) < 2:
         ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
-        ticks = [tick for tick in ticks if low <= tick <= high]
-    axis.set_major_locator(FixedLocator(ticks))
+        found = [tick for tick in ticks if low <= tick <= high]
+    axis.set_major_locator(FixedLocator(found))
     axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
 
 

@@ -38,6 +38,7 @@ def accuracy_by_time(results: Results, dataset: str) -> Drawing:
         line = series(arms, "level", markers=False)
         for ax, part in panels:
             sns.lineplot(part, x="seconds", y="value", ax=ax, **line)
+        for ax in panels.axes.values():
             ax.axhline(target, **RULE)
             ax.set_ylim(floor_of(table), 1)
         for level, best in frontiers.items() if several else ():
