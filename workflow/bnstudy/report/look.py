@@ -46,6 +46,7 @@ THEME = {
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.06,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "text.color": INK,

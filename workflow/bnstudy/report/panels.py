@@ -141,7 +141,7 @@ def small_multiples(
     inches = layout.width if layout.narrow else page
     each = height[layout.narrow] if isinstance(height, tuple) else height
     panel = inches / columns - 0.4
-    letters = int(panel / 0.082)  # of a title, in bold
+    letters = int(panel / 0.071)  # of a title, in bold
 
     figure = Figure()
     names = {"row_name": row_name, "col_name": col_name, "turned": turned, "inches": panel}

@@ -10,7 +10,8 @@ from bnstudy.report.look import Look, looks_of
 from bnstudy.report.results import Results, counted, listed
 from bnstudy.report.words import bands_of
 
-SAID_ONE_BY_ONE = 4  # of more cells a sentence names the extremes
+ONE_BY_ONE = 4  # of more levels or cells a sentence names the extremes
+NOTHING = "nothing was measured"
 
 
 def tidy(results: Results, frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -36,17 +37,29 @@ def keys(results: Results) -> list[str]:
 
 
 def by_level(results: Results, write: Callable[[object], str]) -> str:
-    """`without normalization 0.1; with batch normalization 0.2`, of the levels with something."""
-    said = ((results.arm(level), write(level)) for level in results.levels)
-    return "; ".join(f"{arm} {text}" for arm, text in said if text) or "none was measured"
+    """`without normalization: 0.1; with batch normalization: 0.2`, of the levels with something."""
+    written = [(results.arm(level), write(level)) for level in results.levels]
+    said = [f"{arm}: {text}" for arm, text in written if text]
+    more = len(said) - ONE_BY_ONE
+    return "; ".join(said[:ONE_BY_ONE]) + (f"; and {more} more" if more > 0 else "") or NOTHING
+
+
+def by_level_and_cell(results: Results, values: pd.Series, write: Callable[[float], str]) -> str:
+    """Numbers indexed by level and cell in words: one by one, or where there are many the extremes."""
+    values = values.dropna()
+    means = values.groupby(level=0, sort=False).mean()
+    if len(means) > ONE_BY_ONE:
+        levels = sorted((k for k in results.levels if k in means), key=means.get)
+        ends = (f"{write(means[k])} {results.arm(k)}" for k in (levels[0], levels[-1]))
+        return f"from {' to '.join(ends)}, means over all panels"
+    return by_level(results, lambda level: by_cell(values[level], write) if level in means else "")
 
 
 def by_cell(values: pd.Series, write: Callable[[float], str]) -> str:
     """`0.1 at batch size 32 and 0.2 at batch size 64`, of numbers by the titles of their cells."""
-    values = values.dropna()
-    if len(values) > SAID_ONE_BY_ONE:
-        low, high = values.idxmin(), values.idxmax()
-        return f"from {write(values[low])} at {low} to {write(values[high])} at {high}"
+    if len(values) > ONE_BY_ONE:
+        ends = (f"{write(values[k])} at {k}" for k in (values.idxmin(), values.idxmax()))
+        return f"from {' to '.join(ends)}"
     return listed(f"{write(v)} at {cell}" if cell else write(v) for cell, v in values.items())
 
 
@@ -59,12 +72,6 @@ def each_panel(results: Results) -> str:
 def finite(frame: pd.DataFrame) -> pd.DataFrame:
     """Without what a diverging run leaves behind."""
     return frame[np.isfinite(frame["value"].astype(float))]
-
-
-def of_level(values: pd.Series, level: object, write: Callable[[float], str]) -> str:
-    """Numbers by level and cell, those of one level in words; nothing where there are none."""
-    there = level in values.index.get_level_values(0)
-    return by_cell(values[level], write) if there else ""
 
 
 def lines_and_bands(results: Results) -> str:

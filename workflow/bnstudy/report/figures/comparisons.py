@@ -11,12 +11,11 @@ from matplotlib.lines import Line2D
 
 from bnstudy import scoring, settings
 from bnstudy.report.figures.common import (
-    by_level,
+    by_level_and_cell,
     cell_titles,
     each_panel,
     keys,
     looks,
-    of_level,
     tidy,
 )
 from bnstudy.report.look import (
@@ -60,7 +59,7 @@ def steps_to_target(results: Results, dataset: str) -> Drawing:
     return Drawing(
         results.label("steps", dataset),
         f"A thin line per seed joins its runs. Geometric mean of the steps to {results.target}: "
-        f"{by_level(results, lambda level: of_level(means, level, lambda v: f'{v:,.0f}'))}.",
+        f"{by_level_and_cell(results, means, lambda steps: f'{steps:,.0f}')}.",
         f"Optimizer steps until the accuracy on the validation probe of {results.title(dataset)} "
         f"first held {results.target} (median of three successive measurements; logarithmic "
         f"scale){each_panel(results)}. Small marks are runs, a thin line joins those of one seed "
@@ -106,7 +105,7 @@ def paired_differences(results: Results, dataset: str, level: object) -> Drawing
         f"{numbers or 'no seed has both runs'}.",
         f"Differences between {results.level_name(level)} and {results.level_name(results.baseline)}"
         f" on {results.title(dataset)}, paired by seed ({results.n_seeds}): each open circle is one "
-        f"pair of runs, each large mark the mean{interval_phrase(frame, ', each bar its ')}. The "
+        f"pair of runs, large marks are means{interval_phrase(frame)}. The "
         "vertical line marks no difference; steps are a ratio on a logarithmic scale, and below 1 "
         "means fewer steps.",
         frame,
@@ -181,13 +180,10 @@ def batch_size_effect(results: Results, dataset: str) -> Drawing:
     at_size = accuracy.assign(cell=[f"batch size {size}" for size in accuracy["batch_size"]])
     means = at_size.groupby(["level", "cell"], sort=False)["value"].mean()
 
-    def said(level: object) -> str:
-        return of_level(means, level, lambda v: f"{decimal(100 * v, 2)} percent")
-
     return Drawing(
         results.label("batch-size", dataset),
         f"Test accuracy, test loss and steps against batch size. Mean test accuracy: "
-        f"{by_level(results, said)}.",
+        f"{by_level_and_cell(results, means, lambda v: f'{decimal(100 * v, 2)} percent')}.",
         f"What the batch size does to each level on {results.title(dataset)} after "
         f"{counted(results.epochs, 'epoch')}: small marks are seeds, large marks means"
         f"{interval_phrase(frame)} ({results.n_seeds}). Means of steps are geometric; a run that "

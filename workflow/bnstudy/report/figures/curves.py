@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from bnstudy.report.figures.common import (
     by_level,
+    by_level_and_cell,
     cell_titles,
     diverged_phrase,
     each_panel,
@@ -13,7 +14,6 @@ from bnstudy.report.figures.common import (
     keys,
     lines_and_bands,
     looks,
-    of_level,
     tidy,
 )
 from bnstudy.report.look import (
@@ -30,7 +30,7 @@ from bnstudy.report.look import (
 )
 from bnstudy.report.marks import note
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import Results, counted, decimal, listed, percent
+from bnstudy.report.results import Results, counted, decimal, percent
 
 LABELS = {"loss": "loss (nats)", "accuracy": "accuracy (%)"}
 SCALES = {"loss": "log", "accuracy": "percent"}
@@ -61,7 +61,7 @@ def learning_curves(results: Results, dataset: str) -> Drawing:
     return Drawing(
         results.label("curves", dataset),
         f"Lines over epochs 1 to {results.epochs}{each_panel(results)}. Mean validation loss after "
-        f"the last epoch: {by_level(results, lambda level: of_level(ends, level, four))}.",
+        f"the last epoch: {by_level_and_cell(results, ends, four)}.",
         f"Validation loss (cross-entropy in nats, logarithmic scale) and validation accuracy on "
         f"{results.title(dataset)} at the end of each epoch, measured in evaluation mode. "
         f"{lines_and_bands(results)}{diverged_phrase(results, dataset)}",
@@ -85,9 +85,9 @@ def train_against_validation(results: Results, dataset: str) -> Drawing:
             frame, "level", "cell", layout, rows=results.levels, cols=cell_titles(results),
             x="epoch", y="loss (nats)", xscale="count", yscale="log", row_name=results.level_name,
         )  # fmt: skip
-        for (level, cell), ax in panels.axes.items():
-            part = panels.parts[level, cell]
-            style = series(SPLITS, "split") | {"palette": dict.fromkeys(SPLITS, arms[level].color)}
+        for ax, part in panels:
+            color = arms[part["level"].iat[0]].color
+            style = series(SPLITS, "split") | {"palette": dict.fromkeys(SPLITS, color)}
             sns.lineplot(part, x="epoch", y="value", ax=ax, markersize=4, lw=1.3, **style)
         return panels.finish(SPLITS)
 
@@ -146,26 +146,20 @@ def probe_curves(results: Results, dataset: str) -> Drawing:
                 note(ax, percent(target), (0, target), (3, 2), "axes data")
         return panels.finish(arms)
 
+    def reached(level: object) -> str:
+        runs = results.at(results.runs, dataset, level)
+        return f"in {runs['steps_to_target'].notna().sum()} of {counted(len(runs), 'run')}"
+
     return Drawing(
         results.label("probe", dataset),
         f"Accuracy rising over optimizer steps{each_panel(results)}, with a line at "
-        f"{results.target} that was reached by {reached(results, dataset)}.",
+        f"{results.target} that was reached, {by_level(results, reached)}.",
         f"Accuracy on a fixed set of validation images of {results.title(dataset)} against the "
         f"number of optimizer steps (logarithmic scale), measured every "
         f"{results.values('probe_every')[0]} steps in evaluation mode. {lines_and_bands(results)}"
         f"{size_note(results)}",
         table,
         draw,
-    )
-
-
-def reached(results: Results, dataset: str) -> str:
-    """`20 of 20 runs with batch normalization`, of every level."""
-    parts = ((level, results.at(results.runs, dataset, level)) for level in results.levels)
-    return listed(
-        f"{int(runs['steps_to_target'].notna().sum())} of {counted(len(runs), 'run')} "
-        f"{results.arm(level)}"
-        for level, runs in parts
     )
 
 

@@ -7,11 +7,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bnstudy import grid
-from bnstudy.report.figures.common import cell_titles, keys, lines_and_bands, looks, tidy
+from bnstudy.report.figures.common import by_level, cell_titles, keys, lines_and_bands, looks, tidy
 from bnstudy.report.figures.curves import KEYS, floor_of, probes
 from bnstudy.report.look import RULE, Drawing, Layout, series, summary, thinned
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import Results, listed, percent
+from bnstudy.report.results import Results, percent
 
 BEST, TIME = "best of all", "training_seconds"
 
@@ -53,11 +53,11 @@ def accuracy_by_time(results: Results, dataset: str) -> Drawing:
         if several
         else ""
     )
-    arrivals = (f"{arrival(best, target)} {results.arm(k)}" for k, best in frontiers.items())
+    arrivals = by_level(results, lambda level: arrival(frontiers[level], target))
     return Drawing(
         results.label("accuracy-by-time", dataset),
         f"Accuracy rising over seconds of training. The first mean accuracy of {percent(target)} is "
-        f"reached{across} {listed(arrivals)}.",
+        f"reached{across} {arrivals}.",
         f"Accuracy on a fixed set of validation images of {results.title(dataset)} against the time "
         f"spent in training (logarithmic scale), without that spent measuring. "
         f"{lines_and_bands(results)} They stand at the median of the seeds' times. The line is at "
