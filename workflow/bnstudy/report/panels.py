@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bnstudy.report.look import Layout, Look
+from bnstudy.report.look import MUTED, Layout, Look
 
 LETTER = 0.075  # inches of a digit on an axis
+ALIGNED = 8  # labels; of more, whose alignment takes long, the ticks are alike anyway
 PLAIN_DECADES = 4  # axes up to this length have plain numbers, longer ones powers of ten
 
 
@@ -49,25 +50,27 @@ class Panels:
         The legend gets as many columns as fit, at most `columns` where that is given.
         """
         for key, ax in self.axes.items():
+            if not (ax.lines or ax.collections or ax.patches or ax.images):
+                middle = {"ha": "center", "va": "center", "color": MUTED, "fontsize": 7.5}
+                ax.text(0.5, 0.5, "nothing was measured", transform=ax.transAxes, **middle)
             for which in ("x", "y"):
                 scale = self.setting(f"{which}scale", key)
                 set_ticks(ax, which, scale, self.layout, self.settings["inches"])
         for (row, column), key in self.places.items():
-            self.label("x", key, self.places.get((row + 1, column)))
-            self.label("y", key, self.places.get((row, column - 1)))
-        self.figure.align_ylabels()
+            self.unlabel("x", key, self.places.get((row + 1, column)))
+            self.unlabel("y", key, self.places.get((row, column - 1)))
+        labelled = [ax for ax in self.axes.values() if ax.get_ylabel()]
+        if len(labelled) <= ALIGNED:
+            self.figure.align_ylabels(labelled)
         entries = legend.values() if isinstance(legend, Mapping) else legend
         add_legend(self.figure, list(entries), columns)
         return self.figure
 
-    def label(self, which: str, key: tuple, neighbour: tuple | None) -> None:
-        """Label an axis, unless the panel below it or to its left says the same."""
-        ax, text = self.axes[key], self.text(which, key)
-        if neighbour is None or self.text(which, neighbour) != text:
-            getattr(ax, f"set_{which}label")(text)
-        else:
-            getattr(ax, f"set_{which}label")("")
-        shared = getattr(ax, f"get_shared_{which}_axes")()
+    def unlabel(self, which: str, key: tuple, neighbour: tuple | None) -> None:
+        """Remove what the panel below (x) or to the left (y) says already: label, and ticks."""
+        ax, shared = self.axes[key], getattr(self.axes[key], f"get_shared_{which}_axes")()
+        same = neighbour is not None and self.text(which, neighbour) == self.text(which, key)
+        getattr(ax, f"set_{which}label")("" if same else self.text(which, key))
         if neighbour is not None and shared.joined(ax, self.axes[neighbour]):
             ticks = "labelbottom" if which == "x" else "labelleft"
             ax.tick_params(axis=which, length=0, **{ticks: False})
@@ -163,14 +166,21 @@ def small_multiples(
                 getattr(ax, f"set_{which}scale")("log")
         words = [said(row_name, key[0])] if turned and (i == 0 or len(col_values) == 1) else []
         words += [said(col_name, key[1])] if turned or i == 0 else []
-        title = [line for word in words for line in textwrap.wrap(word, max(letters, 8))]
-        ax.set_title("\n".join(title))
+        title = [line for word in words for line in wrapped(word, letters)]
+        # Labels stand here so that seaborn has not to look for them.
+        ax.set(title="\n".join(title), xlabel=" ", ylabel=" ")
         tallest = max(tallest, len(title))
         part = frame if row is None else frame[frame[row] == key[0]]
         panels.axes[key], panels.places[place] = ax, key
         panels.parts[key] = part if col is None else part[part[col] == key[1]]
     figure.set_size_inches(inches, lines * (each + 0.13 * (tallest - 1)) + 0.75)
     return panels
+
+
+def wrapped(title: str, letters: int) -> list[str]:
+    """The lines of a title of panels so wide, broken at its commas if it must be broken."""
+    parts = [title] if len(title) <= letters else title.replace(", ", ",\n").split("\n")
+    return [line for part in parts for line in textwrap.wrap(part, max(letters, 8))]
 
 
 def values_of(frame: pd.DataFrame, column: str | None, order: Sequence | None) -> list:
@@ -225,6 +235,7 @@ def set_ticks(ax: Axes, which: str, scale: str | None, layout: Layout, inches: f
         case "percent":
             low, high = getattr(ax, f"get_{which}lim")()
             getattr(ax, f"set_{which}lim")(max(low, 0.0), min(high, 1.0))
+            axis.set_major_locator(MaxNLocator(few, steps=[1, 2, 5, 10]))
             axis.set_major_formatter(FuncFormatter(lambda v, _: f"{round(100 * v, 6):g}"))
         case "linear" | "count":
             steps = MaxNLocator(few, integer=scale == "count", steps=[1, 2, 5, 10])

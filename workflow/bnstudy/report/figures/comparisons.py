@@ -159,7 +159,9 @@ def batch_size_effect(results: Results, dataset: str) -> Drawing:
     frame["value"] = frame["value"].where(~steps, frame["value"].clip(lower=1))
     arms, sizes = looks(results), results.values("batch_size")
     rank = frame["level"].map({level: i for i, level in enumerate(arms)}).astype(float)
-    frame["place"] = frame["batch_size"] * 2 ** (0.09 * (rank - (len(arms) - 1) / 2))
+    frame["place"] = frame["batch_size"] * 2 ** (
+        min(0.09, 0.6 / len(arms)) * (rank - (len(arms) - 1) / 2)
+    )
     of = {metric: results.metric(metric).title for metric in EFFECTS}
 
     def draw(layout: Layout) -> Figure:

@@ -90,84 +90,51 @@ def computation() -> Drawing:
 
     def draw(layout: Layout) -> Figure:
         narrow = layout.narrow
-        size = (layout.width, 4.3) if narrow else (layout.width, 2.75)
-        figure = Figure(figsize=size)
+        figure = Figure(figsize=(layout.width, 4.3 if narrow else 2.75))
         ax = figure.subplots()
-        half = (0.66, 0.30) if narrow else (0.74, 0.36)  # of a box
+        width, height = (0.66, 0.30) if narrow else (0.74, 0.36)  # of half a box
 
-        def place(step: int, mode: int) -> tuple[float, float]:
-            return (1.75 * mode, -1.05 * step) if narrow else (1.95 * step, -1.55 * mode)
+        def at(step: int, mode: int, along: float = 0, across: float = 0) -> tuple[float, float]:
+            """A box's center, or so many halves of it further along the flow and across it."""
+            if narrow:
+                return 1.75 * mode + across * width, -1.05 * step - along * height
+            return 1.95 * step + along * width, -1.55 * mode - across * height
 
-        def arrow(start: tuple, end: tuple, color: str, bend: float = 0, **line: object) -> None:
-            ax.annotate(
-                "",
-                end,
-                start,
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": color,
-                    "lw": 1.3,
-                    "shrinkA": 0,
-                    "shrinkB": 0,
-                    "connectionstyle": f"arc3,rad={bend}",
-                }
-                | line,
-            )
+        def arrow(start: tuple, end: tuple, color: str, bend: float = 0, dash: str = "-") -> None:
+            look = {"arrowstyle": "-|>", "color": color, "lw": 1.3, "shrinkA": 0, "shrinkB": 0}
+            look |= {"connectionstyle": f"arc3,rad={bend}", "ls": dash}
+            ax.annotate("", end, start, arrowprops=look)
 
-        def side(step: int, mode: int, way: int) -> tuple[float, float]:
-            """The middle of the edge at which the flow enters (-1) or leaves (1) a box."""
-            x, y = place(step, mode)
-            return (x, y - way * half[1]) if narrow else (x + way * half[0], y)
-
+        small = {"color": MUTED, "fontsize": 7.5}
         for mode, (name, formulas) in enumerate(FORMULAS.items()):
-            color = BLUE if mode == 0 else INK
+            color, outer = (INK, 1) if mode else (BLUE, -1)
             for step, formula in enumerate(formulas):
-                x, y = place(step, mode)
-                box = Rectangle(
-                    (x - half[0], y - half[1]),
-                    2 * half[0],
-                    2 * half[1],
-                    fc="none",
-                    ec=color,
-                    lw=1.3,
-                    ls=(0, (3, 1.5)) if (step, mode) == (1, 1) else "solid",
-                )
-                ax.add_patch(box)
-                ax.text(x, y, formula, ha="center", va="center", fontsize=8.5)
-            arrow(side(1, mode, 1), side(2, mode, -1), color)
-            arrow(side(2, mode, 1), side(3, mode, -1), color)
-            if mode == 0:
-                arrow(side(0, 0, 1), side(1, 0, -1), color)
+                x, y = at(step, mode)
+                edge = {
+                    "fc": "none",
+                    "ec": color,
+                    "lw": 1.3,
+                    "ls": "--" if step == mode == 1 else "-",
+                }
+                ax.add_patch(Rectangle((x - width, y - height), 2 * width, 2 * height, **edge))
+                ax.text(x, y, formula, ha="center", va="center")
+                if 0 < step < 3 or step == mode == 0:
+                    arrow(at(step, mode, 1), at(step + 1, mode, -1), color)
             # The values themselves go past the statistics.
-            outer = 1 if mode == 0 else -1
-            (x0, y0), (x2, y2) = place(0, mode), place(2, mode)
-            bend = (-0.32 if narrow else -0.18) * outer
-            if narrow:
-                edge = -outer * half[0]
-                arrow((x0 + edge, y0), (x2 + edge, y2), color, -bend)
-            else:
-                edge = outer * half[1]
-                arrow((x0, y0 + edge), (x2, y2 + edge), color, bend)
-            x, y = place(0, mode)
-            title = f"{name} mode"
-            if narrow:
-                ax.text(x, y + half[1] + 0.12, title, ha="center", weight="bold")
-            else:
-                ax.text(x - half[0] - 0.1, y, title.replace(" ", "\n"), ha="right", va="center",
-                        weight="bold")  # fmt: skip
-        (x0, y0), (x1, y1) = place(1, 0), place(1, 1)
-        past = {"ls": (0, (3, 1.5))}
+            bend = outer * (-0.32 if narrow else 0.18)
+            arrow(at(0, mode, 0, outer), at(2, mode, 0, outer), color, bend)
+            words = f"{name} mode" if narrow else f"{name}\nmode"
+            align = {"ha": "center"} if narrow else {"ha": "right", "va": "center"}
+            ax.text(*at(0, mode, -1.35 if narrow else -1.15), words, weight="bold", **align)
+        arrow(at(1, 0, 0, 1), at(1, 1, 0, -1), MUTED, dash="--")
         if narrow:
-            arrow((x0 + half[0], y0), (x1 - half[0], y1), MUTED, **past)
-            ax.text((x0 + x1) / 2, y0 + 0.1, r"$\alpha$", ha="center", color=MUTED)
+            ax.text(0.875, -0.95, r"$\alpha$", ha="center", **small)
         else:
-            arrow((x0, y0 - half[1]), (x1, y1 + half[1]), MUTED, **past)
-            ax.text(x0 + 0.08, (y0 + y1) / 2, r"moving average, weight $\alpha$", va="center",
-                    fontsize=7.5, color=MUTED)  # fmt: skip
+            ax.text(2.03, -0.775, r"moving average, weight $\alpha$", va="center", **small)
             for step, word in enumerate(STEPS["step"]):
-                ax.text(place(step, 0)[0], 1.02, word, ha="center", color=MUTED, fontsize=7.5)
-        ax.set_xlim((-1.05, 2.8) if narrow else (-1.75, 6.7))
-        ax.set_ylim((-3.6, 0.75) if narrow else (-2.4, 1.2))
+                ax.text(1.95 * step, 1.02, word, ha="center", **small)
+        ax.set(xlim=(-1.05, 2.8) if narrow else (-1.75, 6.7))
+        ax.set(ylim=(-3.6, 0.75) if narrow else (-2.4, 1.2))
         ax.set_axis_off()
         return figure
 
