@@ -226,7 +226,7 @@ def add_legend(figure: Figure, entries: Sequence[Look | Line2D], columns: int = 
 def set_ticks(ax: Axes, which: str, scale: str | None, layout: Layout, inches: float = 2) -> None:
     """Give an axis that is so long its scale and its ticks, once everything is drawn."""
     axis = getattr(ax, f"{which}axis")
-    few = 4 if layout.narrow else 5
+    few = 4 if layout.narrow and which == "x" else 5
     match scale:
         case "log" | "geometric":
             if axis.get_scale() != "log":
@@ -263,12 +263,13 @@ def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
     decades = math.log10(high / low)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     if decades > PLAIN_DECADES:
-        every = math.ceil(decades / 5)
+        room = min(5, inches / (5 * LETTER)) if which == "x" else 5
+        every = math.ceil(decades / room)
         axis.set_major_locator(FixedLocator([10.0**e for e in exponents if e % every == 0]))
         axis.set_major_formatter(FuncFormatter(lambda v, _: power(v)))
         return
 
-    def room(ticks: Sequence[float]) -> bool:
+    def fits(ticks: Sequence[float]) -> bool:
         """Whether labels side by side do not touch."""
         gaps = (math.log10(b / a) / decades * inches for a, b in pairwise(ticks))
         widths = (LETTER * (len(plain(a)) + len(plain(b)) + 2) / 2 for a, b in pairwise(ticks))
@@ -278,7 +279,7 @@ def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
     for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
         ticks = [10.0**e * digit for e in exponents for digit in digits]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(found) < 3 and len(ticks) > len(found) and (len(found) < 2 or room(ticks)):
+        if len(found) < 3 and len(ticks) > len(found) and (len(found) < 2 or fits(ticks)):
             found = ticks
     if len(found) < 2:
         ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)

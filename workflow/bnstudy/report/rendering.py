@@ -43,7 +43,8 @@ DARK = {
     "#0173b2": "#5ab0e8",
     "#de8f05": "#f2ac3c",
     "#029e73": "#3ccf9f",
-    "#56b4e9": "#c4e6ff",
+    "#56b4e9": "#a8d8ff",
+    "#949494": "#858585",
 }
 NUMBERED_LINKS = {"figure": "fig-", "table": "tab-", "section": ""}
 
