@@ -36,6 +36,7 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
         step = len(names) if layout.narrow else SIDE_BY_SIDE
         count, blocks = (4 if layout.narrow else per_class), range(0, len(names), step)
         width = 0.62 * layout.width if layout.narrow else layout.width
+        crowded = not layout.narrow and max(map(len, names)) > 7
         figure = Figure()
         axes = figure.subplots(len(blocks), squeeze=False)[:, 0]
         height = 0.0
@@ -55,7 +56,6 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
             ax.imshow(mosaic, interpolation="none")
             ax.set(xticks=[], yticks=[])
             (ax.set_yticks if layout.narrow else ax.set_xticks)(places, words)
-            crowded = not layout.narrow and max(map(len, words)) > 7
             ax.tick_params(length=0, labelrotation=35 if crowded else 0)
             ax.xaxis.tick_top()
             ax.grid(visible=False)
@@ -65,11 +65,12 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
 
     height, width = images.shape[-2:]
     n = len(data.classes)
+    said = f", {listed(names)}" if n <= SIDE_BY_SIDE else ""
     some = f"the first {SHOWN} of {n} classes" if n > SHOWN else "each class"
     return Drawing(
         label,
-        f"Training images of {f'{SHOWN} of ' if n > SHOWN else ''}the {n} classes of {data.title}, "
-        f"{listed(names)}: examples of one class differ visibly in shape and brightness.",
+        f"Training images of {some.replace('each class', f'the {n} classes')} of {data.title}{said}: "
+        "examples of one class differ visibly in shape and brightness.",
         f"The first training images of {some} of {data.title}, {height} by {width} pixels, in "
         "the order of the file and as stored (black is 0).",
         table,
