@@ -65,7 +65,7 @@ THEME = {
     "xtick.minor.size": 0,
     "ytick.minor.size": 0,
     "lines.linewidth": 1.6,
-    "lines.markersize": 4,
+    "lines.markersize": 5,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "svg.fonttype": "path",

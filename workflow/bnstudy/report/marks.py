@@ -20,7 +20,7 @@ def spread(count: int, width: float) -> np.ndarray:
     return np.linspace(-width, width, count) if count > 1 else np.zeros(count)
 
 
-def dots(ax: Axes, x: object, y: object, look: Look, *, size: float = 2.6, alpha: float = 0.5):
+def dots(ax: Axes, x: object, y: object, look: Look, *, size: float = 2.6, alpha: float = 0.55):
     """Many small marks, squares or circles as the look has them, in a single path.
 
     A line of next to no length (of none at all, PNG would not show it) with round or projecting
@@ -108,7 +108,7 @@ def strip(
     for level, look in looks.items():
         one = part[part[column] == level]
         bound = one[censored].astype(bool) if censored else pd.Series(False, index=one.index)
-        dots(ax, one["side"][~bound], one[y][~bound], look)
+        dots(ax, one["side"][~bound], one[y][~bound], look, size=2.6 if apart else 3.4)
         open_ones = look.point(3.8) | {"marker": "^", "mfc": "none", "mec": look.color}
         ax.plot(one["side"][bound], one[y][bound], **open_ones | {"mew": 0.8, "zorder": 2.5})
         if average:

@@ -88,7 +88,7 @@ def train_against_validation(results: Results, dataset: str) -> Drawing:
         for ax, part in panels:
             color = arms[part["level"].iat[0]].color
             style = series(SPLITS, "split") | {"palette": dict.fromkeys(SPLITS, color)}
-            sns.lineplot(part, x="epoch", y="value", ax=ax, markersize=4, lw=1.3, **style)
+            sns.lineplot(part, x="epoch", y="value", ax=ax, markersize=4.5, lw=1.3, **style)
         return panels.finish(SPLITS)
 
     last = frame[frame["epoch"] == results.epochs]
