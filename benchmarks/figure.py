@@ -1,8 +1,10 @@
 """Where the time of a step and of a whole run goes, drawn next to what they cannot do without."""
 
+import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.report.figures import WIDE, Drawing, Layout, finish, panels
+from bnstudy.report.look import WIDE, Drawing, Layout
+from bnstudy.report.panels import small_multiples
 
 # From seaborn's colour-blind-safe palette; the floor is grey.
 COLORS = ("#de8f05", "#0173b2", "#029e73", "#cc78bc", "#949494")
@@ -31,8 +33,11 @@ def draw(rows: list[dict[str, str]]) -> str:
         return sum(medians.get((part, *cell), 0.0) for part in parts)
 
     def figure(layout: Layout) -> Figure:
-        drawn, axes = panels(1, 2, layout, height=2.9, sharex=False, sharey=False)
-        for ax, (title, (prefix, phases)) in zip(axes.flat, BARS.items(), strict=True):
+        titles = pd.DataFrame({"title": list(BARS)})
+        options = {"yscale": None, "sharex": False, "sharey": False, "height": 2.9}
+        panels = small_multiples(titles, None, "title", layout, **options)
+        for (_, title), ax in panels.axes.items():
+            prefix, phases = BARS[title]
             for place, cell in enumerate(cells):
                 ax.barh(place - 0.24, floor(prefix, cell), height=0.2, color=FLOOR)
                 left = 0.0
@@ -47,7 +52,6 @@ def draw(rows: list[dict[str, str]]) -> str:
             handles.append(ax.barh(0, 0, color=FLOOR, label="products and updates alone"))
             ax.set_yticks(range(len(cells)), [f"{norm}, {size}" for norm, size in cells])
             ax.invert_yaxis()
-            ax.set_title(title)
             ax.set_xlim(left=0)
             ax.legend(
                 handles=handles,
@@ -56,7 +60,6 @@ def draw(rows: list[dict[str, str]]) -> str:
                 ncols=2,
                 frameon=False,
             )
-        finish(axes)
-        return drawn
+        return panels.finish()
 
     return Drawing("speed", "", "", None, figure).svg(WIDE)

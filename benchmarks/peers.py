@@ -15,6 +15,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from statistics import mean, median
 
+import pandas as pd
 from processes import (
     HERE,
     RESULTS,
@@ -30,7 +31,8 @@ from processes import (
     write_table,
 )
 
-from bnstudy.report.figures import INK, WIDE, Drawing, Layout, finish, panels
+from bnstudy.report.look import INK, WIDE, Drawing, Layout
+from bnstudy.report.panels import small_multiples
 
 NORMS = ("none", "batch")
 BATCH_SIZES = (32, 64, 128, 256)
@@ -151,8 +153,9 @@ def draw(times: list[dict]) -> str:
     """Wall time of each way, every turn a dot, as SVG."""
 
     def figure(layout: Layout):
-        drawn, axes = panels(1, 1, layout, height=1.9, sharex=False, sharey=False)
-        ax = axes.flat[0]
+        options = {"x": "seconds from start to table", "yscale": None, "height": 1.9}
+        panels = small_multiples(pd.DataFrame(), None, None, layout, **options)
+        ax = panels.axes[None, None]
         for place, way in enumerate(WAYS):
             seconds = [float(row["wall_seconds"]) for row in times if row["way"] == way]
             color = "#0173b2" if way == OURS else "#8a9099"
@@ -168,11 +171,9 @@ def draw(times: list[dict]) -> str:
         ax.set_yticks(range(len(WAYS)), WAYS)
         ax.invert_yaxis()
         ax.set_title(f"Eight networks, {times[0]['epochs']} epochs each")
-        ax.set_xlabel("seconds from start to table")
         ax.margins(x=0.12)
         ax.set_xlim(left=0)
-        finish(axes)
-        return drawn
+        return panels.finish()
 
     return Drawing("peers", "", "", None, figure).svg(WIDE)
 

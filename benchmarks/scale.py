@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from processes import (
@@ -31,7 +32,8 @@ from processes import (
     write_table,
 )
 
-from bnstudy.report.figures import PAPER, WIDE, Drawing, finish, panels
+from bnstudy.report.look import PAPER, WIDE, Drawing
+from bnstudy.report.panels import small_multiples
 from bnstudy.tables.aggregate import run_path
 
 AXES = {"dataset": ["mnist"], "norm": ["none", "batch"], "batch_size": [32, 64, 128, 256]}
@@ -202,17 +204,21 @@ def add_row(path: Path, row: dict) -> None:
     write_table(path, rows)
 
 
+COLUMNS = {
+    "cpu_seconds": "Processor time (s)",
+    "peak_memory_mb": "Peak memory of a process (MB)",
+}
+
+
 def draw(rows: list[dict[str, str]]) -> str:
     """Processor time and memory over the number of runs, as SVG."""
 
     def figure(layout) -> Figure:
-        drawn, axes = panels(1, 2, layout, height=2.6, sharex=True, sharey=False)
-        for ax, column, title in zip(
-            axes.flat,
-            ("cpu_seconds", "peak_memory_mb"),
-            ("Processor time (s)", "Peak memory of a process (MB)"),
-            strict=True,
-        ):
+        panels = small_multiples(
+            pd.DataFrame({"column": list(COLUMNS)}), None, "column", layout, col_name=COLUMNS,
+            x="Runs", xscale="log", yscale="log", sharey=False, height=2.6,
+        )  # fmt: skip
+        for (_, column), ax in panels.axes.items():
             for what, (color, dash, marker) in STYLES.items():
                 points = [(int(r["runs"]), float(r[column])) for r in rows if r["what"] == what]
                 ax.plot(
@@ -224,11 +230,7 @@ def draw(rows: list[dict[str, str]]) -> str:
                     label=what,
                     markeredgecolor=PAPER,
                 )
-            ax.set(title=title, xlabel="Runs", xscale="log", yscale="log")
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper center", ncols=3)
-        finish(axes)
-        return drawn
+        return panels.finish(ax.get_legend_handles_labels()[0])
 
     return Drawing("scale", "", "", None, figure).svg(WIDE)
 

@@ -34,7 +34,7 @@ MATH_FONT = Path(find_spec("ziamath").origin).parent / "fonts" / "STIXTwoMath-Re
 # stands apart from the other italic letters.
 OPERATORS = "+=()[]{}|,.<>/\u2212\u221a\u2211\u2202\u02c6\ufe00\u210e"
 DATA_ROWS = 40  # of a figure's data shown in the page; the CSV has all of them
-# Neutral and arm colours of the figures, and what they become on a dark page.
+# Colours of `look` that a dark page takes lighter or darker.
 DARK = {
     "#1b1f24": "#e6e9ed",
     "#57606a": "#a3adb8",
@@ -43,6 +43,8 @@ DARK = {
     "#0173b2": "#5ab0e8",
     "#de8f05": "#f2ac3c",
     "#029e73": "#3ccf9f",
+    "#56b4e9": "#a8d8ff",
+    "#949494": "#858585",
 }
 NUMBERED_LINKS = {"figure": "fig-", "table": "tab-", "section": ""}
 

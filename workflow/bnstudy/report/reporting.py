@@ -134,7 +134,7 @@ class Report:
         return self.counts[kind]
 
     def figure(self, drawing: object) -> None:
-        """Show a `figures.Drawing` with its number, caption, alternative text and data.
+        """Show a `look.Drawing` with its number, caption, alternative text and data.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Report:
         """
         from IPython.display import Markdown, display
 
-        from bnstudy.report.figures import NARROW, WIDE
+        from bnstudy.report.look import NARROW, WIDE
 
         if not drawing.finding.strip() or drawing.finding == drawing.caption:
             raise ValueError(f"figure {drawing.label} needs an alternative text of its own")

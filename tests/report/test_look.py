@@ -1,0 +1,228 @@
+"""The common look of the figures: nothing but the data decides, and nothing gets lost."""
+
+import math
+from itertools import combinations, pairwise
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import seaborn as sns
+
+from bnstudy import statistics
+from bnstudy.report import look, marks
+from bnstudy.report.look import NARROW, WIDE, Drawing, looks_of, series, summary, t_interval
+from bnstudy.report.panels import log_ticks, small_multiples
+from bnstudy.report.rendering import DARK
+
+SEEDS = range(4)
+
+
+def frame(sizes=(32, 64), metrics=("loss", "accuracy")) -> pd.DataFrame:
+    rows = [
+        {"metric": metric, "size": size, "norm": norm, "seed": seed, "step": step}
+        | {"value": 0.5 * (1 + seed) / step * (2 if norm == "none" else 1)}
+        for metric in metrics
+        for size in sizes
+        for norm in ("none", "batch")
+        for seed in SEEDS
+        for step in (1, 10, 100)
+    ]
+    return pd.DataFrame(rows)
+
+
+def curves(layout, table=None, **options):
+    looks = looks_of(["none", "batch"])
+    settings = {"x": "step", "y": {"loss": "nats", "accuracy": "%"}, "sharey": "row"} | options
+    panels = small_multiples(
+        frame() if table is None else table, "metric", "size", layout, **settings
+    )
+    for ax, part in panels:
+        sns.lineplot(part, x="step", y="value", ax=ax, **series(looks, "norm"))
+    panels.finish(looks)
+    return panels
+
+
+def drawing(**options) -> Drawing:
+    return Drawing("x", "finding", "caption", frame(), lambda w: curves(w, **options).figure)
+
+
+def test_a_drawing_depends_on_its_data_alone_and_leaves_no_trace():
+    first = drawing().svg(WIDE)
+    changed = {"text.usetex": True, "font.size": 30, "axes.grid": False, "lines.linewidth": 9}
+    with mpl.rc_context(changed):
+        np.random.seed(5)
+        state = np.random.get_state()[1].tolist()
+        assert drawing().svg(WIDE) == first
+        assert {key: mpl.rcParams[key] for key in changed} == changed
+        assert np.random.get_state()[1].tolist() == state
+    drawing().svg(NARROW)
+    assert drawing().svg(WIDE) == first
+    assert drawing().png(NARROW, dpi=50).startswith(b"\x89PNG")
+    assert plt.get_fignums() == []
+
+
+def test_nine_levels_differ_in_colour_dash_and_marker_and_the_baseline_looks_the_same():
+    rates = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    looks = looks_of(rates, baseline=0.0, name="dropout {}".format)
+    for cue in ("color", "dash", "marker"):
+        assert len({getattr(one, cue) for one in looks.values()}) == len(rates)
+    norms = looks_of(["none", "group", "layer", "batch"], name=str.upper)
+    assert [norms[k].color for k in ("none", "batch", "layer")] == ["#de8f05", "#0173b2", "#029e73"]
+    assert norms["group"].color not in {norms[k].color for k in ("none", "batch", "layer")}
+    assert norms["group"].name == "GROUP"
+    alike = [(one.color, one.dash, one.marker) for one in (looks[0.0], norms["none"])]
+    assert alike[0] == alike[1]
+
+
+def test_colours_stay_apart_on_a_dark_page():
+    colours = {one.color for one in (look.BASELINE_LOOK, *look.LEVEL_LOOKS)}
+    shown = [DARK.get(color, color) for color in (*colours, look.PAPER)]
+    rgb = [mpl.colors.to_rgb(color) for color in shown]
+    assert all(math.dist(a, b) > 0.19 for a, b in combinations(rgb, 2))
+
+
+def test_means_and_intervals_by_hand():
+    table = pd.DataFrame({"cell": "x", "seed": range(4), "value": [1.0, 2.0, 3.0, math.nan]})
+    row = summary(table, ["cell"]).iloc[0]
+    half = 4.302653 / math.sqrt(3)  # t of two degrees of freedom; the standard deviation is 1
+    assert row[["mean", "ci_low", "ci_high", "n"]].tolist() == pytest.approx(
+        [2, 2 - half, 2 + half, 3]
+    )
+    few = summary(table[:2], ["cell"]).iloc[0]
+    assert few["mean"] == 1.5
+    assert math.isnan(few["ci_low"])
+    values = np.random.default_rng(0).normal(size=7)
+    assert t_interval([*values, math.inf]) == pytest.approx(statistics.t_interval(values))
+    assert all(map(math.isnan, t_interval([1.0, 2.0])))
+
+
+def test_geometric_means_leave_out_what_has_no_logarithm():
+    table = pd.DataFrame({"cell": "x", "seed": range(4), "value": [1.0, 10.0, 100.0, 0.0]})
+    row = summary(table, ["cell"], geometric=True).iloc[0]
+    assert row["mean"] == pytest.approx(10)
+    assert row["n"] == 3
+    assert row["ci_low"] * row["ci_high"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("scale", "mean"), [("log", 1.25), ("geometric", 0.5 * 24**0.25)])
+def test_the_mean_on_a_logarithmic_axis_is_the_one_asked_for(scale, mean):
+    panels = curves(WIDE, yscale=scale)
+    for ax in panels.axes.values():
+        assert ax.get_yscale() == "log"
+        assert ax.lines[1].get_ydata()[0] == pytest.approx(mean)
+
+
+def test_panels_turn_for_a_phone_and_keep_their_parts():
+    wide, narrow = curves(WIDE), curves(NARROW)
+    shapes = [
+        p.axes["loss", 32].get_subplotspec().get_gridspec().get_geometry() for p in (wide, narrow)
+    ]
+    assert shapes == [(2, 2), (2, 2)]
+    for panels, place in ((wide, (1, 0)), (narrow, (0, 1))):
+        assert panels.places[place] == ("accuracy", 32)
+        part = panels.parts["accuracy", 32]
+        assert set(part["metric"]) == {"accuracy"}
+        assert set(part["size"]) == {32}
+        shared = panels.axes["loss", 32].get_shared_y_axes()
+        assert shared.joined(panels.axes["loss", 32], panels.axes["loss", 64])
+        assert not shared.joined(panels.axes["loss", 32], panels.axes["accuracy", 32])
+    assert [wide.axes[key].get_title() for key in wide.axes] == ["32", "64", "", ""]
+    assert all(ax.get_title() in ("32", "64") for ax in narrow.axes.values())
+
+
+@pytest.mark.parametrize(("layout", "expected"), [(WIDE, (10, 4)), (NARROW, (20, 2))])
+def test_twenty_cells_go_on_below(layout, expected):
+    panels = curves(layout, frame(sizes=range(20)))
+    spec = next(iter(panels.axes.values())).get_subplotspec()
+    assert spec.get_gridspec().get_geometry() == expected
+    assert len(panels.axes) == 40
+    assert panels.figure.get_figwidth() == layout.width
+
+
+def test_inner_panels_repeat_neither_labels_nor_ticks():
+    panels = curves(WIDE, row_name={"loss": "the loss", "accuracy": "the accuracy"})
+    panels.figure.draw_without_rendering()
+    labels = {key: (ax.get_xlabel(), ax.get_ylabel()) for key, ax in panels.axes.items()}
+    assert labels == {
+        ("loss", 32): ("", "the loss\nnats"),
+        ("loss", 64): ("", ""),
+        ("accuracy", 32): ("step", "the accuracy\n%"),
+        ("accuracy", 64): ("step", ""),
+    }
+    inner = panels.axes["loss", 64]
+    assert not any(
+        label.get_visible() for label in (*inner.get_xticklabels(), *inner.get_yticklabels())
+    )
+
+
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_a_legend_keeps_all_entries_within_the_figure(layout):
+    names = ["batch norm., running averages", "batch norm., precise statistics", "none", "layer"]
+    panels = small_multiples(frame(sizes=[32]), None, "size", layout)
+    figure = panels.finish(looks_of(range(4), 0, names.__getitem__))
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    for text in legend.get_texts():
+        box = text.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width
+
+
+def test_a_panel_without_rows_says_so():
+    panels = curves(WIDE, cols=[32, 64, 128])
+    assert [t.get_text() for t in panels.axes["loss", 128].texts] == ["nothing was measured"]
+    assert not panels.axes["loss", 32].texts
+
+
+@pytest.mark.parametrize(
+    "limits", [(1, 3), (0.02, 0.05), (25, 9400), (1, 1e9), (1e-12, 4), (7, 7.01)]
+)
+@pytest.mark.parametrize("inches", [0.9, 1.4, 3])
+def test_logarithmic_ticks_are_few_and_do_not_touch(limits, inches):
+    with mpl.style.context(look.THEME, after_reset=True):
+        figure = mpl.figure.Figure(figsize=(inches + 1, 2), layout="none")
+        ax = figure.add_axes((0.5 / (inches + 1), 0.3, inches / (inches + 1), 0.6))
+        ax.set(xscale="log", xlim=limits)
+        log_ticks(ax, "x", inches)
+        figure.draw_without_rendering()
+    labels = [t for t in ax.get_xticklabels() if limits[0] <= t.get_position()[0] <= limits[1]]
+    assert 2 <= len(labels) <= 7
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+
+
+def test_a_strip_joins_the_runs_of_a_seed_and_opens_those_that_are_bounds():
+    table = frame().query("metric == 'loss' and step == 1").assign(missed=lambda f: f["seed"] == 3)
+    looks = looks_of(["none", "batch"])
+    panels = small_multiples(table, None, None, WIDE, xscale=None, yscale="geometric")
+    ((ax, part),) = list(panels)
+    marks.strip(ax, part, "size", "value", looks, "norm", order=[32, 64], censored="missed")
+    thread = ax.lines[0].get_xydata().reshape(-1, 3, 2)
+    assert len(thread) == 2 * len(SEEDS)
+    assert thread[0, :2, 1].tolist() == [1.0, 0.5]  # seed 0 at size 32, both norms
+    assert (thread[:, 0, 0] < thread[:, 1, 0]).all()
+    assert [len(patch.get_path().vertices) for patch in ax.patches] == [12, 12]
+    triangles = [line for line in ax.lines if line.get_marker() == "^"]
+    assert [line.get_ydata().tolist() for line in triangles] == [[4.0, 4.0], [2.0, 2.0]]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["32", "64"]
+
+
+def test_thinned_curves_keep_their_ends():
+    table = pd.DataFrame({"arm": np.repeat(["a", "b"], 1000), "step": [*range(1, 1001)] * 2})
+    kept = look.thinned(table, "step", ["arm"], points=50)
+    assert kept.groupby("arm")["step"].agg(["min", "max"]).to_numpy().tolist() == [[1, 1000]] * 2
+    assert len(kept) <= 100
+    assert look.thinned(table, "step", points=2000) is table
+
+
+def test_names_at_the_ends_of_lines_stand_apart():
+    panels = small_multiples(frame(), None, None, WIDE, width=5)
+    ((ax, _),) = list(panels)
+    ax.plot([0, 1], [0, 1])
+    marks.label_ends(ax, {"a": (1, 0.5), "b": (1, 0.5), "c": (1, 0.51)})
+    panels.figure.draw_without_rendering()
+    boxes = sorted((t.get_window_extent() for t in ax.texts), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y1 - 5 for low, high in pairwise(boxes))

@@ -1,0 +1,28 @@
+"""The figures of the comparison: `name(results, dataset)` gives a `look.Drawing`.
+
+Series are the levels of the treatment, panels the combinations of the other axes, whatever they are.
+"""
+
+from bnstudy.report.figures.comparisons import (
+    batch_size_effect,
+    paired_differences,
+    steps_to_target,
+)
+from bnstudy.report.figures.curves import learning_curves, probe_curves, train_against_validation
+from bnstudy.report.figures.data import class_balance, sample_images
+from bnstudy.report.figures.layer import computation, four_samples
+from bnstudy.report.figures.times import accuracy_by_time
+
+__all__ = [
+    "accuracy_by_time",
+    "batch_size_effect",
+    "class_balance",
+    "computation",
+    "four_samples",
+    "learning_curves",
+    "paired_differences",
+    "probe_curves",
+    "sample_images",
+    "steps_to_target",
+    "train_against_validation",
+]

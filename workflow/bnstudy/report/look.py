@@ -1,0 +1,283 @@
+"""The look of every figure, once: theme, layouts, a look for each level, and intervals.
+
+A figure is a `Drawing` of a tidy frame: `panels.small_multiples` gives a panel for each value of a
+row and a column, turned upright for a phone, and seaborn's axes-level functions fill the panels,
+with a few marks of our own in `marks`. Nothing there touches pyplot's figures or draws random
+numbers: equal data give equal bytes.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import style as mpl_style
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy import stats
+
+from bnstudy.report.svg import compact
+
+INK, MUTED, GRID, PAPER = "#1b1f24", "#57606a", "#d8dee4", "#ffffff"
+# Ink on a heat map: the colours of cells are the same on a dark page, so these must be too.
+ON_LIGHT, ON_DARK = "#000000", "#fefefe"
+# seaborn's colour-blind-safe palette without its yellow and its lightest pink, in our order.
+BLUE, ORANGE, GREEN, RED, PINK, BROWN, _, GREY, _, SKY = sns.color_palette("colorblind").as_hex()
+THEME = {
+    **sns.axes_style("whitegrid"),
+    **sns.plotting_context("paper"),
+    "font.family": ["DejaVu Sans"],  # ships with matplotlib, so glyphs are the same everywhere
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.labelsize": 8.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.06,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.bottom": True,
+    "ytick.left": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 3.5,
+    "ytick.major.size": 3.5,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "bnstudy",
+    "path.simplify": False,  # it takes the dots of single seeds, lines of no length, for nothing
+}
+RULE = {"color": INK, "lw": 0.8, "zorder": 1}  # a line of reference, for axhline and axvline
+CURVE_POINTS = 120  # per line; more cannot be told apart at this size
+ENOUGH = 3  # seeds that an interval takes: that of two is so wide that it says nothing
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a figure is shown: its width in inches, and whether panels must stack."""
+
+    width: float
+    narrow: bool
+
+
+WIDE, NARROW = Layout(7.6, False), Layout(3.6, True)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that can be drawn at any width.
+
+    Attributes
+    ----------
+    label : str
+        Its name in cross-references (`fig-<label>`) and file names.
+    finding : str
+        Alternative text: what the picture shows.
+    caption : str
+        Markdown: what, n, units, uncertainty.
+    data : pandas.DataFrame
+        The numbers drawn.
+    draw : callable
+        Draws it for a layout.
+    """
+
+    label: str
+    finding: str
+    caption: str
+    data: pd.DataFrame
+    draw: Callable[[Layout], Figure]
+
+    def svg(self, layout: Layout) -> str:
+        """The picture as SVG, without time, tool or document type."""
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        return compact(self.saved(layout, "svg", metadata=nothing).decode())
+
+    def png(self, layout: Layout, dpi: int = 192) -> bytes:
+        """The picture as PNG, for readers that show no SVG."""
+        return self.saved(layout, "png", dpi=dpi, metadata={"Software": None})
+
+    def saved(self, layout: Layout, kind: str, **options: object) -> bytes:
+        """Drawn and saved in the theme alone: no setting of the user's matplotlib plays a part."""
+        with mpl_style.context(THEME, after_reset=True), warnings.catch_warnings():
+            # A single run has a single value, around which matplotlib widens the axis by itself.
+            warnings.filterwarnings("ignore", "Attempting to set identical low and high")
+            buffer = io.BytesIO()
+            self.draw(layout).savefig(buffer, format=kind, **options)
+        return buffer.getvalue()
+
+
+# Levels: a colour each and, for those who do not see it, a dash and a marker.
+
+
+@dataclass(frozen=True)
+class Look:
+    """A series: its name, and how its line and marks look."""
+
+    name: str
+    color: str = BLUE
+    dash: tuple | str = ""  # lengths of dashes and gaps in line widths, nothing for a solid line
+    marker: str = "o"
+    filled: bool = True
+
+    @property
+    def linestyle(self) -> object:
+        return (0, self.dash) if self.dash else "solid"
+
+    def point(self, size: float = 6) -> dict:
+        """Arguments of `Axes.plot` for a large mark."""
+        return {
+            "ls": "none",
+            "marker": self.marker,
+            "ms": size,
+            "color": self.color,
+            "mfc": self.color if self.filled else PAPER,
+            "mec": PAPER if self.filled else self.color,
+            "mew": 0.8 if self.filled else 1.4,
+        }
+
+    def line(self, **changes: object) -> dict:
+        """Arguments of `Axes.plot` for a line without marks."""
+        return {"color": self.color, "ls": self.linestyle} | changes
+
+    def handle(self, **changes: object) -> Line2D:
+        """Its entry in a legend, of a line with its mark (`ls="none"`: of the mark alone)."""
+        return Line2D([], [], label=self.name, **self.point(5) | {"ls": self.linestyle} | changes)
+
+
+DASHED, DOTTED, DASH_DOT = (4, 1.6), (1, 1.4), (4, 1.4, 1, 1.4)
+BASELINE_LOOK = Look("", ORANGE, DASHED, "s")
+LEVEL_LOOKS = (
+    Look("", BLUE, "", "o"),
+    Look("", GREEN, DASH_DOT, "D"),
+    Look("", PINK, DOTTED, "^"),
+    Look("", RED, (7, 1.6), "v"),
+    Look("", SKY, (2, 1.2), "P"),
+    Look("", BROWN, (6, 1.4, 1, 1.4, 1, 1.4), "X"),
+    Look("", GREY, (3, 3), "p"),
+    Look("", INK, (8, 2, 2, 2), "*"),
+    Look("", MUTED, (1, 3), "h"),
+)
+USUAL = {"batch": 0, "layer": 1}  # these norms look alike in every study
+
+
+def looks_of(
+    levels: Iterable[Hashable],
+    baseline: Hashable = "none",
+    name: Callable[[object], str] | Mapping[object, str] = str,
+) -> dict:
+    """A look for each level, in the given order: the baseline always looks the same.
+
+    `name` gives a level's name, as a function or a mapping. Beyond nine treatments looks repeat.
+    """
+    levels = list(levels)
+    usual = [USUAL[level] for level in levels if level in USUAL and level != baseline]
+    free = [i for i in range(len(LEVEL_LOOKS)) if i not in usual] or [0]
+    looks, taken = {}, 0
+    for level in levels:
+        if level == baseline:
+            look = BASELINE_LOOK
+        elif level in USUAL:
+            look = LEVEL_LOOKS[USUAL[level]]
+        else:
+            look = LEVEL_LOOKS[free[taken % len(free)]]
+            taken += 1
+        word = name[level] if isinstance(name, Mapping) else name(level)
+        looks[level] = Look(word, look.color, look.dash, look.marker)
+    return looks
+
+
+def series(looks: Mapping[Hashable, Look], column: str, *, markers: bool = True) -> dict:
+    """Arguments of `seaborn.lineplot` that draw a line per level of a column in its look.
+
+    The band around a line of means is its t-interval, and the legend is left to
+    `Panels.finish`.
+    """
+    return {
+        "hue": column,
+        "hue_order": list(looks),
+        "palette": {level: look.color for level, look in looks.items()},
+        "style": column,
+        "style_order": list(looks),
+        "dashes": {level: look.dash for level, look in looks.items()},
+        "markers": {level: look.marker for level, look in looks.items()} if markers else False,
+        "errorbar": t_interval,
+        "err_kws": {"alpha": 0.18, "lw": 0},
+        "legend": False,
+    }
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % t-interval of the mean, for seaborn's `errorbar`; NaN for fewer than `ENOUGH` values."""
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values)]
+    n = len(values)
+    if n < ENOUGH:
+        return math.nan, math.nan
+    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def summary(
+    frame: pd.DataFrame, by: Sequence[str], *, value: str = "value", geometric: bool = False
+) -> pd.DataFrame:
+    """Mean over seeds of a column with its pointwise 95 % t-interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `by`, mean, ci_low, ci_high, n; the interval is empty for n < `ENOUGH`. Values that
+        are not finite, as a diverging run leaves them, do not count. `geometric` takes the mean of
+        the logarithms of what is above zero, and goes back.
+    """
+    numbers = frame[value].astype(float)
+    kept = np.isfinite(numbers) & (numbers > 0 if geometric else True)
+    numbers = np.log(numbers[kept]) if geometric else numbers[kept]
+    groups = numbers.groupby([frame.loc[kept, key] for key in by], sort=True, observed=True)
+    table = groups.agg(["mean", "std", "count"]).reset_index()
+    n = table["count"]
+    half = stats.t.ppf(0.975, n.clip(lower=2) - 1) * table["std"].fillna(0.0) / np.sqrt(n)
+    table["ci_low"] = (table["mean"] - half).where(n >= ENOUGH)
+    table["ci_high"] = (table["mean"] + half).where(n >= ENOUGH)
+    if geometric:
+        columns = ["mean", "ci_low", "ci_high"]
+        table[columns] = np.exp(table[columns])
+    return table.rename(columns={"count": "n"})[[*by, "mean", "ci_low", "ci_high", "n"]]
+
+
+def thinned(
+    frame: pd.DataFrame, x: str, by: Sequence[str] = (), points: int = CURVE_POINTS
+) -> pd.DataFrame:
+    """The rows of each group at about `points` values of x, evenly spread over their logarithm."""
+    if by:
+        groups = [thinned(group, x, (), points) for _, group in frame.groupby(list(by), sort=False)]
+        return pd.concat(groups) if groups else frame
+    values = np.sort(frame[x].unique())
+    if len(values) <= points:
+        return frame
+    kept = np.unique(np.geomspace(1, len(values), points).round().astype(int)) - 1
+    return frame[frame[x].isin(values[kept])]

@@ -1,0 +1,207 @@
+"""Marks that seaborn has not, or only at many times the bytes, and axes of words and of sizes."""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import NullLocator
+
+from bnstudy.report.look import MUTED, ON_DARK, ON_LIGHT, PAPER, Look, t_interval
+from bnstudy.report.panels import said
+
+
+def spread(count: int, width: float) -> np.ndarray:
+    """Places of seeds side by side around zero: what jitter would be without chance."""
+    return np.linspace(-width, width, count) if count > 1 else np.zeros(count)
+
+
+def dots(ax: Axes, x: object, y: object, look: Look, *, size: float = 2.6, alpha: float = 0.55):
+    """Many small marks, squares or circles as the look has them, in a single path.
+
+    A line of next to no length (of none at all, PNG would not show it) with round or projecting
+    caps is a circle or a square, and takes a tenth of the bytes of a marker.
+    """
+    points = np.column_stack(np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (x, y))))
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return
+    ends = points.repeat(2, axis=0)
+    ends[1::2, 0] += np.where(points[:, 0] == 0, 1e-9, 1e-6 * np.abs(points[:, 0]))
+    path = Path(ends, [Path.MOVETO, Path.LINETO] * len(points))
+    path.should_simplify = False
+    square = look.marker == "s"
+    width = 0.9 * size if square else size  # a square looks larger than a circle of its width
+    cap = "projecting" if square else "round"
+    ax.add_patch(
+        PathPatch(path, fill=False, ec=look.color, lw=width, alpha=alpha, capstyle=cap, snap=False)
+    )
+    ax.update_datalim(points)
+    ax.autoscale_view()
+
+
+def threads(ax: Axes, x: np.ndarray, y: np.ndarray, **line: object) -> None:
+    """A thin line per row of two arrays of one shape, all in one path."""
+    gap = np.full((len(y), 1), np.nan)
+    joined = (np.hstack([np.broadcast_to(v, y.shape), gap]).ravel() for v in (x, y))
+    ax.plot(*joined, **{"color": MUTED, "lw": 0.5, "alpha": 0.45, "zorder": 1} | line)
+
+
+def means(ax: Axes, part: pd.DataFrame, x: str, y: str, look: Look, *, orient: str = "x") -> None:
+    """Large marks for the means at numeric places, with their intervals."""
+    if part.empty:
+        return
+    sns.pointplot(
+        part, x=x, y=y, orient=orient, native_scale=True, estimator="mean", errorbar=t_interval,
+        color=look.color, marker=look.marker, linestyle="none", markersize=5.5, ax=ax, zorder=4,
+        markeredgecolor=PAPER if look.filled else look.color, markeredgewidth=0.8,
+        markerfacecolor=look.color if look.filled else PAPER, err_kws={"linewidth": 1.8},
+    )  # fmt: skip
+
+
+def strip(
+    ax: Axes,
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    looks: Mapping[Hashable, Look],
+    column: str,
+    *,
+    order: Sequence,
+    names: Sequence[str] | None = None,
+    unit: str = "seed",
+    censored: str | None = None,
+    average: bool = True,
+) -> None:
+    """Runs of each level at each category: a mark per seed, a line between those of a seed, means.
+
+    Parameters
+    ----------
+    x : str
+        Column of the categories, which stand in this `order` under these `names`. Where it is the
+        column of the levels itself these stand side by side.
+    column : str
+        Column of the levels, which have these looks.
+    censored : str
+        Column that is true for values which are only a bound; they are open triangles.
+    average : bool
+        Whether to draw means with intervals, geometric ones on a `geometric` axis.
+    """
+    part = part[part[x].isin(list(order))]
+    place = part[x].map({value: i for i, value in enumerate(order)}).astype(float)
+    levels = list(looks)
+    rank = part[column].map({level: i for i, level in enumerate(levels)}).astype(float)
+    middle, apart = (len(levels) - 1) / 2, x != column
+    # Seeds stand outside of the means, which would hide them.
+    center = place + (0.34 / max(1, len(levels) - 1) * (rank - middle) if apart else 0)
+    side = center + np.where(rank < max(middle, 0.5), -0.1, 0.1)
+    part = part.assign(place=center, side=side)
+    by = unit if not apart else [x, unit]
+    wide = part.pivot(index=by, columns=column, values=["side", y])
+    if len(wide):
+        both = (wide[key].reindex(columns=levels).to_numpy(float) for key in ("side", y))
+        threads(ax, *both)
+    for level, look in looks.items():
+        one = part[part[column] == level]
+        bound = one[censored].astype(bool) if censored else pd.Series(False, index=one.index)
+        dots(ax, one["side"][~bound], one[y][~bound], look, size=2.6 if apart else 3.4)
+        open_ones = look.point(3.8) | {"marker": "^", "mfc": "none", "mec": look.color}
+        ax.plot(one["side"][bound], one[y][bound], **open_ones | {"mew": 0.8, "zorder": 2.5})
+        if average:
+            means(ax, one, "place", y, look)
+    category_axis(ax, "x", list(names or map(str, order)))
+
+
+def rows(
+    ax: Axes,
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    looks: Mapping[Hashable, Look] | Look,
+    *,
+    names: Mapping | Callable[[object], str] = str,
+    order: Sequence | None = None,
+    width: float = 0.25,
+    average: bool = True,
+) -> None:
+    """A row for each value of `y`: an open circle per seed, mean and interval in front of them."""
+    order = list(looks) if order is None and not isinstance(looks, Look) else list(order or [])
+    for place, value in enumerate(order):
+        one = part[part[y] == value].assign(place=float(place))
+        look = looks if isinstance(looks, Look) else looks[value]
+        circles = {"ls": "none", "marker": "o", "mfc": "none", "mec": MUTED, "ms": 2.8, "mew": 0.6}
+        ax.plot(one[x], place + spread(len(one), width), **circles, zorder=2)
+        if average:
+            means(ax, one[np.isfinite(one[x].astype(float))], x, "place", look, orient="y")
+    category_axis(ax, "y", [said(names, value) for value in order])
+
+
+def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame | None = None, **options: object):
+    """A heat map with its numbers, readable on light and dark cells, on a light and a dark page."""
+    settings = {"cmap": "cividis", "cbar": False, "linewidths": 1.5, "linecolor": PAPER, "fmt": ""}
+    sns.heatmap(values.astype(float), annot=text, ax=ax, **settings | options)
+    for letters in ax.texts:
+        light = letters.get_color() != "w"
+        letters.set(color=ON_LIGHT if light else ON_DARK, fontsize=7.5)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(length=0, rotation=0)
+
+
+def label_ends(ax: Axes, ends: Mapping[str, tuple[float, float]], size: float = 8) -> None:
+    """Write names beside the ends of lines, as far apart as letters need; instead of a legend."""
+    inches = ax.get_window_extent().height / ax.figure.dpi
+    low, high = ax.transData.transform(np.array([[1, y] for y in ax.get_ylim()]))[:, 1]
+    points = ax.transData.transform(np.array(list(ends.values()), dtype=float))[:, 1]
+    heights = (points - low) / (high - low) * inches * 72
+    before = -math.inf
+    for name, height in sorted(zip(ends, heights, strict=True), key=lambda pair: pair[1]):
+        before = max(height, before + 1.2 * size)
+        note(ax, name, ends[name], (7, before - height), va="center", fontsize=size)
+
+
+def note(ax: Axes, text: str, xy: tuple, offset: tuple, across: str = "data", **look: object):
+    """Small text at an offset in points; `across` is `data` or `axes`, for both or each."""
+    places = {"data": "data", "axes": "axes fraction"}
+    coordinates = tuple(places[word] for word in (across.split() * 2)[:2])
+    settings = {"textcoords": "offset points", "fontsize": 7.5} | look
+    ax.annotate(text, xy, offset, xycoords=coordinates, **settings)
+
+
+def doubling_axis(ax: Axes, sizes: Sequence[float], names: Sequence[str] | None = None) -> None:
+    """A horizontal axis of sizes that double, each with its tick; its scale is None."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, names or [f"{size:g}" for size in sizes])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(min(sizes) / 1.4, max(sizes) * 1.4)
+
+
+def category_axis(ax: Axes, which: str, names: Sequence[str]) -> None:
+    """An axis of words at 0, 1, ..., from the left or from above; its scale is None."""
+    edges = (-0.55, len(names) - 0.45)
+    getattr(ax, f"set_{which}ticks")(range(len(names)), names)
+    getattr(ax, f"set_{which}lim")(edges if which == "x" else edges[::-1])
+    ax.grid(axis=which, visible=False)
+    ax.tick_params(axis=which, length=0)
+
+
+def fit(ax: Axes, which: str, values: Iterable[float], *, log: bool = False) -> None:
+    """Let an axis hold these values, the seeds as a rule, and no more.
+
+    Intervals do not count: those of very few seeds would squeeze the rest into a corner.
+    """
+    finite = np.array([v for v in values if np.isfinite(v) and (v > 0 or not log)], dtype=float)
+    if len(finite) == 0:
+        return
+    low, high = finite.min(), finite.max()
+    if log:
+        getattr(ax, f"set_{which}scale")("log")
+        margin = max((high / low) ** 0.07, 1.03)
+        low, high = low / margin, high * margin
+    else:
+        margin = 0.07 * (high - low) or 0.05 * abs(high) or 0.05
+        low, high = low - margin, high + margin
+    getattr(ax, f"set_{which}lim")(low, high)

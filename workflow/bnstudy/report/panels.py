@@ -1,0 +1,294 @@
+"""Small multiples: a grid of panels that is one figure on a page and, turned, on a phone."""
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from bnstudy.report.look import MUTED, Layout, Look
+
+LETTER = 0.075  # inches of a digit on an axis
+ALIGNED = 8  # labels; of more, whose alignment takes long, the ticks are alike anyway
+PLAIN_DECADES = 4  # axes up to this length have plain numbers, longer ones powers of ten
+
+
+class Panels:
+    """Panels to be filled: `for ax, part in panels: ...`, then `panels.finish(looks)`.
+
+    Made by `small_multiples`. Iterating gives the axes and the rows of the frame that they show, of
+    panels with any (seaborn warns of others). `axes` and `parts` hold both by (value of the row,
+    value of the column), of all panels, for what differs between them.
+    """
+
+    def __init__(self, figure: Figure, layout: Layout, settings: dict) -> None:
+        self.figure, self.layout, self.settings = figure, layout, settings
+        self.axes: dict[tuple, Axes] = {}
+        self.parts: dict[tuple, pd.DataFrame] = {}
+        self.places: dict[tuple[int, int], tuple] = {}
+
+    def __iter__(self) -> Iterator[tuple[Axes, pd.DataFrame]]:
+        return ((ax, self.parts[key]) for key, ax in self.axes.items() if len(self.parts[key]))
+
+    def setting(self, name: str, key: tuple) -> object:
+        """What holds for a panel: one value for all, or a mapping from values of row or column."""
+        value = self.settings[name]
+        if isinstance(value, Mapping):
+            return next((value[level] for level in key if level in value), None)
+        return value
+
+    def finish(
+        self, legend: Iterable[Look | Line2D] | Mapping[object, Look] = (), columns: int = 0
+    ) -> Figure:
+        """Ticks, limits and labels, once everything is drawn, and a legend above the panels.
+
+        The legend gets as many columns as fit, at most `columns` where that is given.
+        """
+        for key, ax in self.axes.items():
+            if not (ax.lines or ax.collections or ax.patches or ax.images):
+                middle = {"ha": "center", "va": "center", "color": MUTED, "fontsize": 7.5}
+                ax.text(0.5, 0.5, "nothing was measured", transform=ax.transAxes, **middle)
+            for which in ("x", "y"):
+                scale = self.setting(f"{which}scale", key)
+                set_ticks(ax, which, scale, self.layout, self.settings["inches"])
+        for (row, column), key in self.places.items():
+            self.unlabel("x", key, self.places.get((row + 1, column)))
+            self.unlabel("y", key, self.places.get((row, column - 1)))
+        labelled = [ax for ax in self.axes.values() if ax.get_ylabel()]
+        if len(labelled) <= ALIGNED:
+            self.figure.align_ylabels(labelled)
+        entries = legend.values() if isinstance(legend, Mapping) else legend
+        add_legend(self.figure, list(entries), columns)
+        return self.figure
+
+    def unlabel(self, which: str, key: tuple, neighbour: tuple | None) -> None:
+        """Remove what the panel below (x) or to the left (y) says already: label, and ticks."""
+        ax, shared = self.axes[key], getattr(self.axes[key], f"get_shared_{which}_axes")()
+        same = neighbour is not None and self.text(which, neighbour) == self.text(which, key)
+        getattr(ax, f"set_{which}label")("" if same else self.text(which, key))
+        if neighbour is not None and shared.joined(ax, self.axes[neighbour]):
+            ticks = "labelbottom" if which == "x" else "labelleft"
+            ax.tick_params(axis=which, length=0, **{ticks: False})
+
+    def text(self, which: str, key: tuple) -> str:
+        """The label of an axis; that of a row of panels starts with the name of the row."""
+        words = [str(self.setting(which, key) or "")]
+        if which == "y" and not self.settings["turned"]:
+            words.insert(0, said(self.settings["row_name"], key[0]))
+        return "\n".join(word for word in words if word)
+
+
+def small_multiples(
+    frame: pd.DataFrame,
+    row: str | None,
+    col: str | None,
+    layout: Layout,
+    *,
+    x: object = "",
+    y: object = "",
+    xscale: object = "linear",
+    yscale: object = "linear",
+    sharex: bool | str = True,
+    sharey: bool | str = True,
+    row_name: Callable[[object], str] | Mapping | None = None,
+    col_name: Callable[[object], str] | Mapping | None = str,
+    rows: Sequence | None = None,
+    cols: Sequence | None = None,
+    wrap: tuple[int, int] = (4, 2),
+    height: float | tuple[float, float] = (1.65, 1.45),
+    width: float | None = None,
+) -> Panels:
+    """A panel for each value of the columns `row` and `col`, turned upright for a phone.
+
+    What does not fit side by side goes on below. Without a row, or a column, or with a single value
+    of it, the panels of the other follow each other as words do.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Tidy: an observation a row.
+    row, col : str or None
+        Columns whose values, in order of appearance, make the rows and the columns of panels.
+    x, y : str, or mapping
+        Labels of the axes. Like the scales they may differ between values of row or column.
+    xscale, yscale : str or None, or mapping
+        `linear`; `count` (whole numbers); `percent` (fractions written as percentages, the axis
+        ends at 0 and at 1); `log` (means stay arithmetic); `geometric` (the same axis, and means
+        and intervals that seaborn draws are those of the logarithms); None: as drawn.
+    sharex, sharey : bool, "row" or "col"
+        Which panels have an axis in common: "row" and "col" are those with the same value of it,
+        wherever they stand.
+    row_name, col_name : callable, mapping or None
+        Words for the values. Columns have theirs as titles; rows have them before the label of the
+        vertical axis, or as titles where they stand side by side; None for no words.
+    rows, cols : sequence
+        The values in their order, where the frame lacks some or has another order.
+    wrap : (int, int)
+        Most panels side by side on a page and on a phone.
+    height : float or (float, float)
+        Inches of a panel, on a page and on a phone.
+    width : float
+        Inches of the figure on a page, where it is not for the panels to say.
+    """
+    row_values, col_values = values_of(frame, row, rows), values_of(frame, col, cols)
+    turned = len(col_values) == 1 or (layout.narrow and len(row_values) > 1)
+    across, down = (row_values, col_values) if turned else (col_values, row_values)
+    columns = min(len(across), wrap[layout.narrow])
+    lines = math.ceil(len(across) / columns) * len(down)
+    page = min(layout.width, width or (3.1 * columns + 0.6 if columns < 3 else layout.width))
+    inches = layout.width if layout.narrow else page
+    each = height[layout.narrow] if isinstance(height, tuple) else height
+    panel = inches / columns - 0.4
+    letters = int(panel / 0.071)  # of a title, in bold
+
+    figure = Figure()
+    names = {"row_name": row_name, "col_name": col_name, "turned": turned, "inches": panel}
+    scales = {"x": x, "y": y, "xscale": xscale, "yscale": yscale}
+    panels = Panels(figure, layout, names | scales)
+    grid = figure.add_gridspec(lines, columns)
+    first: dict[tuple, Axes] = {}
+    tallest = 1
+    for (i, a), (j, b) in ((p, q) for p in enumerate(down) for q in enumerate(across)):
+        key = (b, a) if turned else (a, b)
+        place = (j // columns * len(down) + i, j % columns)
+        groups = {"x": sharing("x", sharex, key), "y": sharing("y", sharey, key)}
+        ax = figure.add_subplot(
+            grid[place], sharex=first.get(groups["x"]), sharey=first.get(groups["y"])
+        )
+        for which, group in groups.items():
+            first.setdefault(group, ax)
+            if panels.setting(f"{which}scale", key) == "geometric":
+                getattr(ax, f"set_{which}scale")("log")
+        words = [said(row_name, key[0])] if turned and (i == 0 or len(col_values) == 1) else []
+        words += [said(col_name, key[1])] if turned or i == 0 else []
+        title = [line for word in words for line in wrapped(word, letters)]
+        # Labels stand here so that seaborn has not to look for them.
+        ax.set(title="\n".join(title), xlabel=" ", ylabel=" ")
+        tallest = max(tallest, len(title))
+        part = frame if row is None else frame[frame[row] == key[0]]
+        panels.axes[key], panels.places[place] = ax, key
+        panels.parts[key] = part if col is None else part[part[col] == key[1]]
+    figure.set_size_inches(inches, lines * (each + 0.13 * (tallest - 1)) + 0.75)
+    return panels
+
+
+def wrapped(title: str, letters: int) -> list[str]:
+    """The lines of a title of panels so wide, broken at its commas if it must be broken."""
+    parts = [title] if len(title) <= letters else title.replace(", ", ",\n").split("\n")
+    return [line for part in parts for line in textwrap.wrap(part, max(letters, 8))]
+
+
+def values_of(frame: pd.DataFrame, column: str | None, order: Sequence | None) -> list:
+    """The values of a column in order of appearance, [None] where there are none."""
+    if order is not None:
+        return list(order) or [None]
+    return (list(frame[column].drop_duplicates()) if column else []) or [None]
+
+
+def sharing(which: str, share: bool | str, key: tuple) -> tuple:
+    """The group of panels that have an axis in common with that of `key`."""
+    if isinstance(share, str):
+        return which, share, key[share == "col"]
+    return (which,) if share else (which, *key)
+
+
+def said(names: Callable[[object], str] | Mapping | None, value: object) -> str:
+    if names is None or value is None:
+        return ""
+    return names.get(value, str(value)) if isinstance(names, Mapping) else names(value)
+
+
+def add_legend(figure: Figure, entries: Sequence[Look | Line2D], columns: int = 0) -> None:
+    """Name series above the panels, in as many columns as the figure is wide."""
+    if not entries:
+        return
+    handles = [entry.handle() if isinstance(entry, Look) else entry for entry in entries]
+    longest = max(len(handle.get_label()) for handle in handles)
+    fitting = max(1, int(figure.get_figwidth() / (0.066 * longest + 0.52)))
+    figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=min(len(handles), fitting, columns or len(handles)),
+        handlelength=2.6,
+        columnspacing=1.4,
+        borderpad=0,
+    )
+
+
+# Ticks.
+
+
+def set_ticks(ax: Axes, which: str, scale: str | None, layout: Layout, inches: float = 2) -> None:
+    """Give an axis that is so long its scale and its ticks, once everything is drawn."""
+    axis = getattr(ax, f"{which}axis")
+    few = 4 if layout.narrow and which == "x" else 5
+    match scale:
+        case "log" | "geometric":
+            if axis.get_scale() != "log":
+                getattr(ax, f"set_{which}scale")("log")
+            log_ticks(ax, which, inches)
+        case "percent":
+            low, high = getattr(ax, f"get_{which}lim")()
+            getattr(ax, f"set_{which}lim")(max(low, 0.0), min(high, 1.0))
+            axis.set_major_locator(MaxNLocator(few, steps=[1, 2, 5, 10]))
+            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{round(100 * v, 6):g}"))
+        case "linear" | "count":
+            steps = MaxNLocator(few, integer=scale == "count", steps=[1, 2, 5, 10])
+            axis.set_major_locator(steps)
+            axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
+
+
+def plain(value: float) -> str:
+    """A number of an axis: with a true minus sign, and commas from a thousand on."""
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
+    """Three to five round numbers on a logarithmic axis, powers of ten where it is long.
+
+    There are as few as two where more would not fit.
+    """
+    low, high = sorted(getattr(ax, f"get_{which}lim")())
+    axis = getattr(ax, f"{which}axis")
+    axis.set_minor_locator(NullLocator())  # even invisible ticks would take their bytes
+    if high < 1.001 * low:  # a single value, such as the last step of runs that never arrived
+        low, high = low / 1.5, high * 1.5
+        getattr(ax, f"set_{which}lim")(low, high)
+    decades = math.log10(high / low)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    if decades > PLAIN_DECADES:
+        room = min(5, inches / (5 * LETTER)) if which == "x" else 5
+        every = math.ceil(decades / room)
+        axis.set_major_locator(FixedLocator([10.0**e for e in exponents if e % every == 0]))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: power(v)))
+        return
+
+    def fits(ticks: Sequence[float]) -> bool:
+        """Whether labels side by side do not touch."""
+        gaps = (math.log10(b / a) / decades * inches for a, b in pairwise(ticks))
+        widths = (LETTER * (len(plain(a)) + len(plain(b)) + 2) / 2 for a, b in pairwise(ticks))
+        return which == "y" or all(gap > width for gap, width in zip(gaps, widths, strict=True))
+
+    found: list[float] = []
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        ticks = [10.0**e * digit for e in exponents for digit in digits]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(found) < 3 and len(ticks) > len(found) and (len(found) < 2 or fits(ticks)):
+            found = ticks
+    if len(found) < 2:
+        ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
+        found = [tick for tick in ticks if low <= tick <= high]
+    axis.set_major_locator(FixedLocator(found))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
+
+
+def power(value: float) -> str:
+    """`1`, or ten to a power, as matplotlib sets it."""
+    exponent = round(math.log10(value))
+    return {0: "1", 1: "10"}.get(exponent, f"$10^{{{exponent}}}$")

@@ -1,0 +1,103 @@
+"""What captions and alternative texts of many figures say: seeds, intervals, numbers, levels."""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from bnstudy.report.look import ENOUGH
+from bnstudy.report.results import MINUS, SPACE, arm, counted, decimal, listed
+
+INTERVALS = f"95{SPACE}% t-intervals"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def seeds_of(table: pd.DataFrame, *, geometric: bool = False, noun: str = "seed") -> str:
+    """What circles and large marks are, and how many seeds a mean stands for."""
+    n = table["seed"].nunique()
+    means = "geometric means" if geometric else "means"
+    if n == 1:
+        return f"One {noun}, so there are no intervals."
+    if n < ENOUGH:
+        return f"Circles are {counted(n, noun)}, too few for intervals; large marks are {means}."
+    return f"Circles are {counted(n, noun)}, large marks {means} with their {INTERVALS}."
+
+
+def bands_of(table: pd.DataFrame, dots: str = ", dots the {}") -> str:
+    """The same for lines; `dots` says where the seeds are, with their number in place of `{}`."""
+    n = table["seed"].nunique()
+    if n == 1:
+        return "One seed, so there are no bands."
+    seeds = dots.format(counted(n, "seed"))
+    if n < ENOUGH:
+        return f"Lines are means{seeds}, too few for bands."
+    return f"Lines are means, bands their pointwise {INTERVALS}{seeds}."
+
+
+def interval_phrase(table: pd.DataFrame, around: str = " with their ") -> str:
+    """What stands around a mean; nothing for fewer seeds than an interval takes."""
+    return f"{around}{INTERVALS}" if table["seed"].nunique() >= ENOUGH else ""
+
+
+def left_out(table: pd.DataFrame, keys: list[str]) -> str:
+    """A sentence on diverged runs that are not drawn, none where there are none."""
+    n = len(table.loc[table["status"] == "diverged", keys].drop_duplicates())
+    return f" {counted(n, 'run')} diverged and {'is' if n == 1 else 'are'} left out." if n else ""
+
+
+def guessing(failed: pd.DataFrame, keys: list[str]) -> str:
+    """A sentence on the runs that count as guessing, none where there are none."""
+    n = len(failed[keys].drop_duplicates())
+    if n == 0:
+        return ""
+    verb, counts = ("run", "counts") if n == 1 else ("runs", "count")
+    return f" {n:,}{SPACE}{verb} diverged or ended near guessing and {counts} as guessing."
+
+
+def per_level(
+    frame: pd.DataFrame,
+    column: str,
+    levels: Iterable[Hashable],
+    write: Callable[[pd.DataFrame], str],
+    say: Callable[[object], str] | Mapping[object, str] = arm,
+) -> str:
+    """`97.1 without normalization and 98.0 with batch normalization`: the levels that have rows."""
+    parts = ((level, frame[frame[column] == level]) for level in levels)
+    name = say.__getitem__ if isinstance(say, Mapping) else say
+    return listed(f"{write(part)} {name(level)}" for level, part in parts if len(part))
+
+
+def geometric_mean(values: pd.Series) -> float:
+    return math.exp(np.log(values.astype(float)).mean()) if len(values) else math.nan
+
+
+def average(values: pd.Series, digits: int) -> str:
+    return decimal(values.mean(), digits)
+
+
+def number(x: float) -> str:
+    """Three significant digits, `1.2e-9` below a ten thousandth."""
+    if not math.isfinite(x):
+        return "n/a"
+    text = f"{x:.3g}"
+    return text if "e" not in text or abs(x) < 1 else f"{x:,.0f}"
+
+
+def significant(x: float) -> str:
+    """Two significant digits; a tiny number with a power of ten."""
+    if x == 0 or abs(x) >= 1e-4:
+        return f"{x:.2g}".replace("-", MINUS)
+    digits, exponent = f"{x:.1e}".split("e")
+    return f"{digits}\N{MULTIPLICATION SIGN}10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
+def unrounded(x: float) -> str:
+    """A setting without an exponent, as in 0.00001."""
+    return f"{x:.12f}".rstrip("0").rstrip(".")
+
+
+def in_order(values: Iterable, order: Iterable | None = None) -> list:
+    """The different values in order of appearance, or in the order given."""
+    present = list(dict.fromkeys(values))
+    return present if order is None else [value for value in order if value in present]
