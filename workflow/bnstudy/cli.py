@@ -29,6 +29,7 @@ COMMANDS = {
         "compare runs trained here with the published ones",
     ),
     "publish": ("bnstudy.tables.published:main", "write the summary that verify compares with"),
+    "note": ("bnstudy.made:main", "note what results were made from"),
     "document": ("bnstudy.schema:main", "write the schema and the manual's tables"),
     "archive": ("bnstudy.tables.archive:main", "pack a finished study into one file"),
 }

@@ -87,6 +87,12 @@ def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def data_sha256(prepared: Path) -> str:
     """The hash that a prepared dataset has in its header, without opening it with PyTorch.
 

@@ -11,6 +11,8 @@ localrules:
 
 rule record_config:
     """Write down the merged configuration, for the tables, the report and whoever reads later."""
+    input:
+        recorded,
     output:
         "results/run_config.yaml",
     log:
@@ -36,7 +38,7 @@ rule aggregate:
         runs=run_files(["metrics.csv", "run.json", "timing.json"]),
         benchmarks=[f"results/benchmarks/train/{run}.tsv" for run in RUNS],
         data=grid_data(),
-        code=code("cli.py", *imported_code("tables.aggregate")),
+        made=noted("aggregate"),
     output:
         table("runs"),
         "results/tables/metrics.csv",  # too long for Snakemake's report
@@ -44,6 +46,7 @@ rule aggregate:
         table("comparison"),
         table("classes"),
         table("confusion"),
+        made=note("aggregate"),
     log:
         "results/logs/aggregate.log",
     benchmark:
@@ -55,8 +58,11 @@ rule aggregate:
         mem_mb=2000,
         runtime=30,
     params:
+        key=key_of("aggregate"),
+        made_now=tables_of,
         results=subpath(output[0], ancestor=2),
         tables=subpath(output[0], parent=True),
     shell:
         "bnstudy aggregate {input.config} --results {params.results} --data {input.data}"
         " --out {params.tables} 2> {log}"
+        " && bnstudy note {params.key} {params.made_now} --out {output.made} 2>> {log}"

@@ -1,7 +1,6 @@
 """What the rules share: the checked configuration, wildcard constraints and helper functions."""
 
 import atexit
-import csv
 import json
 import logging
 import os
@@ -12,13 +11,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.types import RerunTrigger
 
-from bnstudy import grid, plugins, settings, watch
-from bnstudy.config import check_config, config_text, enabled_studies, has_nvidia_gpu, uses_cuda
+from bnstudy import grid, made, plugins, settings, watch
+from bnstudy.config import check_config, has_nvidia_gpu, uses_cuda
 from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
-from bnstudy.provenance import TRAINING_CODE, code_sha256, imported_code
-from bnstudy.studies import registry
 from bnstudy.tables.archive import project_version, source_files
 from bnstudy.tables.published import choose_cells, published_runs
 
@@ -47,9 +45,10 @@ try:
 except UserError as error:
     raise WorkflowError(f"the configuration cannot be used\n{error}") from None
 
-STUDIES = enabled_studies(config)
-TRAINING_SHA256 = code_sha256()
-
+RESULTS = Path("results")
+KEYS = made.Keys(config, Path(workflow.basedir))
+STALE = {}  # why results that are there are made again
+STUDIES = KEYS.studies
 # `bnstudy` is found even where the environment that snakemake runs from is not activated.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 # On a full disk Snakemake's own log would print a traceback for every line it cannot keep.
@@ -66,26 +65,51 @@ wildcard_constraints:
     run=grid.RUN,
 
 
-def code(*modules):
-    """Modules of the package, as inputs: Snakemake does not see what a command imports."""
-    return [source(f"workflow/bnstudy/{module}") for module in modules]
+def note(*name):
+    """The note of what a rule's results were made from, which its job writes last."""
+    return f"results/made/{'/'.join(name)}.json"
 
 
-def package_code():
-    """All modules of the package: the report shows some, and its notebook imports others."""
-    package = Path(workflow.basedir, "workflow/bnstudy")
-    return code(*sorted(path.relative_to(package) for path in package.rglob("*.py")))
+def key_of(*name):
+    """The hash of what they should be made from, asked for when a job of the rule is planned."""
+
+    def key(wildcards):
+        return KEYS.note("/".join(name).format(**wildcards), RESULTS)
+
+    return key
 
 
-def report_sources():
-    """Everything the report is made from; what is rendered lies in the same folder."""
-    folder = Path(workflow.basedir, "report")
-    kinds = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".txt"}
-    return [
-        source(path.relative_to(workflow.basedir))
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in kinds and path.name not in ("report.html", "partial.html")
-    ]
+def unless_stale(path, reason):
+    """Let a job run whose result was made from something else; returns no file.
+
+    Asked while the jobs are planned, before Snakemake decides which of them to run. Content decides
+    that, and never dates or Snakemake's own records, which may be gone.
+    """
+    if workflow.is_main_process:
+        workflow.dag_settings.rerun_triggers = {RerunTrigger.MTIME}
+        if reason:
+            workflow.dag.forcefiles.add(path)
+            STALE[path] = reason
+    return []
+
+
+def noted(*name):
+    """As an input: looks whether the results with this note are what they should be."""
+
+    def look(wildcards):
+        full = "/".join(name).format(**wildcards)
+        return unless_stale(note(full), KEYS.stale_note(full, RESULTS))
+
+    return look
+
+
+def recorded(wildcards):
+    return unless_stale("results/run_config.yaml", KEYS.stale_config(RESULTS))
+
+
+def tables_of(wildcards, output):
+    """All output but the note."""
+    return [path for path in output if path != output.made]
 
 
 def plugin_options():
@@ -135,11 +159,6 @@ def grid_data():
     return [f"results/data/{name}/prepared.safetensors" for name in config["grid"]["dataset"]]
 
 
-def settings_of(wildcards):
-    """All settings of a run: what departs from the defaults is on the command line, the rest counts too."""
-    return json.dumps(settings.as_dict(RUNS[wildcards.run]))
-
-
 def run_options(wildcards):
     return settings.options(RUNS[wildcards.run])
 
@@ -152,10 +171,9 @@ def execution_options(wildcards, output):
     return [str(word) for word in words] + ["--keep-model"] * training["keep_model"]
 
 
-@cache
 def study_jobs(study):
     """The jobs of a study by the name of their cell."""
-    return registry.jobs(study, STUDIES[study], config, RUNS)
+    return KEYS.jobs[study]
 
 
 def study_job(wildcards):
@@ -168,47 +186,22 @@ def study_rows(wildcards):
     ]
 
 
-def unless_outdated(path, made_by, code):
-    """A prepared dataset as an input that does not run a job again, unless other code made its result.
-
-    Finished results stay if a dataset is changed or made again: what it holds is verified when it is
-    opened, and aggregation refuses runs of other data. But where the dataset has to be made again,
-    Snakemake does not look whether the jobs behind an `ancient` input are outdated themselves (its
-    issue 4166); an edit of what both run would leave results of the old code until the next start.
-    """
-    return ancient(path) if made_by in (None, code) else path
-
-
 def train_data(wildcards):
-    try:
-        made_by = json.loads(Path(f"results/runs/{wildcards.run}/run.json").read_text())[
-            "code_sha256"
-        ]
-    except (OSError, ValueError, KeyError):
-        made_by = None
-    path = f"results/data/{dataset_of(wildcards)}/prepared.safetensors"
-    return unless_outdated(path, made_by, TRAINING_SHA256)
-
-
-def study_made_by(wildcards):
-    """The hash of the code that made a cell's rows; None if they are not there."""
-    try:
-        with open(f"results/studies/{wildcards.study}/{wildcards.cell}/rows.csv") as file:
-            return next(csv.DictReader(file))["code_sha256"]
-    except (OSError, ValueError, KeyError, StopIteration):
-        return None
+    """A result stays though its dataset is made again: what it was made from is in it."""
+    unless_stale(f"results/runs/{wildcards.run}/run.json", KEYS.stale_run(wildcards.run, RESULTS))
+    return ancient(f"results/data/{dataset_of(wildcards)}/prepared.safetensors")
 
 
 def study_data(wildcards):
-    path = f"results/data/{study_job(wildcards).dataset}/prepared.safetensors"
-    return unless_outdated(path, study_made_by(wildcards), study_code_sha256(wildcards))
+    study, cell = wildcards.study, wildcards.cell
+    reason = KEYS.stale_cell(study, cell, RESULTS)
+    unless_stale(f"results/studies/{study}/{cell}/rows.csv", reason)
+    return ancient(f"results/data/{study_job(wildcards).dataset}/prepared.safetensors")
 
 
 def study_reuse(wildcards):
     """The runs of the grid that a cell reads instead of training them again."""
-    made_by, code = study_made_by(wildcards), study_code_sha256(wildcards)
-    files = run_files(["run.json", "metrics.csv"], study_job(wildcards).reuse)
-    return [unless_outdated(path, made_by, code) for path in files]
+    return ancient(run_files(["run.json", "metrics.csv"], study_job(wildcards).reuse))
 
 
 def reuse_option(wildcards):
@@ -220,20 +213,6 @@ def study_datasets(wildcards):
     """The datasets of all cells of a study, each once."""
     names = sorted({job.dataset for job in study_jobs(wildcards.study).values()})
     return [f"results/data/{name}/prepared.safetensors" for name in names]
-
-
-def study_code(wildcards):
-    """What a study runs; edits of other studies leave it alone."""
-    return code(*registry.study_code(wildcards.study, STUDIES[wildcards.study]))
-
-
-def study_code_sha256(wildcards):
-    return hash_of_study(wildcards.study)
-
-
-@cache  # asked for every cell, and by Snakemake again whenever it chooses what runs next
-def hash_of_study(study):
-    return code_sha256(registry.study_code(study, STUDIES[study]))
 
 
 def study_threads(wildcards):
@@ -249,18 +228,8 @@ def study_declaration(wildcards):
     return study_job(wildcards).declaration
 
 
-def study_settings(wildcards):
-    """The hash of all settings of its runs: defaults are not on the command line, but count too."""
-    return study_job(wildcards).settings_sha256
-
-
 def study_seeds(wildcards):
     return STUDIES[wildcards.study]["seeds"]
-
-
-def claims_code():
-    modules = ["claims.judge", *(f"claims.endpoints.{study}" for study in ["core", *STUDIES])]
-    return code("cli.py", *sorted({file for name in modules for file in imported_code(name)}))
 
 
 def published(file=""):
@@ -286,6 +255,8 @@ def retrained_files(wildcards):
 
 
 def retrain_data(wildcards):
+    reason = KEYS.stale_retrained(wildcards.run, RESULTS)
+    unless_stale(f"results/verify/runs/{wildcards.run}/run.json", reason)
     return f"results/data/{dataset_of(wildcards)}/prepared.safetensors"
 
 
@@ -318,7 +289,7 @@ def folder_of_tables(wildcards, input):
 
 def recorded_config(wildcards):
     """The merged configuration; as a function, for a string would have its braces expanded."""
-    return config_text(config)
+    return KEYS.text
 
 
 def training_memory(wildcards):
@@ -370,6 +341,8 @@ def start():
     check_device()
     watch.lift_default_rate_limit(workflow)
     jobs = list(workflow.dag.needrun_jobs())
+    if STALE:
+        logger.info(made.summary(STALE.values()))
     MADE.update(str(path) for job in jobs for path in job.output)
     FAILURES = watch.watch_jobs(jobs)
 

@@ -35,9 +35,10 @@ rule prepare:
     """Decode a dataset once, so that no run has to."""
     input:
         raw=raw_files,
-        code=code("cli.py", *imported_code("data.datasets")),
+        made=noted("prepare", "{dataset}"),
     output:
-        "results/data/{dataset}/prepared.safetensors",
+        data="results/data/{dataset}/prepared.safetensors",
+        made=note("prepare", "{dataset}"),
     log:
         "results/logs/prepare/dataset~{dataset}.log",
     benchmark:
@@ -49,6 +50,8 @@ rule prepare:
         mem_mb=2000,
         runtime=30,
     params:
+        key=key_of("prepare", "{dataset}"),
         raw=raw_option,
     shell:
-        "bnstudy prepare {wildcards.dataset} {params.raw} --out {output} 2> {log}"
+        "bnstudy prepare {wildcards.dataset} {params.raw} --out {output.data} 2> {log}"
+        " && bnstudy note {params.key} {output.data} --out {output.made} 2>> {log}"

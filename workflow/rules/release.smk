@@ -13,7 +13,6 @@ rule retrain:
     """Train a published run again, with the settings it was published with."""
     input:
         data=retrain_data,
-        code=code(*TRAINING_CODE),
     output:
         **kept_files("results/verify/runs", model=False),
     log:
@@ -28,7 +27,6 @@ rule retrain:
         runtime=60,
         gpu=int(uses_cuda(config)),
     params:
-        code=TRAINING_SHA256,
         directory=subpath(output.run, parent=True),
         options=retrained_options,
         device=config["training"]["device"],
@@ -45,7 +43,6 @@ rule verify:
     input:
         runs=retrained_files,
         published=published_files,
-        code=code("cli.py", *imported_code("tables.verification")),
     log:
         "results/logs/verify.log",
     conda:
@@ -73,7 +70,6 @@ rule pack:
             *verification_table(),
             *rules.render.output,
         ],
-        sources=[source(path) for path in source_files(Path(workflow.basedir))],
     output:
         archive_file(),
     log:

@@ -11,12 +11,10 @@ rule render:
     input:
         config="results/run_config.yaml",
         tables=rules.aggregate.output,
-        claims=[source("config/claims.yaml"), *rules.judge_claims.output],
+        claims=rules.judge_claims.output,
         data=grid_data(),
-        notebook=source("report/notebook.py"),
-        report=report_sources(),
-        code=package_code(),
         verification=verification_table(),
+        made=noted("render"),
     output:
         html=report(
             "report/report.html",
@@ -32,6 +30,7 @@ rule render:
             category="Figures",
             labels={"figure": "{name}"},
         ),
+        made=note("render"),
     log:
         "results/logs/render.log",
     benchmark:
@@ -43,13 +42,18 @@ rule render:
         mem_mb=3000,
         runtime=30,
     params:
+        key=key_of("render"),
+        claims=source("config/claims.yaml"),
+        notebook=source("report/notebook.py"),
         tables=folder_of_tables,
     shell:
         "bnstudy report --config {input.config} --tables {params.tables}"
-        " --claims {input.claims[0]:q} --data {input.data}"
-        " --notebook {input.notebook:q} --figures {output.figures}"
+        " --claims {params.claims:q} --data {input.data}"
+        " --notebook {params.notebook:q} --figures {output.figures}"
         " --ipynb {output.notebook} --html {output.html}"
         " --failed-copy results/logs/render.failed.ipynb 2> {log}"
+        " && bnstudy note {params.key} {output.html} {output.notebook:q} {output.figures}"
+        " --out {output.made} 2>> {log}"
 
 
 rule partial:

@@ -18,8 +18,6 @@ rule run_study:
     """
     input:
         data=study_data,
-        code=study_code,
-        plugins=config["plugins"],
         reuse=study_reuse,
     output:
         "results/studies/{study}/{cell}/rows.csv",
@@ -37,11 +35,9 @@ rule run_study:
     params:
         cell=lookup_cell,
         declaration=study_declaration,
-        settings=study_settings,
         seeds=study_seeds,
         reuse=reuse_option,
         plugins=plugin_options(),
-        code=study_code_sha256,
         execution=execution_options,
     shell:
         "bnstudy study {wildcards.study} {input.data} --cell {params.cell:q}"
@@ -54,9 +50,10 @@ rule merge_study:
     input:
         rows=study_rows,
         data=study_datasets,
-        code=code("cli.py", *imported_code("studies.table")),
+        made=noted("merge_study", "{study}"),
     output:
-        "results/tables/{study}.csv",
+        table="results/tables/{study}.csv",
+        made=note("merge_study", "{study}"),
     log:
         "results/logs/merge_study/{study}.log",
     benchmark:
@@ -69,22 +66,24 @@ rule merge_study:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        key=key_of("merge_study", "{study}"),
     shell:
-        "bnstudy merge {input.rows:q} --data {input.data:q} --out {output} 2> {log}"
+        "bnstudy merge {input.rows:q} --data {input.data:q} --out {output.table} 2> {log}"
+        " && bnstudy note {params.key} {output.table} --out {output.made} 2>> {log}"
 
 
 rule judge_claims:
     """Give every claim its verdict, by the rule of science and the list of claims."""
     input:
-        claims=source("config/claims.yaml"),
-        schema=source("workflow/schemas/claims.schema.yaml"),
         config="results/run_config.yaml",
         tables=rules.aggregate.output,
         studies=expand("results/tables/{study}.csv", study=STUDIES),
-        code=claims_code(),
+        made=noted("judge_claims"),
     output:
         table("claims"),
-        "results/tables/claim_effects.csv",
+        effects="results/tables/claim_effects.csv",
+        made=note("judge_claims"),
     log:
         "results/logs/judge_claims.log",
     benchmark:
@@ -96,7 +95,10 @@ rule judge_claims:
         mem_mb=2000,
         runtime=10,
     params:
+        key=key_of("judge_claims"),
+        claims=source("config/claims.yaml"),
         tables=subpath(output[0], parent=True),
     shell:
-        "bnstudy claims {input.claims:q} --config {input.config} --tables {params.tables}"
+        "bnstudy claims {params.claims:q} --config {input.config} --tables {params.tables}"
         " --out {params.tables} 2> {log}"
+        " && bnstudy note {params.key} {output[0]} {output.effects} --out {output.made} 2>> {log}"

@@ -13,8 +13,6 @@ rule train:
     """
     input:
         data=train_data,
-        code=code(*TRAINING_CODE),
-        plugins=config["plugins"],
     output:
         **kept_files("results/runs"),
     log:
@@ -31,10 +29,6 @@ rule train:
         gpu=int(uses_cuda(config)),
         runs=1,
     params:
-        # An edit is seen by its content too: sources that are unpacked or synchronized may be older
-        # than the results, and clocks may go back.
-        code=TRAINING_SHA256,
-        settings=settings_of,
         directory=subpath(output.run, parent=True),
         options=run_options,
         execution=execution_options,

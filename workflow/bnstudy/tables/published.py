@@ -7,7 +7,6 @@ nothing slow until it has work to do.
 
 import argparse
 import csv
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from bnstudy import grid
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
+from bnstudy.provenance import file_sha256
 from bnstudy.settings import ALWAYS_NAMED, SETTINGS, Settings, as_dict, departures, make
 
 METRICS = (
@@ -113,12 +113,6 @@ def choose_cells(runs: Mapping[str, Settings], n: int) -> dict[str, Settings]:
         chosen[best] = remaining.pop(best)
         uses.update(marks[best])
     return chosen
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_result(folder: Path, name: str, settings: Settings) -> dict:
