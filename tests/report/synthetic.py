@@ -22,7 +22,7 @@ from bnstudy.tables.aggregate import JOB_COLUMNS
 from bnstudy.tables.comparison import columns, compare, table_value
 
 ALL_NORMS = ("none", "batch")
-ANIMALS = tuple(["airplane", "boat", "cat", "deer", "eagle", "frog", "goat", "horse", "ibis", "jay"])
+ANIMALS = ("airplane", "boat", "cat", "deer", "eagle", "frog", "goat", "horse", "ibis", "jay")
 HASH = "0123456789abcdef" * 4
 
 

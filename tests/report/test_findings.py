@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from bnstudy.networks.mlp import build_model, count_parameters
+from bnstudy.networks.mlp import build_model
+from bnstudy.networks.weights import count_parameters
 from bnstudy.report import design, exhibits, findings, interactions
 from bnstudy.report.materials import parameters, settings_table
 from bnstudy.report.results import (
