@@ -8,7 +8,7 @@ from floors import matrix_products, optimizer_update, seconds_of
 from processes import BNSTUDY, bare_import, measure
 
 from bnstudy.training import loop as training
-from bnstudy.training.devices import make_deterministic
+from bnstudy.training.loop import make_deterministic
 
 ROUNDS = 5
 PHASES = ("start", "data", "training", "evaluation")

@@ -17,7 +17,7 @@ from torch import nn
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.optimizers import OPTIMIZERS
 from bnstudy.training import loop as training
-from bnstudy.training.devices import make_deterministic
+from bnstudy.training.loop import make_deterministic
 
 ROUNDS = 25
 WARM_UP = 3

@@ -1,4 +1,4 @@
-"""Studies run on one thread, as their jobs do: see `bnstudy.training.devices.make_deterministic`."""
+"""Studies run on one thread, as their jobs do: see `bnstudy.training.loop.make_deterministic`."""
 
 import pytest
 import torch

@@ -22,9 +22,8 @@ from bnstudy.studies.inference_statistics import (
     shift_images,
     train_and_keep,
 )
-from bnstudy.training.devices import make_deterministic
 from bnstudy.training.inputs import Scaling, Split, make_splits, stream_generator
-from bnstudy.training.loop import train
+from bnstudy.training.loop import make_deterministic, train
 
 CPU = torch.device("cpu")
 PARTS = ("staleness", "last_batch", "shift")

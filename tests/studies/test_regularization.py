@@ -13,9 +13,8 @@ from bnstudy.claims.endpoints.regularization import endpoints, matched_gap
 from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import declaration
 from bnstudy.studies.observers.inference import variance_shifts
-from bnstudy.training.devices import make_deterministic
 from bnstudy.training.inputs import Scaling, Split
-from bnstudy.training.loop import make_model
+from bnstudy.training.loop import make_deterministic, make_model
 
 CPU = torch.device("cpu")
 ARMS = (

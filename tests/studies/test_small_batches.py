@@ -12,7 +12,7 @@ from bnstudy.claims.endpoints.small_batches import endpoints
 from bnstudy.claims.endpoints.trend import one_sided_p, page_test, rises, trend_and_contrast
 from bnstudy.data.prepared import open_prepared
 from bnstudy.statistics import sign_flip_test
-from bnstudy.training.devices import make_deterministic
+from bnstudy.training.loop import make_deterministic
 
 OPTIONS = {"reference_group_size": 8}
 SMALL = study("small_batches", observers=[{"statistics": {"statistics_images": 300}}])

@@ -1,12 +1,16 @@
-"""The modules that a rule lists as inputs, against those its command really imports."""
+"""The modules whose content decides what is made again, against those that a command really imports."""
 
 import json
-import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from bnstudy.made import Keys
+from bnstudy.provenance import TRAINING_CODE, imported_code
+
+ROOT = Path(__file__).parents[2]
 LISTING = """
 import json, sys
 from pathlib import Path
@@ -17,11 +21,21 @@ package = Path(bnstudy.__file__).parent
 files = {Path(m.__file__) for m in sys.modules.values() if getattr(m, "__file__", None)}
 print(json.dumps(sorted(str(f.relative_to(package)) for f in files if f.is_relative_to(package))))
 """
+TRAIN = (
+    "train results/data/digits/prepared.safetensors --norm batch --batch-size 64 --seed 0 --epochs 1"
+    " --device cpu --out {out}"
+)
+# What a training job imports besides: it parses, prints, waits, checks or says where a run came from.
+DECIDES_NOTHING = {
+    *("checks.py", "cli.py", "errors.py", "files.py", "plugins.py", "provenance.py", "settings.py"),
+    *("data/datasets.py", "data/prepared.py", "training/checkpoints.py", "training/command.py"),
+    *("training/devices.py", "training/leases.py", "training/progress.py"),
+}
 
 
-def imported(study, command: list[str]) -> set[str]:
+def imported(study, command: str, out: Path) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", LISTING, *command],
+        [sys.executable, "-c", LISTING, *command.format(out=out).split()],
         cwd=study.study,
         capture_output=True,
         text=True,
@@ -30,31 +44,50 @@ def imported(study, command: list[str]) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def listed(study, rule: str) -> set[str]:
-    """Modules among the inputs that Snakemake shows for a rule."""
-    quick = str(study.root / "config/quick.yaml")
-    text = study.plan("--forceall", "--configfile", quick).text
-    inputs = re.search(rf"^rule {rule}:\n    input: (.+)$", text, re.MULTILINE)[1]
-    return set(re.findall(r"workflow/bnstudy/([\w/]+\.py)", inputs))
-
-
 @pytest.mark.parametrize(
-    ("rule", "command"),
+    ("command", "module"),
     [
-        ("prepare", "prepare digits --out {out}/digits.safetensors"),
+        ("prepare digits --out {out}/digits.safetensors", "data.datasets"),
         (
-            "train",
-            (
-                "train results/data/digits/prepared.safetensors --norm batch --batch-size 64"
-                " --seed 0 --epochs 1 --device cpu --out {out}"
-            ),
+            "aggregate results/run_config.yaml --results results --out {out}",
+            "tables.aggregate",
         ),
-        ("aggregate", "aggregate results/run_config.yaml --results results --out {out}"),
+        (
+            "claims ../config/claims.yaml --config results/run_config.yaml --tables results/tables"
+            " --out {out}",
+            "claims.judge",
+        ),
     ],
 )
-def test_a_rule_lists_what_its_command_imports(quick_study, tmp_path, rule, command):
-    command = [word.format(out=tmp_path) for word in command.split()]
-    needed, given = imported(quick_study, command), listed(quick_study, rule)
-    assert needed <= given
+def test_what_a_command_imports_is_in_its_key(quick_study, tmp_path, command, module):
+    lazily = {  # by the name of a study, which the keys add one by one
+        name
+        for name in imported(quick_study, command, tmp_path)
+        if name.startswith("claims/endpoints/")
+    }
+    needed = imported(quick_study, command, tmp_path) - lazily
+    assert needed <= {"cli.py", *imported_code(module)}
+
+
+def test_what_decides_a_run_is_told_from_what_does_not(quick_study, tmp_path):
+    needed = imported(quick_study, TRAIN, tmp_path)
+    assert needed - DECIDES_NOTHING <= set(TRAINING_CODE)
+    assert not set(TRAINING_CODE) & DECIDES_NOTHING
     # Too many would train every run again for an edit that does not touch it.
-    assert rule != "train" or needed == given
+    optional = {"networks/cnn.py", "networks/layers.py"}  # imported by the runs that use them
+    assert set(TRAINING_CODE) - optional <= needed
+
+
+def test_the_keys_of_an_edited_checkout_differ(quick_study):
+    """Every key is a hash of something that is there, and none of them is another's."""
+    import yaml
+
+    from bnstudy.config import check_config
+
+    config = yaml.safe_load((quick_study.study / "results/run_config.yaml").read_text())
+    check_config(config)
+    keys = Keys(config, ROOT)
+    results = quick_study.study / "results"
+    found = [keys.aggregate, keys.judge, keys.dataset("digits"), keys.note("render", results)]
+    found += [keys.merged(name) for name in keys.studies]
+    assert len(set(found)) == len(found)

@@ -70,9 +70,9 @@ def parents(name: str) -> list[str]:
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
-# The files that decide the result of a run. The workflow gives them to the training jobs as inputs, so
-# that editing one of them, and only these, trains again; what prints, parses and waits is elsewhere.
-TRAINING_CODE = imported_code("training.loop")
+# The files that decide what is recorded of a run: editing one of them, and only these, trains again.
+# What prints, parses and waits is elsewhere.
+TRAINING_CODE = (*imported_code("training.loop"), "scoring.py", "training/record.py")
 
 
 def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:

@@ -19,7 +19,8 @@ from bnstudy.studies.registry import AT_ONCE, CODE_STUDIES, job, settings_used, 
 from bnstudy.studies.runner import Kept, run_grid
 from bnstudy.studies.table import write_study
 from bnstudy.training.checkpoints import only_writer
-from bnstudy.training.devices import make_deterministic, select_device
+from bnstudy.training.devices import select_device
+from bnstudy.training.loop import make_deterministic
 from bnstudy.training.record import identity
 
 SHIPPED = Path(__file__).parents[3] / "config" / "studies.yaml"

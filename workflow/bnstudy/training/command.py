@@ -11,9 +11,9 @@ from bnstudy.errors import UserError
 from bnstudy.settings import SETTINGS, Execution, Settings, add_options, chosen, run_name
 from bnstudy.training.checkpoints import Checkpoint, only_writer
 from bnstudy.training.clock import Clock, seconds_since_process_start
-from bnstudy.training.devices import device_name, make_deterministic, select_device
+from bnstudy.training.devices import device_name, select_device
 from bnstudy.training.inputs import make_splits
-from bnstudy.training.loop import make_model, train
+from bnstudy.training.loop import make_deterministic, make_model, train
 from bnstudy.training.progress import Progress
 from bnstudy.training.record import (
     find_origin,

@@ -1,6 +1,5 @@
-"""Choosing the device of a run and making its arithmetic repeatable."""
+"""Choosing the device of a run."""
 
-import os
 import sys
 
 import torch
@@ -43,18 +42,6 @@ def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
     if name != "cuda":
         leases.release()  # a card that PyTorch cannot use
     return torch.device(name)
-
-
-def make_deterministic(device: torch.device) -> None:
-    """One thread and deterministic kernels: results must not depend on how many cores are free.
-
-    Call it before the first computation on the device.
-    """
-    torch.set_num_threads(1)  # the number of threads changes the order of floating-point sums
-    # One thread of the CPU is deterministic already, and the call costs an import of one second.
-    if device.type != "cpu":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for
-        torch.use_deterministic_algorithms(True)
 
 
 def device_name(device: torch.device) -> str:

@@ -1,6 +1,7 @@
 """Train one network: the loop on which the whole study rests."""
 
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -284,6 +285,18 @@ def train(
         clock=clock,
         epoch_seconds=epoch_seconds,
     )
+
+
+def make_deterministic(device: torch.device) -> None:
+    """One thread and deterministic kernels: results must not depend on how many cores are free.
+
+    Call it before the first computation on the device.
+    """
+    torch.set_num_threads(1)  # the number of threads changes the order of floating-point sums
+    # One thread of the CPU is deterministic already, and the call costs an import of one second.
+    if device.type != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for
+        torch.use_deterministic_algorithms(True)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
