@@ -53,8 +53,10 @@ def imported(study, command: str, out: Path) -> set[str]:
             "tables.aggregate",
         ),
         (
-            "claims ../config/claims.yaml --config results/run_config.yaml --tables results/tables"
-            " --out {out}",
+            (
+                "claims ../config/claims.yaml --config results/run_config.yaml --tables results/tables"
+                " --out {out}"
+            ),
             "claims.judge",
         ),
     ],
