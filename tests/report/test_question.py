@@ -9,7 +9,8 @@ import synthetic
 import yaml
 from bs4 import BeautifulSoup
 
-from bnstudy.report.reporting import notebook_for, title_of
+from bnstudy.config import notebook_for
+from bnstudy.report.reporting import title_of
 from conftest import PAYLOAD, ROOT, render
 
 QUESTION = ROOT / "report" / "question.py"
@@ -34,7 +35,7 @@ def test_the_textbook_is_for_norms_by_batch_size_alone(config, notebook):
 
 def test_choosing_a_notebook_is_cheap():
     code = (
-        "import sys; from bnstudy.report.reporting import notebook_for; "
+        "import sys; from bnstudy.config import notebook_for; "
         "print([m for m in ('torch', 'pandas', 'matplotlib', 'numpy') if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

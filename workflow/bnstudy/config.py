@@ -20,7 +20,7 @@ from bnstudy.data.datasets import DATASETS, insecure
 from bnstudy.errors import UserError
 from bnstudy.schema import ROOT, config_schema
 from bnstudy.scoring import METRICS
-from bnstudy.settings import EXECUTION, SETTINGS, Settings, as_number, show
+from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Settings, as_number, show
 from bnstudy.studies import declaration
 from bnstudy.studies.registry import CODE_STUDIES
 
@@ -406,6 +406,19 @@ def config_text(config: dict) -> str:
         if section in config
     }
     return yaml.safe_dump(ordered, sort_keys=False, default_flow_style=None, allow_unicode=True)
+
+
+def notebook_for(config: dict) -> str:
+    """The notebook that answers the question of a configuration, a file in report/.
+
+    The textbook of batch normalization is about perceptrons with and without it, and batch sizes;
+    everything else has the short report of any treatment.
+    """
+    swept = {axis for axis, values in config["grid"].items() if len(values) > 1}
+    default = config["compare"] == DEFAULTS["compare"]
+    perceptron = grid.base(config).get("kind", "mlp") == "mlp"
+    told = default and perceptron and swept <= set(ALWAYS_NAMED)
+    return "notebook.py" if told else "question.py"
 
 
 def uses_cuda(config: dict) -> bool:

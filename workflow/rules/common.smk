@@ -14,7 +14,7 @@ from snakemake.logging import logger
 from snakemake.settings.types import RerunTrigger
 
 from bnstudy import grid, made, plugins, settings, watch
-from bnstudy.config import check_config, has_nvidia_gpu, uses_cuda
+from bnstudy.config import check_config, has_nvidia_gpu, notebook_for, uses_cuda
 from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.tables.archive import project_version, source_files

@@ -44,7 +44,7 @@ rule render:
     params:
         key=key_of("render"),
         claims=source("config/claims.yaml"),
-        notebook=source("report/notebook.py"),
+        notebook=source(f"report/{notebook_for(config)}"),
         tables=folder_of_tables,
     shell:
         "bnstudy report --config {input.config} --tables {params.tables}"
@@ -73,7 +73,7 @@ rule partial:
         config=recorded_config,
         claims=source("config/claims.yaml"),
         data=prepared_data,
-        notebook=source("report/notebook.py"),
+        notebook=source(f"report/{notebook_for(config)}"),
     shell:
         "exec 2> {log} && mkdir -p results/partial"
         " && printf %s {params.config:q} > results/partial/run_config.yaml"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from bnstudy.config import notebook_for
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
 from bnstudy.settings import label
@@ -26,20 +27,6 @@ CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.nar
 FIGURE_LIMIT = 600_000  # bytes of SVG for both layouts; draw fewer marks or rasterize beyond that
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
 FIRST_ERROR_LINES = 3
-TEXTBOOK, QUESTION = "notebook.py", "question.py"
-
-
-def notebook_for(config: Mapping) -> str:
-    """The notebook that answers the question of a config, a file in report/.
-
-    The textbook of batch normalization takes its text from arms with and without it, and from batch
-    sizes; everything else has the short report of any treatment.
-    """
-    compared = config["compare"]
-    told = ("dataset", "norm", "batch_size", "seed")
-    others = [axis for axis, values in config["grid"].items() if len(values) > 1]
-    textbook = compared["axis"] == "norm" and compared["baseline"] == "none"
-    return TEXTBOOK if textbook and set(others) <= set(told) else QUESTION
 
 
 def escape_markdown(text: object) -> str:
@@ -55,7 +42,7 @@ def bare(text: str) -> str:
 def title_of(config: Mapping) -> str:
     """The question; without one the title of the textbook, or what was compared."""
     title = config.get("question") or config["report"]["title"]
-    if not config.get("question") and notebook_for(config) == QUESTION:
+    if not config.get("question") and notebook_for(config) == "question.py":
         title = f"What the {label(config['compare']['axis'])} does to training"
     return " ".join(str(title).split())
 

@@ -29,7 +29,7 @@ from bnstudy.errors import UserError
 SOURCES = (
     *("Snakefile", "CITATION.cff", "LICENSE", "README.md"),
     *("environment.yml", "pyproject.toml", "requirements.txt"),
-    *("config/*", "profiles/**/*", "published/*", "report/notebook.py", "report/captions/*"),
+    *("config/**/*", "profiles/**/*", "published/*", "report/*.py", "report/captions/*"),
     "report/templates/**/*",
     *("workflow/**/*.py", "workflow/**/*.smk", "workflow/**/*.yaml"),
 )
