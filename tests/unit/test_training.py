@@ -300,19 +300,19 @@ def test_batches_that_cannot_be_normalized_are_refused(digits_data, tmp_path, ba
 
 
 WRONG = {
-    "--learning-rate -1": "greater than 0",
+    "--learning-rate -1": "must be > 0",
     "--learning-rate nan": "not a finite number",
     "--learning-rate inf": "not a finite number",
     "--learning-rate fast": "not a number",
-    "--epochs 0": "least allowed is 1",
+    "--epochs 0": "must be >= 1",
     "--epochs 1.5": "not a whole number",
-    "--dropout 1": "less than 1",
+    "--dropout 1": "must be < 1",
     "--validation-fraction 0.9999": "both need at least one",
     "--train-images 1151": "1150 or less",
     "--norm bacth": "closest is batch",
-    "--seed -1": "least allowed is 0",
-    "--jobs-per-gpu 0": "least allowed is 1",
-    "--checkpoint-every 0": "least allowed is 1",
+    "--seed -1": "must be >= 0",
+    "--jobs-per-gpu 0": "must be >= 1",
+    "--checkpoint-every 0": "must be >= 1",
     "--device gpu": "not one of auto",
 }
 

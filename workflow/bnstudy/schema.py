@@ -236,8 +236,7 @@ def allowed(one: Setting) -> str:
         )
     if one.type is bool:
         return "`true`, `false`"
-    words = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = ", ".join(f"{words[key]} {text(value)}" for key, value in one.rule.items())
+    bounds = one.bounds.replace(">=", "≥").replace("<=", "≤")
     kind = "whole numbers" if one.type is tuple else ""
     return " ".join(filter(None, [kind, bounds, "or null" if one.optional else ""]))
 

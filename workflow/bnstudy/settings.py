@@ -8,9 +8,11 @@ here imports PyTorch, for every cluster job plans the workflow again.
 import argparse
 import json
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, get_args, get_type_hints
 
 from bnstudy.data.datasets import DATASETS
@@ -32,6 +34,7 @@ INITIALIZATIONS = {
     "xavier": "Glorot's initialization",
     "normal": "standard normal weights",
 }
+PLACES = {"after": "dropout after the activation", "before": "dropout before the normalization"}
 LAYERS = {"all": "all layers scaled", "hidden": "hidden layers scaled"}
 OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
 SCHEDULES = {
@@ -42,182 +45,132 @@ SCHEDULES = {
 DEVICES = {name: name for name in ("auto", "cpu", "cuda", "mps")}
 
 
-def setting(
-    default: object,
-    section: str,
-    label: str,
-    text: str,
-    names: Mapping[str, object] | None = None,
-    **rule: float,
-) -> Any:
-    """A field of `Settings` or `Execution`; see `Setting`."""
-    known = {"section": section, "label": label, "text": text, "names": names, "rule": rule}
+BOUNDS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclusiveMaximum"}
+COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+
+
+def setting(section: str, default: object, text: str, *allowed: object, label: str = "") -> Any:
+    """A field of `Settings` or `Execution`: its sentence, and the words or the bounds allowed."""
+    known = {"section": section, "text": text, "label": label, "names": None, "bounds": ""}
+    for one in allowed:
+        known["bounds" if isinstance(one, str) else "names"] = one
     return field(default=default, metadata=known)
+
+
+data, model, training = (partial(setting, section) for section in ("data", "model", "training"))
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides the result of a run, apart from the data, the code and the device."""
 
-    dataset: str = setting("mnist", "data", "dataset", "The images.", DATASETS)
-    norm: str = setting(
+    dataset: str = data("mnist", "The images.", DATASETS)
+    norm: str = model(
         "none",
-        "model",
-        "normalization",
         "What stands between each hidden layer and its activation.",
         NORMS,
+        label="normalization",
     )
-    scaling: str = setting(
+    scaling: str = data(
         "symmetric",
-        "data",
-        "input scaling",
-        "`symmetric` maps pixels to [-1, 1], `unit` to [0, 1], `standardize` to mean 0 and variance 1 "
-        "of the training split; `binary` makes them 0 or 1, above half of the brightest or not.",
+        "`symmetric` maps pixels to [-1, 1], `unit` to [0, 1], `standardize` to mean 0 and "
+        "variance 1 of the training split; `binary` makes them 0 or 1, above half of the "
+        "brightest or not.",
         SCALINGS,
+        label="input scaling",
     )
-    validation_fraction: float = setting(
-        0.2,
-        "data",
-        "validation fraction",
-        "Share of the training images held out for validation.",
-        exclusiveMinimum=0,
-        exclusiveMaximum=1,
+    validation_fraction: float = data(
+        0.2, "Share of the training images held out for validation.", "> 0, < 1"
     )
-    train_images: int | None = setting(
-        None, "data", "training images", "Train on the first so many of the split.", minimum=1
+    train_images: int | None = data(
+        None, "Train on the first so many of the split.", ">= 1", label="training images"
     )
-    validation_images: int | None = setting(
-        None, "data", "validation images", "Validate on the first so many of the split.", minimum=1
+    validation_images: int | None = data(
+        None, "Validate on the first so many of the split.", ">= 1"
     )
-    class_balance: float = setting(
+    class_balance: float = data(
         1.0,
-        "data",
-        "class imbalance",
-        "Factor between the most frequent and the rarest class of the training split; those between "
-        "are spaced evenly on a log scale (Cui et al. 2019, section 5.1).",
-        minimum=1,
+        "Factor between the most frequent and the rarest class of the training split; those "
+        "between are spaced evenly on a log scale (Cui et al. 2019, section 5.1).",
+        ">= 1",
+        label="class imbalance",
     )
-    kind: str = setting("mlp", "model", "network", "The family of networks.", MODELS)
-    hidden: tuple[int, ...] = setting(
-        (128, 64), "model", "hidden widths", "Widths of the perceptron's hidden layers.", minimum=1
+    kind: str = model("mlp", "The family of networks.", MODELS, label="network")
+    hidden: tuple[int, ...] = model(
+        (128, 64), "Widths of the perceptron's hidden layers.", ">= 1", label="hidden widths"
     )
-    channels: tuple[int, ...] = setting(
+    channels: tuple[int, ...] = model(
         (16, 32),
-        "model",
-        "channels",
         "Channels of the convolutional network's blocks; each block halves the image.",
-        minimum=1,
+        ">= 1",
     )
-    depth: int = setting(20, "model", "depth", "Layers of the residual network, 6n + 2.", minimum=8)
-    activation: str = setting(
-        "relu", "model", "activation", "Activation after each hidden layer.", ACTIVATIONS
-    )
-    dropout: float = setting(
-        0.0,
-        "model",
-        "dropout",
-        "Probability of dropping a hidden unit in training.",
-        minimum=0,
-        exclusiveMaximum=1,
-    )
-    dropout_place: str = setting(
+    depth: int = model(20, "Layers of the residual network, 6n + 2.", ">= 8")
+    activation: str = model("relu", "Activation after each hidden layer.", ACTIVATIONS)
+    dropout: float = model(0.0, "Probability of dropping a hidden unit in training.", ">= 0, < 1")
+    dropout_place: str = model(
         "after",
-        "model",
-        "place of dropout",
         "Where units are dropped: `after` the activation, or `before` the normalization.",
-        {"after": "dropout after the activation", "before": "dropout before the normalization"},
+        PLACES,
+        label="place of dropout",
     )
-    initialization: str = setting(
+    initialization: str = model(
         "default",
-        "model",
-        "initialization",
-        "Initial weights; `default` is PyTorch's, `he` He et al. (2015), `xavier` Glorot and Bengio "
-        "(2010), `normal` draws from N(0, 1), which `gain` scales.",
+        "Initial weights; `default` is PyTorch's, `he` He et al. (2015), `xavier` Glorot and "
+        "Bengio (2010), `normal` draws from N(0, 1), which `gain` scales.",
         INITIALIZATIONS,
     )
-    gain: float = setting(
-        1.0, "model", "gain", "Factor on the initial weights.", exclusiveMinimum=0
+    gain: float = model(1.0, "Factor on the initial weights.", "> 0")
+    gain_layers: str = model(
+        "all", "Which layers' weights `gain` multiplies.", LAYERS, label="scaled layers"
     )
-    gain_layers: str = setting(
-        "all", "model", "scaled layers", "Which layers' weights `gain` multiplies.", LAYERS
-    )
-    norm_momentum: float = setting(
+    norm_momentum: float = model(
         0.1,
-        "model",
-        "momentum of the statistics",
         "Weight of the newest batch in the running statistics.",
-        exclusiveMinimum=0,
-        maximum=1,
+        "> 0, <= 1",
+        label="momentum of the statistics",
     )
-    norm_epsilon: float = setting(
-        1e-5,
-        "model",
-        "epsilon",
-        "What a normalization adds to the variance under the root.",
-        exclusiveMinimum=0,
+    norm_epsilon: float = model(
+        1e-05, "What a normalization adds to the variance under the root.", "> 0", label="epsilon"
     )
-    epochs: int = setting(5, "training", "epochs", "Passes over the training split.", minimum=1)
-    optimizer: str = setting(
-        "adam",
-        "training",
-        "optimizer",
-        "Optimizer, with PyTorch's defaults where nothing is said here.",
-        OPTIMIZERS,
+    epochs: int = training(5, "Passes over the training split.", ">= 1")
+    optimizer: str = training(
+        "adam", "Optimizer, with PyTorch's defaults where nothing is said here.", OPTIMIZERS
     )
-    learning_rate: float = setting(
-        0.001, "training", "learning rate", "Step size of the optimizer.", exclusiveMinimum=0
-    )
-    momentum: float = setting(
-        0.0, "training", "momentum", "Momentum of SGD.", minimum=0, exclusiveMaximum=1
-    )
-    weight_decay: float = setting(
+    learning_rate: float = training(0.001, "Step size of the optimizer.", "> 0")
+    momentum: float = training(0.0, "Momentum of SGD.", ">= 0, < 1")
+    weight_decay: float = training(
         0.0,
-        "training",
-        "weight decay",
-        "Decay of all parameters: decoupled for Adam (Loshchilov and Hutter 2019), in the gradient "
-        "for SGD.",
-        minimum=0,
+        "Decay of all parameters: decoupled for Adam (Loshchilov and Hutter 2019), in the "
+        "gradient for SGD.",
+        ">= 0",
     )
-    schedule: str = setting(
+    schedule: str = training(
         "constant",
-        "training",
-        "schedule",
-        "How the learning rate goes: `cosine` to zero, `step` to a tenth at half and again at three "
-        "quarters of the steps.",
+        "How the learning rate goes: `cosine` to zero, `step` to a tenth at half and again at "
+        "three quarters of the steps.",
         SCHEDULES,
     )
-    warmup_steps: int = setting(
-        0,
-        "training",
-        "warmup steps",
-        "Steps in which the learning rate rises linearly to its value.",
-        minimum=0,
+    warmup_steps: int = training(
+        0, "Steps in which the learning rate rises linearly to its value.", ">= 0"
     )
-    probe_every: int = setting(
+    probe_every: int = training(
         25,
-        "training",
-        "steps between probes",
         "Optimizer steps between two measurements on 2,000 validation images.",
-        minimum=1,
+        ">= 1",
+        label="steps between probes",
     )
-    target: float = setting(
+    target: float = training(
         0.95,
-        "training",
-        "target accuracy",
         "Validation accuracy to which steps are counted.",
-        exclusiveMinimum=0,
-        maximum=1,
+        "> 0, <= 1",
+        label="target accuracy",
     )
-    batch_size: int = setting(
-        64, "training", "batch size", "Images of an optimizer step.", minimum=1
-    )
-    seed: int = setting(
+    batch_size: int = training(64, "Images of an optimizer step.", ">= 1")
+    seed: int = training(
         0,
-        "training",
-        "seed",
-        "Fixes the split, the initial weights, the order of images and the noise; runs are paired by "
-        "it.",
-        minimum=0,
+        "Fixes the split, the initial weights, the order of images and the noise; runs are paired "
+        "by it.",
+        ">= 0",
     )
 
 
@@ -225,28 +178,22 @@ class Settings:
 class Execution:
     """How a run is done: nothing here changes its result."""
 
-    checkpoint_every: int = setting(
+    checkpoint_every: int = training(
         1000,
-        "training",
-        "steps between checkpoints",
         "Optimizer steps between two checkpoints within an epoch; each epoch ends with one.",
-        minimum=1,
+        ">= 1",
+        label="steps between checkpoints",
     )
-    device: str = setting(
-        "auto",
-        "training",
-        "device",
-        "Where to train; `auto` takes CUDA, else Apple's MPS, else the CPU.",
-        DEVICES,
+    device: str = training(
+        "auto", "Where to train; `auto` takes CUDA, else Apple's MPS, else the CPU.", DEVICES
     )
-    jobs_per_gpu: int = setting(
-        1, "training", "jobs per GPU", "Jobs that may share a GPU at a time.", minimum=1
+    jobs_per_gpu: int = training(
+        1, "Jobs that may share a GPU at a time.", ">= 1", label="jobs per GPU"
     )
-    keep_model: bool = setting(
+    keep_model: bool = training(
         False,
-        "training",
-        "keep the model",
         "Keep each run's final weights as `model.safetensors` in its folder.",
+        label="keep the model",
     )
 
 
@@ -264,8 +211,8 @@ class Setting:
         Of the configuration.
     names : mapping or None
         The words allowed, if it is a word: a registry, so what a plug-in adds is allowed too.
-    rule : dict
-        What JSON Schema says of its numbers.
+    bounds : str
+        Of its numbers, such as ">= 0, < 1".
     optional : bool
         Whether it may be empty.
     """
@@ -278,7 +225,7 @@ class Setting:
     label: str
     text: str
     names: Mapping[str, object] | None
-    rule: dict[str, float]
+    bounds: str
 
     @property
     def option(self) -> str:
@@ -325,17 +272,20 @@ class Setting:
             return f"{show(value)} is not a {'whole ' if whole else ''}number{number_hint(value, whole)}"
         if not math.isfinite(value):
             return f"{value} is not a finite number"
-        low, above = self.rule.get("minimum"), self.rule.get("exclusiveMinimum")
-        high, below = self.rule.get("maximum"), self.rule.get("exclusiveMaximum")
-        if low is not None and value < low:
-            return f"{value} is too small; the least allowed is {low}"
-        if above is not None and value <= above:
-            return f"{value} is too small; it must be greater than {above}"
-        if high is not None and value > high:
-            return f"{value} is too large; the most allowed is {high}"
-        if below is not None and value >= below:
-            return f"{value} is too large; it must be less than {below}"
+        for sign, bound in self.limits():
+            if not COMPARE[sign](value, bound):
+                size = "small" if sign[0] == ">" else "large"
+                return f"{value} is too {size}; it must be {sign} {text(bound)}"
         return None
+
+    def limits(self) -> list[tuple[str, float]]:
+        """The bounds of its numbers, each a sign and a number."""
+        parts = (part.split() for part in self.bounds.split(",") if part)
+        return [(sign, number_or_text(number)) for sign, number in parts]
+
+    def rule(self) -> dict[str, float]:
+        """The bounds as JSON Schema has them."""
+        return {BOUNDS[sign]: bound for sign, bound in self.limits()}
 
     def schema(self) -> dict[str, object]:
         """JSON Schema of a value."""
@@ -351,9 +301,9 @@ class Setting:
                 choice = {"anyOf": [choice, pattern]}
             return found | choice
         if kind == "array":
-            items = {"type": "integer"} | self.rule
+            items = {"type": "integer"} | self.rule()
             return found | {"type": kind, "minItems": 1, "items": items}
-        return found | {"type": [kind, "null"] if self.optional else kind} | self.rule
+        return found | {"type": [kind, "null"] if self.optional else kind} | self.rule()
 
     def value(self, given: object) -> Any:
         """A value that passed `problem`, in the setting's own type."""
@@ -387,9 +337,9 @@ def describe(kind: type) -> dict[str, Setting]:
         optional = type(None) in get_args(hints[one.name])
         plain_type = next(iter(get_args(hints[one.name])), None) if optional else hints[one.name]
         is_tuple = isinstance(one.default, tuple)
-        found[one.name] = Setting(
-            one.name, tuple if is_tuple else plain_type, one.default, optional, **one.metadata
-        )
+        kind = tuple if is_tuple else plain_type
+        known = one.metadata | {"label": one.metadata["label"] or one.name.replace("_", " ")}
+        found[one.name] = Setting(one.name, kind, one.default, optional, **known)
     return found
 
 
