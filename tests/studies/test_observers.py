@@ -7,11 +7,11 @@ from torch import nn
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
-from bnstudy.studies.observers import OBSERVERS, make_observers
-from bnstudy.studies.observers.activations import dead_shares
-from bnstudy.studies.observers.gradients import bias_norm, weight_norms
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
+from bnstudy.training.observers import OBSERVERS, make_observers
+from bnstudy.training.observers.activations import dead_shares
+from bnstudy.training.observers.gradients import bias_norm, weight_norms
 
 CPU = torch.device("cpu")
 
