@@ -28,6 +28,7 @@ from bnstudy.provenance import (
     file_sha256,
     imported_code,
 )
+from bnstudy.settings import as_dict
 from bnstudy.studies import registry
 from bnstudy.training.observers import asked_of_run, observed_code
 
@@ -146,7 +147,7 @@ class Keys:
         """Of a run of the grid. A damaged one is left to aggregation, which says what is wrong."""
         found = hashes_of_run(results / "runs" / name / "run.json")
         settings = self.runs[name]
-        asked = asked_of_run(settings, self.config["observers"])
+        asked = asked_of_run(as_dict(settings), self.config["observers"])
         data = self.prepared(results, settings.dataset)
         return differing(found, [self.training, config_sha256(asked), data])
 

@@ -28,6 +28,7 @@ from bnstudy.scoring import RESULTS, SERIES
 from bnstudy.settings import Settings, as_dict
 from bnstudy.tables.comparison import columns as comparison_columns
 from bnstudy.tables.comparison import compare
+from bnstudy.training.observers import asked_of_run
 
 TEXTS = ("run", "status", "device", "python", "torch", "git_commit")
 HASHES = ("code_sha256", "config_sha256", "data_sha256")
@@ -36,7 +37,7 @@ COUNTS = (
 )
 RUN_KEYS = {
     *(*TEXTS, *HASHES, *COUNTS, *RESULTS),
-    *("steps_to_target", "observed", "confusion", "settings"),
+    *("steps_to_target", "observed", "confusion", "settings", "observers"),
 }
 METRICS_COLUMNS = ("epoch", "step", "split", "metric", "value")
 CLOCK_COLUMNS = (
@@ -205,7 +206,8 @@ def check_settings(path: Path, run: dict, expected: dict) -> None:
                 f"was trained with {key} {settings.get(key)!r} where the configuration says "
                 f"{expected.get(key)!r}",
             )
-    if run["config_sha256"] != config_sha256(settings):
+    observers = run.pop("observers")
+    if run["config_sha256"] != config_sha256(asked_of_run(settings, observers)):
         raise damaged(path, "has a hash that is not that of its settings")
 
 

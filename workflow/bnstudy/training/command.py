@@ -53,6 +53,7 @@ def main(argv: list[str]) -> None:
     )
     if found := run_problem(settings, facts):
         raise UserError(f"{SETTINGS[found[0]].option}: {found[1]}.")
+    observers = make_observers(arguments.observers)
     device = select_device(how.device, how.jobs_per_gpu)
     make_deterministic(device)
     with clock.measure("data"):
@@ -65,7 +66,6 @@ def main(argv: list[str]) -> None:
         checkpoint = Checkpoint(arguments.out, identity(origin, device), how.checkpoint_every)
         progress = Progress(f"{settings.norm}, seed {settings.seed}", settings.epochs)
         with checkpoint.saved_on_sigterm():
-            observers = make_observers(arguments.observers)
             run = train(model, splits, settings, clock, observers, checkpoint, progress)
             if run.status == "diverged":
                 print(
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> None:
             write_outputs(
                 arguments.out,
                 run,
-                summarize(run, data, splits, settings, origin),
+                summarize(run, data, splits, settings, origin, arguments.observers),
                 summarize_timing(run, device),
                 keep_model=how.keep_model,
             )

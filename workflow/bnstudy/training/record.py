@@ -32,7 +32,7 @@ def find_origin(
     return {
         "git_commit": provenance.git_commit(),
         "code_sha256": provenance.code_sha256(observed_code(observers)),
-        "config_sha256": provenance.config_sha256(asked_of_run(settings, observers)),
+        "config_sha256": provenance.config_sha256(asked_of_run(as_dict(settings), observers)),
         "data_sha256": data.sha256,
     }
 
@@ -54,6 +54,7 @@ def summarize(
     splits: dict[str, Split],
     settings: Settings,
     origin: dict[str, str],
+    observers: Sequence[str | dict] = (),
 ) -> dict[str, object]:
     """The content of run.json: the run's row of the table of runs, with where it came from."""
     return {
@@ -75,6 +76,7 @@ def summarize(
         "torch": torch.__version__,
         **origin,
         "settings": as_dict(settings),
+        "observers": list(observers),
     }
 
 

@@ -9,8 +9,8 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from bnstudy.errors import UserError
 from bnstudy.provenance import TRAINING_CODE, imported_code
-from bnstudy.settings import Settings, as_dict
 
 if TYPE_CHECKING:
     from bnstudy.training.observing import Observer
@@ -39,19 +39,27 @@ def name_and_options(entry: str | dict) -> tuple[str, dict]:
 
 
 def make_observers(entries: Sequence[str | dict]) -> "list[Observer]":
-    """The observers of one run."""
+    """The observers of one run.
+
+    Raises
+    ------
+    UserError
+        If there is no such observer, or if it has no such option.
+    """
     from bnstudy.training.observing import AtProbes
 
+    if wrong := list(problems(entries)):
+        raise UserError("\n".join(wrong))
     made = []
     for name, options in map(name_and_options, entries):
         kind = OBSERVERS[name]
         if isinstance(kind, str):
             module, attribute = kind.split(":")
             kind = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-        if isinstance(kind, type):
-            made.append(kind(**options))
-        else:
-            made.append(AtProbes(kind, **options))
+        try:
+            made.append(kind(**options) if isinstance(kind, type) else AtProbes(kind, **options))
+        except TypeError as error:
+            raise UserError(f"observers: {name} cannot have {options} ({error}).") from error
     return made
 
 
@@ -62,9 +70,9 @@ def problems(entries: Sequence[str | dict]) -> Iterator[str]:
             yield f"observers: there is no observer {name}; there are {', '.join(OBSERVERS)}."
 
 
-def asked_of_run(settings: Settings, entries: Sequence[str | dict]) -> dict[str, object]:
+def asked_of_run(settings: dict, entries: Sequence[str | dict]) -> dict[str, object]:
     """What a run of the grid was asked for, as it is hashed."""
-    return as_dict(settings) | ({"observers": list(entries)} if entries else {})
+    return settings | ({"observers": list(entries)} if entries else {})
 
 
 def observed_code(entries: Sequence[str | dict]) -> tuple[str, ...]:
