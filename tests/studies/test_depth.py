@@ -10,14 +10,14 @@ from small import rows, study
 from bnstudy.claims.endpoints.depth import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies.observers.activations import last_hidden_activations, soft_rank
-from bnstudy.studies.observers.gradients import (
+from bnstudy.training.inputs import make_splits
+from bnstudy.training.loop import make_model, train
+from bnstudy.training.observers.activations import last_hidden_activations, soft_rank
+from bnstudy.training.observers.gradients import (
     DECADES_AT_MOST,
     dynamic_range,
     hidden_gradient_norms,
 )
-from bnstudy.training.inputs import make_splits
-from bnstudy.training.loop import make_model, train
 
 CPU = torch.device("cpu")
 

@@ -16,12 +16,12 @@ from bnstudy.networks.layers import (
     with_population,
 )
 from bnstudy.networks.mlp import build_model
-from bnstudy.studies.observers.inference import (
+from bnstudy.training.inputs import Scaling, Split
+from bnstudy.training.loop import evaluate
+from bnstudy.training.observers.inference import (
     evaluate_with_batch_statistics,
     with_precise_statistics,
 )
-from bnstudy.training.inputs import Scaling, Split
-from bnstudy.training.loop import evaluate
 
 EPSILON = 1e-5
 

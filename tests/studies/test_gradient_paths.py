@@ -7,9 +7,9 @@ from small import rows, study
 
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies.observers.gradients import GradientNorms, hidden_gradient_norms
 from bnstudy.training.inputs import make_splits, stream_generator
 from bnstudy.training.loop import make_model, train
+from bnstudy.training.observers.gradients import GradientNorms, hidden_gradient_norms
 
 CPU = torch.device("cpu")
 SMALL = study(

@@ -8,9 +8,9 @@ from small import rows, study
 from bnstudy.claims.endpoints.landscape import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies.observers import make_observers
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
+from bnstudy.training.observers import make_observers
 
 OBSERVERS = [{"landscape": {"landscape_every": 10, "drift_steps": 5}}]
 ENDPOINTS = {"learning_rate": 0.1, "smoothness_networks": ["relu2"]}

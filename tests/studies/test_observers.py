@@ -1,17 +1,23 @@
 """Observers of general use, by hand; and that looking at a run leaves it as it is."""
 
+import csv
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from bnstudy.data.prepared import open_prepared
+from bnstudy.errors import UserError
 from bnstudy.networks.mlp import build_model
+from bnstudy.provenance import code_sha256
 from bnstudy.settings import Settings
-from bnstudy.studies.observers import OBSERVERS, make_observers
-from bnstudy.studies.observers.activations import dead_shares
-from bnstudy.studies.observers.gradients import bias_norm, weight_norms
+from bnstudy.training.command import main
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
+from bnstudy.training.observers import OBSERVERS, make_observers, observed_code
+from bnstudy.training.observers.activations import dead_shares
+from bnstudy.training.observers.gradients import bias_norm, weight_norms
 
 CPU = torch.device("cpu")
 
@@ -55,3 +61,25 @@ def test_nothing_that_is_observed_changes_a_run(digits_data, norm):
     assert all(epochs[s] == e for e, s, split, *_ in watched.metrics if split == "probe")
     found = {metric for _, _, _, metric, _ in watched.metrics}
     assert {"gradient_norm:2", "weight_norm:3", "dead_units:1", "soft_rank", "bias_end"} <= found
+
+
+def test_a_run_of_the_grid_is_observed_by_the_same(digits_data, tmp_path):
+    entries = ["weight_norms", {"soft_rank": {"probe_images": 50}}]
+    options = ["--epochs", "2", "--device", "cpu", "--out", str(tmp_path)]
+    main([str(digits_data), "--observers", json.dumps(entries), *options])
+    run = json.loads((tmp_path / "run.json").read_text())
+    with open(tmp_path / "metrics.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] in run["observed"]]
+    assert run["observers"] == entries
+    assert set(run["observed"]) == {
+        *("soft_rank", "soft_rank_initial"),
+        *(f"weight_norm:{layer}" for layer in (1, 2, 3)),
+    }
+    assert [row["step"] for row in rows if row["metric"] == "weight_norm:1"] == ["0", "25"]
+    assert run["code_sha256"] == code_sha256(observed_code(entries)) != code_sha256()
+    for wrong, told in (
+        (["norms"], "no observer norms"),
+        ([{"drift": {"step": 1}}], "drift cannot"),
+    ):
+        with pytest.raises(UserError, match=told):
+            main([str(digits_data), "--observers", json.dumps(wrong), *options])

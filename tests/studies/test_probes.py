@@ -9,7 +9,7 @@ from torch import nn
 
 from bnstudy.networks.layers import ShiftingNoise
 from bnstudy.networks.mlp import build_model
-from bnstudy.studies.observers import activations, landscape
+from bnstudy.training.observers import activations, landscape
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from torch import nn
 from bnstudy.claims.endpoints.regularization import endpoints, matched_gap
 from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import declaration
-from bnstudy.studies.observers.inference import variance_shifts
 from bnstudy.training.inputs import Scaling, Split
 from bnstudy.training.loop import make_deterministic, make_model
+from bnstudy.training.observers.inference import variance_shifts
 
 CPU = torch.device("cpu")
 ARMS = (

@@ -16,9 +16,9 @@ from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
 from bnstudy.studies import init_gradients
-from bnstudy.studies.observers import landscape
 from bnstudy.training.inputs import make_splits, stream_generator
 from bnstudy.training.loop import make_model
+from bnstudy.training.observers import landscape
 
 CPU = torch.device("cpu")
 

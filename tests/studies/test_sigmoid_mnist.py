@@ -10,9 +10,9 @@ from small import rows, study
 from bnstudy.claims.endpoints.sigmoid_mnist import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies.observers.activations import last_activations, mean_shift
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model
+from bnstudy.training.observers.activations import last_activations, mean_shift
 
 CPU = torch.device("cpu")
 SMALL = study("sigmoid_mnist", {"epochs": 2, "hidden": [12, 12, 12], "probe_every": 10})

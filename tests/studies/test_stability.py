@@ -11,9 +11,9 @@ from scipy import stats
 from bnstudy.claims.endpoints.stability import endpoints, pitman_morgan, pseudo_values
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
-from bnstudy.studies.observers.losses import LossFluctuation, describe, running_median
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
+from bnstudy.training.observers.losses import LossFluctuation, describe, running_median
 
 CPU = torch.device("cpu")
 

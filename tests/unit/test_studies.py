@@ -1,6 +1,7 @@
 """Running and merging the cells of a study, and the two studies that check the verdict rule."""
 
 import csv
+import dataclasses
 import json
 
 import pandas as pd
@@ -14,8 +15,8 @@ from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
 from bnstudy.provenance import TRAINING_CODE, code_sha256
 from bnstudy.studies import command, declaration, registry, table
-from bnstudy.studies.observers import OBSERVERS
 from bnstudy.training import command as train_command
+from bnstudy.training.observers import OBSERVERS
 from bnstudy.training.observing import Observer
 
 SMALL = {"settings": {"epochs": 2, "probe_every": 5}, "grid": [{"norm": ["none", "batch"]}]}
@@ -65,7 +66,7 @@ def test_no_study_rests_on_another(study):
     }
     if study not in registry.CODE_STUDIES:
         assert files > set(TRAINING_CODE)
-        observed = {f for f in files if f.startswith("studies/observers/")}
+        observed = {f for f in files if f.startswith("training/observers/")}
         assert bool(observed) == bool(default_studies()[study].get("observers"))
 
 
@@ -125,14 +126,23 @@ def test_the_workflow_reuses_runs_that_were_observed_alike():
     assert not any(job.reuse for job in jobs.values())
 
 
-def test_a_changed_default_is_another_job():
-    config = {"grid": {"dataset": ["mnist"]}, "observers": []}
+def test_a_changed_default_is_another_job(monkeypatch):
     study = default_studies()["fashion"]
-    before = registry.jobs("fashion", study, config, {})
-    study = study | {"settings": study["settings"] | {"momentum": 0.5}}
-    after = registry.jobs("fashion", study, config, {})
-    assert all(before[name].settings_sha256 != after[name].settings_sha256 for name in before)
-    assert before["dataset~fashion_mnist,norm~none,batch_size~64"].dataset == "fashion_mnist"
+    cell = {"dataset": "fashion_mnist", "norm": "none", "batch_size": 64}
+    told = registry.job("fashion", study, cell)
+    before = registry.asked_of_cell("fashion", told, cell, "mnist", 2)
+    monkeypatch.setattr(
+        settings.Settings.__init__, "__defaults__", changed_default("momentum", 0.5)
+    )
+    after = registry.asked_of_cell("fashion", told, cell, "mnist", 2)
+    assert before != after
+    assert {one["momentum"] for one in after["settings"]} == {0.5}
+
+
+def changed_default(name, value):
+    """The defaults of all settings, one of them another."""
+    defaults = {field.name: field.default for field in dataclasses.fields(settings.Settings)}
+    return tuple((defaults | {name: value}).values())
 
 
 def test_an_observer_of_one_s_own(digits_data, tmp_path, monkeypatch):

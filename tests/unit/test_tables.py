@@ -104,6 +104,7 @@ class Results:
             "test_accuracy": 0.75,
             "steps_to_target": 100,
             "observed": {},
+            "observers": [],
             "device": "cpu",
             "python": "3.11.7",
             "torch": "2.15.0",

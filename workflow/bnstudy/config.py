@@ -23,6 +23,7 @@ from bnstudy.scoring import METRICS
 from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Settings, as_number, show
 from bnstudy.studies import declaration
 from bnstudy.studies.registry import CODE_STUDIES
+from bnstudy.training import observers
 
 STUDIES = ROOT / "config/studies.yaml"
 SCHEMAS = ROOT / "workflow/schemas"
@@ -212,6 +213,7 @@ def conflicts(config: dict) -> Iterator[str]:
             "data.source: plain http is refused, since anybody on the way could answer; write "
             "https://, or the path of a folder."
         )
+    yield from observers.problems(config["observers"])
     seen: set[tuple[str, str]] = set()
     for settings in dict.fromkeys(replace(one, seed=0) for one in grid.runs(config).values()):
         found = run_problem(settings, facts(settings.dataset))

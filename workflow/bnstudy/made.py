@@ -30,6 +30,7 @@ from bnstudy.provenance import (
 )
 from bnstudy.settings import as_dict
 from bnstudy.studies import registry
+from bnstudy.training.observers import asked_of_run, observed_code
 
 REPORT_KINDS = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".txt"}
 RENDERED = ("report.html", "partial.html")
@@ -80,7 +81,7 @@ class Keys:
 
     @cached_property
     def training(self) -> str:
-        return code_sha256()
+        return code_sha256(observed_code(self.config["observers"]))
 
     def study(self, name: str) -> str:
         """The code of a study's jobs."""
@@ -89,9 +90,7 @@ class Keys:
     def cell(self, study: str, job: registry.Job) -> str:
         """What the rows of a cell say of themselves as `config_sha256`."""
         told, seeds = json.loads(job.declaration), self.studies[study]["seeds"]
-        used = registry.settings_used(study, told, job.dataset, seeds)
-        asked = {"cell": job.cell, "study": told, "seeds": seeds, "settings": used}
-        return config_sha256(asked)
+        return config_sha256(registry.asked_of_cell(study, told, job.cell, job.dataset, seeds))
 
     def merged(self, study: str) -> str:
         cells = {name: self.cell(study, job) for name, job in self.jobs[study].items()}
@@ -148,8 +147,9 @@ class Keys:
         """Of a run of the grid. A damaged one is left to aggregation, which says what is wrong."""
         found = hashes_of_run(results / "runs" / name / "run.json")
         settings = self.runs[name]
+        asked = asked_of_run(as_dict(settings), self.config["observers"])
         data = self.prepared(results, settings.dataset)
-        return differing(found, [self.training, config_sha256(as_dict(settings)), data])
+        return differing(found, [self.training, config_sha256(asked), data])
 
     def stale_retrained(self, name: str, results: Path) -> str | None:
         """Of a run that `verify` trained."""

@@ -100,7 +100,7 @@ def config_schema() -> dict:
                 "Images of your own, by name.",
                 {"type": "object", "additionalProperties": {"type": "object"}},
             ),
-            "observers": described("What is measured while a run trains, besides.", NAMES),
+            "observers": described("What is looked at while a run trains, besides.", OBSERVED),
             "plugins": described(
                 "Python files, relative to this one, that add norms, models, datasets, observers.",
                 NAMES,

@@ -18,6 +18,12 @@ RESULTS = {
     "test_loss": ("test", "loss"),
     "test_accuracy": ("test", "accuracy"),
 }
+# What every run records; the rest of metrics.csv was observed.
+SERIES = {
+    (split, metric)
+    for split in ("train", "train_subset", "validation", "probe", "test")
+    for metric in ("loss", "accuracy")
+}
 STEPS, LN_STEPS = "steps_to_target", "ln_steps_to_target"
 METRICS = (*RESULTS, STEPS, LN_STEPS)
 

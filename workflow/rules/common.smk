@@ -163,6 +163,11 @@ def run_options(wildcards):
     return settings.options(RUNS[wildcards.run])
 
 
+def observer_options():
+    """What is observed in the runs of the grid."""
+    return ["--observers", json.dumps(config["observers"])] if config["observers"] else []
+
+
 def execution_options(wildcards, output):
     """How a run is done. Depends on `output`, as above: it must not train again."""
     training = config["training"]

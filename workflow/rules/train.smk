@@ -31,8 +31,9 @@ rule train:
     params:
         directory=subpath(output.run, parent=True),
         options=run_options,
+        observers=observer_options(),
         execution=execution_options,
         plugins=plugin_options(),
     shell:
-        "bnstudy train {input.data} {params.options:q} {params.plugins:q} {params.execution:q}"
-        " --out {params.directory} 2> {log}"
+        "bnstudy train {input.data} {params.options:q} {params.observers:q} {params.plugins:q}"
+        " {params.execution:q} --out {params.directory} 2> {log}"

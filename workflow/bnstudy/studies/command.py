@@ -15,7 +15,7 @@ from bnstudy.errors import UserError
 from bnstudy.provenance import code_sha256, config_sha256
 from bnstudy.settings import Execution, add_options
 from bnstudy.studies import declaration
-from bnstudy.studies.registry import AT_ONCE, CODE_STUDIES, job, settings_used, study_code
+from bnstudy.studies.registry import AT_ONCE, CODE_STUDIES, asked_of_cell, job, study_code
 from bnstudy.studies.runner import Kept, run_grid
 from bnstudy.studies.table import write_study
 from bnstudy.training.checkpoints import only_writer
@@ -35,12 +35,7 @@ def main(argv: list[str]) -> None:
     device = select_device(arguments.device, arguments.jobs_per_gpu)
     make_deterministic(device)
     data = open_prepared(arguments.data)
-    asked = {
-        "cell": cell,
-        "study": study,
-        "seeds": arguments.seeds,
-        "settings": settings_used(name, study, data.name, arguments.seeds),
-    }
+    asked = asked_of_cell(name, study, cell, data.name, arguments.seeds)
     # Before anything runs: an edit made meanwhile is not what ran.
     hashes = {
         "code_sha256": code_sha256(study_code(name, study)),

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from itertools import product
 
 from bnstudy.settings import SETTINGS, Settings, make
-from bnstudy.studies.observers import OBSERVERS, name_and_options
 from bnstudy.studies.rows import ROWS
+from bnstudy.training import observers
 
 JOB_KEYS = ("settings", "observers", "targets", "rows")  # what a job needs besides its runs
 
@@ -104,9 +104,7 @@ def problems(study: Mapping) -> Iterator[str]:
     for axis in study.get("loop", []):
         if axis not in axes(study):
             yield f"loop: {axis} is no axis of its grid; there are {', '.join(axes(study))}."
-    for entry in study.get("observers", []):
-        if (name := name_and_options(entry)[0]) not in OBSERVERS:
-            yield f"observers: there is no observer {name}; there are {', '.join(OBSERVERS)}."
+    yield from observers.problems(study.get("observers", []))
     if (kind := study.get("rows", "run")) not in ROWS:
         yield f"rows: {kind} is not one of {', '.join(ROWS)}."
 
@@ -123,6 +121,6 @@ def value_problems(where: str, values: Mapping) -> Iterator[str]:
 
 def all_options(study: Mapping) -> dict:
     """Everything that a study says of its runs, in one mapping for endpoints and report."""
-    observed = [name_and_options(entry)[1] for entry in study.get("observers", [])]
+    observed = [observers.name_and_options(entry)[1] for entry in study.get("observers", [])]
     parts = [study.get("settings", {}), study.get("variants", {}), *observed]
     return {k: v for part in [*parts, study.get("options", {})] for k, v in part.items()}

@@ -29,9 +29,9 @@ from torch import nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.settings import Settings
-from bnstudy.studies.observers.inference import batch_norms, with_precise_statistics
 from bnstudy.training.inputs import Split, make_splits, stream_generator
 from bnstudy.training.loop import Run, evaluate, make_model, train
+from bnstudy.training.observers.inference import batch_norms, with_precise_statistics
 from bnstudy.training.observing import Moment, Observer, Rows
 
 NEVER = 10**9  # steps between probes: the study looks for itself

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bnstudy.provenance import TRAINING_CODE, config_sha256, imported_code
+from bnstudy.provenance import TRAINING_CODE, imported_code
 from bnstudy.settings import Settings, as_dict, run_name
 from bnstudy.studies.declaration import cell_part, cells, runs
-from bnstudy.studies.observers import observer_code
+from bnstudy.training.observers import observer_code
 
 # Each is a module here with run(data, cell, options, seeds, device), which gives a row per seed, or per
 # seed and setting, as flat dicts.
@@ -43,11 +43,13 @@ def job(name: str, study: Mapping, cell: Mapping) -> dict:
     return {"options": study["options"]} if name in CODE_STUDIES else cell_part(study, cell)
 
 
-def settings_used(name: str, study: Mapping, dataset: str, seeds: int) -> list[dict]:
-    """All settings of every run of a study; of one that is code, those it has when it says nothing."""
+def asked_of_cell(name: str, told: Mapping, cell: Mapping, dataset: str, seeds: int) -> dict:
+    """What the job of a cell was asked for, as it is hashed: defaults that it does not name too."""
     if name in CODE_STUDIES:
-        return [as_dict(Settings())]
-    return [as_dict(settings) for _, settings in runs(study, dataset, seeds)]
+        used = [as_dict(Settings())]
+    else:
+        used = [as_dict(settings) for _, settings in runs(told, dataset, seeds)]
+    return {"cell": cell, "study": told, "seeds": seeds, "settings": used}
 
 
 class Job(NamedTuple):
@@ -56,7 +58,6 @@ class Job(NamedTuple):
     cell: dict
     dataset: str
     declaration: str  # JSON
-    settings_sha256: str
     reuse: list[str]  # runs of the grid that equal runs of the cell
 
 
@@ -76,6 +77,5 @@ def jobs(
         if name not in CODE_STUDIES and study.get("observers", []) == config["observers"]:
             names = [run_name(settings) for _, settings in runs(told, dataset, study["seeds"])]
             reuse = [run for run in names if run in grid]
-        used = config_sha256({"": settings_used(name, told, dataset, study["seeds"])})
-        found[cell_name] = Job(cell, dataset, json.dumps(told), used, reuse)
+        found[cell_name] = Job(cell, dataset, json.dumps(told), reuse)
     return found

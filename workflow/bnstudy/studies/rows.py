@@ -2,16 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from bnstudy.scoring import RESULTS
+from bnstudy.scoring import RESULTS, SERIES
 
 Metrics = Sequence[tuple[int, int, str, str, float | None]]  # epoch, step, split, metric, value
 
 OUTCOME = ("status", "n_classes", "n_steps", *RESULTS, "steps_to_target")
-OWN = {
-    (split, metric)
-    for split in ("probe", "train", "train_subset", "validation", "test")
-    for metric in ("loss", "accuracy")
-}
 
 
 def head(outcome: dict) -> dict:
@@ -21,7 +16,7 @@ def head(outcome: dict) -> dict:
 
 def observed(metrics: Metrics) -> list[tuple[int, int, str, float | None]]:
     """What observers found: epoch, step, metric, value."""
-    return [(e, step, m, value) for e, step, split, m, value in metrics if (split, m) not in OWN]
+    return [(e, step, m, value) for e, step, split, m, value in metrics if (split, m) not in SERIES]
 
 
 def row_of_run(outcome: dict, metrics: Metrics) -> list[dict]:
@@ -37,7 +32,7 @@ def rows_of_epochs(outcome: dict, metrics: Metrics) -> list[dict]:
     found = {
         (epoch, names.get((split, metric), metric)): value
         for epoch, _, split, metric, value in metrics
-        if (split, metric) in names or (split, metric) not in OWN
+        if (split, metric) in names or (split, metric) not in SERIES
     }
     return [
         head(outcome)

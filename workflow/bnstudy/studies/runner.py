@@ -21,11 +21,11 @@ from bnstudy.provenance import config_sha256
 from bnstudy.scoring import RESULTS
 from bnstudy.settings import SETTINGS, Settings, as_dict, run_name
 from bnstudy.studies import declaration
-from bnstudy.studies.observers import make_observers
 from bnstudy.studies.rows import OUTCOME, ROWS, Metrics
 from bnstudy.training.checkpoints import AGAIN, NAME, Checkpoint
 from bnstudy.training.inputs import Split, make_splits
 from bnstudy.training.loop import Run, first_step_reaching, make_model, train
+from bnstudy.training.observers import make_observers
 from bnstudy.training.progress import Progress
 
 FOLDER = ".progress"

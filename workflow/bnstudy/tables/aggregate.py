@@ -24,10 +24,11 @@ from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.grid import RUN, axes, cell, runs
 from bnstudy.provenance import check_unmixed, config_sha256, data_sha256
-from bnstudy.scoring import RESULTS
+from bnstudy.scoring import RESULTS, SERIES
 from bnstudy.settings import Settings, as_dict
 from bnstudy.tables.comparison import columns as comparison_columns
 from bnstudy.tables.comparison import compare
+from bnstudy.training.observers import asked_of_run
 
 TEXTS = ("run", "status", "device", "python", "torch", "git_commit")
 HASHES = ("code_sha256", "config_sha256", "data_sha256")
@@ -36,14 +37,9 @@ COUNTS = (
 )
 RUN_KEYS = {
     *(*TEXTS, *HASHES, *COUNTS, *RESULTS),
-    *("steps_to_target", "observed", "confusion", "settings"),
+    *("steps_to_target", "observed", "confusion", "settings", "observers"),
 }
 METRICS_COLUMNS = ("epoch", "step", "split", "metric", "value")
-SERIES = {
-    (split, metric)
-    for split in ("train", "train_subset", "validation", "probe", "test")
-    for metric in ("loss", "accuracy")
-}
 CLOCK_COLUMNS = (
     *("start_seconds", "data_seconds", "training_seconds", "evaluation_seconds"),
     *("wall_seconds", "cpu_seconds"),
@@ -210,7 +206,8 @@ def check_settings(path: Path, run: dict, expected: dict) -> None:
                 f"was trained with {key} {settings.get(key)!r} where the configuration says "
                 f"{expected.get(key)!r}",
             )
-    if run["config_sha256"] != config_sha256(settings):
+    observers = run.pop("observers")
+    if run["config_sha256"] != config_sha256(asked_of_run(settings, observers)):
         raise damaged(path, "has a hash that is not that of its settings")
 
 
@@ -237,14 +234,16 @@ def read_metrics(path: Path, run: dict) -> list[str]:
     for number, line in enumerate(lines, start=2):  # most of the time of a large aggregation
         try:
             epoch, step, split, metric, value = line.split(",")
-            epoch, step, value = int(epoch), int(step), float(value)
+            epoch, step = int(epoch), int(step)
+            # What an observer could not measure is empty.
+            value = float(value) if value or (split, metric) in SERIES else None
         except ValueError as error:
             raise damaged(path, f"is malformed in line {number}") from error
         series = split, metric
-        known = series in SERIES or run["observed"]
+        known = series in SERIES or metric in run["observed"]
         if not known or epoch < 0 or not 0 <= step <= n_steps:
             raise damaged(path, f"has an unknown series or step in line {number}")
-        if finished and not math.isfinite(value):
+        if finished and value is not None and not math.isfinite(value):
             raise damaged(path, f"holds '{value}' in line {number} of a run that did not diverge")
         place = step, split, metric
         if place <= previous:

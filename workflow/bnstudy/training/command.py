@@ -1,6 +1,7 @@
 """`bnstudy train`: one run of the grid, from where an earlier attempt left off if there was one."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bnstudy.training.clock import Clock, seconds_since_process_start
 from bnstudy.training.devices import device_name, select_device
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_deterministic, make_model, train
+from bnstudy.training.observers import make_observers
 from bnstudy.training.progress import Progress
 from bnstudy.training.record import (
     find_origin,
@@ -35,6 +37,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("data", type=Path, help="prepared dataset (from `bnstudy prepare`)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the run's files")
     parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files of your own")
+    parser.add_argument(
+        "--observers", type=json.loads, default=[], help="what to observe besides, a list as JSON"
+    )
     add_options(parser, Settings)
     add_options(parser, Execution)
     arguments = parser.parse_args(argv)
@@ -48,11 +53,12 @@ def main(argv: list[str]) -> None:
     )
     if found := run_problem(settings, facts):
         raise UserError(f"{SETTINGS[found[0]].option}: {found[1]}.")
+    observers = make_observers(arguments.observers)
     device = select_device(how.device, how.jobs_per_gpu)
     make_deterministic(device)
     with clock.measure("data"):
         splits = make_splits(data, settings, device)
-    origin = find_origin(data, settings)
+    origin = find_origin(data, settings, arguments.observers)
     name = run_name(settings)
     print(f"{name} on {device_name(device)}", file=sys.stderr)
     model = make_model(splits["train"].pixels.shape[1:], len(data.classes), settings).to(device)
@@ -60,7 +66,7 @@ def main(argv: list[str]) -> None:
         checkpoint = Checkpoint(arguments.out, identity(origin, device), how.checkpoint_every)
         progress = Progress(f"{settings.norm}, seed {settings.seed}", settings.epochs)
         with checkpoint.saved_on_sigterm():
-            run = train(model, splits, settings, clock, checkpoint=checkpoint, progress=progress)
+            run = train(model, splits, settings, clock, observers, checkpoint, progress)
             if run.status == "diverged":
                 print(
                     f"diverged: the loss was not finite by step {run.steps_done}", file=sys.stderr
@@ -68,7 +74,7 @@ def main(argv: list[str]) -> None:
             write_outputs(
                 arguments.out,
                 run,
-                summarize(run, data, splits, settings, origin),
+                summarize(run, data, splits, settings, origin, arguments.observers),
                 summarize_timing(run, device),
                 keep_model=how.keep_model,
             )

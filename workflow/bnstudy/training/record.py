@@ -6,6 +6,7 @@ import platform
 import resource
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,22 +14,25 @@ import torch
 from bnstudy import provenance
 from bnstudy.data.prepared import PreparedData
 from bnstudy.files import replacing
-from bnstudy.scoring import RESULTS
+from bnstudy.scoring import RESULTS, SERIES
 from bnstudy.settings import Settings, as_dict, run_name
 from bnstudy.training.devices import device_name
 from bnstudy.training.inputs import Split
 from bnstudy.training.loop import Run
+from bnstudy.training.observers import asked_of_run, observed_code
 
 MODEL = "model.safetensors"
 FEW_CLASSES = 30  # up to which a confusion matrix is kept
 
 
-def find_origin(data: PreparedData, settings: Settings) -> dict[str, str]:
+def find_origin(
+    data: PreparedData, settings: Settings, observers: Sequence[str | dict] = ()
+) -> dict[str, str]:
     """What a run comes from; asked for at its start, for files may be edited while it trains."""
     return {
         "git_commit": provenance.git_commit(),
-        "code_sha256": provenance.code_sha256(),
-        "config_sha256": provenance.config_sha256(as_dict(settings)),
+        "code_sha256": provenance.code_sha256(observed_code(observers)),
+        "config_sha256": provenance.config_sha256(asked_of_run(as_dict(settings), observers)),
         "data_sha256": data.sha256,
     }
 
@@ -50,6 +54,7 @@ def summarize(
     splits: dict[str, Split],
     settings: Settings,
     origin: dict[str, str],
+    observers: Sequence[str | dict] = (),
 ) -> dict[str, object]:
     """The content of run.json: the run's row of the table of runs, with where it came from."""
     return {
@@ -64,13 +69,14 @@ def summarize(
         "steps_done": run.steps_done,
         **{name: run.last(*series) for name, series in RESULTS.items()},
         "steps_to_target": run.steps_to(settings.target),
-        "observed": {},
+        "observed": {m: v for _, _, s, m, v in run.metrics if (s, m) not in SERIES},
         "confusion": confusion(run, splits["test"], len(data.classes)),
         "device": splits["train"].pixels.device.type,
         "python": platform.python_version(),
         "torch": torch.__version__,
         **origin,
         "settings": as_dict(settings),
+        "observers": list(observers),
     }
 
 

@@ -45,7 +45,7 @@ def test_one_entry_in_yaml_is_a_study(checkout):
     )
     assert not checkout.plan(TABLE).counts
     # What it does not use does not make it again; what makes its rows does.
-    checkout.edit("workflow/bnstudy/studies/observers/landscape.py")
+    checkout.edit("workflow/bnstudy/training/observers/landscape.py")
     checkout.edit("workflow/bnstudy/studies/identities.py")
     checkout.edit("workflow/bnstudy/settings.py")
     assert not checkout.plan(TABLE).counts

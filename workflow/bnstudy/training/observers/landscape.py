@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.studies.observers.activations import (
+from bnstudy.training.observers.activations import (
     PROBE_IMAGES,
     QUANTILES,
     UNIT,

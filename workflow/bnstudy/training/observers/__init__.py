@@ -6,10 +6,11 @@ values by metric.
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bnstudy.provenance import imported_code
+from bnstudy.errors import UserError
+from bnstudy.provenance import TRAINING_CODE, imported_code
 
 if TYPE_CHECKING:
     from bnstudy.training.observing import Observer
@@ -38,27 +39,52 @@ def name_and_options(entry: str | dict) -> tuple[str, dict]:
 
 
 def make_observers(entries: Sequence[str | dict]) -> "list[Observer]":
-    """The observers of one run."""
+    """The observers of one run.
+
+    Raises
+    ------
+    UserError
+        If there is no such observer, or if it has no such option.
+    """
     from bnstudy.training.observing import AtProbes
 
+    if wrong := list(problems(entries)):
+        raise UserError("\n".join(wrong))
     made = []
     for name, options in map(name_and_options, entries):
         kind = OBSERVERS[name]
         if isinstance(kind, str):
             module, attribute = kind.split(":")
             kind = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-        if isinstance(kind, type):
-            made.append(kind(**options))
-        else:
-            made.append(AtProbes(kind, **options))
+        try:
+            made.append(kind(**options) if isinstance(kind, type) else AtProbes(kind, **options))
+        except TypeError as error:
+            raise UserError(f"observers: {name} cannot have {options} ({error}).") from error
     return made
+
+
+def problems(entries: Sequence[str | dict]) -> Iterator[str]:
+    """Sentences about observers that do not exist."""
+    for name, _ in map(name_and_options, entries):
+        if name not in OBSERVERS:
+            yield f"observers: there is no observer {name}; there are {', '.join(OBSERVERS)}."
+
+
+def asked_of_run(settings: dict, entries: Sequence[str | dict]) -> dict[str, object]:
+    """What a run of the grid was asked for, as it is hashed."""
+    return settings | ({"observers": list(entries)} if entries else {})
+
+
+def observed_code(entries: Sequence[str | dict]) -> tuple[str, ...]:
+    """Files that decide the result of a run that is observed so."""
+    return tuple(sorted({*TRAINING_CODE, *observer_code(entries)}))
 
 
 def observer_code(entries: Sequence[str | dict]) -> tuple[str, ...]:
     """Files of the package that these observers need; plug-ins count by themselves."""
     places = [OBSERVERS[name] for name, _ in map(name_and_options, entries)]
     modules = {place.split(":")[0] for place in places if isinstance(place, str)}
-    files = (imported_code(f"studies.observers.{module}") for module in modules)
+    files = (imported_code(f"training.observers.{module}") for module in modules)
     return tuple(
-        sorted({file for found in files for file in found} - {"studies/observers/__init__.py"})
+        sorted({file for found in files for file in found} - {"training/observers/__init__.py"})
     )
