@@ -502,29 +502,6 @@ def show(study):
 
 
 # %% [markdown]
-# ### S0 Exact identities
-#
-# Some statements about the layer are mathematics: one computes both sides and compares. That is
-# done here for a single layer in double precision and for a trained network, for formulas (M),
-# for statements of the text that are wrong as they stand (E) and for a theorem (S4.1). Two of the
-# formulas are worth remembering. The layer does not see the scale of the weights before it: for
-# every $a > 0$, as long as $\varepsilon$ is negligible,
-#
-# $$ \mathrm{BN}(aWu) = \mathrm{BN}(Wu), \qquad
-# \frac{\partial\,\mathrm{BN}(aWu)}{\partial (aW)} = \frac{1}{a}\,
-# \frac{\partial\,\mathrm{BN}(Wu)}{\partial W} . $$
-#
-# And at inference it merges with the linear layer $Wu + b$ before it, into one with
-#
-# $$ W' = \mathrm{diag}(s)\,W, \qquad b' = s\,(b - \bar{\mu}) + \beta, \qquad
-# s = \frac{\gamma}{\sqrt{\bar{\sigma}^2 + \varepsilon}} . $$
-
-# %% tags=["remove-input"]
-show("identities")
-if "identities" in judged.studies:
-    report.table(verdict_exhibits.checks(judged.table("identities")))
-
-# %% [markdown]
 # ### S1 Speed and accuracy
 #
 # The grid of [section](#training-and-evaluation) settles three claims. Let $T(B)$ be the steps to
@@ -542,265 +519,19 @@ if "identities" in judged.studies:
 show("core")
 
 # %% [markdown]
-# ### S1b Standardized input
-#
-# Pixels mapped to the range from -1 to 1 are not centred. Perhaps a part of what batch
-# normalization gains is only that its first layer repairs this. The main comparison is therefore
-# repeated with inputs as they are and with inputs standardized by the mean $\bar{x}$ and the
-# standard deviation $s$ of the training images, $x' = (x - \bar{x})/s$. What is gained with the
-# first and not with the second is what the scaling explains. This is a control of the claims on
-# speed and accuracy; no claim of its own hangs on it.
-
-# %% tags=["remove-input"]
-show("input_scaling")
-
-# %% [markdown]
-# ### S2 Learning rates
-#
-# A network is trained for one epoch at every rate of a grid, each time from the same initial
-# weights. Let $\eta_{\max}$ be the largest rate at which the loss stays finite and the accuracy
-# at the end shows that it trained, and let the usable band reach from $\eta_{\mathrm{low}}$ to
-# $\eta_{\mathrm{high}}$, the rates within one percentage point of the arm's best accuracy. The
-# effects of a seed are
-#
-# $$ \log_{10} \frac{\eta_{\max}^{\mathrm{batch}}}{\eta_{\max}^{\mathrm{none}}}
-# \qquad \text{and} \qquad
-# \log_{10} \frac{\eta_{\mathrm{high}}^{\mathrm{batch}}}{\eta_{\mathrm{low}}^{\mathrm{batch}}} -
-# \log_{10} \frac{\eta_{\mathrm{high}}^{\mathrm{none}}}{\eta_{\mathrm{low}}^{\mathrm{none}}} . $$
-#
-# Where the best rate of an arm is needed, it is chosen on one half of the seeds and judged on the
-# other, so that the choice does not flatter it.
-
-# %% tags=["remove-input"]
-show("learning_rates")
-
-# %% [markdown]
-# ### S3 Scale of the initial weights
-#
-# All weights are drawn from a normal distribution with standard deviation
-# $g\sqrt{2/n_{\mathrm{in}}}$, where $n_{\mathrm{in}}$ is the number of inputs of the layer: He's
-# initialization times a gain $g$. With $a_g$ the accuracy after training from gain $g$, the
-# effect of a seed is
-#
-# $$ d = \big(\max_g a_g - \min_g a_g\big)_{\mathrm{none}} -
-# \big(\max_g a_g - \min_g a_g\big)_{\mathrm{batch}} . $$
-#
-# In training mode the output of a normalized layer does not depend on $g$ (M7). What does are the
-# gradients of its weights, which shrink as $1/g$, and the last layer, which has no normalization
-# behind it.
-
-# %% tags=["remove-input"]
-show("init_gains")
-
-# %% [markdown]
-# ### S4 Depth and activation
-#
-# Plain networks of up to 20 equal hidden layers. With $g_l = \lVert \partial L/\partial W_l
-# \rVert_F$ the size of the gradient of hidden layer $l$,
-#
-# $$ R = \mathrm{median}_t\; \log_{10} \frac{\max_l g_l}{\min_l g_l} $$
-#
-# says by how many powers of ten the layers differ in what they learn from a step; with vanishing
-# gradients it is large. Two initializations are compared, because the claim may depend on them:
-# PyTorch's default, $\mathrm{Var}\,W = 1/(3 n_{\mathrm{in}})$, which lets signals shrink from
-# layer to layer, and He's, $\mathrm{Var}\,W = 2/n_{\mathrm{in}}$, which was made to keep their
-# size.
-
-# %% tags=["remove-input"]
-show("depth")
-
-# %% [markdown]
-# ### S4b Gradients while training
-#
-# The range $R$ does not say which layers learn little, nor when. So here is $g_l$ itself, layer by
-# layer and step by step, in the deepest of those networks. No claim hangs on it.
-
-# %% tags=["remove-input"]
-show("gradient_paths")
-
-# %% [markdown]
-# ### S5 Gradients at initialization
-#
-# Nothing is trained here. Deep networks with fresh weights get one batch of images, and what is
-# measured is how the gradient grows on its way back, from layer $l+1$ to layer $l$:
-#
-# $$ \lambda = \frac{\lVert \partial L/\partial h_l \rVert^2}{\lVert \partial L/\partial h_{l+1}
-# \rVert^2}, \qquad h_l \text{ the output of the linear map of layer } l . $$
-#
-# For very wide networks theory gives $\lambda$. Without normalization and with ReLU it is
-# $n_{\mathrm{in}}\,\mathrm{Var}(W)/2$, that is 1/6 with PyTorch's default and 1 with He's
-# initialization. With batch normalization (Yang et al. 2019, theorem 8) it is
-# $(B-2)/(B-3)$ for linear layers, and with ReLU it tends to $\pi/(\pi-1) \approx 1.47$ for large
-# batches, whatever the scale of the weights. The comparison by batch size is in
-# [table](#tab-published).
-
-# %% tags=["remove-input"]
-show("init_gradients")
-
-# %% [markdown]
-# ### S6 Smoothness and covariate shift
-#
-# Two ideas of why batch normalization helps, by the definitions of Santurkar et al. (2018), read
-# off during training with plain gradient descent. *Smoothness:* with $g = \nabla L(\theta)$ the
-# gradient of a batch, how fast does it change along the step,
-#
-# $$ \beta = \max_{\eta}
-# \frac{\lVert \nabla L(\theta - \eta g) - g \rVert}{\eta\,\lVert g \rVert} , $$
-#
-# over eight step sizes around the learning rate. *Internal covariate shift:* let $G$ be the
-# gradient of a layer's weights and $G'$ the same after all layers before it have made their step;
-# the cosine
-#
-# $$ \cos(G, G') = \frac{\langle G, G' \rangle}{\lVert G \rVert\,\lVert G' \rVert} $$
-#
-# is one if the layer's task does not shift at all. Ioffe and Szegedy (2015) had the
-# *distribution* of a layer's inputs in mind; for that, the drift is how far the means of the
-# units move within ten steps, in standard deviations. Since the layer fixes the mean of its
-# batch, a smaller drift is partly there by construction.
-
-# %% tags=["remove-input"]
-show("landscape")
-
-# %% [markdown]
-# ### S7 Taking the layer apart
-#
-# If batch normalization helps *because* distributions stay put, then noise that moves them anew
-# in every step must take the benefit away. Behind the layer, each value $a$ becomes $s\,a + m$
-# with $s$ and $m$ drawn at random for each unit, step and sample (Santurkar et al. 2018,
-# algorithm 1). Two other arms leave something out of the layer: scale and shift, or the paths of
-# the gradient through the mean and the variance of the batch (*detached*). Effects are
-# differences of $\ln(\text{validation loss})$ between arms that start from the same weights and
-# see the same images.
-
-# %% tags=["remove-input"]
-show("mechanisms")
-
-# %% [markdown]
-# ### S8 Small batches
-#
-# The mean of $G$ values with standard deviation $\sigma$ is known to within $\sigma/\sqrt{G}$, so
-# statistics of small groups are noisy. A small batch also makes the *gradient* noisy, which has
-# nothing to do with normalization. The study keeps the two apart: the gradient always comes from
-# the same large batch, and only the number $G$ of images that are normalized together changes
-# (ghost batches, Hoffer et al. 2017). Beside that, small batches are trained as they are, with
-# networks without batch statistics for comparison. *Precise* statistics are means over many
-# training images under the final weights, in place of the running averages.
-
-# %% tags=["remove-input"]
-show("small_batches")
-
-# %% [markdown]
-# ### S9 Statistics at inference
-#
-# The running averages start at mean 0 and variance 1. After $t$ batches the start still has the
-# weight
-#
-# $$ (1-\alpha)^t , $$
-#
-# which with PyTorch's momentum $\alpha = 0.1$ is 0.35 after ten batches, and with $\alpha = 0.01$
-# it is 0.13 after two hundred. So early in training the averages are stale, and at every moment
-# they know the recent past only. Three things are looked at: running against precise statistics
-# over the first steps; what a last batch of two images does to the averages; and test images with
-# other contrast, brightness or noise than the averages have seen.
-
-# %% tags=["remove-input"]
-show("inference_statistics")
-
-# %% [markdown]
-# ### S10 Regularization and dropout
-#
-# With all training images there is hardly any overfitting to reduce, so the networks get few images
-# and many epochs. The *generalization gap* is the validation loss minus the training loss. Since it
-# grows as the training loss falls, arms are compared where their training loss has come down to the
-# same value:
-#
-# $$ \mathrm{gap} = L_{\mathrm{validation}} - L_{\mathrm{training}} \quad \text{at} \quad
-# L_{\mathrm{training}} = 0.1 . $$
-#
-# Is it the noise of the batch statistics that regularizes? Then normalizing smaller groups of
-# images together, which is noisier, must leave a smaller gap, and statistics of the whole
-# training set, which have no noise, a larger one. For dropout the effect is what it gains without
-# batch normalization minus what it gains with it.
-
-# %% tags=["remove-input"]
-show("regularization")
-
-# %% [markdown]
-# ### S11 Cost in time
-#
-# Steps of both arms are timed in short blocks that take turns, alone on the machine, and compared
-# within a block: $d = \ln(t_{\mathrm{batch}}/t_{\mathrm{none}})$. The blocks take the place of the
-# seeds. At inference the layer is timed as it is and folded into the linear layer before it.
-
-# %% tags=["remove-input"]
-show("timing")
-
-# %% [markdown]
-# What a slower step costs depends on how many steps it saves. The runs of the main comparison,
-# against their own seconds instead of their steps:
+# A step with batch normalization costs more, so the same runs are shown once more, against their own
+# seconds instead of their steps:
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.accuracy_by_time(results, dataset))
 
-# %% [markdown]
-# ### S12 The first experiment repeated
-#
-# Ioffe and Szegedy (2015, section 4.1) first showed batch normalization on MNIST: binary images,
-# three hidden layers of 100 sigmoid units, small random weights, batches of 60, plain gradient
-# descent. Their figure 1 has the normalized network above the other throughout, and the inputs of
-# a sigmoid more stable. They give neither the learning rate nor the scale of the weights, so two
-# rates are tried, and the training is shorter than theirs.
-
 # %% tags=["remove-input"]
-show("sigmoid_mnist")
-
-# %% [markdown]
-# ### S13 Clothes instead of digits
-#
-# Digits are easy, and near the ceiling of accuracy differences are small. Fashion-MNIST has
-# images of clothes in the same format and is harder (Xiao et al. 2017). The comparison of speed
-# and accuracy is repeated on it, to see whether the findings reach beyond digits. No claim hangs
-# on it.
-
-# %% tags=["remove-input"]
-show("fashion")
-
-# %% [markdown]
-# ### S14 Fluctuations of the loss
-#
-# The loss $\ell_t$ of single steps fluctuates around its running median $m_t$. To compare both arms
-# at the same level of the loss, only the steps $W$ with $m_t$ between 0.15 and 0.25 count:
-#
-# $$ \mathrm{CV} = \sqrt{\frac{1}{|W|}
-# \sum_{t \in W} \left( \frac{\ell_t - m_t}{m_t} \right)^{2}} . $$
-#
-# The effect of a seed is $\ln(\mathrm{CV}_{\mathrm{none}}/\mathrm{CV}_{\mathrm{batch}})$, mean
-# over the batch sizes. Beside it stand the share of spikes, losses of more than twice the median,
-# and the spread of the final loss between seeds.
-
-# %% tags=["remove-input"]
-show("stability")
-
-# %% [markdown]
-# ### S15 Controls of the rule
-#
-# A rule that finds effects everywhere is worth nothing, and neither is one that finds none. Two
-# groups of runs that differ in their seeds alone must not count as different; runs at a usable
-# learning rate and at one a hundred times smaller must.
-
-# %% tags=["remove-input"]
-show("controls")
-
-# %% [markdown]
-# ### S16 Errors of the rule
-#
-# How often is the rule wrong? Here the truth is known, because it is simulated: the effects of the
-# seeds are drawn from a normal distribution whose mean is a multiple of the smallest effect that
-# matters, and the rule judges them as it judges the studies.
-
-# %% tags=["remove-input"]
-show("calibration")
+for study, said in report.config["studies"].items():
+    report.text(f"### {said['code']} {said['title']}", said.get("text", ""))
+    show(study)
+    if study == "identities" and study in judged.studies:
+        report.table(verdict_exhibits.checks(judged.table(study)))
 if "calibration" in judged.studies:
     report.text(verdicts.calibration_sentence(judged.table("calibration")))
 
@@ -978,7 +709,7 @@ for dataset in report.each_dataset():
 # ### Configuration
 
 # %% tags=["remove-input"]
-report.yaml(report.config)
+report.show_config()
 
 # %% [markdown]
 # ### How to reproduce and to cite

@@ -249,5 +249,5 @@ for dataset in report.each_dataset():
 
 # %% tags=["remove-input"]
 report.text("The configuration as it was recorded:")
-report.yaml(report.config)
+report.show_config()
 report.text(design.citation(results))

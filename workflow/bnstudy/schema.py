@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from bnstudy.files import replacing
-from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Setting, plain, text
+from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Setting, plain
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {

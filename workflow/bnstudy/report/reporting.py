@@ -201,10 +201,15 @@ class Report:
             "```python\n" + "\n\n".join(inspect.getsource(o).rstrip() for o in objects) + "\n```"
         )
 
-    def yaml(self, content: object) -> None:
-        """Show a part of the config as YAML."""
+    def show_config(self) -> None:
+        """Show the config as YAML, without the studies' prose."""
         from IPython.display import display
 
+        studies = {
+            name: {key: value for key, value in study.items() if key != "text"}
+            for name, study in self.config["studies"].items()
+        }
+        content = self.config | {"studies": studies}
         dumped = yaml.safe_dump(
             content, sort_keys=False, allow_unicode=True, default_flow_style=None
         )
