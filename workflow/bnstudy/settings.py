@@ -102,7 +102,7 @@ class Settings:
         (128, 64), "model", "hidden widths", "Widths of the perceptron's hidden layers.", minimum=1
     )
     channels: tuple[int, ...] = setting(
-        (16, 32),
+        (8, 16),
         "model",
         "channels",
         "Channels of the convolutional network's blocks; each block halves the image.",
