@@ -57,9 +57,13 @@ def test_finite_differences():
     )
 
 
-def test_worst_row_is_reported():
+def test_worst_row_is_reported(monkeypatch):
     def row(value, tolerance, reference=0.0):
-        return identities.check("X", f"{value:g}", value, reference, tolerance)
+        known = {"check": "X", "quantity": "{name} is it", "tolerance": tolerance}
+        monkeypatch.setitem(identities.CHECKS, "x", known | {"reference": reference})
+        made = identities.check("x", value, name=f"{value:g}")
+        assert made["quantity"] == f"{value:g} is it"
+        return made
 
     def found(*rows):
         return endpoints(pd.DataFrame(rows), {})["X"]

@@ -95,6 +95,14 @@ BAD = {
     "grid: {batch_size: [47999]}": ("grid.batch_size[0]", "nearest valid choice is 47998"),
     "grid: {batch_size: [48001]}": ("grid.batch_size[0]", "nearest valid choice is 48000"),
     "grid: {dataset: [mnist, digits], batch_size: [2000]}": ("grid.batch_size[0]", "digits"),
+    "grid: {norm: [none, instance]}": ("grid.norm[1]", "one value an image"),
+    "grid: {norm: [none, 'group:5']}": ("grid.norm[1]", "not a multiple of 5 groups"),
+    "grid: {norm: [none, 'ghost:1']}": ("grid.norm[1]", "two images"),
+    "{grid: {kind: [mlp, cnn]}, model: {channels: [4, 4, 4, 4, 4]}}": (
+        "model.channels",
+        "4 widths",
+    ),
+    "{model: {kind: resnet, depth: 21}}": ("model.depth", "nearest is 20"),
     "data: {validation_fraction: 0.000001}": ("data.validation_fraction", "0 for validation"),
 }
 

@@ -64,6 +64,7 @@ def test_no_study_rests_on_another(study):
         "training/command.py",
         "settings.py",
     }
+    assert ("studies/identities.yaml" in files) == (study == "identities")
     if study not in registry.CODE_STUDIES:
         assert files > set(TRAINING_CODE)
         observed = {f for f in files if f.startswith("training/observers/")}

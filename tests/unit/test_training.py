@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,8 +35,9 @@ def settings(**changes) -> Settings:
 
 
 def run(data, asked: Settings) -> training.Run:
-    model = training.make_model(64, len(data.classes), asked)
-    return training.train(model, make_splits(data, asked, CPU), asked)
+    splits = make_splits(data, asked, CPU)
+    model = training.make_model(splits["train"].pixels.shape[1:], len(data.classes), asked)
+    return training.train(model, splits, asked)
 
 
 @pytest.fixture
@@ -123,10 +125,16 @@ def second_implementation(data, asked: Settings) -> dict:
     """The same study written the plain way: index batches, unfused Adam, means taken at the end."""
     splits = make_splits(data, asked, CPU)
     x, y = splits["train"].inputs, splits["train"].labels
-    model = build_model(
-        x.shape[1], 10, norm=asked.norm, generator=inputs.stream_generator(asked.seed, "init")
+    model = models.build(
+        asked, data.train_images.shape[1:], 10, inputs.stream_generator(asked.seed, "init")
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=asked.learning_rate, fused=False)
+    rate, momentum = asked.learning_rate, asked.momentum
+    if asked.optimizer == "adam":
+        optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=False)
+    else:
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum, fused=False)
+    n_steps = -(-len(x) // asked.batch_size) * asked.epochs
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     order_generator = inputs.stream_generator(asked.seed, "order")
     epoch_losses = []
     for _ in range(asked.epochs):
@@ -139,6 +147,8 @@ def second_implementation(data, asked: Settings) -> dict:
             model.zero_grad()
             loss.backward()
             optimizer.step()
+            if asked.schedule == "cosine":
+                schedule.step()
             total += loss.item() * len(batch)
         epoch_losses.append(total / len(x))
     model.eval()
@@ -152,9 +162,15 @@ def second_implementation(data, asked: Settings) -> dict:
     }
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
-def test_loop_agrees_with_a_second_implementation(data, norm):
-    asked = settings(norm=norm)
+MOMENTUM = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05, "schedule": "cosine"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"norm": "none"}, {"norm": "batch"}, MOMENTUM, MOMENTUM | {"kind": "cnn", "norm": "group:4"}],
+)
+def test_loop_agrees_with_a_second_implementation(data, changes):
+    asked = settings(**changes)
     result = run(data, asked)
     expected = second_implementation(data, asked)
     as_trained = [
@@ -167,14 +183,17 @@ def test_loop_agrees_with_a_second_implementation(data, norm):
     )
 
 
-def test_evaluation_weights_chunks_by_their_length(monkeypatch):
-    monkeypatch.setattr(training, "EVALUATION_CHUNK", 4)
-    pixels = torch.zeros(9, 2, dtype=torch.uint8)
+@pytest.mark.parametrize(
+    ("shape", "chunk"), [((2,), "EVALUATION_CHUNK"), ((2, 1, 1), "MAPS_CHUNK")]
+)
+def test_evaluation_weights_chunks_by_their_length(monkeypatch, shape, chunk):
+    monkeypatch.setattr(training, chunk, 4)
+    pixels = torch.zeros(9, *shape, dtype=torch.uint8)
     pixels[8, 0] = 5  # alone in the last chunk
     labels = torch.zeros(9, dtype=torch.int64)
     labels[8] = 1
     loss, accuracy = training.evaluate(
-        torch.nn.Identity(), Split(pixels, labels, Scaling(1, mean=0.0, deviation=1.0))
+        torch.nn.Flatten(), Split(pixels, labels, Scaling(1, mean=0.0, deviation=1.0))
     )
     ln2, lone = 0.6931471805599453, 5.006715348489118  # ln 2 and ln(1 + e^5)
     assert loss == pytest.approx((8 * ln2 + lone) / 9, rel=1e-6)
@@ -231,13 +250,35 @@ def test_symmetric_scaling_is_that_of_torchvision():
     assert torch.equal(Scaling(255)(images), expected)
 
 
-def test_standardize_uses_the_training_split_only(data):
-    asked = settings(scaling="standardize")
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_standardize_uses_the_training_split_only(data, kind):
+    asked = settings(scaling="standardize", kind=kind)
     splits = make_splits(data, asked, CPU)
     train = splits["train"].inputs.double()
     assert train.mean().item() == pytest.approx(0, abs=1e-6)
     assert train.std(correction=0).item() == pytest.approx(1, rel=1e-6)
     assert abs(splits["validation"].inputs.double().mean().item()) > 1e-4
+
+
+@pytest.mark.parametrize("scaling", ["symmetric", "standardize"])
+def test_rows_and_images_hold_the_same(scaling):
+    """Of coloured images, whose channels are scaled apart."""
+    images = torch.randint(0, 100, (40, 3, 4, 5), dtype=torch.uint8)
+    images[:, 1] *= 2
+    labels = torch.arange(40) % 2
+    data = SimpleNamespace(
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+        pixel_max=255,
+    )
+    rows, maps = (
+        make_splits(data, settings(kind=kind, scaling=scaling), CPU) for kind in ("mlp", "cnn")
+    )
+    for name, split in rows.items():
+        assert maps[name].pixels.shape[1:] == (3, 4, 5)
+        assert torch.equal(split.inputs, maps[name].inputs.flatten(1))
 
 
 def test_pixel_statistics_per_channel_by_hand():
@@ -313,6 +354,10 @@ WRONG = {
     "--seed -1": "must be >= 0",
     "--jobs-per-gpu 0": "must be >= 1",
     "--checkpoint-every 0": "must be >= 1",
+    "--norm group:7": "not a multiple of 7 groups",
+    "--norm instance": "one value an image",
+    "--batch-size 1 --norm batch_detached": "one sample has no variance",
+    "--depth 9 --kind resnet": "the nearest is 8",
     "--device gpu": "not one of auto",
 }
 

@@ -100,7 +100,7 @@ class Settings:
         (128, 64), "Widths of the perceptron's hidden layers.", ">= 1", label="hidden widths"
     )
     channels: tuple[int, ...] = model(
-        (16, 32),
+        (8, 16),
         "Channels of the convolutional network's blocks; each block halves the image.",
         ">= 1",
     )

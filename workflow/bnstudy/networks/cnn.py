@@ -1,7 +1,15 @@
 """Convolutional networks: a small plain one, and the residual one for CIFAR.
 
 Both take images of shape (n, channels, height, width). Weights lie in memory with channels last, and
-what is computed with them follows.
+what is computed with them follows. Measured on one thread of an AMD EPYC with AVX-512, seconds for
+48,000 images of 28 by 28 in batches of 64, forward and backward, with 8 and 16 channels:
+
+    normalization                       none  batch  group:8
+    channels first, pooling last         5.2    7.1    5.5
+    channels last, pooling last          3.4    4.3    8.0
+    channels last, pooling, then norm    2.6    3.1    4.2
+
+With 16 and 32 channels the last line is 5.2, 5.8 and 6.5.
 """
 
 from functools import partial
@@ -28,8 +36,9 @@ def build_cnn(
 ) -> nn.Sequential:
     """Blocks of convolution, pooling, normalization and activation, and a linear layer on the last maps.
 
-    Pooling comes first, as in airbench (Jordan 2024, section 3.1): max pooling and a monotone
-    activation commute, so that only the statistics of the normalization see a difference.
+    Pooling comes before the normalization, as in airbench (Jordan 2024, section 3.1): max pooling and
+    a monotone activation commute, so only the statistics of the normalization see a difference, and
+    everything behind the pooling has a quarter of the values.
     """
     channels, height, width = shape
     layers: list[nn.Module] = []

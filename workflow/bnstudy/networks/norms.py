@@ -109,7 +109,10 @@ def rms(site: Site) -> "nn.Module":
 
 
 def weight(before: "nn.Module") -> "nn.Module":
-    """Salimans and Kingma (2016): a length and a direction for the weights of each unit."""
+    """Salimans and Kingma (2016): a length and a direction for the weights of each unit.
+
+    The weights stay as they were, up to rounding, and so do the directions, exactly.
+    """
     from torch.nn.utils.parametrizations import weight_norm
 
     return weight_norm(before)

@@ -10,10 +10,12 @@ Everything is computed on the CPU, formulas in double precision.
 import copy
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
@@ -24,6 +26,7 @@ from bnstudy.settings import Settings
 from bnstudy.training.inputs import Split, make_splits, pixel_statistics, stream_generator
 from bnstudy.training.loop import evaluate, make_model, train
 
+CHECKS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 SAMPLES, UNITS = 64, 8
 EPSILON = 1e-5  # BatchNorm1d's default
 NO_EPSILON = 1e-30  # as good as zero, which PyTorch refuses
@@ -61,23 +64,18 @@ def run(
     return rows
 
 
-def check(
-    name: str,
-    quantity: str,
-    value: float,
-    reference: float,
-    tolerance: float,
-    note: str = "",
-) -> dict:
+def check(key: str, value: float, **about: object) -> dict:
     """A row; `holds` is 1 where the value is within the tolerance of the reference, else 0."""
+    known = CHECKS[key]
+    reference, tolerance = float(known.get("reference", 0)), float(known["tolerance"])
     return {
-        "check": name,
-        "quantity": quantity,
+        "check": known["check"].format(**about),
+        "quantity": known["quantity"].format(**about),
         "value": float(value),
-        "reference": float(reference),
-        "tolerance": float(tolerance),
+        "reference": reference,
+        "tolerance": tolerance,
         "holds": int(abs(value - reference) <= tolerance),
-        "note": note,
+        "note": known.get("note", "").format(**about),
     }
 
 
@@ -141,39 +139,17 @@ def formula_checks(seed: int) -> list[dict]:
     expected_y = torch.from_numpy(batch_norm(*arrays, EPSILON))
     expected = batch_norm_backward(x.numpy(), gamma.numpy(), EPSILON, dy.numpy())
     rows = [
-        check(
-            "M1",
-            "largest difference of the outputs to the formula",
-            largest(y - expected_y),
-            0,
-            1e-12,
-        ),
+        check("outputs", largest(y - expected_y)),
     ]
     for name, ours, formula in zip(
         ("inputs", "scale", "shift"), (dx, dgamma, dbeta), expected, strict=True
     ):
         error = largest(ours - torch.from_numpy(formula))
-        rows.append(
-            check(
-                "M1",
-                f"largest difference of the gradient by the {name} to the chain rule",
-                error,
-                0,
-                1e-12,
-            )
-        )
+        rows.append(check("gradients", error, name=name))
     numeric = finite_differences(
         lambda v: float((batch_norm(v, *arrays[1:], EPSILON) * dy.numpy()).sum()), x.numpy()
     )
-    rows.append(
-        check(
-            "M1",
-            "largest difference of the gradient by the inputs to finite differences",
-            largest(dx - torch.from_numpy(numeric)),
-            0,
-            1e-6,
-        )
-    )
+    rows.append(check("finite_differences", largest(dx - torch.from_numpy(numeric))))
 
     plain = nn.BatchNorm1d(UNITS, affine=False, dtype=torch.float64)(x)
     variance = x.var(0, unbiased=False)
@@ -192,59 +168,14 @@ def formula_checks(seed: int) -> list[dict]:
         scaled.bias.copy_(x.mean(0))
     return [
         *rows,
-        check("M2", "largest batch mean before scale and shift", largest(plain.mean(0)), 0, 1e-6),
-        check(
-            "M2",
-            "largest difference of the batch variance to var / (var + epsilon)",
-            largest(plain.var(0, unbiased=False) - shrunk),
-            0,
-            1e-12,
-        ),
-        check(
-            "M2",
-            "largest difference of the batch mean to beta, after scale and shift",
-            largest(y.mean(0) - beta),
-            0,
-            1e-12,
-        ),
-        check(
-            "M2",
-            "largest difference of the batch variance to gamma^2 var / (var + epsilon)",
-            largest(y.var(0, unbiased=False) - gamma**2 * shrunk),
-            0,
-            1e-12,
-        ),
-        check(
-            "M3a",
-            "largest difference of output and input, with gamma the deviation and beta the mean",
-            largest(scaled(x).detach() - x),
-            0,
-            1e-6,
-        ),
-        check(
-            "E6",
-            "variance of a dead unit after normalization",
-            narrow[0],
-            1,
-            0.01,
-            "A unit that does not vary stays at 0.",
-        ),
-        check(
-            "E6",
-            "variance of a unit with variance epsilon after normalization",
-            narrow[1],
-            1,
-            0.01,
-            "The normalized variance is var / (var + epsilon).",
-        ),
-        check(
-            "E7",
-            "relative error of the gradient by the inputs without the paths through the statistics",
-            ((without - dx).norm() / dx.norm()).item(),
-            0,
-            1e-6,
-            "The backward pass must also go through the batch's mean and variance.",
-        ),
+        check("batch_mean", largest(plain.mean(0))),
+        check("batch_variance", largest(plain.var(0, unbiased=False) - shrunk)),
+        check("shifted_mean", largest(y.mean(0) - beta)),
+        check("scaled_variance", largest(y.var(0, unbiased=False) - gamma**2 * shrunk)),
+        check("identity", largest(scaled(x).detach() - x)),
+        check("dead_unit", narrow[0]),
+        check("narrow_unit", narrow[1]),
+        check("without_paths", ((without - dx).norm() / dx.norm()).item()),
     ]
 
 
@@ -293,75 +224,15 @@ def statistics_checks(seed: int) -> list[dict]:
         impulses(batch)
     window = (1 / impulses.running_mean.square().sum()).item()
     return [
-        check(
-            "M4",
-            "largest difference of a layer's output alone and in a batch, evaluation mode",
-            largest(alone - together),
-            0,
-            0,
-        ),
-        check(
-            "M5",
-            "batches that the running mean averages, of an epoch's 750",
-            window,
-            n_batches,
-            1,
-            "It is an exponential average: (2 - m) / m = 19 batches at momentum m = 0.1.",
-        ),
-        check(
-            "E4",
-            "largest difference of the stored variance to the unbiased one, by the formula",
-            largest(stored - unbiased),
-            0,
-            1e-12,
-        ),
-        check(
-            "E4",
-            "largest difference of the stored variance to the one that normalizes",
-            largest(stored - biased),
-            0,
-            1e-12,
-            "One formula does not cover both: batches are normalized by the biased variance, the "
-            "unbiased one is stored.",
-        ),
-        check(
-            "E5",
-            "largest difference of the running mean to (1 - m) r + m x",
-            largest(stored_mean - by_convention),
-            0,
-            1e-12,
-        ),
-        check(
-            "E5",
-            "largest difference to the plain average of the batch means, momentum None",
-            largest(cumulative.running_mean - average),
-            0,
-            1e-12,
-        ),
-        check(
-            "E5",
-            "largest difference of the running mean to m r + (1 - m) x, the other convention",
-            largest(stored_mean - other_convention),
-            0,
-            1e-12,
-            "In other libraries momentum is the share that is kept.",
-        ),
-        check(
-            "E18",
-            "largest change of a batch's output after another batch",
-            largest(first - again),
-            0,
-            0,
-            "Batch statistics are computed anew from each batch; nothing of them is updated.",
-        ),
-        check(
-            "E18",
-            "change of the running mean by one batch",
-            largest(layer.running_mean - fresh.running_mean),
-            0,
-            1e-12,
-            "It is the running statistics that a training step updates.",
-        ),
+        check("layer_alone", largest(alone - together)),
+        check("window", window),
+        check("stored_unbiased", largest(stored - unbiased)),
+        check("stored_biased", largest(stored - biased)),
+        check("convention", largest(stored_mean - by_convention)),
+        check("plain_average", largest(cumulative.running_mean - average)),
+        check("other_convention", largest(stored_mean - other_convention)),
+        check("after_another_batch", largest(first - again)),
+        check("running_mean", largest(layer.running_mean - fresh.running_mean)),
     ]
 
 
@@ -387,52 +258,17 @@ def scale_checks(seed: int) -> list[dict]:
         return ((a - b).norm() / b.norm()).item()
 
     y, d_weight, d_bias, d_inputs = forward(1, NO_EPSILON)
-    rows = [
-        check(
-            "M6",
-            "norm of the gradient by the bias before the layer, relative to that by the weights",
-            (d_bias.norm() / d_weight.norm()).item(),
-            0,
-            1e-7,
-        )
-    ]
+    rows = [check("bias_gradient", (d_bias.norm() / d_weight.norm()).item())]
     for a in (0.1, 10, 100):
         y_a, d_weight_a, _, d_inputs_a = forward(a, NO_EPSILON)
         rows += [
-            check(
-                "M7",
-                f"relative change of the output with weights times {a:g}",
-                relative(y_a, y),
-                0,
-                1e-5,
-            ),
-            check(
-                "M7",
-                f"relative error of the gradient by the weights being 1 / {a:g} of before",
-                relative(a * d_weight_a, d_weight),
-                0,
-                1e-5,
-            ),
-            check(
-                "M7",
-                f"relative change of the gradient by the inputs with weights times {a:g}",
-                relative(d_inputs_a, d_inputs),
-                0,
-                1e-5,
-            ),
+            check("scaled_output", relative(y_a, y), a=a),
+            check("scaled_weight_gradient", relative(a * d_weight_a, d_weight), a=a),
+            check("scaled_input_gradient", relative(d_inputs_a, d_inputs), a=a),
         ]
     for exponent in range(-5, 1):
         a = 10.0**exponent
-        rows.append(
-            check(
-                "M7 with epsilon",
-                f"relative change of the output with weights times {a:g}",
-                relative(forward(a, EPSILON)[0], y),
-                0,
-                1e-5,
-                "Small weights have a variance that epsilon is not small against.",
-            )
-        )
+        rows.append(check("scaled_output_with_epsilon", relative(forward(a, EPSILON)[0], y), a=a))
 
     # Theorem 4.1, with the loss <dy, z>: the gradient by the layer's output z is dy.
     preactivation = F.linear(u, linear.weight, linear.bias).detach().requires_grad_()
@@ -446,16 +282,7 @@ def scale_checks(seed: int) -> list[dict]:
         dy.square().sum(0) - dy.sum(0) ** 2 / m - (dy * normalized).sum(0) ** 2 / m
     )
     excess = (gradient.square().sum(0) / bound - 1).max().item()
-    rows.append(
-        check(
-            "S4.1",
-            "largest excess of the squared gradient over the bound of theorem 4.1, relative",
-            max(excess, 0),
-            0,
-            1e-9,
-            "With epsilon = 0 the bound is met with equality.",
-        )
-    )
+    rows.append(check("bound", max(excess, 0)))
     return rows
 
 
@@ -478,29 +305,9 @@ def failure_checks(training: Split, n_classes: int, seed: int) -> list[dict]:
         torch.randn(2, UNITS, generator=stream_generator(seed, "noise"), dtype=torch.float64)
     )
     return [
-        check(
-            "M8",
-            "training mode refuses a batch of one (1 is yes)",
-            raises(model, training.first(1).inputs),
-            1,
-            0,
-        ),
-        check(
-            "M8",
-            "largest difference of the normalized values of a batch of two to +-1",
-            largest(pair.abs() - 1),
-            0,
-            1e-9,
-            "Two samples keep nothing but which of them is larger.",
-        ),
-        check(
-            "E20",
-            "an epoch of 65 images in batches of 64 fails at its last batch (1 is yes)",
-            raises(model, last),
-            1,
-            0,
-            "So does any number of images that leaves a last batch of one.",
-        ),
+        check("batch_of_one", raises(model, training.first(1).inputs)),
+        check("batch_of_two", largest(pair.abs() - 1)),
+        check("last_batch_of_one", raises(model, last)),
     ]
 
 
@@ -516,48 +323,11 @@ def network_checks(model: nn.Sequential, splits: dict[str, Split], seed: int) ->
     noise = [dependence_on_the_batch(model, splits["train"], size, seed) for size in sizes]
     slope = np.polyfit(np.log(sizes), np.log(noise), 1)[0]
     return [
-        check(
-            "M4",
-            "largest relative difference of logits alone and in a batch, evaluation mode",
-            largest(alone - logits[:100]) / largest(logits),
-            0,
-            1e-5,
-            "Matrix products of different sizes round differently; the layer itself is bit-equal.",
-        ),
-        *(
-            check(
-                "M4 in training",
-                f"relative deviation of an image's logits between batches of {size}",
-                value,
-                0,
-                1e-5,
-                "In training mode the output depends on the other images.",
-            )
-            for size, value in zip(sizes, noise, strict=True)
-        ),
-        check(
-            "M4 slope",
-            "slope of ln deviation over ln batch size in training mode",
-            slope,
-            -0.5,
-            0.1,
-            "The standard error of a mean of B values falls as 1 / sqrt(B).",
-        ),
-        check(
-            "M9",
-            "largest change of a logit by fusing the layers, on the test images, relative",
-            largest(fused - logits) / largest(logits),
-            0,
-            1e-5,
-            f"Relative to the largest logit, {largest(logits):.3g}; single precision.",
-        ),
-        check(
-            "M9",
-            "test images whose class changes by fusing",
-            (fused.argmax(1) != logits.argmax(1)).sum().item(),
-            0,
-            0,
-        ),
+        check("network_alone", largest(alone - logits[:100]) / largest(logits)),
+        *(check("in_training", value, size=size) for size, value in zip(sizes, noise, strict=True)),
+        check("slope", slope),
+        check("fused_logits", largest(fused - logits) / largest(logits), scale=largest(logits)),
+        check("fused_classes", (fused.argmax(1) != logits.argmax(1)).sum().item()),
     ]
 
 
@@ -596,44 +366,13 @@ def complexity_checks(n_inputs: int, n_classes: int, seed: int) -> list[dict]:
     with torch.no_grad():
         differ = {norm: largest(m.train()(images) - m.eval()(images)) for norm, m in models.items()}
     return [
-        check("L3", "more layers", len(batch) - len(none), 2, 0),
-        check(
-            "L3",
-            "more trainable tensors",
-            len(list(batch.parameters())) - len(list(none.parameters())),
-            4,
-            0,
-        ),
-        check(
-            "L3",
-            "more parameters",
-            count_parameters(batch) - count_parameters(none),
-            2 * (128 + 64),
-            0,
-        ),
-        check("L3", "more buffers", len(list(batch.buffers())) - len(list(none.buffers())), 6, 0),
-        check(
-            "L3",
-            "more modes with different outputs (training and evaluation)",
-            int(differ["batch"] > 0) - int(differ["none"] > 0),
-            1,
-            0,
-        ),
-        check(
-            "L3",
-            "more ways to fail: a batch of one (1 is yes)",
-            raises(batch, images[:1]) - raises(none, images[:1]),
-            1,
-            0,
-        ),
-        check(
-            "L5",
-            "scales and shifts that are hyperparameters and not learned",
-            sum(id(p) not in learned for p in affine),
-            len(affine),
-            0,
-            "All of them are learned parameters; momentum and epsilon are the hyperparameters.",
-        ),
+        check("layers", len(batch) - len(none)),
+        check("tensors", len(list(batch.parameters())) - len(list(none.parameters()))),
+        check("parameters", count_parameters(batch) - count_parameters(none)),
+        check("buffers", len(list(batch.buffers())) - len(list(none.buffers()))),
+        check("modes", int(differ["batch"] > 0) - int(differ["none"] > 0)),
+        check("failures", raises(batch, images[:1]) - raises(none, images[:1])),
+        check("learned", sum(id(p) not in learned for p in affine)),
     ]
 
 
@@ -652,12 +391,12 @@ def averaging_checks(model: nn.Module, splits: dict[str, Split]) -> list[dict]:
         remainder = len(split) % batch_size
         rows.append(
             check(
-                "E8",
-                f"mean over batches minus over images of the {name} loss, batch size {batch_size}",
+                "mean_of_means",
                 math.fsum(losses) / len(losses) - exact,
-                0,
-                1e-6,
-                f"The last of {len(losses)} batches has {remainder or batch_size} images.",
+                name=name,
+                size=batch_size,
+                n=len(losses),
+                last=remainder or batch_size,
             )
         )
     return rows
@@ -666,31 +405,14 @@ def averaging_checks(model: nn.Module, splits: dict[str, Split]) -> list[dict]:
 def pixel_checks(data: PreparedData) -> list[dict]:
     """E10: Normalize(0.5, 0.5) maps pixels to [-1, 1] but does not centre them."""
     mean, deviation = (s.mean().item() for s in pixel_statistics(data.train_images, data.pixel_max))
-    note = "The range is [-1, 1]; the pixels are neither centred nor of unit variance."
     rows = [
-        check(
-            "E10", "mean of the pixels after Normalize(0.5, 0.5)", (mean - 0.5) / 0.5, 0, 0.05, note
-        ),
-        check(
-            "E10",
-            "standard deviation of the pixels after Normalize(0.5, 0.5)",
-            deviation / 0.5,
-            1,
-            0.05,
-            note,
-        ),
+        check("pixel_mean", (mean - 0.5) / 0.5),
+        check("pixel_deviation", deviation / 0.5),
     ]
     if data.name == "mnist":
         rows += [
-            check("MNIST pixels", "mean of the pixels in [0, 1]", mean, 0.1307, 5e-5, "Published."),
-            check(
-                "MNIST pixels",
-                "standard deviation of the pixels in [0, 1]",
-                deviation,
-                0.3081,
-                5e-5,
-                "Published.",
-            ),
+            check("mnist_mean", mean),
+            check("mnist_deviation", deviation),
         ]
     return rows
 
@@ -717,14 +439,10 @@ def hyperparameter_checks(
             accuracies[name].append(100 * (outcome.last("validation", "accuracy") or 0.0))
     return [
         check(
-            "L5 " + name,
-            f"range of validation accuracy over {name}, percentage points",
+            "hyperparameter",
             round(max(values) - min(values), 9),
-            0,
-            0.15,
-            "One run each at "
-            + ", ".join(f"{next(iter(v.values())):g}" for v in choices[name])
-            + ".",
+            name=name,
+            values=", ".join(f"{next(iter(v.values())):g}" for v in choices[name]),
         )
         for name, values in accuracies.items()
     ]

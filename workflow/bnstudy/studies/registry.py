@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bnstudy.provenance import TRAINING_CODE, imported_code
+from bnstudy.provenance import PACKAGE, TRAINING_CODE, imported_code
 from bnstudy.settings import Settings, as_dict, run_name
 from bnstudy.studies.declaration import cell_part, cells, runs
 from bnstudy.training.observers import observer_code
@@ -32,7 +32,9 @@ def study_code(name: str, study: Mapping) -> tuple[str, ...]:
     on their wording, see `settings_used`.
     """
     if name in CODE_STUDIES:
-        files = set(imported_code(f"studies.{CODE_STUDIES[name]}"))
+        module = f"studies/{CODE_STUDIES[name]}"
+        lists = {f"{module}.yaml"} if (PACKAGE / f"{module}.yaml").is_file() else set()
+        files = lists | set(imported_code(module.replace("/", ".")))
     else:
         files = {*RUNNER, *observer_code(study.get("observers", []))}
     return tuple(sorted(files - (set(imported_code("settings")) - set(TRAINING_CODE))))
