@@ -411,6 +411,25 @@ def test_fewer_training_images_are_the_first_of_the_split(data):
         assert torch.equal(few[name].pixels, whole[name].pixels)
 
 
+def test_unequal_classes_by_hand():
+    """Sizes 4, 4, 3 and a factor of 4: of the largest class 4, then 4 / 2, then 4 / 4 are kept."""
+    labels = torch.tensor([0, 1, 1, 2, 0, 2, 1, 0, 2, 0, 1])
+    kept = inputs.imbalanced(labels, 4.0)
+    assert kept.tolist() == [0, 1, 2, 3, 4, 7, 9]
+    assert torch.bincount(labels[kept]).tolist() == [4, 2, 1]
+    assert inputs.imbalanced(labels, 1.0).tolist() == list(range(11))
+
+
+def test_unequal_classes_of_a_run(data):
+    splits = make_splits(data, settings(class_balance=20.0), CPU)
+    whole = make_splits(data, settings(), CPU)
+    counts = torch.bincount(splits["train"].labels)
+    largest = torch.bincount(whole["train"].labels).max().item()
+    assert counts[9].item() == round(largest / 20)
+    assert torch.equal(splits["validation"].pixels, whole["validation"].pixels)
+    assert run(data, settings(class_balance=20.0)).status == "ok"
+
+
 def test_unit_scaling_is_that_of_torchvision():
     images = torch.randint(0, 256, (2, 1, 5, 5), dtype=torch.uint8)
     expected = torch.stack([transforms.ToTensor()(image[0].numpy()) for image in images])

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bnstudy import plugins
-from bnstudy.checks import Facts, run_problem
+from bnstudy.checks import Facts, check_batches, run_problem
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
 from bnstudy.settings import SETTINGS, Execution, Settings, add_options, chosen, run_name
@@ -58,6 +58,7 @@ def main(argv: list[str]) -> None:
     make_deterministic(device)
     with clock.measure("data"):
         splits = make_splits(data, settings, device)
+    check_batches(len(splits["train"]), settings)
     origin = find_origin(data, settings, arguments.observers)
     name = run_name(settings)
     print(f"{name} on {device_name(device)}", file=sys.stderr)

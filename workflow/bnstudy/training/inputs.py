@@ -133,6 +133,8 @@ def make_splits(
     train, validation = split_indices(
         len(data.train_images), settings.validation_fraction, settings.seed
     )
+    if settings.class_balance > 1:
+        train = train[imbalanced(data.train_labels[train], settings.class_balance)]
     if settings.train_images is not None:
         train = train[: settings.train_images]
     if settings.validation_images is not None:
@@ -157,6 +159,22 @@ def make_splits(
         ),
         "test": split(data.test_images, data.test_labels),
     }
+
+
+def imbalanced(labels: Tensor, factor: float) -> Tensor:
+    """Positions, in order, of the images that are kept for classes as unequal as `factor` says.
+
+    Class k of C keeps its first n factor^(-k / (C - 1)) images, n being the size of the largest class
+    (Cui et al. 2019, section 5.1), or all where it has fewer.
+    """
+    counts = torch.bincount(labels)
+    exponents = torch.arange(len(counts), dtype=torch.float64) / max(1, len(counts) - 1)
+    wanted = (counts.max() * factor**-exponents).round().long()
+    place = torch.zeros_like(labels)  # of each image among those of its class
+    for k in range(len(counts)):
+        of_class = labels == k
+        place[of_class] = torch.arange(int(of_class.sum()))
+    return torch.nonzero(place < wanted[labels]).flatten()
 
 
 def make_scaling(images: Tensor, pixel_max: int, kind: str, device: torch.device) -> Scaling:
