@@ -35,6 +35,10 @@ def test_a_cell_is_named_by_its_axes():
         declaration.cell_name({"norm": "batch", "optimizer": "sgd"}) == "norm~batch,optimizer~sgd"
     )
     assert declaration.cell_name({}) == "all"
+    assert (
+        declaration.cell_name({"norm": "ghost:8", "hidden": [32, 16]})
+        == "norm~ghost-8,hidden~32-16"
+    )
 
 
 def test_cells_are_one_job_each_and_a_job_runs_through_the_loop():

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import torch
-import yaml
 
 from bnstudy import plugins
 from bnstudy.data.prepared import PreparedData, open_prepared
@@ -22,8 +21,6 @@ from bnstudy.training.checkpoints import only_writer
 from bnstudy.training.devices import select_device
 from bnstudy.training.loop import make_deterministic
 from bnstudy.training.record import identity
-
-SHIPPED = Path(__file__).parents[3] / "config" / "studies.yaml"
 
 
 def main(argv: list[str]) -> None:
@@ -77,7 +74,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 def declared(name: str, cell: dict) -> dict:
     """A cell's part of a study that ships, for who runs it by hand."""
-    studies = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["studies"]
+    from bnstudy.config import default_studies
+
+    studies = default_studies()
     if name not in studies:
         raise UserError(f"there is no study {name}; there are {', '.join(studies)}.")
     cells = declaration.cells(studies[name])

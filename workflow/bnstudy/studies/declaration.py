@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from itertools import product
 
-from bnstudy.settings import SETTINGS, Settings, make
+from bnstudy.settings import SETTINGS, Settings, make, text
 from bnstudy.studies.rows import ROWS
 from bnstudy.training import observers
 
@@ -43,7 +43,13 @@ def cells(study: Mapping) -> dict[str, dict]:
 
 def cell_name(cell: Mapping) -> str:
     """The folder of a cell."""
-    return ",".join(f"{axis}~{value}" for axis, value in cell.items()) or "all"
+    parts = (f"{axis}~{level_text(value)}".replace(":", "-") for axis, value in cell.items())
+    return ",".join(parts) or "all"
+
+
+def level_text(value: object) -> object:
+    """A level as it stands in tables and paths: lists of widths as text, all else as it is."""
+    return text(value) if isinstance(value, list | tuple) else value
 
 
 def cell_part(study: Mapping, cell: Mapping) -> dict:
@@ -84,6 +90,7 @@ def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]
                 chosen |= study.get("variants", {}).get(axis, {}).get(str(value), {axis: value})
             settings = make(chosen)
             row = {axis: one.get(axis, getattr(settings, axis, None)) for axis in axes(study)}
+            row = {axis: level_text(value) for axis, value in row.items()}
             found.append((row | {"seed": seed}, settings))
     return found
 
