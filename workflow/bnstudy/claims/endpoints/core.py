@@ -42,8 +42,8 @@ def endpoints(
     runs = runs.loc[runs["norm"].isin(["none", "batch"])]
     if runs["norm"].nunique() < 2:
         return {}
-    budget = metrics.groupby(CELL)["step"].max().rename("n_steps")
-    runs = add_seconds_per_step(runs.merge(budget, on=CELL), metrics, timings)
+    runs = runs.rename(columns={"steps_to_target": "steps_to_95"})
+    runs = add_seconds_per_step(runs, metrics, timings)
     runs = runs.merge(steps_to(metrics, 0.97).rename("steps_to_97"), on=RUN, how="left")
     runs = runs.merge(first_epoch_loss(metrics), on=RUN, how="left")
     by = ("batch_size",) if runs["dataset"].nunique() == 1 else ("dataset", "batch_size")
