@@ -385,7 +385,7 @@ report.source(models.build_model)
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.table(materials.parameters(results, dataset, report.networks(dataset)))
+    report.table(materials.parameters(results, dataset, report.layers(dataset)))
     for norm in results.treatments:
         report.text(*findings.parameter_cost(results, dataset, norm))
 

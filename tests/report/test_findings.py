@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from bnstudy.networks.mlp import build_model
-from bnstudy.networks.weights import count_parameters
+from bnstudy.networks.models import MODELS, build
+from bnstudy.networks.weights import count_parameters, describe_layers
 from bnstudy.report import design, exhibits, findings, interactions
 from bnstudy.report.materials import parameters, settings_table
 from bnstudy.report.results import (
@@ -23,6 +23,7 @@ from bnstudy.report.results import (
     p_value,
     short_name,
 )
+from bnstudy.settings import Settings
 
 NAN = math.nan
 TEN = list(range(10))
@@ -534,10 +535,20 @@ def test_time_cost(study, factor, shown, words):
     ]
 
 
-def test_parameters_add_up(study):
-    results = study(norm=["none", "batch", "layer"])
-    networks = {norm: build_model(64, 10, hidden=(32, 32), norm=norm) for norm in results.levels}
-    frame = parameters(results, "digits", networks).frame
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "resnet"])
+def test_parameters_add_up(study, kind):
+    results = study(norm=["none", "batch", "weight"])
+    shape = MODELS[kind].input_shape((1, 8, 8))
+    asked = {n: Settings(kind=kind, hidden=(32, 32), norm=n, depth=8) for n in results.levels}
+    networks = {n: build(settings, (1, 8, 8), 10) for n, settings in asked.items()}
+    layers = {n: describe_layers(network, shape) for n, network in networks.items()}
+    frame = parameters(results, "digits", layers).frame
+    if kind == "mlp":
+        assert list(frame["layer"]) == [
+            *("1. linear, 32 units", "1. normalization of 32 features"),
+            *("2. linear, 32 units", "2. normalization of 32 features"),
+            *("3. linear, 10 units", "all layers"),
+        ]
     for norm, column in zip(networks, frame.columns[1:], strict=True):
         assert frame[column].iloc[-1] == count_parameters(networks[norm])
         assert frame[column].iloc[:-1].sum() == count_parameters(networks[norm])

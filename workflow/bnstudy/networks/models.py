@@ -51,6 +51,10 @@ class Model:
     is_flat: bool = False
     problem: "Callable[[Settings, Shape], tuple[str, str] | None] | None" = None
 
+    def input_shape(self, shape: Shape) -> Shape:
+        """The shape in which the network takes an image of this shape."""
+        return (math.prod(shape),) if self.is_flat else shape
+
 
 def build(
     settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None" = None

@@ -1,10 +1,12 @@
 """What was trained and how it was measured, in sentences made from the config."""
 
 from importlib.metadata import version
+from itertools import product
 
 import pandas as pd
 
 from bnstudy import settings, statistics
+from bnstudy.networks.models import MODELS
 from bnstudy.report.results import (
     ALPHA,
     Results,
@@ -19,7 +21,9 @@ from bnstudy.report.results import (
 TIMES = " \N{MULTIPLICATION SIGN} "
 # Settings that `design` tells in other words than their own.
 TOLD = (
-    *("kind", "hidden", "train_images", "class_balance", "validation_fraction"),
+    "kind",
+    *(name for model in MODELS.values() for name in model.settings),
+    *("train_images", "class_balance", "validation_fraction"),
     *("epochs", "optimizer", "learning_rate", "batch_size", "probe_every", "target"),
 )
 
@@ -176,11 +180,15 @@ def design(results: Results) -> list[str]:
 
 
 def network(results: Results) -> str:
-    """The family of networks and its size."""
-    if results.values("kind") == ["mlp"]:
-        widths = [str(value).replace("-", " and ") for value in results.values("hidden")]
-        return f"a multilayer perceptron with hidden layers of {' or '.join(widths)} units"
-    return said(results, "kind")
+    """The families of networks and their sizes."""
+    found = []
+    for kind in results.values("kind"):
+        names = MODELS[kind].settings
+        sizes = ([settings.SETTINGS[n].read(str(v)) for v in results.values(n)] for n in names)
+        for values in product(*sizes):
+            chosen = settings.Settings(kind=kind, **dict(zip(names, values, strict=True)))
+            found.append(MODELS[kind].sentence(chosen))
+    return " or ".join(found)
 
 
 def dataset_sentence(data: object) -> str:

@@ -1,7 +1,9 @@
 """What the runs were made from, as tables: images, networks, settings, code, software, machine."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -18,6 +20,9 @@ from bnstudy.report.results import (
     short_name,
 )
 from bnstudy.report.tables import Code, Exhibit
+
+if TYPE_CHECKING:
+    from bnstudy.networks.weights import Layer
 
 
 def agreement(checks: Mapping[str, tuple], tolerance: float) -> Exhibit:
@@ -97,16 +102,15 @@ def pixels(results: Results, data: Mapping[str, object]) -> Exhibit:
     )
 
 
-def parameters(results: Results, dataset: str, networks: Mapping[Level, object]) -> Exhibit:
-    """Trainable parameters by layer, a column per level.
-
-    `networks` maps the levels to `torch.nn.Sequential` models.
-    """
-    counts = {level: layer_parameters(network) for level, network in networks.items()}
-    longest = max(counts.values(), key=len)
-    frame = pd.DataFrame({"layer": list(longest)})
-    for level, layers in counts.items():
-        frame[results.level_name(level)] = [layers.get(layer, 0) for layer in longest]
+def parameters(
+    results: Results, dataset: str, layers: "Mapping[Level, Sequence[Layer]]"
+) -> Exhibit:
+    """Trainable parameters by layer, a column per level."""
+    counts = {level: named_layers(found) for level, found in layers.items()}
+    names = dict.fromkeys(chain(*sorted(counts.values(), key=len, reverse=True)))
+    frame = pd.DataFrame({"layer": list(names)})
+    for level, found in counts.items():
+        frame[results.level_name(level)] = [found.get(name, 0) for name in names]
     total = {"layer": "all layers"} | {column: frame[column].sum() for column in frame.columns[1:]}
     frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
     return Exhibit(
@@ -118,20 +122,17 @@ def parameters(results: Results, dataset: str, networks: Mapping[Level, object])
     )
 
 
-def layer_parameters(network: object) -> dict[str, int]:
-    """Trainable parameters of every layer that has some, by a name that tells its place and size."""
-    layers: dict[str, int] = {}
-    block = 1
-    for layer in network:
-        count = sum(p.numel() for p in layer.parameters() if p.requires_grad)
-        if hasattr(layer, "in_features"):
-            name = f"{block}. linear, {layer.in_features} to {layer.out_features}"
-            block += 1
-        else:
-            name = f"{block - 1}. normalization of {count // 2} features"
-        if count:
-            layers[name] = count
-    return layers
+def named_layers(layers: "Sequence[Layer]") -> dict[str, int]:
+    """Parameters of the layers that have some, by a name that tells place and size."""
+    kinds = {"Linear": "linear, {} units", "Conv2d": "convolution, {} channels"}
+    named: dict[str, int] = {}
+    block = 0
+    for layer in layers:
+        block += layer.kind in kinds
+        if layer.n_parameters:
+            name = kinds.get(layer.kind, "normalization of {} features").format(layer.shape[0])
+            named[f"{block}. {name}"] = layer.n_parameters
+    return named
 
 
 def settings_table(results: Results) -> Exhibit:

@@ -18,9 +18,12 @@ import yaml
 from bnstudy.config import notebook_for
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
+from bnstudy.report.results import as_level
 from bnstudy.settings import label
 
 if TYPE_CHECKING:  # the workflow asks for the notebook's name, which takes neither pandas nor torch
+    from bnstudy.networks.weights import Layer
+    from bnstudy.report.results import Level
     from bnstudy.report.tables import Exhibit
 
 CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.narrow+svg"
@@ -178,20 +181,21 @@ class Report:
             raw=True,
         )
 
-    def networks(self, dataset: str) -> dict[str, object]:
-        """The untrained network of every norm, as the runs on a dataset built it."""
-        from bnstudy.networks.mlp import build_model
+    def layers(self, dataset: str) -> "dict[Level, list[Layer]]":
+        """The layers of the network of every level, as the runs on a dataset built it."""
+        from bnstudy import grid
+        from bnstudy.networks import models
+        from bnstudy.networks.weights import describe_layers
 
-        data, model = self.data[dataset], self.config["model"]
-        return {
-            norm: build_model(
-                data.train_images[0].numel(),
-                len(data.classes),
-                norm=norm,
-                **model | {"hidden": tuple(model["hidden"])},
-            )
-            for norm in self.results.levels
-        }
+        data, found = self.data[dataset], {}
+        shape = tuple(data.train_images.shape[1:])
+        for settings in grid.runs(self.config).values():
+            level = as_level(getattr(settings, self.results.axis))
+            if settings.dataset == dataset and level not in found:
+                network = models.build(settings, shape, len(data.classes))
+                given = models.MODELS[settings.kind].input_shape(shape)
+                found[level] = describe_layers(network, given)
+        return {level: found[level] for level in self.results.levels}
 
     def source(self, *objects: object) -> None:
         """Show the real source of functions or classes."""
