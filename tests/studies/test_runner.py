@@ -66,6 +66,11 @@ def test_every_run_of_a_study_is_in_one_cell():
         assert json.loads(json.dumps(parts)) == parts
 
 
+def test_a_run_that_is_impossible_is_one_sentence(data):
+    with pytest.raises(UserError, match=r"^batch_size: 1149 .*the nearest valid choice is"):
+        rows({"grid": {"norm": ["batch"], "batch_size": [1149]}}, data)
+
+
 def test_a_diverged_run_has_a_row_without_results(data):
     settings = SETTINGS | {"optimizer": "sgd", "learning_rate": 1e30}
     (row,) = rows({"settings": settings, "grid": {"norm": ["none"]}}, data, seeds=1)

@@ -10,6 +10,7 @@ Everything is computed on the CPU, formulas in double precision.
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.layers import DetachedBatchNorm1d, fuse
-from bnstudy.networks.mlp import build_model
 from bnstudy.networks.weights import count_parameters
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import Split, make_splits, pixel_statistics, stream_generator
@@ -421,28 +421,15 @@ def hyperparameter_checks(
     splits: dict[str, Split], n_classes: int, settings: Settings
 ) -> list[dict]:
     """L5: whether the actual hyperparameters, epsilon and momentum, need tuning here."""
-    accuracies: dict[str, list[float]] = {"epsilon": [], "momentum": []}
-    choices = {
-        "epsilon": [{"eps": 1e-3}, {"eps": 1e-5}, {"eps": 1e-7}],
-        "momentum": [{"momentum": 0.01}, {"momentum": 0.1}, {"momentum": 0.5}],
-    }
-    for name, variants in choices.items():
-        for variant in variants:
-            model = build_model(
-                splits["train"].pixels.shape[1],
-                n_classes,
-                hidden=settings.hidden,
-                norm=lambda width, variant=variant: nn.BatchNorm1d(width, **variant),
-                generator=stream_generator(settings.seed, "init"),
-            )
-            outcome = train(model, splits, settings)
-            accuracies[name].append(100 * (outcome.last("validation", "accuracy") or 0.0))
-    return [
-        check(
-            "hyperparameter",
-            round(max(values) - min(values), 9),
-            name=name,
-            values=", ".join(f"{next(iter(v.values())):g}" for v in choices[name]),
-        )
-        for name, values in accuracies.items()
-    ]
+    rows = []
+    for name, values in {"epsilon": (1e-3, 1e-5, 1e-7), "momentum": (0.01, 0.1, 0.5)}.items():
+        accuracies = []
+        for value in values:
+            chosen = replace(settings, **{f"norm_{name}": value})
+            model = make_model(splits["train"].pixels.shape[1], n_classes, chosen)
+            outcome = train(model, splits, chosen)
+            accuracies.append(100 * (outcome.last("validation", "accuracy") or 0.0))
+        spread = round(max(accuracies) - min(accuracies), 9)
+        tried = ", ".join(f"{value:g}" for value in values)
+        rows.append(check("hyperparameter", spread, name=name, values=tried))
+    return rows

@@ -13,15 +13,17 @@ Source: Yang et al. (2019), A mean field theory of batch normalization, theorem 
 """
 
 import math
+from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.networks.mlp import build_model
 from bnstudy.networks.weights import ACTIVATIONS
+from bnstudy.settings import Settings
 from bnstudy.training.inputs import Scaling, Split, stream_generator
+from bnstudy.training.loop import make_model
 
 # norm, initialization, activation
 NETWORKS = {
@@ -39,45 +41,34 @@ def run(
 
     `cell` has `network` (a key of `NETWORKS`); `options` has `batch_sizes`, `depths` and `width`.
     """
-    images = Split(data.train_images.flatten(1), data.train_labels, Scaling(data.pixel_max))
-    return [
-        {"seed": seed, "batch_size": batch_size, "depth": depth} | row
-        for seed in seeds
-        for batch_size in options["batch_sizes"]
-        for depth in options["depths"]
-        for row in measure(
-            images, len(data.classes), cell["network"], batch_size, depth, options["width"], seed,
-            device,
+    norm, initialization, activation = NETWORKS[cell["network"]]
+    rows = []
+    for seed, size, depth in product(seeds, options["batch_sizes"], options["depths"]):
+        settings = Settings(
+            norm=norm,
+            hidden=(options["width"],) * depth,
+            activation=activation or "relu",
+            initialization=initialization,
+            batch_size=size,
+            seed=seed,
         )
-    ]  # fmt: skip
+        theory = growth_in_theory(cell["network"], size)
+        for row in measure(data, settings, device, is_linear=activation is None):
+            rows.append({"seed": seed, "batch_size": size, "depth": depth, **row, "theory": theory})
+    return rows
 
 
 def measure(
-    images: Split,
-    n_classes: int,
-    network: str,
-    batch_size: int,
-    depth: int,
-    width: int,
-    seed: int,
-    device: torch.device,
+    data: PreparedData, settings: Settings, device: torch.device, *, is_linear: bool
 ) -> list[dict]:
     """The gradients of one network on one batch, a row per hidden layer, from the input on."""
-    norm, initialization, activation = NETWORKS[network]
-    model = build_model(
-        images.pixels.shape[1],
-        n_classes,
-        hidden=(width,) * depth,
-        norm=norm,
-        activation=activation or "relu",
-        initialization=initialization,
-        generator=stream_generator(seed, "init"),
-    )
-    if activation is None:
+    images = Split(data.train_images.flatten(1), data.train_labels, Scaling(data.pixel_max))
+    model = make_model(images.pixels.shape[1], len(data.classes), settings)
+    if is_linear:
         model = nn.Sequential(*(m for m in model if not isinstance(m, tuple(ACTIVATIONS.values()))))
     model.to(device)
-    order = torch.randperm(len(images), generator=stream_generator(seed, "order"))
-    batch = images.take(order[:batch_size])
+    order = torch.randperm(len(images), generator=stream_generator(settings.seed, "order"))
+    batch = images.take(order[: settings.batch_size])
 
     signal, hidden = batch.inputs.to(device), []
     for module in model:
@@ -89,15 +80,14 @@ def measure(
     gradients = torch.autograd.grad(loss, hidden[:-1] + weights[:-1])
     # Summed in double precision on the CPU: squared norms of deep networks span 20 decades.
     squared = [gradient.cpu().double().square().sum().item() for gradient in gradients]
+    depth = len(settings.hidden)
     preactivation, weight = squared[:depth], squared[depth:]
-    theory = growth_in_theory(network, batch_size)
     return [
         {
             "layer": i + 1,
             "gradient": math.sqrt(preactivation[i]),
             "weight_gradient": math.sqrt(weight[i]),
             "growth": preactivation[i] / preactivation[i + 1] if i + 1 < depth else None,
-            "theory": theory,
         }
         for i in range(depth)
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from bnstudy.checks import Facts, check_batches, run_problem
 from bnstudy.data.prepared import PreparedData
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
@@ -101,11 +102,15 @@ def run_grid(
     for folder in reuse:
         run = json.loads((folder / "run.json").read_text())
         known[config_sha256(run["settings"]), run["data_sha256"]] = folder, run
+    shape = tuple(data.train_images.shape[1:])
+    facts = Facts(data.name, len(data.train_images), shape, len(data.classes))
     splits: dict[str, dict[str, Split]] = {}  # of the last run: the runs of a seed share them
     rows = []
     for levels, settings in declaration.runs(study, data.name, seeds):
         if settings.dataset != data.name:
             raise UserError(f"{run_name(settings)} cannot be trained on {data.name}.")
+        if found := run_problem(settings, facts):
+            raise UserError(f"{found[0]}: {found[1]}.")
         asked = {key: study[key] for key in declaration.JOB_KEYS if key in study}
         asked["settings"] = as_dict(settings)
 
@@ -115,6 +120,7 @@ def run_grid(
             if key not in splits:
                 splits.clear()
                 splits[key] = make_splits(data, settings, device)
+            check_batches(len(splits[key]["train"]), settings)
             run = train(
                 make_model(splits[key]["train"].pixels.shape[1:], len(data.classes), settings).to(
                     device

@@ -40,23 +40,13 @@ def merge(
     *,
     allow_mixed_code: bool = False,
 ) -> None:
-    """Join the cells of a study into one table, in order.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        The cells' CSV files.
-    out : Path
-        The table.
-    data : sequence of Path, optional
-        The prepared datasets that the rows must have come from.
-    allow_mixed_code : bool
-        Accept rows of several versions of the study's code.
+    """Join the cells of a study into one table, in order; what a cell has not stays empty.
 
     Raises
     ------
     UserError
-        If a cell has no rows, or if cells do not belong together.
+        If a cell has no rows, if rows come from other data than these prepared datasets or, unless
+        that is allowed, from several versions of the study's code, or if a cell is given twice.
     """
     merged: list[dict] = []
     names: list[str] = []
