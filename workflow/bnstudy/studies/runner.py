@@ -44,13 +44,14 @@ class Kept:
     identity : dict of str
         What every part depends on; the settings of a part are added to it.
     every : int
-        Optimizer steps between two checkpoints within an epoch.
+        Optimizer steps between two checkpoints.
     """
 
     def __init__(self, folder: Path, identity: dict[str, str], every: int):
         self.folder = folder / FOLDER
         self.identity = identity
-        self.checkpoint = Checkpoint(self.folder, identity, every)
+        # Studies have thousands of epochs that are shorter than the writing of a checkpoint.
+        self.checkpoint = Checkpoint(self.folder, identity, every, at_epochs=False)
 
     def rows(self, asked: dict, make: Callable[[Checkpoint], list[dict]]) -> list[dict]:
         """The rows of a part that was asked for so: those kept, or made now and then kept."""

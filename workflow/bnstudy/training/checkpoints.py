@@ -40,12 +40,17 @@ class Checkpoint:
         What a result depends on ("code", "data", ...); all of it must be equal to resume.
     every : int
         Optimizer steps between two checkpoints within an epoch.
+    at_epochs : bool
+        Whether each epoch ends with one too, however short it is.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, str], every: int):
+    def __init__(
+        self, folder: Path, identity: dict[str, str], every: int, *, at_epochs: bool = True
+    ):
         self.path = folder / NAME
         self.identity = identity
         self.every = every
+        self.at_epochs = at_epochs
         self.stopping = False
 
     def due(self, step: int) -> bool:

@@ -270,7 +270,7 @@ def train(
         seconds_so_far = 0.0
         if progress is not None:
             progress.end_epoch(epoch, step, metrics)
-        if checkpoint is not None:
+        if checkpoint is not None and (checkpoint.at_epochs or checkpoint.due(step)):
             save(order_generator.get_state(), 0.0)
     # A run that broke off has recorded fewer epochs than were asked for.
     complete = len(epoch_seconds) == settings.epochs
