@@ -25,6 +25,7 @@ import pandas as pd
 from bnstudy import provenance
 from bnstudy.report import design, exhibits, figures, findings, interactions, materials
 from bnstudy.report.reporting import Report, escape_markdown, title_of
+from bnstudy.report.results import decimal
 from bnstudy.report.tables import Exhibit
 
 report = Report(config, tables, data)
@@ -83,22 +84,15 @@ for dataset in report.each_dataset():
 # both, so a small effect shows that would drown in the spread of the runs. With pandas that is a
 # table of seeds by levels and a subtraction:
 
-# %%
+# %% tags=["unfolded"]
 runs = results.scored("test_accuracy")  # a failed run counts as guessing
-by_seed = runs.pivot_table(index="seed", columns=results.axis, values="value", aggfunc="mean")
-if results.treatments and set(results.levels) <= set(by_seed):
-    difference = 100 * by_seed[results.treatments].sub(by_seed[results.baseline], axis=0).dropna()
-    summary = difference.agg(["mean", "std", "min", "max", "count"]).T.reset_index(drop=True)
-    summary.insert(0, "level", [results.level_name(level) for level in results.treatments])
-    report.table(
-        Exhibit(
-            "by-hand",
-            "Differences of test accuracy from the baseline in percentage points, over the seeds.",
-            summary,
-            dict.fromkeys(("mean", "min", "max"), "{:+.2f}".format)
-            | {"std": "{:.2f}".format, "count": "{:.0f}".format},
-        )
-    )
+by_seed = runs.pivot_table(index="seed", columns=results.axis, values="value")
+if results.treatments:
+    pairs = 100 * by_seed[results.treatments].sub(by_seed[results.baseline], axis=0).dropna()
+    summary = pairs.agg(["mean", "std", "min", "max"]).T.map(decimal, digits=2, signed=True)
+    summary.insert(0, "level", [results.level_name(level) for level in summary.index])
+    caption = f"Differences of test accuracy in percentage points over {len(pairs)} seeds."
+    report.table(Exhibit("by-hand", caption, summary))
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
@@ -178,14 +172,13 @@ else:
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
+    report.text(design.why_no_comparison(results))
+    costs = []
     for level in results.treatments:
-        _, time = findings.time_cost(results, dataset, level)
-        report.text(
-            " ".join(findings.conclusion(results, dataset, level)),
-            " ".join([*findings.parameter_cost(results, dataset, level), time]).strip(),
-        )
-    if not results.treatments:
-        report.text(design.why_no_comparison(results))
+        report.text(" ".join(findings.conclusion(results, dataset, level)))
+        costs += findings.parameter_cost(results, dataset, level)
+        costs.append(findings.time_cost(results, dataset, level)[1])
+    report.text(" ".join([*filter(None, costs), findings.CAUTION]) if any(costs) else "")
 
 # %% [markdown]
 # ## 5. How it was measured

@@ -216,8 +216,8 @@ def test_small_writing():
         ("dropout", 0.5, "with dropout 0.5", "0.5"),
         ("optimizer", "sgd", "with SGD", "SGD"),
         ("learning_rate", 0.01, "with learning rate 0.01", "0.01"),
-        ("train_images", math.inf, "with all training images", "all training images"),
-        ("hidden", "128-64", "with hidden widths 128-64", "hidden widths 128-64"),
+        ("train_images", math.inf, "with all training images", "all"),
+        ("hidden", "128-64", "with hidden widths 128-64", "128-64"),
     ],
 )
 def test_levels_have_names(axis, level, words, short):

@@ -10,6 +10,7 @@ from bnstudy.networks.models import MODELS
 from bnstudy.report.results import (
     ALPHA,
     Results,
+    as_level,
     capitalized,
     counted,
     decimal,
@@ -28,6 +29,16 @@ TOLD = (
 )
 
 
+def departures(results: Results) -> list[str]:
+    """The settings that were not swept and differ from the code's defaults."""
+    unswept = {axis: results.values(axis) for axis in settings.SETTINGS if axis != "dataset"}
+    return [
+        axis
+        for axis, values in unswept.items()
+        if len(values) == 1 and values[0] != as_level(settings.SETTINGS[axis].default)
+    ]
+
+
 def plural(axis: str) -> str:
     label = settings.label(axis)
     return label if label.endswith("s") else f"{label}s"
@@ -36,7 +47,7 @@ def plural(axis: str) -> str:
 def said(results: Results, axis: str) -> str:
     """The values of a setting: `batch sizes 32 and 64`, `learning rate 0.001`, `Adam and SGD`."""
     values = results.values(axis)
-    if len(values) == 1 or any(isinstance(value, str) for value in values):
+    if len(values) == 1 or settings.SETTINGS[axis].names is not None:
         return listed(level_name(axis, value) for value in values)
     return f"{plural(axis)} {listed(short_name(axis, value) for value in values)}"
 
@@ -47,7 +58,7 @@ def fixed(results: Results) -> str:
     for axis in results.config["grid"]:
         if axis in ("dataset", "seed", results.axis, *results.cell_axes):
             continue
-        if axis in results.departures or axis == "batch_size":
+        if axis in departures(results) or axis == "batch_size":
             word = "at" if axis == "batch_size" else "with"
             found.append(f"{word} {said(results, axis)}")
     return " ".join(found)
@@ -56,16 +67,14 @@ def fixed(results: Results) -> str:
 def averaging(results: Results) -> str:
     """`averaged over the batch sizes 32 and 64, `, `with SGD at batch size 64, `."""
     over = [
-        f"the {said(results, axis)}"
-        if not isinstance(results.values(axis)[0], str)
-        else said(results, axis)
+        ("" if settings.SETTINGS[axis].names is not None else "the ") + said(results, axis)
         for axis in results.cell_axes
     ]
     parts = [fixed(results)] + ([f"averaged over {listed(over)}"] if over else [])
     return "".join(f"{part}, " for part in parts if part)
 
 
-def at_fixed(results: Results) -> str:
+def over_all(results: Results) -> str:
     """` and all batch sizes` where several were averaged; else nothing."""
     return "".join(f" and all {plural(axis)}" for axis in results.cell_axes)
 
@@ -148,7 +157,7 @@ def design(results: Results) -> list[str]:
             f"{results.title(dataset)}, {n_train:,} images to learn from and {n_validation:,} to "
             f"validate on, besides the {results.facts[dataset].n_test:,} for the final test"
         )
-    changed = results.departures
+    changed = departures(results)
     subset = [said(results, axis) for axis in ("train_images", "class_balance") if axis in changed]
     items = [
         f"**Data:** {'; '.join(datasets)}."

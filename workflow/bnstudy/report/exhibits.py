@@ -70,28 +70,31 @@ def cell_columns(cell: dict[str, Level]) -> dict[str, object]:
 
 
 def places(results: Results) -> Iterator[tuple[dict[str, Level], Level, dict[str, object]]]:
-    """Every cell and level, with the columns that name them in a row; the batch size if none."""
+    """Every cell and level, with the columns that name them in a row."""
     for cell in results.cells:
-        first = cell_columns(cell)
-        if not first and results.axis != "batch_size":
-            first = cell_columns({"batch_size": results.values("batch_size")[0]})
         for level in results.levels:
             name = short_name(results.axis, level)
-            yield cell, level, first | {treatment(results): name}
+            yield cell, level, cell_columns(cell) | {treatment(results): name}
 
 
 def key_numbers(results: Results, dataset: str) -> Exhibit:
     """The first table of the page: the levels over all cells, and their difference."""
-    rows = []
+    rows, overall = [], []
     several = len(results.treatments) > 1
-    for level in results.treatments:
-        for c in results.comparisons(dataset, level, KEY_METRICS):
-            name = f"{c.of.title}, {results.level_name(level)}" if several else c.of.title
+    for metric in KEY_METRICS:
+        found = [c for n in results.treatments if (c := results.compare(dataset, n, metric))]
+        for c in found:
+            anchor = "fig-steps" if c.of.kind == "ratio" else "fig-paired"
+            row: dict[str, object] = {"measure": Link(c.of.title, anchor)}
+            if several:
+                row[treatment(results)] = short_name(results.axis, c.level)
+            overall.append(several and c is found[-1])
+            head = "mean" if several else results.level_name(c.level)
             rows.append(
-                {
-                    "measure": Link(name, "fig-steps" if c.of.kind == "ratio" else "fig-paired"),
+                row
+                | {
                     results.level_name(c.baseline): c.of.value(c.mean_baseline),
-                    "changed" if several else results.level_name(level): c.of.value(c.mean_level),
+                    head: c.of.value(c.mean_level),
                     "difference": difference_cell(c),
                     INTERVAL: c.interval,
                     "Holm p": c.p_holm if c.n > 1 else math.nan,
@@ -106,6 +109,7 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
         f"{UNITS_NOTE}. Each measure leads to its evidence.",
         pd.DataFrame(rows),
         {"Holm p": p_text},
+        overall=overall if several else (),
     )
 
 
@@ -245,26 +249,20 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
         for level, values in by.items():
             mean = 100 * statistics.mean(values) if len(values) else math.nan
             row[f"{results.level_name(level)} (%)"] = mean
-        for level in results.treatments:
-            differences = by[level] - by[results.baseline]
-            low, high = (100 * end for end in statistics.t_interval(differences))
-            several = f", {results.level_name(level)}" if len(results.treatments) > 1 else ""
-            row[f"difference (pp){several}"] = 100 * statistics.mean(differences)
-            row[f"{INTERVAL}{several}"] = METRICS["test_accuracy"].interval(low / 100, high / 100)
+        if len(results.treatments) == 1:
+            differences = by[results.treatments[0]] - by[results.baseline]
+            row["difference (pp)"] = 100 * statistics.mean(differences)
+            row[INTERVAL] = METRICS["test_accuracy"].interval(*statistics.t_interval(differences))
         rows.append(row)
     if not rows:
         return None
-    shown = (
-        sorted(rows, key=lambda row: row["images"])[:MOST_CLASSES]
-        if len(rows) > MOST_CLASSES
-        else rows
-    )
     cut = f" The {MOST_CLASSES} rarest of {len(rows)} classes." if len(rows) > MOST_CLASSES else ""
+    shown = sorted(rows, key=lambda row: row["images"])[:MOST_CLASSES] if cut else rows
     return Exhibit(
         results.label("classes", dataset),
         f"Accuracy on the test images of each class {on(results, dataset)}, {averaging(results)}"
-        f"means over {results.n_seeds}.{cut} The intervals are not corrected for the number of "
-        "classes, so they describe and decide nothing.",
+        f"means over {results.n_seeds}.{cut} Nothing is corrected for the number of classes, "
+        "so this describes and decides nothing.",
         pd.DataFrame(shown),
         {"images": whole}
         | {c: two_digits for c in shown[0] if c.endswith("(%)")}
@@ -293,9 +291,10 @@ def claims(judged: pd.DataFrame) -> Exhibit | None:
         {
             "claim": row["id"],
             "what is claimed": row["claim"],
+            "prior": row["prior"],
             "verdict": row["verdict"],
             f"effect ({INTERVAL})": effect(row),
-            "why": row["reason"],
+            "why": "" if pd.isna(row["reason"]) else row["reason"],
         }
         for _, row in judged.iterrows()
     ]

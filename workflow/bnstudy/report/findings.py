@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from bnstudy import settings, statistics
-from bnstudy.report.design import at_fixed, averaging, why_no_comparison
+from bnstudy.report.design import averaging, over_all, why_no_comparison
 from bnstudy.report.results import (
     ALPHA,
     SPACE,
@@ -30,6 +30,7 @@ from bnstudy.report.results import (
 
 INTERVAL = f"95{SPACE}% interval"
 NO_TEST = "a single pair of runs allows neither an interval nor a test"
+CAUTION = "The runs shared the machine with one another, so take this as a rough figure."
 NO_COMPLETE_SEED = (
     "no seed has finished in both arms at every {} yet, so the averages cannot be compared"
 )
@@ -154,17 +155,18 @@ def brief(c: Comparison) -> str:
     return f"{name} was {size} {c.outcome} ({INTERVAL} {f'{SPACE}to{SPACE}'.join(ends)})"
 
 
-def caveats(c: Comparison) -> list[str]:
-    """Sentences that limit what a comparison can say; none where there is nothing to add."""
+def caveats(c: Comparison, short: bool = False) -> list[str]:
+    """Sentences that limit what a comparison can say; if `short`, nothing of unreached targets."""
     sentences = []
-    if c.outcome in ("unclear", "equal") and c.attainable_p >= ALPHA:
+    attainable = c.family * statistics.smallest_p(c.n) if c.n else 1.0
+    if c.outcome in ("unclear", "equal") and attainable >= ALPHA:
         sentences.append(out_of_reach(c.n, c.family))
     elif c.outcome == "unclear" and (c.ci_low > 0 or c.ci_high < 0):
         sentences.append(
             "The interval by itself excludes zero, but the test corrected for the number of "
             "comparisons does not reject."
         )
-    if c.of.kind in ("ratio", "steps") and c.outcome != "censored" and not lost_arm(c):
+    if c.of.kind == "ratio" and c.outcome != "censored" and not lost_arm(c) and not short:
         sentences += censoring(c)
     return sentences
 
@@ -229,9 +231,12 @@ def headline(results: Results, dataset: str, *, short: bool = False) -> tuple[st
     ]
     if all(len(pair) < 2 for _, pair in found):
         return f"On {results.title(dataset)}, {NO_COMPLETE_SEED.format(every(results))}.", ""
-    limits = dict.fromkeys(
-        [*(n for _, pair in found for c in pair for n in caveats(c)), *divergence(results, dataset)]
-    )
+    notes = [
+        note for _, pair in found for c in pair for note in caveats(c, short or len(found) > 1)
+    ]
+    if short or len(found) > 1:
+        notes += unreached(results, dataset)
+    limits = dict.fromkeys([*notes, *divergence(results, dataset)])
     begin = f"On {results.title(dataset)}, {averaging(results)}"
     if len(found) == 1 and not short:
         speed, accuracy = found[0][1]
@@ -263,12 +268,25 @@ def after(results: Results) -> str:
     return "After the last epoch" if several else f"After {counted(results.epochs, 'epoch')}"
 
 
+def unreached(results: Results, dataset: str) -> list[str]:
+    """How many runs of each level never reached the target, unless all or none did."""
+    runs = [(level, results.at(results.runs, dataset, level)) for level in results.levels]
+    counts = [(level, int(r["steps_to_target"].isna().sum()), len(r)) for level, r in runs]
+    parts = [f"{n} of {total} {results.arm(level)}" for level, n, total in counts if n]
+    if not parts or all(n == total for _, n, total in counts):
+        return []
+    return [
+        f"Of the runs, {listed(parts)} never reached {results.target} and count with all the steps "
+        "they had."
+    ]
+
+
 def divergence(results: Results, dataset: str) -> list[str]:
     """A sentence per arm in which runs diverged."""
     sentences = []
     for level in results.levels:
-        diverged = results.diverged(dataset, level)
-        total = len(results.at(results.runs, dataset, level))
+        runs = results.at(results.runs, dataset, level)
+        diverged, total = int((runs["status"] == "diverged").sum()), len(runs)
         if diverged:
             verb = "diverged and counts" if diverged == 1 else "diverged and count"
             sentences.append(
@@ -285,7 +303,7 @@ def verdict_sentences(
     """The comparisons and the costs that came out as `shown`, with their caveats."""
     found = [c for c in results.comparisons(dataset, level) if c.shown == shown]
     time_shown, time_sentence = time_cost(results, dataset, level)
-    times = [time_sentence] if time_sentence and time_shown == shown else []
+    times = [f"{time_sentence} {CAUTION}"] if time_sentence and time_shown == shown else []
     parameters = parameter_cost(results, dataset, level) if shown == "worse" else []
     return [*with_caveats(found), *times, *parameters]
 
@@ -330,7 +348,6 @@ def time_cost(
         return None, ""
     ratio, low, high = (ratios.quantile(q) for q in (0.5, 0.25, 0.75))
     pairs = f"median of {counted(len(ratios), 'pair')} of runs, middle half {low:.2f} to {high:.2f}"
-    caution = "The runs shared the machine with one another, so take this as a rough figure."
     at_level, at_baseline = results.arm(level), results.arm(results.baseline)
     shown: Literal["better", "worse"] | None = None
     if low > 1:
@@ -341,7 +358,7 @@ def time_cost(
         finding = f"An epoch took less time {at_level}: {ratio:.2f} times as long"
     else:
         finding = f"An epoch took about as long {at_level} as {at_baseline}: a ratio of {ratio:.2f}"
-    return shown, f"{finding} ({pairs}). {caution}"
+    return shown, f"{finding} ({pairs})."
 
 
 def epoch_time_ratios(results: Results, dataset: str, level: Level) -> pd.Series:
@@ -369,7 +386,8 @@ def conclusion(results: Results, dataset: str, level: Level) -> list[str]:
         if groups[kind]
     ]
     if groups[None]:
-        sentences.append(f"No difference could be shown in {listed(groups[None])}.")
+        begin = "No" if sentences else f"{capitalized(results.arm(level))}, no"
+        sentences.append(f"{begin} difference could be shown in {listed(groups[None])}.")
     if not groups["better"] and not groups["worse"]:
         sentences.append(
             f"On this evidence nothing can be said for or against {results.level_name(level)} on "
@@ -392,18 +410,20 @@ def gap_sentences(results: Results, dataset: str) -> list[str]:
     """How far validation loss lies above training loss, per arm and between the arms."""
     gaps = results.scored("val_loss")
     gaps["value"] -= results.scored("train_loss")["value"]
-    sentences = []
+    ends = []
     for level in results.levels:
         gap = results.over_cells(gaps, dataset, "value", [level])[level]
-        if gap.empty:
-            continue
-        mean = statistics.mean(gap)
-        relation = "above" if mean >= 0 else "below"
-        sentences.append(
-            f"{capitalized(results.arm(level))}, the validation loss ended "
-            f"{decimal(abs(mean), 4)} nats {relation} the training loss, both in evaluation mode, "
-            f"on average over the {counted(len(gap), 'seed')}{at_fixed(results)}."
-        )
+        if len(gap):
+            mean = statistics.mean(gap)
+            relation = "above" if mean >= 0 else "below"
+            loss = "it" if ends else "the training loss"
+            ends.append(f"{decimal(abs(mean), 4)} nats {relation} {loss} {results.arm(level)}")
+    if not ends:
+        return []
+    sentences = [
+        f"The validation loss ended {listed(ends)}, both in evaluation mode, on average over the "
+        f"seeds{over_all(results)}."
+    ]
     for level in results.treatments:
         by = results.over_cells(gaps, dataset, "value", [results.baseline, level])
         if len(by[level]) < 2:

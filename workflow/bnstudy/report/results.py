@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 import yaml
 
-from bnstudy import grid, scoring, settings, statistics
+from bnstudy import grid, scoring, settings
 from bnstudy.data.splits import split_sizes
 from bnstudy.errors import UserError
 
@@ -170,8 +170,10 @@ def level_name(axis: str, level: Level) -> str:
 
 def short_name(axis: str, level: Level) -> str:
     """A level where its setting stands beside it: the bare number, or the name of a word."""
-    worded = isinstance(level, str) or level == math.inf
-    return level_name(axis, level) if worded else settings.text(level)
+    if level == math.inf:
+        return "all"
+    named = settings.SETTINGS[axis].names is not None
+    return level_name(axis, level) if named else settings.text(level)
 
 
 def arm(level: Level, axis: str = "norm") -> str:
@@ -244,11 +246,6 @@ class Comparison:
     @property
     def interval(self) -> str:
         return self.of.interval(self.ci_low, self.ci_high)
-
-    @property
-    def attainable_p(self) -> float:
-        """The smallest Holm-adjusted p that this many seeds can give in this family."""
-        return min(1.0, self.family * statistics.smallest_p(self.n))
 
     @property
     def seeds_in_favour(self) -> int:
@@ -354,17 +351,6 @@ class Results:
         """Every combination of the other axes that were swept; one without keys if none was."""
         columns = [self.values(axis) for axis in self.cell_axes]
         return [dict(zip(self.cell_axes, values, strict=True)) for values in product(*columns)]
-
-    @property
-    def departures(self) -> list[str]:
-        """The settings that were not swept and differ from the code's defaults."""
-        found = []
-        for axis, known in settings.SETTINGS.items():
-            if axis not in ("dataset", "seed", self.axis):
-                values = self.values(axis)
-                if len(values) == 1 and values[0] != as_level(known.default):
-                    found.append(axis)
-        return found
 
     @property
     def datasets(self) -> list[str]:
@@ -521,10 +507,6 @@ class Results:
             for i, run in zip(self.runs.index, records.to_dict("records"), strict=True)
         ]
         return self.runs.assign(value=[float(score[metric]) for score in scores])
-
-    def diverged(self, dataset: str, level: Level) -> int:
-        """Number of runs with a level that diverged."""
-        return int((self.at(self.runs, dataset, level)["status"] == "diverged").sum())
 
     def split_sizes(self, dataset: str) -> tuple[int, int]:
         """Numbers of training and of validation images, before any subset of the former is taken."""
