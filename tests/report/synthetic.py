@@ -21,6 +21,7 @@ from bnstudy.scoring import RESULTS
 from bnstudy.tables.aggregate import JOB_COLUMNS
 from bnstudy.tables.comparison import columns, compare, table_value
 
+STUDIES = Path(__file__).parents[2] / "config" / "studies.yaml"
 ALL_NORMS = ("none", "batch")
 ANIMALS = ("airplane", "boat", "cat", "deer", "eagle", "frog", "goat", "horse", "ibis", "jay")
 HASH = "0123456789abcdef" * 4
@@ -52,6 +53,7 @@ def config(axis: str = "norm", baseline: object = "none", **grid: list) -> dict:
             "jobs_per_gpu": 1,
         },
         "report": {"name": "12_July_BatchNormalization", "title": "A made-up study"},
+        "studies": yaml.safe_load(STUDIES.read_text(encoding="utf-8"))["studies"],
     }
 
 

@@ -235,7 +235,7 @@ def headline(results: Results, dataset: str, *, short: bool = False) -> tuple[st
         note for _, pair in found for c in pair for note in caveats(c, short or len(found) > 1)
     ]
     if short or len(found) > 1:
-        notes += unreached(results, dataset)
+        notes += never_reached(results, dataset)
     limits = dict.fromkeys([*notes, *divergence(results, dataset)])
     begin = f"On {results.title(dataset)}, {averaging(results)}"
     if len(found) == 1 and not short:
@@ -268,25 +268,23 @@ def after(results: Results) -> str:
     return "After the last epoch" if several else f"After {counted(results.epochs, 'epoch')}"
 
 
-def unreached(results: Results, dataset: str) -> list[str]:
+def never_reached(results: Results, dataset: str) -> list[str]:
     """How many runs of each level never reached the target, unless all or none did."""
     runs = [(level, results.at(results.runs, dataset, level)) for level in results.levels]
     counts = [(level, int(r["steps_to_target"].isna().sum()), len(r)) for level, r in runs]
     parts = [f"{n} of {total} {results.arm(level)}" for level, n, total in counts if n]
     if not parts or all(n == total for _, n, total in counts):
         return []
-    return [
-        f"Of the runs, {listed(parts)} never reached {results.target} and count with all the steps "
-        "they had."
-    ]
+    unreached = f"never reached {results.target} and count with all the steps they had"
+    return [f"Of the runs, {listed(parts)} {unreached}."]
 
 
 def divergence(results: Results, dataset: str) -> list[str]:
     """A sentence per arm in which runs diverged."""
     sentences = []
     for level in results.levels:
-        runs = results.at(results.runs, dataset, level)
-        diverged, total = int((runs["status"] == "diverged").sum()), len(runs)
+        diverged = results.diverged(dataset, level)
+        total = len(results.at(results.runs, dataset, level))
         if diverged:
             verb = "diverged and counts" if diverged == 1 else "diverged and count"
             sentences.append(
@@ -420,10 +418,8 @@ def gap_sentences(results: Results, dataset: str) -> list[str]:
             ends.append(f"{decimal(abs(mean), 4)} nats {relation} {loss} {results.arm(level)}")
     if not ends:
         return []
-    sentences = [
-        f"The validation loss ended {listed(ends)}, both in evaluation mode, on average over the "
-        f"seeds{over_all(results)}."
-    ]
+    mean_over = f"both in evaluation mode, on average over the seeds{over_all(results)}"
+    sentences = [f"The validation loss ended {listed(ends)}, {mean_over}."]
     for level in results.treatments:
         by = results.over_cells(gaps, dataset, "value", [results.baseline, level])
         if len(by[level]) < 2:

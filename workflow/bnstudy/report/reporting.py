@@ -206,12 +206,13 @@ class Report:
         )
 
     def show_config(self) -> None:
-        """Show the config as YAML, without the studies' prose."""
+        """Show the config as YAML, with the studies that were on, without their prose."""
         from IPython.display import display
 
         studies = {
             name: {key: value for key, value in study.items() if key != "text"}
             for name, study in self.config["studies"].items()
+            if study["enabled"]
         }
         content = self.config | {"studies": studies}
         dumped = yaml.safe_dump(

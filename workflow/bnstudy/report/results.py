@@ -508,6 +508,10 @@ class Results:
         ]
         return self.runs.assign(value=[float(score[metric]) for score in scores])
 
+    def diverged(self, dataset: str, level: Level) -> int:
+        """Number of runs with a level that diverged."""
+        return int((self.at(self.runs, dataset, level)["status"] == "diverged").sum())
+
     def split_sizes(self, dataset: str) -> tuple[int, int]:
         """Numbers of training and of validation images, before any subset of the former is taken."""
         fraction = self.values("validation_fraction")[0]
