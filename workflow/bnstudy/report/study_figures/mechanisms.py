@@ -8,24 +8,15 @@ from matplotlib.figure import Figure
 
 from bnstudy.claims.endpoints import scoring
 from bnstudy.claims.endpoints.regularization import GUESSING_LOSS
-from bnstudy.report.figures import Drawing, Layout, panels
+from bnstudy.report.look import BLUE, DASHED, ORANGE, Drawing, Layout, Look
+from bnstudy.report.marks import dots, fit, rows
+from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import capitalized, counted, decimal, listed
-from bnstudy.report.study_figures.looks import (
-    BATCH,
-    BLUE,
-    DASHED,
-    LAYER,
-    NONE,
-    ORANGE,
-    Look,
-    dot_row,
-    dots,
-    estimate,
-    fit,
+from bnstudy.report.study_figures.tables import BATCH, LAYER, NONE
+from bnstudy.report.words import (
+    geometric_mean,
     guessing,
     in_order,
-    legend,
-    name_rows,
     seeds_of,
     significant,
 )
@@ -34,17 +25,19 @@ ARMS = {
     "none": NONE,
     "noisy_none": Look("noise alone", ORANGE, DASHED, "s", filled=False),
     "batch": BATCH,
-    "noisy_batch": Look("batch norm. with noise", BLUE, "solid", "o", filled=False),
-    "batch_no_affine": Look("no scale and shift", BLUE, "solid", "^"),
-    "batch_detached": Look("detached statistics", BLUE, "solid", "v", filled=False),
+    "noisy_batch": Look("batch norm. with noise", BLUE, filled=False),
+    "batch_no_affine": Look("no scale and shift", BLUE, marker="^"),
+    "batch_detached": Look("detached statistics", BLUE, marker="v", filled=False),
     "layer": LAYER,
 }
+NOISE = "*Noise* shifts the distributions anew at every step."
 ARM_NOTES = {
-    "noisy_none": "*Noise* shifts the distributions anew at every step.",
-    "noisy_batch": "*Noise* shifts the distributions anew at every step.",
+    "noisy_none": NOISE,
+    "noisy_batch": NOISE,
     "batch_no_affine": "*No scale and shift* leaves out the learned gamma and beta.",
     "batch_detached": "*Detached statistics* stop the gradient through mean and variance.",
 }
+NAMES = {arm: look.name for arm, look in ARMS.items()}
 
 
 def network_name(network: str) -> str:
@@ -63,38 +56,33 @@ def scored_mechanisms(table: pd.DataFrame) -> pd.DataFrame:
 def mechanism_arms(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Validation loss of the arms that take batch normalization apart, a panel per network."""
     data = scored_mechanisms(table)
-    networks = in_order(data["network"], options["network"])
-    arms = in_order(data["arm"], ARMS)
+    networks, arms = in_order(data["network"], options["network"]), in_order(data["arm"], ARMS)
     if not networks or not arms:
         return None
+    looks = {arm: ARMS[arm] for arm in arms}
 
     def draw(layout: Layout) -> Figure:
-        shape = (len(networks), 1) if layout.narrow else (1, len(networks))
-        figure, axes = panels(
-            *shape, layout, height=0.4 + 0.2 * len(arms), sharex=False, sharey=True
-        )
-        for ax, network in zip(axes.flat, networks, strict=True):
-            some = data[data["network"] == network]
-            for arm in in_order(some["arm"], ("none", "batch")):
-                mean, *_ = estimate(some[some["arm"] == arm]["value"], log=True)
-                ax.axvline(mean, color=ARMS[arm].color, ls=ARMS[arm].dash, lw=1, alpha=0.6)
-            for arm in in_order(some["arm"], arms):
-                values = some[some["arm"] == arm]["value"]
-                dot_row(ax, arms.index(arm), values, ARMS[arm], log=True)
-            fit(ax, "x", some["value"], log=True)
-            name_rows(ax, [ARMS[arm].name for arm in arms])
-            ax.set_title(network_name(network))
-        for ax in axes[-1] if not layout.narrow else axes[-1:, 0]:
-            ax.set_xlabel("validation loss (nats)")
-        return figure
+        panels = small_multiples(
+            data, None, "network", layout, cols=networks, x="validation loss (nats)",
+            xscale="geometric", yscale=None, sharex=False, col_name=network_name,
+            height=0.4 + 0.2 * len(arms), wrap=(3, 1),
+        )  # fmt: skip
+        for ax, part in panels:
+            for arm in in_order(part["arm"], ("none", "batch")):
+                mean = geometric_mean(part[part["arm"] == arm]["value"])
+                ax.axvline(mean, **ARMS[arm].line(lw=1, alpha=0.6))
+            rows(ax, part, "value", "arm", looks, names=NAMES)
+            fit(ax, "x", part["value"], log=True)
+        return panels.finish()
 
+    notes = " ".join(dict.fromkeys(ARM_NOTES[arm] for arm in arms if arm in ARM_NOTES))
     return Drawing(
         "mechanisms",
         " ".join(mechanism_finding(data, network, arms) for network in networks),
-        f"Validation loss (cross-entropy in nats, logarithmic scale, evaluation mode) after "
+        "Validation loss (cross-entropy in nats, logarithmic scale, evaluation mode) after "
         f"{counted(options['epochs'], 'epoch')} of SGD at a learning rate of "
         f"{options['learning_rate']:g} and batch size {options['batch_size']}. "
-        f"{arm_notes(arms)}Vertical lines repeat the means without and with batch "
+        f"{notes + ' ' if notes else ''}Vertical lines repeat the means without and with batch "
         f"normalization. {seeds_of(data, geometric=True)}"
         f"{guessing(table[scoring.diverged(table)], ['network', 'arm', 'seed'])}",
         data,
@@ -102,61 +90,49 @@ def mechanism_arms(table: pd.DataFrame, options: dict) -> Drawing | None:
     )
 
 
-def arm_notes(arms: Iterable[str]) -> str:
-    """What the arms are whose name does not say it, each sentence once, a space behind it."""
-    return "".join(
-        f"{text} " for text in dict.fromkeys(ARM_NOTES[arm] for arm in arms if arm in ARM_NOTES)
-    )
-
-
 def mechanism_finding(data: pd.DataFrame, network: str, arms: Sequence[str]) -> str:
     """Which arms end lowest and highest, and where the two main arms are."""
     some = data[data["network"] == network]
-    there = in_order(some["arm"], arms)
-    means = {arm: estimate(some[some["arm"] == arm]["value"], log=True)[0] for arm in there}
-    low, high = min(means, key=means.get), max(means, key=means.get)
-    others = [arm for arm in ("none", "batch") if arm in means and arm not in (low, high)]
-    text = (
-        f"{capitalized(network_name(network))}: the lowest mean loss is {decimal(means[low], 3)} "
-        f"({ARMS[low].name}), the highest {decimal(means[high], 3)} ({ARMS[high].name})"
+    means = some.groupby("arm")["value"].apply(geometric_mean).reindex(in_order(some["arm"], arms))
+
+    def said(arms: Iterable[str]) -> str:
+        return listed(f"{decimal(means[arm], 3)} ({NAMES[arm]})" for arm in arms)
+
+    low, high = means.idxmin(), means.idxmax()
+    rest = [arm for arm in ("none", "batch") if arm in means and arm not in (low, high)]
+    return (
+        f"{capitalized(network_name(network))}: the lowest mean loss is {said([low])}, the highest "
+        f"{said([high])}" + (f"; for comparison {said(rest)}." if rest else ".")
     )
-    rest = listed(f"{decimal(means[arm], 3)} ({ARMS[arm].name})" for arm in others)
-    return text + (f"; for comparison {rest}." if rest else ".")
 
 
 def mechanism_drift(table: pd.DataFrame, options: dict) -> Drawing | None:
     """The loss against how far distributions shift, a panel per network."""
     data = scored_mechanisms(table).dropna(subset=["drift"])
     data = data[data["drift"] > 0]
-    networks = in_order(data["network"], options["network"])
-    arms = in_order(data["arm"], ARMS)
+    networks, arms = in_order(data["network"], options["network"]), in_order(data["arm"], ARMS)
     if not networks or not arms:
         return None
+    looks = {arm: ARMS[arm] for arm in arms}
+    centres = data.groupby(["network", "arm"])[["drift", "value"]].agg(geometric_mean)
 
     def draw(layout: Layout) -> Figure:
-        shape = (len(networks), 1) if layout.narrow else (1, len(networks))
-        figure, axes = panels(*shape, layout, height=1.75, sharex=False, sharey=False)
-        for ax, network in zip(axes.flat, networks, strict=True):
-            some = data[data["network"] == network]
-            for arm in arms:
-                look, runs = ARMS[arm], some[some["arm"] == arm]
-                dots(ax, runs["drift"], runs["value"], look.color)
-                if len(runs):
-                    centre = [estimate(runs[c], log=True)[0] for c in ("drift", "value")]
-                    ax.plot(*centre, **look.point(6.5), zorder=3)
-            fit(ax, "x", some["drift"], log=True)
-            fit(ax, "y", some["value"], log=True)
-            ax.set_title(network_name(network))
-        for ax in axes[:, 0]:
-            ax.set_ylabel("validation loss (nats)")
-        for ax in axes[-1]:
-            ax.set_xlabel("drift (standard deviations)")
-        legend(figure, [ARMS[arm].handle(line=False) for arm in arms], layout, wide=4, narrow=2)
-        return figure
+        panels = small_multiples(
+            data, None, "network", layout, cols=networks, x="drift (standard deviations)",
+            y="validation loss (nats)", xscale="log", yscale="log", sharex=False, sharey=False,
+            col_name=network_name, height=1.75, wrap=(3, 1),
+        )  # fmt: skip
+        for ax, part in panels:
+            for arm, runs in part.groupby("arm"):
+                dots(ax, runs["drift"], runs["value"], ARMS[arm])
+                ax.plot(*centres.loc[runs["network"].iat[0], arm], **ARMS[arm].point(6.5))
+            fit(ax, "x", part["drift"], log=True)
+            fit(ax, "y", part["value"], log=True)
+        return panels.finish([look.handle(ls="none") for look in looks.values()])
 
     return Drawing(
         "mechanisms-drift",
-        " ".join(drift_finding(data, network, arms) for network in networks),
+        " ".join(drift_finding(centres.loc[network], network, arms) for network in networks),
         "Validation loss after training against the drift of the inputs of the last nonlinearity, "
         f"the mean distance over {options['drift_steps']} steps by which their distribution moves "
         "in training mode, noise included (both axes logarithmic). If less drift were what makes "
@@ -168,13 +144,12 @@ def mechanism_drift(table: pd.DataFrame, options: dict) -> Drawing | None:
     )
 
 
-def drift_finding(data: pd.DataFrame, network: str, arms: Sequence[str]) -> str:
+def drift_finding(means: pd.DataFrame, network: str, arms: Sequence[str]) -> str:
     """Drift and loss of the arms that the causal claim compares."""
-    some = data[data["network"] == network]
-    parts = []
-    for arm in in_order(arms, ("none", "batch", "noisy_batch")) or arms[:1]:
-        runs = some[some["arm"] == arm]
-        if len(runs):
-            drift, loss = (estimate(runs[c], log=True)[0] for c in ("drift", "value"))
-            parts.append(f"{significant(drift)} and {decimal(loss, 3)} ({ARMS[arm].name})")
+    compared = in_order(arms, ("none", "batch", "noisy_batch")) or arms[:1]
+    parts = (
+        f"{significant(means['drift'][arm])} and {decimal(means['value'][arm], 3)} ({NAMES[arm]})"
+        for arm in compared
+        if arm in means.index
+    )
     return f"{capitalized(network_name(network))}: drift and loss are {'; '.join(parts)}."

@@ -1,0 +1,40 @@
+"""What the tables of studies have in common: names of levels, arms and their looks."""
+
+import pandas as pd
+
+from bnstudy.report.look import Look, looks_of
+from bnstudy.settings import level_name
+
+BASELINE = "none"
+NAMES = {
+    "sgd": "SGD",
+    "adam": "Adam",
+    "relu": "ReLU",
+    "default": "default init",
+    "he": "He init",
+    "all": "all layers scaled",
+    "hidden": "hidden layers scaled",
+    "symmetric": "symmetric",
+    "standardize": "standardized",
+    "relu2": "2 layers, ReLU",
+    "relu5": "5 layers, ReLU",
+    "sigmoid3": "3 layers, sigmoid",
+}
+
+
+def name(value: object) -> str:
+    """A value of a grid as figures write it."""
+    return NAMES.get(str(value), str(value))
+
+
+def norm_name(norm: str) -> str:
+    return level_name("norm", norm)
+
+
+NONE, BATCH, LAYER = looks_of(("none", "batch", "layer"), name=norm_name).values()
+
+
+def arms(table: pd.DataFrame) -> dict[str, Look]:
+    """The norms of a table with their looks, the baseline first."""
+    norms = sorted(table["norm"].unique(), key=lambda norm: norm != BASELINE)
+    return looks_of(norms, name=norm_name)
