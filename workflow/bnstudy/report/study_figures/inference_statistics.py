@@ -91,9 +91,9 @@ def staleness(table: pd.DataFrame, options: dict) -> Drawing | None:
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
             shown, None, "measure", layout, sharex=False, sharey=False, height=1.95, wrap=(3, 1),
-            x={"rest": "after an epoch, weights frozen"} | dict.fromkeys(STALENESS, "step"),
+            x=dict.fromkeys(STALENESS, "step") | {"rest": "after an epoch, weights frozen"},
             y={"rest": "momentum"}, yscale={"loss": "log", "mean_error": "log"}, cols=[*STALENESS],
-            xscale={"rest": "geometric"} | dict.fromkeys(STALENESS, "log"), col_name=STALENESS,
+            xscale=dict.fromkeys(STALENESS, "log") | {"rest": "geometric"}, col_name=STALENESS,
         )  # fmt: skip
         for ax, part in panels:
             if part["measure"].iat[0] == "rest":
