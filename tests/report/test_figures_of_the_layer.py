@@ -385,7 +385,7 @@ def test_mechanisms_name_the_lowest_and_the_highest():
     ]
     drawing = study_figures.mechanisms.mechanism_arms(pd.DataFrame(rows), options("mechanisms"))
     assert drawing.finding == (
-        "2 hidden layers, ReLU: the lowest mean loss is 0.100 (layer normalization), the highest "
+        "2 layers, ReLU: the lowest mean loss is 0.100 (layer normalization), the highest "
         "0.800 (noise alone); for comparison 0.400 (no normalization) and 0.200 (batch "
         "normalization)."
     )
@@ -441,7 +441,6 @@ def test_numbers_are_written_for_readers():
     assert study_figures.identities.percent(0.2705) == "27.1\N{NO-BREAK SPACE}%"
     assert study_figures.identities.percent(1.2e-6) == "0.00012\N{NO-BREAK SPACE}%"
     assert [power(x) for x in (1, 10, 1e-4)] == ["1", "10", "$10^{-4}$"]
-    assert study_figures.mechanisms.network_name("sigmoid3") == "3 hidden layers, sigmoid"
 
 
 def test_crossing_is_where_the_line_passes():

@@ -238,7 +238,9 @@ def row_names(ax: Axes, names: Sequence[str], layout: Layout, bold: Sequence[boo
         ax.set_ylim(len(names) - 0.5, -0.95)
         for row, name in enumerate(names):
             note(ax, name, (0, row), (2, 4), "axes data", fontsize=7.2)
-    for heavy, letters in zip(bold, ax.texts if layout.narrow else ax.get_yticklabels(), strict=False):
+    for heavy, letters in zip(
+        bold, ax.texts if layout.narrow else ax.get_yticklabels(), strict=False
+    ):
         letters.set_fontweight("bold" if heavy else "normal")
 
 

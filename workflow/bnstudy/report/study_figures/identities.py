@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnstudy.report.look import BLUE, DOTTED, GRID, MUTED, RED, RULE, Drawing, Layout, Look
-from bnstudy.report.marks import curves, doubling_axis, fit, note, row_names
+from bnstudy.report.marks import curves, doubling_axis, fit, label_ends, note, row_names
 from bnstudy.report.panels import power, small_multiples
 from bnstudy.report.results import SPACE, counted, decimal, listed
 from bnstudy.report.study_figures.tables import BATCH
@@ -36,13 +36,6 @@ CHECKS = {
     "L5 momentum": "change of accuracy",
 }
 SWEEPS = ("M4 in training", "M4 slope", "M7 with epsilon")  # have a figure of their own
-# By whether a quantity holds, and whether it has an error at all.
-MARKS = {
-    (1, True): Look("", BLUE),
-    (1, False): Look("", BLUE, filled=False),
-    (0, True): Look("", RED, marker="X"),
-    (0, False): Look("", RED, marker="X", filled=False),
-}
 
 
 def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
@@ -54,12 +47,10 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
     data = rows[["seed", "check", "quantity", "tolerance", "holds"]].assign(
         error=errors, ratio=errors / rows["tolerance"]
     )
-    passed = data.groupby("check", sort=False)["holds"].min()
-    passed = passed.loc[sorted(passed.index, key=lambda name: [*CHECKS, name].index(name))]
-    checks = [*passed[passed == 1].index, *passed[passed == 0].index]
-    kept = int((passed == 1).sum())
-    smallest = data["ratio"].where(data["ratio"] > 0).min()
-    zero = 10.0 ** (math.floor(math.log10(1e-3 if math.isnan(smallest) else smallest)) - 1)
+    passed = data.groupby("check")["holds"].min()
+    checks = sorted(passed.index, key=lambda name: (-passed[name], [*CHECKS, name].index(name)))
+    kept = int(passed.sum())
+    zero = 10.0 ** (math.floor(math.log10(data["ratio"].replace(0, 1e-3).min())) - 1)
     high = max(10.0, data["ratio"].max()) * 10
     powers = [10.0**e for e in range(-40, 40, 4) if 100 * zero < 10.0**e < high]
     places = data["check"].map({check: row for row, check in enumerate(checks)})
@@ -76,45 +67,45 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
             ax.axvspan(1, high, color=GRID, alpha=0.45, lw=0, zorder=0)
             ax.axvline(1, **RULE)
             ax.hlines(range(len(checks)), 0, 1, GRID, lw=0.6, transform=ax.get_yaxis_transform())
-            for (holds, some), quantities in part.groupby(["holds", "some"]):
-                ax.plot(quantities["ratio"], quantities["place"], **MARKS[holds, some].point(4.6))
+            for (holds, some), one in part.groupby(["holds", "some"]):
+                color, marker = (BLUE, "o") if holds else (RED, "X")
+                look = Look("", color, marker=marker, filled=some)
+                ax.plot(one["ratio"], one["place"], **look.point(5))
             row_names(ax, names, layout)
             if 0 < kept < len(checks):
                 ax.axhline(kept - (0.85 if layout.narrow else 0.5), color=MUTED, lw=0.6)
-            ax.set_xticks([zero, *powers], ["0", *map(power, powers)], minor=False)
+            ax.set_xticks([zero, *powers], ["0", *map(power, powers)])
             ax.minorticks_off()
             note(ax, "holds", (1, 1), (-4, 3), "data axes", ha="right", color=MUTED)
             note(ax, "does not hold", (1, 1), (4, 3), "data axes", color=MUTED)
             ax.spines["left"].set_visible(False)
         return panels.finish()
 
-    worst = data.loc[data[data["check"].isin(checks[:kept])]["ratio"].idxmax()] if kept else None
-    failing = listed(checks[kept:])
+    finding = f"{kept} of {counted(len(checks), 'check')} {'holds' if kept == 1 else 'hold'}"
+    finding += " in all parts"
+    if kept:
+        worst = data.loc[data[data["check"].isin(checks[:kept])]["ratio"].idxmax()]
+        times = f"{significant(worst['ratio'])} times its tolerance ({worst['check']})"
+        finding += f", the largest error of them being {times}"
+    if kept < len(checks):
+        finding += f"; in {listed(checks[kept:])} at least one part does not"
     return Drawing(
         "identities",
-        f"{kept} of {counted(len(checks), 'check')} {'holds' if kept == 1 else 'hold'} in all parts"
-        + (
-            f", the largest error of them being {significant(worst['ratio'])} times its tolerance "
-            f"({worst['check']})"
-            if kept
-            else ""
-        )
-        + (f"; in {failing} at least one part does not." if failing else "."),
+        f"{finding}.",
         "Error of every check that has a tolerance, divided by the tolerance (logarithmic scale); "
-        "a mark is one quantity of the check, an open one has no error at all. Right of the line "
-        "the statement, as it is written, does not hold. Checks of counts and of equality are not "
-        "drawn. Formulas in double, networks in single precision; "
-        f"{counted(data['seed'].nunique(), 'seed')}.",
+        "a mark is one quantity of the check, an open one has no error at all. Right of the line the "
+        "statement, as it is written, does not hold. Checks of counts and of equality are not drawn. "
+        f"Formulas in double, networks in single precision; {counted(data['seed'].nunique(), 'seed')}.",
         data,
         draw,
     )
 
 
-WEIGHTS = {  # with their sides of the line that the names stand on
-    "epsilon": (Look("with epsilon", BLUE), -8, "top"),
-    "no epsilon": (Look("without", BLUE, DOTTED, filled=False), 8, "bottom"),
+LOOKS = {
+    "batch": BATCH,
+    "epsilon": Look("with epsilon", BLUE),
+    "no epsilon": Look("without", BLUE, DOTTED, filled=False),
 }
-LOOKS = {"batch": BATCH} | {sweep: look for sweep, (look, *_) in WEIGHTS.items()}
 LEAST = 1e-17  # an error of exactly zero is drawn here
 
 
@@ -154,14 +145,11 @@ def identity_sweeps(table: pd.DataFrame, options: dict) -> Drawing | None:
         left.plot(sizes, ideal, color=MUTED, ls=(0, DOTTED), lw=1.2)
         fit(left, "y", [*shown["value"][of_batch], *ideal], log=True)
         doubling_axis(left, sizes)
-        corner = {"ha": "right", "va": "top"}
         words = f"measured slope {decimal(slope, 2)}\ndotted: 1 / √B"
-        note(left, words, (1, 1), (-2, -2), "axes", **corner)
+        note(left, words, (1, 1), (-2, -2), "axes", ha="right", va="top")
         right.set(yscale="log", ylim=(LEAST, 30))
-        for sweep, (look, offset, side) in WEIGHTS.items():
-            first = shown[shown["sweep"] == sweep].nsmallest(1, "x")
-            for x, y in zip(first["x"], first["value"], strict=True):
-                note(right, look.name, (x, y), (0, offset), va=side)
+        ends = shown[~of_batch].sort_values("x").groupby("sweep")[["x", "value"]].last()
+        label_ends(right, {LOOKS[sweep].name: end for sweep, *end in ends.itertuples()})
         return panels.finish()
 
     deviations = data[of_batch].groupby("x")["value"].mean()

@@ -7,44 +7,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnstudy.claims.endpoints import scoring
-from bnstudy.report.look import (
-    BLUE,
-    DASH_DOT,
-    DASHED,
-    DOTTED,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PINK,
-    RED,
-    RULE,
-    Drawing,
-    Layout,
-    Look,
-)
+from bnstudy.report import words
+from bnstudy.report.look import BLUE, DOTTED, INK, RULE, Drawing, Layout, Look, looks_of
 from bnstudy.report.marks import curves, fit, rows
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal, listed
-from bnstudy.report.study_figures.tables import BATCH, NONE
-from bnstudy.report.words import (
-    average,
-    bands_of,
-    geometric_mean,
-    guessing,
-    in_order,
-    left_out,
-    per_level,
-    seeds_of,
-    significant,
-)
+from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
 
-MOMENTA = {
-    "0.1": (BLUE, "", "o"),
-    "cumulative": (MUTED, DOTTED, "s"),
-    "0.01": (PINK, DASHED, "v"),
-    "0.5": (RED, DASH_DOT, "^"),
-}
 PRECISE = Look("precise statistics", INK, "", "")
 STALENESS = {
     "loss": "validation loss (nats)",
@@ -54,14 +23,10 @@ STALENESS = {
 
 
 def momentum_looks(momenta: Iterable[str]) -> dict[str, Look]:
-    """A look for every momentum; the usual ones keep theirs whatever else there is."""
-    spare = [look for name, look in MOMENTA.items() if name not in set(momenta)]
-    spare += [(GREEN, DASH_DOT, "D"), (ORANGE, DASHED, "P")]
+    """A look for each momentum in order, the cumulative average last."""
+    cumulative = [m for m in momenta if m == "cumulative"]
     numbers = sorted((m for m in momenta if m != "cumulative"), key=float)
-    return {
-        m: Look(momentum_name(m), *MOMENTA.get(m, spare[i % len(spare)]))
-        for i, m in enumerate([*numbers, *(m for m in momenta if m == "cumulative")])
-    }
+    return looks_of([*numbers, *cumulative], name=momentum_name)
 
 
 def momentum_name(momentum: str) -> str:
@@ -70,23 +35,24 @@ def momentum_name(momentum: str) -> str:
 
 def staleness(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Running against precise statistics over the first steps of training."""
-    found = table[(table["part"] == "staleness") & (table["status"] == "ok")]
+    table = table[table["part"] == "staleness"]
+    found = table[table["status"] == "ok"]
     if found.empty:
         return None
     data = found.assign(momentum=found["momentum"].astype(str))
     data = data[["seed", "momentum", "step", "statistics", "loss", "mean_error"]]
-    looks = momentum_looks(data["momentum"].unique())
+    momenta = momentum_looks(data["momentum"].unique())
+    looks = momenta | {"precise": PRECISE}
     running, frozen = (data[data["statistics"] == name] for name in ("running", "frozen"))
     # All momenta see the same weights, so any of them has the precise statistics of all.
-    floor = data[(data["statistics"] == "precise") & (data["momentum"] == next(iter(looks)))]
-    shown = pd.concat(
-        [
-            running.assign(measure="loss", value=running["loss"]),
-            floor.assign(measure="loss", value=floor["loss"], momentum="precise"),
-            running.assign(measure="mean_error", value=running["mean_error"]),
-            frozen.assign(measure="rest", value=frozen["mean_error"]),
-        ]
-    )
+    floor = data[(data["statistics"] == "precise") & (data["momentum"] == next(iter(momenta)))]
+    loss = pd.concat([running, floor.assign(momentum="precise")])
+    values = {
+        "loss": loss.assign(value=loss["loss"]),
+        "mean_error": running.assign(value=running["mean_error"]),
+        "rest": frozen.assign(value=frozen["mean_error"]),
+    }
+    shown = pd.concat(rows.assign(measure=measure) for measure, rows in values.items())
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
@@ -97,53 +63,54 @@ def staleness(table: pd.DataFrame, options: dict) -> Drawing | None:
         )  # fmt: skip
         for ax, part in panels:
             if part["measure"].iat[0] == "rest":
-                rows(ax, part, "value", "momentum", looks, names={"cumulative": "all"})
+                rows(
+                    ax,
+                    part,
+                    "value",
+                    "momentum",
+                    looks,
+                    order=[*momenta],
+                    names={"cumulative": "all"},
+                )
                 fit(ax, "x", part["value"], log=True)
             else:
-                curves(ax, part, "step", "value", looks | {"precise": PRECISE}, "momentum", size=4)
+                curves(ax, part, "step", "value", looks, "momentum", size=4)
                 fit(ax, "x", part["step"], log=True)
                 fit(ax, "y", part["value"], log=True)
-        return panels.finish([*looks.values(), PRECISE], columns=3)
+        return panels.finish(looks, columns=3)
 
     epochs = options["staleness"]["epochs"]
     return Drawing(
         "staleness",
-        staleness_finding(running, floor, frozen, looks),
-        "*Validation loss* during the first "
-        f"{'epoch' if epochs == 1 else counted(epochs, 'epoch')} at batch size "
-        f"{options['staleness']['batch_size']}, evaluated with running averages of several momenta "
-        "and with precise statistics, the mean and variance over "
+        staleness_finding(loss, frozen, looks),
+        f"*Validation loss* in the first {'epoch' if epochs == 1 else counted(epochs, 'epoch')} at "
+        f"batch size {options['staleness']['batch_size']}, evaluated with running averages of "
+        "several momenta and with precise statistics, the mean and variance over "
         f"{options['statistics_images']:,} training images under the weights of that step. "
         "*Distance of the means:* root mean square over units of running minus precise mean, in "
         "standard deviations. *Distance at rest:* the same for the first layer against the whole "
         "training set, after one more epoch with frozen weights; what is left is the short memory "
-        f"of the average. All axes of numbers are logarithmic. {bands_of(data)}"
-        f"{left_out(table[table['part'] == 'staleness'], ['momentum', 'seed'])}",
+        f"of the average. All axes of numbers are logarithmic. {words.bands_of(data)}"
+        f"{words.left_out(table, ['momentum', 'seed'])}",
         data,
         draw,
     )
 
 
-def staleness_finding(
-    running: pd.DataFrame, floor: pd.DataFrame, frozen: pd.DataFrame, looks: dict[str, Look]
-) -> str:
+def staleness_finding(loss: pd.DataFrame, frozen: pd.DataFrame, looks: dict[str, Look]) -> str:
     """The loss in the middle and at the end by momentum, and what is left with frozen weights."""
-    steps = sorted(running["step"].unique())
+    steps = sorted(loss["step"].unique())
     early = min(steps, key=lambda step: abs(math.log(step / 10)))
-    names = {momentum: f"({look.name})" for momentum, look in looks.items()}
-
-    def means(at: pd.DataFrame, column: str, write: object) -> str:
-        return per_level(at, "momentum", looks, lambda one: write(one[column].mean()), names)
-
-    parts = [
-        f"At step {step:g} the mean validation loss is "
-        f"{means(running[running['step'] == step], 'loss', lambda x: decimal(x, 3))}, and "
-        f"{average(floor[floor['step'] == step]['loss'], 3)} with precise statistics."
-        for step in dict.fromkeys((early, steps[-1]))
-    ]
+    parts = []
+    for step in dict.fromkeys((early, steps[-1])):
+        at = loss[loss["step"] == step]
+        losses = per_look(at, "momentum", looks, lambda one: words.average(one["loss"], 3))
+        parts.append(f"At step {step:g} the mean validation loss is {losses}.")
     if len(frozen):
-        rest = means(frozen, "mean_error", significant)
-        parts.append(f"With frozen weights the distance of the means is {rest}.")
+        mean = per_look(
+            frozen, "momentum", looks, lambda one: words.significant(one["mean_error"].mean())
+        )
+        parts.append(f"With frozen weights the distance of the means is {mean}.")
     return " ".join(parts)
 
 
@@ -156,14 +123,14 @@ LAST_BATCH = {
 
 def last_batch(table: pd.DataFrame, options: dict) -> Drawing | None:
     """What a last batch of two images does to the loss at the end of each epoch."""
-    found = table[(table["part"] == "last_batch") & (table["status"] == "ok")]
+    table = table[table["part"] == "last_batch"]
+    found = table[table["status"] == "ok"]
     if found.empty:
         return None
     wide = found.pivot(index=["seed", "step"], columns="statistics", values="loss")
-    losses = wide[[*LAST_BATCH]].melt(ignore_index=False, value_name="loss").reset_index()
-    precise = wide["precise"].rename("precise").reset_index()
-    data = losses.merge(precise, on=["seed", "step"])
-    data = data.assign(ratio=data["loss"] / data.pop("precise"))
+    data = wide[[*LAST_BATCH]].stack().rename("loss").reset_index()
+    precise = wide["precise"].loc[[*zip(data["seed"], data["step"], strict=True)]]
+    data["ratio"] = data["loss"] / precise.to_numpy()
     ends = {step: epoch for epoch, step in enumerate(sorted(data["step"].unique()), 1)}
     names = {kind: look.name for kind, look in LAST_BATCH.items()}
 
@@ -179,17 +146,13 @@ def last_batch(table: pd.DataFrame, options: dict) -> Drawing | None:
             fit(ax, "x", [1, *data["ratio"]], log=True)
         return panels.finish()
 
-    parts = []
-    for step, epoch in ends.items():
-        at = data[data["step"] == step]
-        said = per_level(
-            at,
-            "statistics",
-            LAST_BATCH,
-            lambda one: decimal(geometric_mean(one["ratio"]), 3),
-            {kind: f"({text})" for kind, text in names.items()},
-        )
-        parts.append(f"after epoch {epoch} {said}")
+    def ratio(one: pd.DataFrame) -> str:
+        return decimal(words.geometric_mean(one["ratio"]), 3)
+
+    parts = (
+        f"after epoch {ends[step]} {per_look(at, 'statistics', LAST_BATCH, ratio)}"
+        for step, at in data.groupby("step")
+    )
     return Drawing(
         "last-batch",
         f"Validation loss over that with precise statistics: {'; '.join(parts)}.",
@@ -197,8 +160,7 @@ def last_batch(table: pd.DataFrame, options: dict) -> Drawing | None:
         "statistics (logarithmic scale), at the end of each epoch whose last batch has two images, "
         f"at batch size {options['last_batch']['batch_size']}: with everything, without that batch "
         "in the running averages, and without the whole step, which `drop_last` leaves out. "
-        f"{seeds_of(data, geometric=True)}"
-        f"{left_out(table[table['part'] == 'last_batch'], ['seed'])}",
+        f"{words.seeds_of(data, geometric=True)}{words.left_out(table, ['seed'])}",
         data,
         draw,
     )
@@ -228,14 +190,14 @@ def shifted_images(table: pd.DataFrame, options: dict) -> Drawing | None:
     failed = table[table["status"] == "diverged"]
     cells = data[columns].drop_duplicates().merge(failed[["norm", "seed"]], on="norm")
     data = pd.concat([data, cells.assign(value=100 * scoring.CHANCE)])
-    shifts = in_order(data["shift"], SHIFTS)
+    shifts = words.in_order(data["shift"], SHIFTS)
     # Contrast 1 leaves the images as they are; the other shifts start there, too.
     clean = data[(data["shift"] == "contrast") & (data["level"] == 1)]
     started = {"contrast", *data[data["level"] == 0]["shift"]}
     starts = (clean.assign(shift=shift, level=0.0) for shift in shifts if shift not in started)
     data = pd.concat([data, *starts], ignore_index=True)
     shown = data.assign(arm=data["norm"] + " " + data["statistics"])
-    looks = {arm: SHIFTED[arm] for arm in in_order(shown["arm"], SHIFTED)}
+    looks = {arm: SHIFTED[arm] for arm in words.in_order(shown["arm"], SHIFTED)}
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
@@ -252,14 +214,14 @@ def shifted_images(table: pd.DataFrame, options: dict) -> Drawing | None:
             fit(ax, "y", shown["value"])
         return panels.finish(looks)
 
+    def accuracy(one: pd.DataFrame) -> str:
+        return f"{words.average(one['value'], 1)} percent"
+
     parts = []
-    for shift in shifts:
-        some = shown[shown["shift"] == shift]
-        end = some["level"].min() if shift == "contrast" else some["level"].max()
-        at = some[some["level"] == end]
-        said = {key: f"percent ({look.name})" for key, look in looks.items()}
-        values = per_level(at, "arm", looks, lambda one: average(one["value"], 1), said)
-        parts.append(f"at {shift} {end:g} {values}")
+    for shift, levels in shown.groupby("shift", sort=False):
+        end = levels["level"].min() if shift == "contrast" else levels["level"].max()
+        at = levels[levels["level"] == end]
+        parts.append(f"at {shift} {end:g} {per_look(at, 'arm', looks, accuracy)}")
     return Drawing(
         "shifted-images",
         f"Mean test accuracy where the shift is largest: {'; '.join(parts)}.",
@@ -267,7 +229,7 @@ def shifted_images(table: pd.DataFrame, options: dict) -> Drawing | None:
         "time, in units of the brightest pixel; shifts grow to the right. Batch normalization is "
         "evaluated with the running averages of training, and with statistics estimated anew on "
         f"{options['statistics_images']:,} validation images with the same shift. "
-        f"{bands_of(data)}{guessing(failed, ['norm', 'seed'])}",
+        f"{words.bands_of(data)}{words.guessing(failed, ['norm', 'seed'])}",
         data,
         draw,
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnstudy.report.look import RULE, Drawing, Layout, series, summary
@@ -45,46 +46,49 @@ def trajectories(
 ) -> Drawing:
     """Metrics over the steps of training: a row per metric, a column per network."""
     keys = ["metric", "network", "norm", "step"]
-    wanted = [m for metric in metrics for m in (EDGES if metric == "gradient_change" else [metric])]
-    frame = means_of(table[table["metric"].isin(wanted)], [*keys, "seed"])
-    frame = frame.assign(row=frame["metric"].replace(dict.fromkeys(EDGES, "gradient_change")))
+    rows = dict.fromkeys(EDGES, "gradient_change") | {metric: metric for metric in metrics}
+    frame = means_of(table, [*keys, "seed"])
+    frame = frame.assign(row=frame["metric"].map(rows)).dropna(subset="row")
     linear = frame["metric"].isin(LINEAR)
-    edges = summary(frame[frame["metric"].isin(EDGES)], keys, geometric=True)
-    looks, scales = arms(table), {m: "linear" if m in LINEAR else "geometric" for m in metrics}
+    frame = frame[linear | (frame["value"] > 0)]
+    means = {geo: summary(frame[linear != geo], keys, geometric=geo) for geo in (True, False)}
+    looks = arms(table)
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
             frame, "row", "network", layout, rows=metrics, cols=in_order(table["network"]),
-            x="step", y=LABELS, yscale=scales, sharey="row", col_name=NAMES, height=(1.5, 1.25),
+            x="step", y=LABELS, yscale={m: "linear" if m in LINEAR else "geometric" for m in metrics},
+            sharey="row", col_name=NAMES, height=(1.5, 1.25), wrap=(4, 3), turn=False,
         )  # fmt: skip
         for ax, part in panels:
             if part["metric"].isin(EDGES).any():
-                band(ax, edges[edges["network"] == part["network"].iat[0]], looks)
+                edges = means[True].merge(part[keys].drop_duplicates())
+                band(
+                    ax, edges.pivot(index=["norm", "step"], columns="metric", values="mean"), looks
+                )
             else:
                 lines(ax, part, looks)
         return panels.finish(looks)
 
-    data = [summary(frame[~linear], keys, geometric=True), summary(frame[linear], keys)]
-    return Drawing(label, finding, caption, pd.concat(data), draw)
+    return Drawing(label, finding, caption, pd.concat(means.values()), draw)
 
 
-def lines(ax: object, part: pd.DataFrame, looks: Mapping) -> None:
-    """Runs as thin lines and the mean of each arm with its band."""
-    style = series(looks, "norm", markers=False)
-    thin = {"units": "seed", "estimator": None, "lw": 0.45, "alpha": 0.35, "legend": False}
-    for norm, look in looks.items():
-        runs = part[part["norm"] == norm]
-        sns.lineplot(runs, x="step", y="value", color=look.color, ax=ax, **thin)
-    sns.lineplot(part, x="step", y="value", ax=ax, lw=1.7, zorder=3, **style)
+def lines(ax: Axes, part: pd.DataFrame, looks: Mapping) -> None:
+    """Runs as thin lines, and the mean of each arm with its band."""
+    style = series(looks, "norm", markers=False) | {"x": "step", "y": "value", "ax": ax}
+    thin = {"units": "seed", "estimator": None, "lw": 0.45, "alpha": 0.35, "dashes": False}
+    sns.lineplot(part, **style | thin)
+    sns.lineplot(part, lw=1.7, zorder=3, **style)
 
 
-def band(ax: object, edges: pd.DataFrame, looks: Mapping) -> None:
+def band(ax: Axes, edges: pd.DataFrame, looks: Mapping) -> None:
     """The band of each arm between two means, its edges drawn."""
-    for norm, look in looks.items():
-        wide = edges[edges["norm"] == norm].pivot(index="step", columns="metric", values="mean")
-        if wide.shape[1] == len(EDGES):
-            ax.plot(wide.index, wide, **look.line(lw=1.1, zorder=3))
-            ax.fill_between(wide.index, wide[EDGES[0]], wide[EDGES[1]], color=look.color, alpha=0.2)
+    for norm, arm in edges.groupby("norm"):
+        arm = arm.droplevel("norm")
+        ax.plot(arm.index, arm, **looks[norm].line(lw=1.1, zorder=3))
+        ax.fill_between(
+            arm.index, arm.iloc[:, 0], arm.iloc[:, -1], color=looks[norm].color, alpha=0.2
+        )
 
 
 def arm_ratio(table: pd.DataFrame, metric: str, network: str) -> float:
@@ -114,11 +118,14 @@ def ratios(table: pd.DataFrame, metric: str) -> str:
 
 def along(table: pd.DataFrame, rate: float) -> str:
     """What the lines of a figure of trajectories are."""
-    runs = counted(table["seed"].nunique(), "seed")
     return (
-        f"Plain SGD at learning rate {rate:g}. Thin lines are single runs ({runs}), bold ones means"
-        f" (geometric on logarithmic scales){interval_phrase(table, ', bands their pointwise ')}."
+        f"Plain SGD at learning rate {rate:g}. Thin lines are single runs ({seeds(table)}), bold "
+        f"ones means (geometric on logarithmic scales){interval_phrase(table, ', bands their ')}."
     )
+
+
+def seeds(table: pd.DataFrame) -> str:
+    return counted(table["seed"].nunique(), "seed")
 
 
 def landscape(table: pd.DataFrame, options: dict) -> Drawing:
@@ -178,24 +185,19 @@ def smoothness_by_rate(table: pd.DataFrame, options: dict) -> Drawing:
         return panels.finish()
 
     mean = summary(frame, keys, value="ratio", geometric=True)
-    cells = {network: mean[mean["network"] == network] for network in in_order(table["network"])}
-    parts = "; ".join(
-        f"{name(network)}, "
-        + listed(
-            f"{number(x)} at rate {r:g}"
-            for x, r in zip(cell["mean"], cell["learning_rate"], strict=True)
-        )
-        for network, cell in cells.items()
-        if len(cell)
-    )
-    runs = counted(table["seed"].nunique(), "seed")
+
+    def said(network: str, cell: pd.DataFrame) -> str:
+        pairs = zip(cell["mean"], cell["learning_rate"], strict=True)
+        return f"{name(network)}, {listed(f'{number(x)} at rate {rate:g}' for x, rate in pairs)}"
+
+    parts = "; ".join(said(network, cell) for network, cell in mean.groupby("network"))
     return Drawing(
         "smoothness-by-rate",
         "Effective beta without over with batch normalization against the learning rate: "
         f"{parts or 'no pair of runs could be compared'}.",
         "Effective β without over with batch normalization, geometric mean over training "
         "(logarithmic scale): above 1 the loss is smoother with batch normalization. Small marks "
-        f"are single seeds ({runs}), large ones geometric means{interval_phrase(table)}.",
+        f"are single runs ({seeds(table)}), large ones geometric means{interval_phrase(table)}.",
         frame,
         draw,
     )
@@ -212,7 +214,7 @@ def covariate_shift(table: pd.DataFrame, options: dict) -> Drawing:
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
             frame, "by", "network", layout, x=labels, y="cosine", sharex=False, sharey="row",
-            xscale={"step": "linear"}, col_name=NAMES, height=(1.7, 1.5),
+            xscale={"step": "linear"}, col_name=NAMES, height=(1.7, 1.5), wrap=(4, 3), turn=False,
         )  # fmt: skip
         for ax, part in panels:
             ax.axhline(1, **RULE)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from bnstudy.claims.endpoints import scoring
 from bnstudy.claims.endpoints.regularization import GUESSING_LOSS, matched_gaps
+from bnstudy.report import words
 from bnstudy.report.look import (
     BLUE,
     DASH_DOT,
@@ -23,17 +24,7 @@ from bnstudy.report.look import (
 from bnstudy.report.marks import across, category_axis, curves, doubling_axis, fit, note, rows
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal, listed
-from bnstudy.report.study_figures.tables import BATCH, NONE
-from bnstudy.report.words import (
-    average,
-    bands_of,
-    geometric_mean,
-    guessing,
-    in_order,
-    interval_phrase,
-    left_out,
-    per_level,
-)
+from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
 
 PATHS = {
     "none": NONE,
@@ -55,11 +46,11 @@ def group_sizes(arms: Iterable[str], options: dict) -> dict[str, int]:
 def overfitting_path(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Validation against training loss over the epochs."""
     found = table[(table["status"] == "ok") & (table[["train_loss", "val_loss"]] > 0).all(axis=1)]
-    arms = in_order(found["arm"], PATHS)
-    if not arms:
+    found = found[found["arm"].isin(PATHS)]
+    if found.empty:
         return None
-    found = found[found["arm"].isin(arms)]
-    data = found.groupby(["arm", "epoch"])[["train_loss", "val_loss"]].agg(geometric_mean)
+    looks = {arm: PATHS[arm] for arm in words.in_order(found["arm"], PATHS)}
+    data = found.groupby(["arm", "epoch"])[["train_loss", "val_loss"]].agg(words.geometric_mean)
     data = data.set_axis(["training_loss", "validation_loss"], axis=1).reset_index()
     runs, means = thinned(found, "epoch", points=16), thinned(data, "epoch", points=24)
     target = options["matched_train_loss"]
@@ -70,38 +61,36 @@ def overfitting_path(table: pd.DataFrame, options: dict) -> Drawing | None:
             y="validation loss (nats)", yscale="log", height=2.7, width=5.2,
         )  # fmt: skip
         for ax, _ in panels:
-            for arm in arms:
+            for arm, look in looks.items():
+                for _, run in runs[runs["arm"] == arm].groupby("seed"):
+                    ax.plot(
+                        run["train_loss"], run["val_loss"], color=look.color, lw=0.5, alpha=0.25
+                    )
                 path = means[means["arm"] == arm]
-                point = PATHS[arm].point(4.5) | {"ls": PATHS[arm].linestyle, "zorder": 3}
-                ends = {"markevery": [0, len(path) - 1]}
-                ax.plot(path["training_loss"], path["validation_loss"], **point, **ends)
-                for _, one in runs[runs["arm"] == arm].groupby("seed"):
-                    thin = {"color": PATHS[arm].color, "lw": 0.5, "alpha": 0.25}
-                    ax.plot(one["train_loss"], one["val_loss"], **thin)
+                point = look.point(4.5) | {"ls": look.linestyle, "markevery": [0, len(path) - 1]}
+                ax.plot(path["training_loss"], path["validation_loss"], zorder=3, **point)
             fit(ax, "x", found["train_loss"], log=True)
             fit(ax, "y", found["val_loss"], log=True)
             ax.axline((1, 1), (2, 2), color=MUTED, lw=0.8)
             ax.axvline(target, **RULE)
             note(ax, f"compared at {target:g}", (target, 1), (3, -2), "data axes", va="top")
             ax.invert_xaxis()
-        return panels.finish([PATHS[arm] for arm in arms], columns=2)
+        return panels.finish(looks, columns=2)
 
-    last = data[data["epoch"] == data["epoch"].max()].set_index("arm")["validation_loss"]
-    least = data.groupby("arm")["validation_loss"].min()
-    parts = listed(
-        f"{decimal(last[arm], 3)}, lowest on the way {decimal(least[arm], 3)} ({PATHS[arm].name})"
-        for arm in arms
-        if arm in last
-    )
+    def ends(path: pd.DataFrame) -> str:
+        losses = path["validation_loss"]
+        return f"{decimal(losses.iat[-1], 3)}, lowest on the way {decimal(losses.min(), 3)}"
+
+    finding = per_look(data, "arm", looks, ends)
     return Drawing(
         "overfitting",
-        f"As the training loss falls, the mean validation loss ends at {parts}.",
+        f"As the training loss falls, the mean validation loss ends at {finding}.",
         f"The way through training on {options['train_images']:,} images: validation against "
         "training loss of the same weights, both in evaluation mode and in nats (logarithmic "
         "scales), from the first epoch on the left to the last, "
         f"{options['epochs']}, on the right. On the thin diagonal they are equal. Thick lines are "
         f"geometric means, thin lines the {counted(found['seed'].nunique(), 'seed')}; not every "
-        f"epoch is drawn.{left_out(table[table['arm'].isin(PATHS)], ['arm', 'seed'])}",
+        f"epoch is drawn.{words.left_out(table[table['arm'].isin(PATHS)], ['arm', 'seed'])}",
         data,
         draw,
     )
@@ -147,36 +136,30 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
             doubling_axis(ax, [*sizes.values()], names)
         return panels.finish([BATCH, NONE] if (data["arm"] == "none").any() else [BATCH])
 
+    def means(outcome: str, digits: int) -> str:
+        found = data[data["outcome"] == outcome]
+        return words.per_level(
+            found, "arm", doses, lambda one: words.average(one["value"], digits), doses
+        )
+
+    doses = {arm: f"in groups of {n:,}" for arm, n in sizes.items()}
+    doses["none"] = "without normalization"
     missed = int((~reached.astype(bool)).to_numpy().sum())
     late = f" {counted(missed, 'run')} never came down to it and "
     late += "has its last gap." if missed == 1 else "have their last gaps."
     return Drawing(
         "noise-doses",
-        doses_finding(data, sizes, target),
+        f"Mean gap at a training loss of {target:g}: {means('matched', 3)}. Mean test accuracy in "
+        f"percent: {means('test', 2)}.",
         "The generalization gap, validation minus training loss in evaluation mode, where the "
         f"training loss first comes down to {target:g} and after the last epoch, and the final "
         "test accuracy. The fewer images are normalized together (logarithmic scale; *all* is the "
         "whole training set, without noise), the noisier the statistics; the gradient always comes "
         f"from batches of {options['batch_size']}. {options['train_images']:,} training images, "
-        f"{options['epochs']} epochs. {bands_of(data)}{late if missed else ''}"
-        f"{guessing(shown[scoring.diverged(shown)], ['arm', 'seed'])}",
+        f"{options['epochs']} epochs. {words.bands_of(data)}{late if missed else ''}"
+        f"{words.guessing(shown[scoring.diverged(shown)], ['arm', 'seed'])}",
         data[["outcome", "arm", "group_size", "seed", "value"]],
         draw,
-    )
-
-
-def doses_finding(data: pd.DataFrame, sizes: dict[str, int], target: float) -> str:
-    """The gap at the matched loss for every dose and without normalization, then accuracies."""
-    names = {arm: f"in groups of {n:,}" for arm, n in sizes.items()}
-    names["none"] = "without normalization"
-
-    def means(outcome: str, digits: int) -> str:
-        rows = data[data["outcome"] == outcome]
-        return per_level(rows, "arm", names, lambda one: average(one["value"], digits), names)
-
-    return (
-        f"Mean gap at a training loss of {target:g}: {means('matched', 3)}. "
-        f"Mean test accuracy in percent: {means('test', 2)}."
     )
 
 
@@ -193,52 +176,45 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
     last = table[table["epoch"] == table["epoch"].max()]
     last = last.assign(test_accuracy=scoring.accuracy(last, "test_accuracy"))
     pairs = {norm: arms for norm, arms in PAIRS.items() if set(arms) <= set(last["arm"])}
-    places = {arm: PLACES[arm] for arm in in_order(last["arm"], PLACES)}
+    places = {arm: PLACES[arm] for arm in words.in_order(last["arm"], PLACES)}
+    looks = {norm: look for norm, look in (("none", NONE), ("batch", BATCH)) if norm in pairs}
     if not pairs or not places:
         return None
-    shifts = [column for column in last.columns if column.startswith("variance_shift_")]
-    wanted = {*places, *(arm for arms in pairs.values() for arm in arms)}
-    data = last[last["arm"].isin(wanted)][["seed", "arm", "test_accuracy", *shifts]]
-    looks = {norm: {"none": NONE, "batch": BATCH}[norm] for norm in pairs}
+    shifts = {c: f"layer {c[-1]}" for c in last.columns if c.startswith("variance_shift_")}
     norms = {arm: norm for norm, arms in pairs.items() for arm in arms}
-    shown = data.melt(["seed", "arm"], var_name="panel").dropna(subset="value")
-    both = shown[(shown["panel"] == "test_accuracy") & shown["arm"].isin(norms)]
-    both = both.assign(
-        panel="both", norm=both["arm"].map(norms), dropped=both["arm"].str.endswith("dropout")
-    )
-    shown = pd.concat([both, shown[shown["arm"].isin(places)]])
+    data = last[last["arm"].isin({*places, *norms})]
+    data = data[["seed", "arm", "test_accuracy", *shifts]]
+    both = data.assign(panel="both", norm=data["arm"].map(norms), value=data["test_accuracy"])
+    both = both.assign(dropped=(both["arm"] != both["norm"]).astype(int)).dropna(subset="norm")
+    placed = data[data["arm"].isin(places)].melt(["seed", "arm"], var_name="panel")
+    shown = pd.concat([both, placed.dropna(subset="value")])
+    titles = {"both": "test accuracy (%)", "test_accuracy": "place of dropout"}
+    titles |= {column: f"variance, {layer}" for column, layer in shifts.items()}
     probability = options["arm"]["batch_dropout"]["dropout"]
-    layers = {column: f"layer {column.rpartition('_')[2]}" for column in shifts}
-    titles = {"both": "test accuracy (%)", "test_accuracy": "place of dropout"} | layers
-    ratio = "variance ratio"
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
-            shown, None, "panel", layout, sharex=False, sharey=False, height=(1.75, 1.2),
-            x={"test_accuracy": "test accuracy (%)"} | dict.fromkeys(shifts, ratio),
-            xscale={"test_accuracy": "linear"} | dict.fromkeys(shifts, "geometric"),
-            yscale={"both": "linear"}, col_name=titles, wrap=(4, 1),
+            shown, None, "panel", layout, sharex=False, sharey=False, height=(1.4, 1.2),
+            x=dict.fromkeys(shifts, "inference over running") | {"test_accuracy": titles["both"]},
+            xscale=dict.fromkeys(shifts, "geometric") | {"test_accuracy": "linear"},
+            yscale={"both": "linear"}, col_name=titles, wrap=(2, 1), width=layout.width,
         )  # fmt: skip
         for ax, part in panels:
-            if (panel := part["panel"].iat[0]) == "both":
-                line = {"x": "dropped", "y": "value", "ax": ax}
+            variance = (panel := part["panel"].iat[0]) in shifts
+            if panel == "both":
+                style = series(looks, "norm") | {"x": "dropped", "y": "value", "ax": ax}
                 thin = {"units": "seed", "estimator": None, "lw": 0.6, "alpha": 0.35}
-                sns.lineplot(
-                    part.astype({"dropped": int}),
-                    **line,
-                    **series(looks, "norm", markers=False) | thin,
-                )
-                sns.lineplot(
-                    part.astype({"dropped": int}), **line, zorder=3, **series(looks, "norm")
-                )
+                sns.lineplot(part, **style | thin | {"markers": False, "dashes": False})
+                sns.lineplot(part, zorder=3, **style | {"err_style": "bars", "err_kws": {"lw": 2}})
                 category_axis(ax, "x", ["without", f"dropout {probability:g}"])
                 fit(ax, "y", part["value"])
                 continue
-            if panel in shifts:
+            if variance:
                 ax.axvline(1, **RULE)
-            names = {arm: look.name for arm, look in places.items()}
-            rows(ax, part, "value", "arm", places, names=names)
-            fit(ax, "x", [*part["value"], *([1] if panel in shifts else [])], log=panel in shifts)
+            rows(
+                ax, part, "value", "arm", places, names={a: look.name for a, look in places.items()}
+            )
+            fit(ax, "x", [*part["value"], *[1] * variance], log=variance)
         return panels.finish(looks)
 
     means = data.groupby("arm")["test_accuracy"].mean()
@@ -246,21 +222,21 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
         f"{decimal(means[dropped] - means[kept], 2, signed=True)} points with {looks[norm].name}"
         for norm, (kept, dropped) in pairs.items()
     )
-    order = listed(
-        f"{decimal(means[arm], 2)} percent ({look.name})" for arm, look in places.items()
+    by_place = per_look(
+        data, "arm", places, lambda one: f"{words.average(one['test_accuracy'], 2)} percent"
     )
-    failed = last[scoring.diverged(last) & last["arm"].isin(wanted)]
+    failed = last[scoring.diverged(last) & last["arm"].isin(data["arm"])]
     return Drawing(
         "dropout",
-        f"Dropout changes mean test accuracy by {effects}. By place of dropout it is {order}.",
+        f"Dropout changes mean test accuracy by {effects}. By place of dropout it is {by_place}.",
         f"Dropout with probability {probability:g} on {options['train_images']:,} training images. "
         "*Test accuracy* without and with dropout; parallel lines would mean that dropout helps as "
-        "much with batch normalization as without. *Place of dropout* and *layers:* networks with "
-        "batch normalization. The variance ratio is that of a layer's inputs in evaluation mode "
-        "over the running variance, mean over units (logarithmic scale); at 1 training and "
-        "inference agree. Thin lines and circles are the "
-        f"{counted(data['seed'].nunique(), 'seed')}, large marks means (of ratios, geometric)"
-        f"{interval_phrase(data)}.{guessing(failed, ['arm', 'seed'])}",
+        "much with batch normalization as without. *Place of dropout* and *variance:* networks with "
+        "batch normalization; the variance of each layer's inputs in evaluation mode over the "
+        "running variance, mean over units (logarithmic scale), which is 1 where training and "
+        f"inference agree. Thin lines and circles are the {counted(data['seed'].nunique(), 'seed')}, "
+        f"large marks means (of ratios, geometric){words.interval_phrase(data)}."
+        f"{words.guessing(failed, ['arm', 'seed'])}",
         data,
         draw,
     )

@@ -1,8 +1,11 @@
 """What the tables of studies have in common: names of levels, arms and their looks."""
 
+from collections.abc import Callable, Hashable, Mapping
+
 import pandas as pd
 
 from bnstudy.report.look import Look, looks_of
+from bnstudy.report.words import per_level
 from bnstudy.settings import level_name
 
 BASELINE = "none"
@@ -38,3 +41,14 @@ def arms(table: pd.DataFrame) -> dict[str, Look]:
     """The norms of a table with their looks, the baseline first."""
     norms = sorted(table["norm"].unique(), key=lambda norm: norm != BASELINE)
     return looks_of(norms, name=norm_name)
+
+
+def per_look(
+    table: pd.DataFrame,
+    column: str,
+    looks: Mapping[Hashable, Look],
+    write: Callable[[pd.DataFrame], str],
+) -> str:
+    """`0.12 (no normalization) and 0.10 (batch normalization)`: the levels that have rows."""
+    names = {level: f"({look.name})" for level, look in looks.items()}
+    return per_level(table, column, names, write, names)
