@@ -4,16 +4,16 @@ import math
 from collections.abc import Callable
 from itertools import product
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure
 
-from bnstudy.report import study_figures
-from bnstudy.report.figures import NARROW, WIDE, Drawing
+from bnstudy.report import study_figures, words
+from bnstudy.report.look import BLUE, NARROW, WIDE, Drawing
+from bnstudy.report.panels import power
 from bnstudy.report.study_figures import FIGURES
+from bnstudy.studies.declaration import all_options
 from conftest import ROOT
 
 LIMIT = 120_000  # bytes of one SVG
@@ -21,7 +21,7 @@ STUDIES = yaml.safe_load((ROOT / "config" / "studies.yaml").read_text(encoding="
 
 
 def options(study: str) -> dict:
-    return STUDIES[study]["options"]
+    return all_options(STUDIES[study])
 
 
 def identities(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def identities(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 def mechanisms(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
     for arm, network, seed in product(
-        study_figures.mechanisms.ARMS, options("mechanisms")["networks"], range(seeds)
+        study_figures.mechanisms.ARMS, options("mechanisms")["network"], range(seeds)
     ):
         stuck = network == "sigmoid3" and arm in ("none", "noisy_none")
         rows.append(
@@ -94,13 +94,14 @@ def mechanisms(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def small_batches(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
-    grid, rows = options("small_batches"), []
-    designs = [("groups", "ghost", 128, size) for size in grid["group_sizes"]]
+    rows: list[dict] = []
+    groups, _, batches = STUDIES["small_batches"]["grid"]
+    designs = [("groups", "ghost", 128, size) for size in groups["group_size"]]
     designs += [("groups", norm, 128, None) for norm in ("layer", "none")]
     designs += [
         ("batches", norm, size, size if norm == "batch" else None)
         for norm in ("batch", "layer", "none")
-        for size in grid["small_batch_sizes"]
+        for size in batches["batch_size"]
     ]
     for (design, norm, batch_size, group_size), seed in product(designs, range(seeds)):
         kinds = ("running", "precise", "batch") if group_size else ("running",)
@@ -147,9 +148,10 @@ def inference_statistics(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
             ):
                 loss = 0.1 * factor * (1 + more * rng.random())
                 add("last_batch", seed, step=end, statistics=kind, loss=loss)
-        for (name, levels), (norm, kind) in product(
+        for (name, levels), arm in product(
             grid["shift"]["shifts"].items(), study_figures.inference_statistics.SHIFTED
         ):
+            norm, kind = arm.split()
             for level in levels:
                 accuracy = {"accuracy": 0.97 - 0.1 * rng.random()}
                 at = {"step": 10, "shift": name, "level": level}
@@ -323,7 +325,7 @@ def test_diverged_runs_are_drawn_as_guessing_and_counted():
             ["design", "norm", *study_figures.small_batches.SIZES]
         ].drop_duplicates()
     )
-    assert f"{runs}\N{NO-BREAK SPACE}runs diverged or ended below" in drawing.caption
+    assert f"{runs}\N{NO-BREAK SPACE}runs diverged or ended near guessing" in drawing.caption
     assert (drawing.data[drawing.data["seed"] == 1]["value"] == 90).all()
 
 
@@ -383,7 +385,7 @@ def test_mechanisms_name_the_lowest_and_the_highest():
     ]
     drawing = study_figures.mechanisms.mechanism_arms(pd.DataFrame(rows), options("mechanisms"))
     assert drawing.finding == (
-        "2 hidden layers, ReLU: the lowest mean loss is 0.100 (layer normalization), the highest "
+        "2 layers, ReLU: the lowest mean loss is 0.100 (layer normalization), the highest "
         "0.800 (noise alone); for comparison 0.400 (no normalization) and 0.200 (batch "
         "normalization)."
     )
@@ -427,10 +429,10 @@ def test_doses_are_in_order_of_their_size():
 
 
 def test_numbers_are_written_for_readers():
-    assert [study_figures.looks.significant(x) for x in (0, 0.00312, 12.3, 8.2e-6, -0.5)] == [
+    assert [words.significant(x) for x in (0, 0.00312, 12.3, 8.2e-6, -0.5)] == [
         *("0", "0.0031", "12", "8.2\N{MULTIPLICATION SIGN}10⁻⁶", "\N{MINUS SIGN}0.5"),
     ]
-    assert [study_figures.looks.plain(x) for x in (1e-5, 0.001, 3.0, 100.0)] == [
+    assert [words.unrounded(x) for x in (1e-5, 0.001, 3.0, 100.0)] == [
         "0.00001",
         "0.001",
         "3",
@@ -438,18 +440,7 @@ def test_numbers_are_written_for_readers():
     ]
     assert study_figures.identities.percent(0.2705) == "27.1\N{NO-BREAK SPACE}%"
     assert study_figures.identities.percent(1.2e-6) == "0.00012\N{NO-BREAK SPACE}%"
-    assert [study_figures.looks.power(x) for x in (1, 10, 1e-4)] == ["1", "10", "$10^{-4}$"]
-    assert study_figures.mechanisms.network_name("sigmoid3") == "3 hidden layers, sigmoid"
-
-
-def test_intervals_take_three_seeds():
-    mean, low, high = study_figures.looks.estimate(pd.Series([1.0, 4.0]), log=True)
-    assert mean == pytest.approx(2)
-    assert math.isnan(low)
-    assert math.isnan(high)
-    mean, low, high = study_figures.looks.estimate(pd.Series([1.0, 2.0, 3.0, math.nan]), log=False)
-    assert (mean, high - mean) == pytest.approx((2, 4.302653 / math.sqrt(3)))
-    assert mean - low == pytest.approx(high - mean)
+    assert [power(x) for x in (1, 10, 1e-4)] == ["1", "10", "$10^{-4}$"]
 
 
 def test_crossing_is_where_the_line_passes():
@@ -458,36 +449,8 @@ def test_crossing_is_where_the_line_passes():
     assert study_figures.controls.crossing(line, 90) is None
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.12, 0.16), (0.9, 1.6), (0.1, 0.5), (2, 300), (1e-7, 2), (1e-16, 10)]
-)
-def test_logarithmic_axes_have_a_few_ticks(low, high):
-    ax = Figure().subplots()
-    study_figures.looks.fit(ax, "x", [low, high], log=True)
-    ticks = [t for t in ax.get_xticks() if low / 1.5 <= t <= high * 1.5]
-    assert 2 <= len(ticks) <= 6
-
-
-def test_dots_are_lines_of_no_length():
-    with mpl.rc_context():
-        ax = Figure().subplots()
-    study_figures.looks.dots(ax, [1, 2, 3], [1, math.nan, 3], "#000000")
-    (patch,) = ax.patches
-    assert patch.get_path().vertices.tolist() == [[1, 1], [1, 1], [3, 3], [3, 3]]
-
-
-def test_epochs_keep_their_ends():
-    path = pd.DataFrame({"epoch": range(60, 0, -1)})
-    drawn = study_figures.regularization.epochs_drawn(path, 10)["epoch"].tolist()
-    assert drawn[0] == 1
-    assert drawn[-1] == 60
-    assert drawn == sorted(drawn)
-    assert len(drawn) <= 10
-    assert study_figures.regularization.epochs_drawn(path.tail(1))["epoch"].tolist() == [1]
-
-
 def test_momenta_keep_their_looks():
     looks = study_figures.inference_statistics.momentum_looks(["cumulative", "0.9", "0.1"])
     assert list(looks) == ["0.1", "0.9", "cumulative"]
-    assert looks["0.1"].color == study_figures.looks.BLUE
+    assert looks["0.1"].color == BLUE
     assert len({(look.color, look.marker) for look in looks.values()}) == 3

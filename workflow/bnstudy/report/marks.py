@@ -11,7 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
 
-from bnstudy.report.look import MUTED, ON_DARK, ON_LIGHT, PAPER, Look, t_interval
+from bnstudy.report.look import MUTED, ON_DARK, ON_LIGHT, PAPER, Layout, Look, t_interval
 from bnstudy.report.panels import said
 
 
@@ -51,12 +51,22 @@ def threads(ax: Axes, x: np.ndarray, y: np.ndarray, **line: object) -> None:
     ax.plot(*joined, **{"color": MUTED, "lw": 0.5, "alpha": 0.45, "zorder": 1} | line)
 
 
-def means(ax: Axes, part: pd.DataFrame, x: str, y: str, look: Look, *, orient: str = "x") -> None:
+def means(
+    ax: Axes,
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    look: Look,
+    *,
+    orient: str = "x",
+    estimator: str = "mean",
+    errorbar: Callable = t_interval,
+) -> None:
     """Large marks for the means at numeric places, with their intervals."""
     if part.empty:
         return
     sns.pointplot(
-        part, x=x, y=y, orient=orient, native_scale=True, estimator="mean", errorbar=t_interval,
+        part, x=x, y=y, orient=orient, native_scale=True, estimator=estimator, errorbar=errorbar,
         color=look.color, marker=look.marker, linestyle="none", markersize=5.5, ax=ax, zorder=4,
         markeredgecolor=PAPER if look.filled else look.color, markeredgewidth=0.8,
         markerfacecolor=look.color if look.filled else PAPER, err_kws={"linewidth": 1.8},
@@ -114,6 +124,39 @@ def strip(
         if average:
             means(ax, one, "place", y, look)
     category_axis(ax, "x", list(names or map(str, order)))
+
+
+def curves(
+    ax: Axes,
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    looks: Mapping[Hashable, Look],
+    column: str,
+    *,
+    size: float = 4.5,
+) -> None:
+    """A line of means with its band for each level of a column, and the seeds as small dots.
+
+    What `seaborn.lineplot` draws with `look.series`, and for looks with open marks, too.
+    """
+    for level, look in looks.items():
+        one = part[part[column] == level].dropna(subset=[x, y])
+        if len(one):
+            dots(ax, one[x], one[y], look, size=2.2)
+            line = look.point(size) | {"ls": look.linestyle, "lw": 1.5, "zorder": 3}
+            band = {"alpha": 0.16, "lw": 0}
+            sns.lineplot(one, x=x, y=y, ax=ax, errorbar=t_interval, err_kws=band, **line)
+
+
+def across(ax: Axes, values: pd.Series, look: Look) -> None:
+    """A line across the panel at the mean of some runs, and their interval as a band."""
+    if values.empty:
+        return
+    ax.axhline(values.mean(), **look.line(lw=1.5, zorder=1.6))
+    low, high = t_interval(values)
+    if math.isfinite(low):
+        ax.axhspan(low, high, color=look.color, alpha=0.14, lw=0, zorder=1.5)
 
 
 def rows(
@@ -186,6 +229,19 @@ def category_axis(ax: Axes, which: str, names: Sequence[str]) -> None:
     getattr(ax, f"set_{which}lim")(edges if which == "x" else edges[::-1])
     ax.grid(axis=which, visible=False)
     ax.tick_params(axis=which, length=0)
+
+
+def row_names(ax: Axes, names: Sequence[str], layout: Layout, bold: Sequence[bool] = ()) -> None:
+    """Names of rows at 0, 1, ...: beside them, or above them on a phone, which has no room there."""
+    category_axis(ax, "y", [""] * len(names) if layout.narrow else names)
+    if layout.narrow:
+        ax.set_ylim(len(names) - 0.5, -0.95)
+        for row, name in enumerate(names):
+            note(ax, name, (0, row), (2, 4), "axes data", fontsize=7.2)
+    for heavy, letters in zip(
+        bold, ax.texts if layout.narrow else ax.get_yticklabels(), strict=False
+    ):
+        letters.set_fontweight("bold" if heavy else "normal")
 
 
 def fit(ax: Axes, which: str, values: Iterable[float], *, log: bool = False) -> None:

@@ -102,6 +102,7 @@ def small_multiples(
     wrap: tuple[int, int] = (4, 2),
     height: float | tuple[float, float] = (1.65, 1.45),
     width: float | None = None,
+    turn: bool = True,
 ) -> Panels:
     """A panel for each value of the columns `row` and `col`, turned upright for a phone.
 
@@ -134,9 +135,11 @@ def small_multiples(
         Inches of a panel, on a page and on a phone.
     width : float
         Inches of the figure on a page, where it is not for the panels to say.
+    turn : bool
+        Whether rows stand side by side on a phone; else panels stand there as on a page.
     """
     row_values, col_values = values_of(frame, row, rows), values_of(frame, col, cols)
-    turned = len(col_values) == 1 or (layout.narrow and len(row_values) > 1)
+    turned = len(col_values) == 1 or (turn and layout.narrow and len(row_values) > 1)
     across, down = (row_values, col_values) if turned else (col_values, row_values)
     columns = min(len(across), wrap[layout.narrow])
     lines = math.ceil(len(across) / columns) * len(down)

@@ -12,19 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from bnstudy import statistics
-from bnstudy.report.figures import (
-    GRID,
-    INK,
-    MUTED,
-    PAPER,
-    Drawing,
-    Layout,
-    arm_legend,
-)
-from bnstudy.report.results import MINUS, SPACE, counted, decimal, listed
+from bnstudy.report.look import GRID, INK, MUTED, Drawing, Layout, Look, t_interval
+from bnstudy.report.marks import dots, note, row_names, spread
+from bnstudy.report.panels import plain, small_multiples
+from bnstudy.report.results import SPACE, counted, decimal, listed
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.verdicts import (
     STATISTICAL,
@@ -39,151 +31,109 @@ from bnstudy.report.verdicts import (
 
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
 DEFINITE = ("supported", "refuted")
+RATIO = "effect / smallest that matters"
+SEED = Look("one seed", MUTED)
+LEGEND = [
+    Line2D([], [], color=INK, marker="o", ms=5, label=f"mean and 95{SPACE}% interval"),
+    SEED.handle(ls="none", ms=2.4, mew=0, alpha=0.6),
+    Line2D([], [], color=GRID, lw=7, label="too small to matter"),
+]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a ratio plot: effects in units of the smallest that matters."""
+    """A row of a ratio plot: effects of the seeds, in units of the smallest that matters."""
 
+    claim: Judged
+    cell: str
+    effects: np.ndarray
     name: str
-    effects: np.ndarray  # of the seeds
     word: str = ""
     definite: bool = False
     heads: bool = False  # a claim among its cells
 
     @property
-    def mean(self) -> float:
-        return statistics.mean(self.effects)
+    def ratios(self) -> np.ndarray:
+        return self.effects / self.claim.smallest_effect
 
     @property
-    def interval(self) -> tuple[float, float]:
-        return statistics.t_interval(self.effects)
+    def mean(self) -> float:
+        return float(self.ratios.mean())
+
+    def rows(self) -> pd.DataFrame:
+        """The data behind it: a row per seed."""
+        found = {"claim": self.claim.id, "cell": self.cell, "seed": range(len(self.effects))}
+        return pd.DataFrame(
+            found | {"effect": self.effects, "unit": self.claim.unit, RATIO: self.ratios}
+        )
 
 
-def line_of(claim: Judged) -> Line:
-    return Line(
-        short_name(claim),
-        claim.effects / claim.smallest_effect,
-        verdict_word(claim),
-        claim.word in DEFINITE,
-    )
+def line_of(claim: Judged, **more: object) -> Line:
+    name, word = short_name(claim), verdict_word(claim)
+    return Line(claim, "all", claim.effects, name, word, claim.word in DEFINITE, **more)
 
 
-def ratio_table(found: Sequence[tuple[Judged, str, np.ndarray]]) -> pd.DataFrame:
-    """The data behind a ratio plot: a row per claim, cell and seed."""
-    rows = [
-        (claim.id, cell, rank, effect, claim.unit, effect / claim.smallest_effect)
-        for claim, cell, effects in found
-        for rank, effect in enumerate(effects)
-    ]
-    columns = ["claim", "cell", "seed", "effect", "unit", "effect / smallest that matters"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def ratio_rows(lines: Sequence[Line], layout: Layout, breaks: Sequence[int] = ()) -> Figure:
+def ratio_plot(
+    label: str, finding: str, caption: str, lines: Sequence[Line], breaks: Sequence[int] = ()
+) -> Drawing:
     """Rows of seeds, mean and interval over the zone of effects that are too small to matter.
 
     On a phone a row's name stands above it; `breaks` are rows that a thin line sets off.
     """
-    pitch = 0.37 if layout.narrow else 0.225
-    figure = Figure(figsize=(layout.width, pitch * len(lines) + 0.95))
-    ax = figure.subplots()
-    far = reach(lines)
-    ax.set_xscale("symlog", linthresh=1, linscale=0.8)
-    ax.set_xlim(-far * 1.35, far * 1.35)
-    ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
-    ax.axvline(0, color=MUTED, lw=0.8, zorder=1)
-    for y, line in enumerate(lines):
-        ratio_row(ax, y, line, far)
-        weight = "bold" if line.definite or line.heads else "normal"
-        if layout.narrow:
-            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            small = {"fontsize": 7.2, "va": "center"}
-            heavy = "bold" if line.heads else "normal"
-            ax.annotate(line.name, (0, y), (2, 9), **place, **small, weight=heavy)
-            ax.annotate(line.word, (1, y), (0, 9), ha="right", **place, **small, weight=weight)
-        elif line.word:
-            ax.text(
-                1.01, y, line.word, transform=ax.get_yaxis_transform(), va="center", weight=weight
-            )
-    for y in breaks:
-        ax.axhline(y - (0.72 if layout.narrow else 0.5), color=MUTED, lw=0.6)
-    if layout.narrow:
-        ax.set_yticks([])
-        ax.spines["left"].set_visible(False)
-    else:
-        ax.set_yticks(range(len(lines)), [line.name for line in lines])
-        for label, line in zip(ax.get_yticklabels(), lines, strict=True):
-            label.set_fontweight("bold" if line.heads else "normal")
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(lines) - 0.4, -0.95 if layout.narrow else -0.6)
-    ax.grid(axis="y", visible=False)
+    data = pd.concat([line.rows() for line in lines], ignore_index=True)
+    far = 10.0 if max(abs(line.mean) for line in lines) <= 10 else FARTHEST
     ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace("-", MINUS)))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel(
-        "effect / smallest that matters" if layout.narrow
-        else "effect in units of the smallest that matters (to the right: as claimed)"
-    )  # fmt: skip
-    handles = [
-        Line2D([], [], color=INK, marker="o", ms=5, label=f"mean and 95{SPACE}% interval"),
-        Line2D([], [], color=MUTED, ls="none", marker="o", ms=2.4, alpha=0.6, label="one seed"),
-        Line2D([], [], color=GRID, lw=7, label="too small to matter"),
-    ]
-    arm_legend(figure, (), layout, handles)
-    return figure
 
+    def draw(layout: Layout) -> Figure:
+        short = "effect / smallest that matters"
+        long = "effect in units of the smallest that matters (to the right: as claimed)"
+        panels = small_multiples(
+            data, None, None, layout, x=short if layout.narrow else long, xscale=None, yscale=None,
+            height=(0.225 * len(lines) + 0.2, 0.37 * len(lines) + 0.2), width=layout.width,
+        )  # fmt: skip
+        for ax, _ in panels:
+            ax.set_xscale("symlog", linthresh=1, linscale=0.8)
+            ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
+            ax.axvline(0, color=MUTED, lw=0.8, zorder=1)
+            row_names(ax, [line.name for line in lines], layout, [line.heads for line in lines])
+            for row, line in enumerate(lines):
+                ratio_row(ax, row, line, far, layout)
+            for row in breaks:
+                ax.axhline(row - (0.72 if layout.narrow else 0.5), color=MUTED, lw=0.6)
+            ax.set_xticks(ticks, [plain(tick) for tick in ticks])
+            ax.set(xlim=(-far * 1.35, far * 1.35))
+            ax.minorticks_off()
+            ax.spines["left"].set_visible(False)
+        return panels.finish(LEGEND)
 
-def reach(lines: Sequence[Line]) -> float:
-    """How far the axis goes: 10, or 100 where an effect is larger."""
-    largest = max(abs(line.mean) for line in lines)
-    return 10.0 if largest <= 10 else FARTHEST
-
-
-def ratio_row(ax: Axes, y: int, line: Line, far: float) -> None:
-    seeds = np.clip(line.effects, -far, far)
-    spread = np.linspace(-0.17, 0.17, len(seeds)) if len(seeds) > 1 else np.zeros(1)
-    ax.plot(seeds, y + spread, ls="none", marker="o", color=MUTED, ms=2.1, alpha=0.5, mew=0)
-    low, high = line.interval
-    if not np.isnan(low):
-        ax.plot(np.clip([low, high], -far, far), [y, y], color=INK, lw=1.5, zorder=3)
-    outside = abs(line.mean) > far
-    marker = "o" if not outside else (">" if line.mean > 0 else "<")
-    ax.plot(
-        np.clip(line.mean, -far, far),
-        y,
-        marker=marker,
-        color=INK,
-        mfc=INK if line.definite else PAPER,
-        ms=5.6 if outside else 5,
-        mew=1.1,
-        zorder=4,
-    )
-    if outside:
-        ax.annotate(
-            f"{line.mean:,.0f}".replace("-", MINUS),
-            (np.sign(line.mean) * far, y),
-            (-6 * np.sign(line.mean), 0),
-            textcoords="offset points",
-            ha="right" if line.mean > 0 else "left",
-            va="center",
-            fontsize=7,
-        )
-
-
-def seeds_range(lines: Sequence[Line]) -> str:
     counts = sorted({len(line.effects) for line in lines})
-    if len(counts) == 1:
-        return f"n = {counts[0]}"
-    return f"n = {counts[0]} to {counts[-1]}"
+    n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
+    reading = (
+        f"Large marks are means, bars their 95 % t-intervals, small dots seeds ({n}). In the shaded "
+        "zone an effect is too small to matter; beyond it the axis is logarithmic, and an arrow "
+        "with its number stands for a mean beyond its end."
+    )
+    return Drawing(label, finding, caption.format(reading=reading), data, draw)
 
 
-HOW_TO_READ = (
-    "Large marks are means, bars their 95 % t-intervals, small dots seeds ({n}). In the shaded zone "
-    "an effect is too small to matter; beyond it the axis is logarithmic, and an arrow with its "
-    "number stands for a mean beyond its end."
-)
+def ratio_row(ax: Axes, row: int, line: Line, far: float, layout: Layout) -> None:
+    """Seeds, interval, mean and verdict; what is too far out stands at the edge."""
+    side, outside = np.sign(line.mean), abs(line.mean) > far
+    seeds, (low, high, mean) = (
+        np.clip(v, -far, far) for v in (line.ratios, (*t_interval(line.ratios), line.mean))
+    )
+    dots(ax, seeds, row + spread(len(seeds), 0.17), SEED, size=2.1)
+    ax.plot([low, high], [row, row], color=INK, lw=1.5, zorder=3)
+    marker = "o" if not outside else (">" if side > 0 else "<")
+    mark = Look("", INK, marker=marker, filled=line.definite).point(5.6 if outside else 5)
+    ax.plot(mean, row, **mark | {"mew": 1.1, "mec": INK, "zorder": 4})
+    if outside:
+        align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
+        note(ax, plain(round(line.mean)), (side * far, row), (-6 * side, 0), **align)
+    weight = "bold" if line.definite or line.heads else "normal"
+    place = (0, 4) if layout.narrow else (4, 0)
+    align = {"ha": "right", "fontsize": 7.2} if layout.narrow else {"va": "center", "fontsize": 8.5}
+    note(ax, line.word, (1, row), place, "axes data", weight=weight, **align)
 
 
 def of_study(claims: Claims, study: str) -> list[Drawing]:
@@ -201,61 +151,46 @@ def scorecard(claims: Claims) -> Drawing | None:
     found = [c for c in claims.kind("statistical") if c.was_run and len(c.effects)]
     if not found:
         return None
-    lines = [line_of(claim) for claim in found]
+    words = {word: listed(c.id for c in found if c.word == word) for word in STATISTICAL}
+    parts = "; ".join(f"{word}: {named}" for word, named in words.items() if named)
     kinds = [claim.id[0] for claim in found]
-    breaks = [i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]]
-    parts = [
-        f"{word}: {listed(c.id for c in found if c.word == word)}"
-        for word in STATISTICAL
-        if any(c.word == word for c in found)
-    ]
-    return Drawing(
+    return ratio_plot(
         "scorecard",
-        f"A dot with its interval for each of {counted(len(found), 'claim')}. {'; '.join(parts)}.",
+        f"A dot with its interval for each of {counted(len(found), 'claim')}. {parts}.",
         "Every statistical claim that was measured, its effect in units of the smallest that "
         "matters, and its verdict. To the right of the shaded zone the effect is as claimed, to the "
-        f"left it is the opposite. {HOW_TO_READ.format(n=seeds_range(lines))} Filled marks are "
-        "supported or refuted, open ones neither.",
-        ratio_table([(claim, "all", claim.effects) for claim in found]),
-        lambda layout: ratio_rows(lines, layout, breaks),
+        "left it is the opposite. {reading} Filled marks are supported or refuted, open ones "
+        "neither.",
+        [line_of(claim) for claim in found],
+        [i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]],
     )
 
 
 def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
     """The claims of a study and the cells behind them; None where there are no cells."""
-    lines, rows, breaks, extremes = [], [], [], []
+    lines, breaks, extremes = [], [], []
     for claim in claims:
         if len(claim.cells) < 2 or not len(claim.effects):
             continue
-        if lines:
-            breaks.append(len(lines))
-        head = line_of(claim)
-        lines.append(Line(head.name, head.effects, head.word, head.definite, heads=True))
-        rows.append((claim, "all", claim.effects))
-        means = {}
-        for cell, effects in claim.cells.items():
-            if len(effects) == 0:
-                continue
-            line = Line(
-                typographic(cell_name(study, cell)), effects / claim.smallest_effect, definite=True
-            )
-            means[line.name] = line.mean
-            lines.append(line)
-            rows.append((claim, cell, effects))
-        low, high = min(means, key=means.get), max(means, key=means.get)
-        extremes.append(
-            f"{claim.id} from {decimal(means[low], 1, signed=True)} ({low}) to "
-            f"{decimal(means[high], 1, signed=True)} ({high})"
-        )
+        breaks.append(len(lines))
+        inside = [
+            Line(claim, cell, effects, typographic(cell_name(study, cell)), definite=True)
+            for cell, effects in claim.cells.items()
+            if len(effects)
+        ]
+        lines += [line_of(claim, heads=True), *inside]
+        ends = (f(inside, key=lambda line: line.mean) for f in (min, max))
+        said = " to ".join(f"{decimal(end.mean, 1, signed=True)} ({end.name})" for end in ends)
+        extremes.append(f"{claim.id} from {said}")
     if not lines:
         return None
-    return Drawing(
+    return ratio_plot(
         f"cells-{study.replace('_', '-')}",
-        f"Rows of means with intervals. In units of the smallest effect that matters: "
+        "Rows of means with intervals. In units of the smallest effect that matters: "
         f"{'; '.join(extremes)}.",
         f"What the effects of {heading(study).split()[0]} are made of: each claim in bold with its "
         "verdict, and under it the cells of the study. Cells are exploratory, their intervals are "
-        f"not corrected. {HOW_TO_READ.format(n=seeds_range(lines))}",
-        ratio_table(rows),
-        lambda layout: ratio_rows(lines, layout, breaks),
+        "not corrected. {reading}",
+        lines,
+        breaks[1:],
     )

@@ -1,4 +1,4 @@
-"""The figures of the studies, a module per study; `runs` and `looks` are what they share.
+"""The figures of the studies, a module per study; `tables` is what they share.
 
 `FIGURES` maps a study to functions of its table and its options. Each returns a `Drawing`, or None
 where a reduced grid has left it nothing to draw. Nothing is drawn for an arm, a depth or a rate that
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from bnstudy.report.figures import Drawing
+from bnstudy.report.look import Drawing
 from bnstudy.report.study_figures import (
     controls,
     depth,

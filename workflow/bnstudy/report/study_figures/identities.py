@@ -5,27 +5,13 @@ import math
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from bnstudy.report.figures import GRID, INK, MUTED, PAPER, Drawing, Layout, panels
+from bnstudy.report.look import BLUE, DOTTED, GRID, MUTED, RED, RULE, Drawing, Layout, Look
+from bnstudy.report.marks import curves, doubling_axis, fit, label_ends, note, row_names
+from bnstudy.report.panels import power, small_multiples
 from bnstudy.report.results import SPACE, counted, decimal, listed
-from bnstudy.report.study_figures.looks import (
-    BATCH,
-    BLUE,
-    DOTTED,
-    RED,
-    Look,
-    bands_of,
-    curve,
-    doubling_axis,
-    fit,
-    name_rows,
-    note,
-    plain,
-    power,
-    power_ticks,
-    significant,
-)
+from bnstudy.report.study_figures.tables import BATCH
+from bnstudy.report.words import bands_of, significant, unrounded
 
 CHECKS = {
     "M1": "formulas of both passes",
@@ -61,96 +47,66 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
     data = rows[["seed", "check", "quantity", "tolerance", "holds"]].assign(
         error=errors, ratio=errors / rows["tolerance"]
     )
-    passed = data.groupby("check", sort=False)["holds"].min()
-    passed = passed.loc[sorted(passed.index, key=lambda name: [*CHECKS, name].index(name))]
-    checks = [*passed[passed == 1].index, *passed[passed == 0].index]
-    kept = int((passed == 1).sum())
-    smallest = data["ratio"].where(data["ratio"] > 0).min()
-    zero = 10 ** (math.floor(math.log10(1e-3 if math.isnan(smallest) else smallest)) - 1)
+    passed = data.groupby("check")["holds"].min()
+    checks = sorted(passed.index, key=lambda name: (-passed[name], [*CHECKS, name].index(name)))
+    kept = int(passed.sum())
+    zero = 10.0 ** (math.floor(math.log10(data["ratio"].replace(0, 1e-3).min())) - 1)
+    high = max(10.0, data["ratio"].max()) * 10
+    powers = [10.0**e for e in range(-40, 40, 4) if 100 * zero < 10.0**e < high]
+    places = data["check"].map({check: row for row, check in enumerate(checks)})
+    shown = data.assign(place=places, ratio=data["ratio"].clip(lower=zero), some=data["ratio"] > 0)
+    names = [f"{name}  {CHECKS[name]}" if name in CHECKS else name for name in checks]
 
     def draw(layout: Layout) -> Figure:
-        step = 0.3 if layout.narrow else 0.2
-        figure, axes = panels(
-            1, 1, layout, height=step * len(checks) - 0.1, sharex=False, sharey=False
-        )
-        ax = axes[0, 0]
-        figure.set_size_inches(layout.width if layout.narrow else 6.4, figure.get_size_inches()[1])
-        ax.set_xscale("log")
-        high = max(10.0, data["ratio"].max()) * 10
-        ax.set_xlim(zero / 4, high)
-        ax.axvspan(1, high, color=GRID, alpha=0.45, lw=0, zorder=0)
-        ax.axvline(1, color=INK, lw=0.8, zorder=1)
-        for y, name in enumerate(checks):
-            some = data[data["check"] == name]
-            ax.axhline(y, color=GRID, lw=0.6, zorder=0.5)
-            for holds, marker, color in ((1, "o", BLUE), (0, "X", RED)):
-                part = some[some["holds"] == holds]["ratio"]
-                none = part == 0
-                ax.plot(
-                    part[~none],
-                    [y] * (~none).sum(),
-                    ls="none",
-                    marker=marker,
-                    color=color,
-                    ms=4.6,
-                    mec=PAPER,
-                    mew=0.5,
-                    zorder=3,
-                )
-                ax.plot(
-                    [zero] * none.sum(),
-                    [y] * none.sum(),
-                    ls="none",
-                    marker=marker,
-                    mec=color,
-                    mfc=PAPER,
-                    ms=4.2,
-                    mew=1.1,
-                    zorder=3,
-                )
-        names = [f"{name}  {CHECKS[name]}" if name in CHECKS else name for name in checks]
-        name_rows(ax, [""] * len(names) if layout.narrow else names)
-        if layout.narrow:
-            for y, name in enumerate(names):
-                note(ax, name, (0, y), (0, 4), "axes data", fontsize=7)
-            ax.set_ylim(len(names) - 0.5, -0.9)
-        if 0 < kept < len(checks):
-            ax.axhline(kept - (0.85 if layout.narrow else 0.5), color=MUTED, lw=0.6)
-        power_ticks(ax, "x", 4)
-        powers = [tick for tick in ax.get_xticks() if tick > 100 * zero]
-        ax.xaxis.set_major_locator(FixedLocator([zero, *powers]))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: "0" if v == zero else power(v)))
-        ax.set_xlabel("error, in multiples of the tolerance")
-        note(ax, "holds", (1, 1), (-4, 3), "data axes", ha="right", color=MUTED)
-        note(ax, "does not hold", (1, 1), (4, 3), "data axes", color=MUTED)
-        ax.spines["left"].set_visible(False)
-        return figure
+        panels = small_multiples(
+            shown, None, None, layout, x="error, in multiples of the tolerance", xscale=None,
+            yscale=None, height=(0.2 * len(checks), 0.3 * len(checks)), width=6.4,
+        )  # fmt: skip
+        for ax, part in panels:
+            ax.set(xscale="log", xlim=(zero / 4, high))
+            ax.axvspan(1, high, color=GRID, alpha=0.45, lw=0, zorder=0)
+            ax.axvline(1, **RULE)
+            ax.hlines(range(len(checks)), 0, 1, GRID, lw=0.6, transform=ax.get_yaxis_transform())
+            for (holds, some), one in part.groupby(["holds", "some"]):
+                color, marker = (BLUE, "o") if holds else (RED, "X")
+                look = Look("", color, marker=marker, filled=some)
+                ax.plot(one["ratio"], one["place"], **look.point(5))
+            row_names(ax, names, layout)
+            if 0 < kept < len(checks):
+                ax.axhline(kept - (0.85 if layout.narrow else 0.5), color=MUTED, lw=0.6)
+            ax.set_xticks([zero, *powers], ["0", *map(power, powers)])
+            ax.minorticks_off()
+            note(ax, "holds", (1, 1), (-4, 3), "data axes", ha="right", color=MUTED)
+            note(ax, "does not hold", (1, 1), (4, 3), "data axes", color=MUTED)
+            ax.spines["left"].set_visible(False)
+        return panels.finish()
 
-    held = data[data["check"].isin(passed[passed == 1].index)]
-    failing = listed(passed[passed == 0].index)
+    finding = f"{kept} of {counted(len(checks), 'check')} {'holds' if kept == 1 else 'hold'}"
+    finding += " in all parts"
+    if kept:
+        worst = data.loc[data[data["check"].isin(checks[:kept])]["ratio"].idxmax()]
+        times = f"{significant(worst['ratio'])} times its tolerance ({worst['check']})"
+        finding += f", the largest error of them being {times}"
+    if kept < len(checks):
+        finding += f"; in {listed(checks[kept:])} at least one part does not"
     return Drawing(
         "identities",
-        f"{kept} of {counted(len(checks), 'check')} {'holds' if kept == 1 else 'hold'} in all parts"
-        + (f", the largest error of them being {worst_of(held)}" if kept else "")
-        + (f"; in {failing} at least one part does not." if failing else "."),
+        f"{finding}.",
         "Error of every check that has a tolerance, divided by the tolerance (logarithmic scale); "
-        "a mark is one quantity of the check, an open one has no error at all. Right of the line "
-        "the statement, as it is written, does not hold. Checks of counts and of equality are not drawn. Formulas in double, networks in single precision; "
-        f"{counted(data['seed'].nunique(), 'seed')}.",
+        "a mark is one quantity of the check, an open one has no error at all. Right of the line the "
+        "statement, as it is written, does not hold. Checks of counts and of equality are not drawn. "
+        f"Formulas in double, networks in single precision; {counted(data['seed'].nunique(), 'seed')}.",
         data,
         draw,
     )
 
 
-def worst_of(held: pd.DataFrame) -> str:
-    """The largest error in multiples of its tolerance, and whose it is."""
-    row = held.loc[held["ratio"].idxmax()]
-    return f"{significant(row['ratio'])} times its tolerance ({row['check']})"
-
-
-def last_number(quantity: pd.Series) -> pd.Series:
-    """The number at the end of each text."""
-    return quantity.str.extract(r"([0-9.e+-]+)$")[0].astype(float)
+LOOKS = {
+    "batch": BATCH,
+    "epsilon": Look("with epsilon", BLUE),
+    "no epsilon": Look("without", BLUE, DOTTED, filled=False),
+}
+LEAST = 1e-17  # an error of exactly zero is drawn here
 
 
 def identity_sweeps(table: pd.DataFrame, options: dict) -> Drawing | None:
@@ -168,68 +124,44 @@ def identity_sweeps(table: pd.DataFrame, options: dict) -> Drawing | None:
     if parts["batch"].empty or parts["epsilon"].empty:
         return None
     slope = table[table["check"] == "M4 slope"]["value"].mean()
-    least = 1e-17  # an error of exactly zero is drawn here
+    of_batch = data["sweep"] == "batch"
+    shown = data.assign(panel=np.where(of_batch, "batch", "weights"))
+    shown["value"] = shown["value"].mask(of_batch, 100 * shown["value"]).clip(lower=LEAST)
+    means = np.exp(np.log(shown["value"][of_batch]).groupby(shown["x"]).mean())
+    sizes = means.index.to_numpy()
+    ideal = np.exp(np.log(means * np.sqrt(sizes)).mean()) / np.sqrt(sizes)
 
     def draw(layout: Layout) -> Figure:
-        shape = (2, 1) if layout.narrow else (1, 2)
-        figure, axes = panels(*shape, layout, height=1.9, sharex=False, sharey=False)
-        ax, right = axes.flat
-        noise = data[data["sweep"] == "batch"].assign(value=lambda rows: 100 * rows["value"])
-        means = np.exp(np.log(noise["value"]).groupby(noise["x"]).mean())
-        sizes = means.index.to_numpy()
-        ideal = np.exp(np.log(means * np.sqrt(sizes)).mean()) / np.sqrt(sizes)
-        ax.plot(sizes, ideal, color=MUTED, ls=DOTTED, lw=1.2)
-        curve(ax, noise, "x", BATCH, size=5)
-        fit(ax, "y", [*noise["value"], *ideal], log=True)
-        doubling_axis(ax, sizes)
-        ax.set_title("training mode")
-        ax.set_xlabel("batch size")
-        ax.set_ylabel("deviation of the logits (%)")
-        note(
-            ax,
-            f"measured slope {decimal(slope, 2)}\ndotted: 1 / √B",
-            (1, 1),
-            (-2, -2),
-            "axes",
-            ha="right",
-            va="top",
-        )
-        for name, look in EPSILON.items():
-            some = data[data["sweep"] == name]
-            curve(right, some.assign(value=some["value"].clip(lower=least)), "x", look, size=5)
-        right.set_xscale("log")
-        right.set_yscale("log")
-        right.set_ylim(least, 30)
-        power_ticks(right, "x", 2 if layout.narrow else 1)
-        power_ticks(right, "y", 4)
-        right.set_title("scale of the weights")
-        right.set_xlabel("weights multiplied by")
-        right.set_ylabel("relative change of the output")
-        for name, look in EPSILON.items():
-            some = data[data["sweep"] == name]
-            if len(some):
-                x = some["x"].min()
-                y = some[some["x"] == x]["value"].clip(lower=least).mean()
-                below = name == "epsilon"
-                note(
-                    right,
-                    look.name,
-                    (x, y),
-                    (0, -8 if below else 8),
-                    va="top" if below else "bottom",
-                )
-        return figure
+        panels = small_multiples(
+            shown, None, "panel", layout, sharex=False, sharey=False, height=1.9,
+            x={"batch": "batch size", "weights": "weights multiplied by"}, wrap=(2, 1),
+            y={"batch": "deviation of the logits (%)", "weights": "relative change of the output"},
+            xscale={"weights": "log"}, yscale="log",
+            col_name={"batch": "training mode", "weights": "scale of the weights"},
+        )  # fmt: skip
+        for ax, part in panels:
+            curves(ax, part, "x", "value", LOOKS, "sweep", size=5)
+        left, right = panels.axes.values()
+        left.plot(sizes, ideal, color=MUTED, ls=(0, DOTTED), lw=1.2)
+        fit(left, "y", [*shown["value"][of_batch], *ideal], log=True)
+        doubling_axis(left, sizes)
+        words = f"measured slope {decimal(slope, 2)}\ndotted: 1 / √B"
+        note(left, words, (1, 1), (-2, -2), "axes", ha="right", va="top")
+        right.set(yscale="log", ylim=(LEAST, 30))
+        ends = shown[~of_batch].sort_values("x").groupby("sweep")[["x", "value"]].last()
+        label_ends(right, {LOOKS[sweep].name: end for sweep, *end in ends.itertuples()})
+        return panels.finish()
 
-    batch, scales = data[data["sweep"] == "batch"], data[data["sweep"] == "epsilon"]
-    deviations = batch.groupby("x")["value"].mean()
-    changes = scales.groupby("x")["value"].mean()
+    deviations = data[of_batch].groupby("x")["value"].mean()
+    changes = data[data["sweep"] == "epsilon"].groupby("x")["value"].mean()
     return Drawing(
         "identities-sweeps",
         f"In training mode the logits of an image deviate by {percent(deviations.iloc[0])} between "
         f"batches of {deviations.index[0]:g} and by {percent(deviations.iloc[-1])} between batches "
         f"of {deviations.index[-1]:g}, a slope of {decimal(slope, 2)}. With epsilon the output "
         f"changes by {percent(changes.iloc[0])} where weights are multiplied by "
-        f"{plain(changes.index[0])}, and by {percent(changes.iloc[-1])} at {plain(changes.index[-1])}.",
+        f"{unrounded(changes.index[0])}, and by {percent(changes.iloc[-1])} at "
+        f"{unrounded(changes.index[-1])}.",
         "*Training mode:* relative deviation of an image's logits over batches that it shares with "
         "different other images, against the batch size; the dotted line falls as one over the "
         "root of the batch size. *Scale of the weights:* relative change of the layer's output in "
@@ -240,10 +172,9 @@ def identity_sweeps(table: pd.DataFrame, options: dict) -> Drawing | None:
     )
 
 
-EPSILON = {
-    "epsilon": Look("with epsilon", BLUE, "solid", "o"),
-    "no epsilon": Look("without", BLUE, DOTTED, "o", filled=False),
-}
+def last_number(quantity: pd.Series) -> pd.Series:
+    """The number at the end of each text."""
+    return quantity.str.extract(r"([0-9.e+-]+)$")[0].astype(float)
 
 
 def percent(share: float) -> str:

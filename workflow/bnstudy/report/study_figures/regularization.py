@@ -2,37 +2,36 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from bnstudy.claims.endpoints import scoring
 from bnstudy.claims.endpoints.regularization import GUESSING_LOSS, matched_gaps
-from bnstudy.report.figures import INK, MUTED, Drawing, Layout, panels
-from bnstudy.report.results import counted, decimal, listed
-from bnstudy.report.study_figures.looks import (
-    BATCH,
+from bnstudy.report import words
+from bnstudy.report.look import (
     BLUE,
     DASH_DOT,
     DOTTED,
-    ENOUGH,
-    INTERVAL,
-    NONE,
+    MUTED,
+    RULE,
+    Drawing,
+    Layout,
     Look,
-    bands_of,
-    curve,
-    dot_row,
-    doubling_axis,
-    estimate,
-    fit,
-    guessing,
-    in_order,
-    left_out,
-    legend,
-    level,
-    name_rows,
-    note,
+    series,
+    thinned,
 )
+from bnstudy.report.marks import across, category_axis, curves, doubling_axis, fit, note, rows
+from bnstudy.report.panels import small_multiples
+from bnstudy.report.results import counted, decimal, listed
+from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
+
+PATHS = {
+    "none": NONE,
+    "batch": BATCH,
+    "ghost_4": Look("batch norm. of groups of 4", BLUE, DASH_DOT, "^", filled=False),
+    "population": Look("batch norm. of all images", BLUE, DOTTED, filled=False),
+}
 
 
 def group_sizes(arms: Iterable[str], options: dict) -> dict[str, int]:
@@ -46,92 +45,55 @@ def group_sizes(arms: Iterable[str], options: dict) -> dict[str, int]:
 
 def overfitting_path(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Validation against training loss over the epochs."""
-    looks = {
-        "none": NONE,
-        "batch": BATCH,
-        "ghost_4": Look("batch norm. of groups of 4", BLUE, DASH_DOT, "^", filled=False),
-        "population": Look("batch norm. of all images", BLUE, DOTTED, "o", filled=False),
-    }
-    rows = table[table["status"] == "ok"].dropna(subset=["train_loss", "val_loss"])
-    rows = rows[(rows["train_loss"] > 0) & (rows["val_loss"] > 0)]
-    arms = in_order(rows["arm"], looks)
-    if not arms:
+    found = table[(table["status"] == "ok") & (table[["train_loss", "val_loss"]] > 0).all(axis=1)]
+    found = found[found["arm"].isin(PATHS)]
+    if found.empty:
         return None
-    keys = ["arm", "epoch"]
-    logs = rows[keys].assign(train=np.log(rows["train_loss"]), val=np.log(rows["val_loss"]))
-    means = np.exp(logs.groupby(keys)[["train", "val"]].mean()).reset_index()
-    data = means[means["arm"].isin(arms)].rename(
-        columns={"train": "training_loss", "val": "validation_loss"}
-    )
+    looks = {arm: PATHS[arm] for arm in words.in_order(found["arm"], PATHS)}
+    data = found.groupby(["arm", "epoch"])[["train_loss", "val_loss"]].agg(words.geometric_mean)
+    data = data.set_axis(["training_loss", "validation_loss"], axis=1).reset_index()
+    runs, means = thinned(found, "epoch", points=16), thinned(data, "epoch", points=24)
     target = options["matched_train_loss"]
 
     def draw(layout: Layout) -> Figure:
-        figure, axes = panels(1, 1, layout, height=2.7, sharex=False, sharey=False)
-        figure.set_size_inches(layout.width if layout.narrow else 5.2, figure.get_size_inches()[1])
-        ax = axes[0, 0]
-        shown = rows[rows["arm"].isin(arms)]
-        fit(ax, "x", shown["train_loss"], log=True)
-        fit(ax, "y", shown["val_loss"], log=True)
-        ends = np.array([*ax.get_xlim(), *ax.get_ylim()])
-        ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color=MUTED, lw=0.8)
-        ax.axvline(target, color=INK, lw=0.8)
-        for arm in arms:
-            look = looks[arm]
-            for _, path in shown[shown["arm"] == arm].groupby("seed"):
-                path = epochs_drawn(path)
-                ax.plot(path["train_loss"], path["val_loss"], color=look.color, lw=0.5, alpha=0.25)
-            path = epochs_drawn(data[data["arm"] == arm], 24)
-            point = look.point(4.5) | {"ls": look.dash, "lw": 1.6}
-            ax.plot(
-                path["training_loss"],
-                path["validation_loss"],
-                **point,
-                zorder=3,
-                markevery=[0, len(path) - 1],
-            )
-        ax.set_xlim(ends[0], ends[1])
-        ax.set_ylim(ends[2], ends[3])
-        ax.set_xlabel("training loss, evaluation mode (nats)")
-        ax.set_ylabel("validation loss (nats)")
-        note(ax, f"compared at {target:g}", (target, 1), (3, -2), "data axes", va="top")
-        ax.invert_xaxis()
-        legend(figure, [looks[arm] for arm in arms], layout, wide=2)
-        return figure
+        panels = small_multiples(
+            found, None, None, layout, x="training loss, evaluation mode (nats)", xscale="log",
+            y="validation loss (nats)", yscale="log", height=2.7, width=5.2,
+        )  # fmt: skip
+        for ax, _ in panels:
+            for arm, look in looks.items():
+                for _, run in runs[runs["arm"] == arm].groupby("seed"):
+                    ax.plot(
+                        run["train_loss"], run["val_loss"], color=look.color, lw=0.5, alpha=0.25
+                    )
+                path = means[means["arm"] == arm]
+                point = look.point(4.5) | {"ls": look.linestyle, "markevery": [0, len(path) - 1]}
+                ax.plot(path["training_loss"], path["validation_loss"], zorder=3, **point)
+            fit(ax, "x", found["train_loss"], log=True)
+            fit(ax, "y", found["val_loss"], log=True)
+            ax.axline((1, 1), (2, 2), color=MUTED, lw=0.8)
+            ax.axvline(target, **RULE)
+            note(ax, f"compared at {target:g}", (target, 1), (3, -2), "data axes", va="top")
+            ax.invert_xaxis()
+        return panels.finish(looks, columns=2)
 
-    last = data[data["epoch"] == data["epoch"].max()].set_index("arm")
-    least = data.groupby("arm")["validation_loss"].min()
-    parts = listed(
-        f"{decimal(last['validation_loss'][arm], 3)}, lowest on the way {decimal(least[arm], 3)} "
-        f"({looks[arm].name})"
-        for arm in arms
-        if arm in last.index
-    )
+    def ends(path: pd.DataFrame) -> str:
+        losses = path["validation_loss"]
+        return f"{decimal(losses.iat[-1], 3)}, lowest on the way {decimal(losses.min(), 3)}"
+
+    finding = per_look(data, "arm", looks, ends)
     return Drawing(
         "overfitting",
-        f"As the training loss falls, the mean validation loss ends at {parts}.",
+        f"As the training loss falls, the mean validation loss ends at {finding}.",
         f"The way through training on {options['train_images']:,} images: validation against "
         "training loss of the same weights, both in evaluation mode and in nats (logarithmic "
         "scales), from the first epoch on the left to the last, "
         f"{options['epochs']}, on the right. On the thin diagonal they are equal. Thick lines are "
-        f"geometric means, thin lines the {counted(rows['seed'].nunique(), 'seed')}; not every epoch "
-        f"is drawn.{left_out(table[table['arm'].isin(looks)], ['arm', 'seed'])}",
+        f"geometric means, thin lines the {counted(found['seed'].nunique(), 'seed')}; not every "
+        f"epoch is drawn.{words.left_out(table[table['arm'].isin(PATHS)], ['arm', 'seed'])}",
         data,
         draw,
     )
-
-
-def epochs_drawn(path: pd.DataFrame, most: int = 16) -> pd.DataFrame:
-    """At most about so many epochs of a run, the first and the last among them."""
-    path = path.sort_values("epoch")
-    chosen = np.unique(np.geomspace(1, len(path), most).round().astype(int)) - 1
-    return path.iloc[chosen]
-
-
-OUTCOMES = {
-    "matched": "gap at a training loss of {target:g}",
-    "end": "gap at the end",
-    "test": "test accuracy (%)",
-}
 
 
 def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
@@ -139,178 +101,142 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
     sizes = group_sizes(table["arm"].unique(), options)
     if not sizes:
         return None
-    arms = [*sizes, *in_order(table["arm"], ["none"])]
-    shown = table[table["arm"].isin(arms)]
-    matched, reached = matched_gaps(shown, options["matched_train_loss"])
+    target = options["matched_train_loss"]
+    shown = table[table["arm"].isin([*sizes, "none"])]
+    matched, reached = matched_gaps(shown, target)
     last = shown[shown["epoch"] == shown["epoch"].max()]
     end = last["val_loss"].fillna(GUESSING_LOSS) - last["train_loss"].fillna(0)
-    data = pd.concat(
-        [
-            matched.melt(ignore_index=False, var_name="arm")
-            .reset_index(names="seed")
-            .assign(outcome="matched"),
-            last[["seed", "arm"]].assign(value=end, outcome="end"),
-            last[["seed", "arm"]].assign(
-                value=scoring.accuracy(last, "test_accuracy"), outcome="test"
-            ),
-        ]
-    ).assign(group_size=lambda rows: rows["arm"].map(sizes))
-    data = data[["outcome", "arm", "group_size", "seed", "value"]]
-    places = [*sizes.values()]
+    test = scoring.accuracy(last, "test_accuracy")
+    matched = matched.rename_axis(index="seed", columns="arm").stack().rename("value").reset_index()
+    outcomes = {
+        "matched": matched,
+        "end": last[["seed", "arm"]].assign(value=end),
+        "test": last[["seed", "arm"]].assign(value=test),
+    }
+    data = pd.concat(rows.assign(outcome=outcome) for outcome, rows in outcomes.items())
+    data = data.assign(
+        group_size=data["arm"].map(sizes), line=data["arm"].replace(dict.fromkeys(sizes, "batch"))
+    )
+    data = data.reset_index(drop=True)
     names = [f"{n:,}" if arm != "population" else "all" for arm, n in sizes.items()]
+    titles = {"matched": f"gap at a training loss of {target:g}", "end": "gap at the end"}
+    titles["test"] = "test accuracy (%)"
 
     def draw(layout: Layout) -> Figure:
-        shape = (3, 1) if layout.narrow else (1, 3)
-        figure, axes = panels(*shape, layout, height=1.9, sharex=False, sharey=False)
-        for ax, (outcome, title) in zip(axes.flat, OUTCOMES.items(), strict=True):
-            some = data[data["outcome"] == outcome]
-            level(ax, some[some["arm"] == "none"]["value"], NONE)
-            groups = some.dropna(subset=["group_size"])
-            curve(ax, groups, "group_size", BATCH, size=5)
-            fit(ax, "y", some["value"])
-            doubling_axis(ax, places, names)
-            ax.set_title(title.format(target=options["matched_train_loss"]))
-            if outcome != "test":
-                ax.set_ylabel("nats")
-            ax.set_xlabel("images normalized together")
-        legend(figure, [BATCH, NONE] if "none" in arms else [BATCH], layout, wide=2)
-        return figure
+        panels = small_multiples(
+            data, None, "outcome", layout, x="images normalized together", xscale=None,
+            y={"matched": "nats", "end": "nats"}, sharey=False, col_name=titles, height=1.9,
+            wrap=(3, 1),
+        )  # fmt: skip
+        for ax, part in panels:
+            plain = part["arm"] == "none"
+            across(ax, part["value"][plain], NONE)
+            curves(ax, part[~plain], "group_size", "value", {"batch": BATCH}, "line", size=5)
+            fit(ax, "y", part["value"])
+            doubling_axis(ax, [*sizes.values()], names)
+        return panels.finish([BATCH, NONE] if (data["arm"] == "none").any() else [BATCH])
 
+    def means(outcome: str, digits: int) -> str:
+        found = data[data["outcome"] == outcome]
+        return words.per_level(
+            found, "arm", doses, lambda one: words.average(one["value"], digits), doses
+        )
+
+    doses = {arm: f"in groups of {n:,}" for arm, n in sizes.items()}
+    doses["none"] = "without normalization"
     missed = int((~reached.astype(bool)).to_numpy().sum())
-    late = f" {counted(missed, 'run')} never came down to it and has its last gap."
-    if missed != 1:
-        late = late.replace("has its last gap", "have their last gaps")
+    late = f" {counted(missed, 'run')} never came down to it and "
+    late += "has its last gap." if missed == 1 else "have their last gaps."
     return Drawing(
         "noise-doses",
-        doses_finding(data, sizes, options),
+        f"Mean gap at a training loss of {target:g}: {means('matched', 3)}. Mean test accuracy in "
+        f"percent: {means('test', 2)}.",
         "The generalization gap, validation minus training loss in evaluation mode, where the "
-        f"training loss first comes down to {options['matched_train_loss']:g} and after the last "
-        "epoch, and the final test accuracy. The fewer images are normalized together (logarithmic "
-        "scale; *all* is the whole training set, without noise), the noisier the statistics; the "
-        f"gradient always comes from batches of {options['batch_size']}. "
-        f"{options['train_images']:,} training images, {options['epochs']} epochs. "
-        f"{bands_of(data)}{late if missed else ''}"
-        f"{guessing(shown[scoring.diverged(shown)], ['arm', 'seed'])}",
-        data,
+        f"training loss first comes down to {target:g} and after the last epoch, and the final "
+        "test accuracy. The fewer images are normalized together (logarithmic scale; *all* is the "
+        "whole training set, without noise), the noisier the statistics; the gradient always comes "
+        f"from batches of {options['batch_size']}. {options['train_images']:,} training images, "
+        f"{options['epochs']} epochs. {words.bands_of(data)}{late if missed else ''}"
+        f"{words.guessing(shown[scoring.diverged(shown)], ['arm', 'seed'])}",
+        data[["outcome", "arm", "group_size", "seed", "value"]],
         draw,
     )
 
 
-def doses_finding(data: pd.DataFrame, sizes: dict[str, int], options: dict) -> str:
-    """The gap at the matched loss for every dose and without normalization, then accuracies."""
-    sentences = []
-    for outcome, text, digits in (
-        ("matched", f"Mean gap at a training loss of {options['matched_train_loss']:g}", 3),
-        ("test", "Mean test accuracy in percent", 2),
-    ):
-        means = data[data["outcome"] == outcome].groupby("arm")["value"].mean()
-        parts = [f"{decimal(means[arm], digits)} in groups of {n:,}" for arm, n in sizes.items()]
-        if "none" in means:
-            parts.append(f"{decimal(means['none'], digits)} without normalization")
-        sentences.append(f"{text}: {listed(parts)}.")
-    return " ".join(sentences)
-
-
-ORDERS = {
-    "batch": Look("no dropout", BLUE, "solid", "o"),
-    "batch_dropout": Look("after the activation", BLUE, "solid", "^"),
-    "dropout_before": Look("before batch norm.", BLUE, "solid", "v", filled=False),
+PAIRS = {"none": ("none", "none_dropout"), "batch": ("batch", "batch_dropout")}
+PLACES = {
+    "batch": Look("no dropout", BLUE),
+    "batch_dropout": Look("after the activation", BLUE, marker="^"),
+    "dropout_before": Look("before batch norm.", BLUE, marker="v", filled=False),
 }
 
 
 def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Dropout without and with batch normalization, and its place."""
     last = table[table["epoch"] == table["epoch"].max()]
-    last = last.assign(value=scoring.accuracy(last, "test_accuracy"))
-    pairs = {
-        look: arms
-        for look, arms in ((NONE, ("none", "none_dropout")), (BATCH, ("batch", "batch_dropout")))
-        if set(arms) <= set(last["arm"])
-    }
-    places = in_order(last["arm"], ORDERS)
+    last = last.assign(test_accuracy=scoring.accuracy(last, "test_accuracy"))
+    pairs = {norm: arms for norm, arms in PAIRS.items() if set(arms) <= set(last["arm"])}
+    places = {arm: PLACES[arm] for arm in words.in_order(last["arm"], PLACES)}
+    looks = {norm: look for norm, look in (("none", NONE), ("batch", BATCH)) if norm in pairs}
     if not pairs or not places:
         return None
-    shifts = [c for c in last.columns if c.startswith("variance_shift_")]
-    wanted = {arm for arms in pairs.values() for arm in arms} | set(places)
-    data = last[last["arm"].isin(wanted)][["seed", "arm", "value", *shifts]].rename(
-        columns={"value": "test_accuracy"}
-    )
+    shifts = {c: f"layer {c[-1]}" for c in last.columns if c.startswith("variance_shift_")}
+    norms = {arm: norm for norm, arms in pairs.items() for arm in arms}
+    data = last[last["arm"].isin({*places, *norms})]
+    data = data[["seed", "arm", "test_accuracy", *shifts]]
+    both = data.assign(panel="both", norm=data["arm"].map(norms), value=data["test_accuracy"])
+    both = both.assign(dropped=(both["arm"] != both["norm"]).astype(int)).dropna(subset="norm")
+    placed = data[data["arm"].isin(places)].melt(["seed", "arm"], var_name="panel")
+    shown = pd.concat([both, placed.dropna(subset="value")])
+    titles = {"both": "test accuracy (%)", "test_accuracy": "place of dropout"}
+    titles |= {column: f"variance, {layer}" for column, layer in shifts.items()}
+    probability = options["arm"]["batch_dropout"]["dropout"]
 
     def draw(layout: Layout) -> Figure:
-        if layout.narrow:
-            figure, axes = panels(3, 1, layout, height=1.35, sharex=False, sharey=False)
-        else:
-            figure = Figure(figsize=(layout.width, 2.75))
-            axes = figure.subplots(1, 3, squeeze=False, width_ratios=(0.8, 1, 1))
-        interaction, order, variance = axes.flat
-        for look, arms in pairs.items():
-            wide = data[data["arm"].isin(arms)].pivot(
-                index="seed", columns="arm", values="test_accuracy"
-            )[list(arms)]
-            for _, seed in wide.iterrows():
-                interaction.plot((0, 1), seed, color=look.color, lw=0.6, alpha=0.35)
-            estimates = [estimate(wide[arm], log=False) for arm in arms]
-            for x, (_, low, high) in enumerate(estimates):
-                interaction.plot([x, x], [low, high], color=look.color, lw=2)
-            means = [mean for mean, *_ in estimates]
-            interaction.plot((0, 1), means, **look.point() | {"ls": look.dash, "lw": 1.8}, zorder=3)
-        interaction.set_xticks(
-            (0, 1), ("without", f"dropout {options['arm']['batch_dropout']['dropout']:g}")
-        )
-        interaction.set_xlim(-0.3, 1.3)
-        interaction.grid(axis="x", visible=False)
-        accuracies = [arm for arms in pairs.values() for arm in arms]
-        fit(interaction, "y", data[data["arm"].isin(accuracies)]["test_accuracy"])
-        interaction.set_title("test accuracy (%)")
-        for y, arm in enumerate(places):
-            dot_row(order, y, data[data["arm"] == arm]["test_accuracy"], ORDERS[arm])
-            ratios = data[data["arm"] == arm]
-            for k, column in enumerate(shifts):
-                some = ratios[column].dropna()
-                offset = 0.36 * (k - (len(shifts) - 1) / 2)
-                if len(some):
-                    dot_row(variance, y + offset, some, ORDERS[arm], log=True, spread=0.12)
-                    note(
-                        variance,
-                        f"layer {k + 1}",
-                        (1, y + offset),
-                        (2, 0),
-                        "axes data",
-                        va="center",
-                        fontsize=7,
-                        color=MUTED,
-                    )
-        variance.axvline(1, color=INK, lw=0.8, zorder=1)
-        fit(order, "x", data[data["arm"].isin(places)]["test_accuracy"])
-        fit(variance, "x", [1, *data[shifts].to_numpy(float).ravel()], log=True)
-        names = [ORDERS[arm].name for arm in places]
-        name_rows(order, names)
-        name_rows(variance, names if layout.narrow else [""] * len(names))
-        order.set_title("place of dropout")
-        order.set_xlabel("test accuracy (%)")
-        variance.set_title("variance, inference / running")
-        variance.set_xlabel("ratio")
-        legend(figure, list(pairs), layout, wide=2)
-        return figure
+        panels = small_multiples(
+            shown, None, "panel", layout, sharex=False, sharey=False, height=(1.4, 1.2),
+            x=dict.fromkeys(shifts, "inference over running") | {"test_accuracy": titles["both"]},
+            xscale=dict.fromkeys(shifts, "geometric") | {"test_accuracy": "linear"},
+            yscale={"both": "linear"}, col_name=titles, wrap=(2, 1), width=layout.width,
+        )  # fmt: skip
+        for ax, part in panels:
+            variance = (panel := part["panel"].iat[0]) in shifts
+            if panel == "both":
+                style = series(looks, "norm") | {"x": "dropped", "y": "value", "ax": ax}
+                thin = {"units": "seed", "estimator": None, "lw": 0.6, "alpha": 0.35}
+                sns.lineplot(part, **style | thin | {"markers": False, "dashes": False})
+                sns.lineplot(part, zorder=3, **style | {"err_style": "bars", "err_kws": {"lw": 2}})
+                category_axis(ax, "x", ["without", f"dropout {probability:g}"])
+                fit(ax, "y", part["value"])
+                continue
+            if variance:
+                ax.axvline(1, **RULE)
+            rows(
+                ax, part, "value", "arm", places, names={a: look.name for a, look in places.items()}
+            )
+            fit(ax, "x", [*part["value"], *[1] * variance], log=variance)
+        return panels.finish(looks)
 
     means = data.groupby("arm")["test_accuracy"].mean()
     effects = listed(
-        f"{decimal(means[arms[1]] - means[arms[0]], 2, signed=True)} points with {look.name}"
-        for look, arms in pairs.items()
+        f"{decimal(means[dropped] - means[kept], 2, signed=True)} points with {looks[norm].name}"
+        for norm, (kept, dropped) in pairs.items()
     )
-    order_text = listed(f"{decimal(means[arm], 2)} percent ({ORDERS[arm].name})" for arm in places)
+    by_place = per_look(
+        data, "arm", places, lambda one: f"{words.average(one['test_accuracy'], 2)} percent"
+    )
+    failed = last[scoring.diverged(last) & last["arm"].isin(data["arm"])]
     return Drawing(
         "dropout",
-        f"Dropout changes mean test accuracy by {effects}. By place of dropout it is {order_text}.",
-        f"Dropout with probability {options['arm']['batch_dropout']['dropout']:g} on {options['train_images']:,} training "
-        "images. *Test accuracy* without and with dropout; parallel lines would mean that "
-        "dropout helps as much with batch normalization as without. *Place of dropout:* networks "
-        "with batch normalization. *Variance:* that of the inputs of each batch normalization in "
-        "evaluation mode over its running variance, mean over units (logarithmic scale); at 1 "
-        "training and inference agree. Thin lines and circles are the "
-        f"{counted(data['seed'].nunique(), 'seed')}, large marks means (of ratios, geometric)"
-        + (f" with their {INTERVAL}s." if data["seed"].nunique() >= ENOUGH else ".")
-        + guessing(last[scoring.diverged(last) & last["arm"].isin(wanted)], ["arm", "seed"]),
+        f"Dropout changes mean test accuracy by {effects}. By place of dropout it is {by_place}.",
+        f"Dropout with probability {probability:g} on {options['train_images']:,} training images. "
+        "*Test accuracy* without and with dropout; parallel lines would mean that dropout helps as "
+        "much with batch normalization as without. *Place of dropout* and *variance:* networks with "
+        "batch normalization; the variance of each layer's inputs in evaluation mode over the "
+        "running variance, mean over units (logarithmic scale), which is 1 where training and "
+        f"inference agree. Thin lines and circles are the {counted(data['seed'].nunique(), 'seed')}, "
+        f"large marks means (of ratios, geometric){words.interval_phrase(data)}."
+        f"{words.guessing(failed, ['arm', 'seed'])}",
         data,
         draw,
     )

@@ -1,98 +1,76 @@
 """Figure of small batches (S8)."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from bnstudy.claims.endpoints import scoring
-from bnstudy.report.figures import MUTED, Drawing, Layout, panels
-from bnstudy.report.results import capitalized, listed
-from bnstudy.report.study_figures.looks import (
-    BATCH,
-    BLUE,
-    DASHED,
-    DOTTED,
-    LAYER,
-    NONE,
-    PINK,
-    Look,
-    average,
-    bands_of,
-    curve,
-    doubling_axis,
-    fit,
-    guessing,
-    legend,
-    level,
-)
+from bnstudy.report.look import BLUE, DASHED, DOTTED, MUTED, PINK, Drawing, Layout, Look
+from bnstudy.report.marks import across, curves, doubling_axis, fit
+from bnstudy.report.panels import small_multiples
+from bnstudy.report.results import capitalized
+from bnstudy.report.study_figures.tables import LAYER, NONE
+from bnstudy.report.words import average, bands_of, guessing, in_order, per_level
 
-STATISTICS = {
-    "running": Look("batch norm., running averages", BLUE, "solid", "o"),
+LINES = {  # the statistics that batch normalization is evaluated with, and norms beside it
+    "running": Look("batch norm., running averages", BLUE),
     "precise": Look("batch norm., precise statistics", PINK, DASHED, "v"),
     "batch": Look("batch norm., batch statistics", MUTED, DOTTED, "^"),
+    "none": NONE,
+    "layer": LAYER,
 }
-DESIGNS = {
-    "groups": ("group_size", ("ghost",)),
-    "batches": ("batch_size", ("batch",)),
-}
+OTHERS = ("none", "layer")
+DESIGNS = {"groups": ("ghost", "group_size"), "batches": ("batch", "batch_size")}
+SIZES = ("batch_size", "group_size")
 
 
 def small_batches(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Validation error against the number of images that are normalized together."""
-    data = table[["design", "norm", "statistics", "batch_size", "group_size", "seed"]].assign(
-        value=100 - scoring.accuracy(table)
-    )
-    designs = [d for d in DESIGNS if (data["design"] == d).any()]
-    designs = [d for d in designs if data[data["design"] == d]["norm"].isin(DESIGNS[d][1]).any()]
-    if not designs:
+    keys = ["design", "norm", "statistics", *SIZES, "seed"]
+    data = table[keys].assign(value=100 - scoring.accuracy(table))
+    other = data["norm"].isin(OTHERS)
+    sizes = data["group_size"].where(data["design"] == "groups", data["batch_size"])
+    shown = data.assign(line=data["norm"].where(other, data["statistics"]), size=sizes)
+    present = [
+        d
+        for d, (norm, _) in DESIGNS.items()
+        if ((data["design"] == d) & (data["norm"] == norm)).any()
+    ]
+    shown = shown[shown["design"].isin(present)]
+    if shown.empty:
         return None
-    norms = [look for look in (NONE, LAYER) if (data["norm"] == KEYS[look.name]).any()]
 
     def draw(layout: Layout) -> Figure:
-        shape = (len(designs), 1) if layout.narrow else (1, len(designs))
-        figure, axes = panels(*shape, layout, height=2.35, sharex=False, sharey=False)
-        for ax, design in zip(axes.flat, designs, strict=True):
-            size, (norm,) = DESIGNS[design]
-            rows = data[data["design"] == design]
-            own = rows[rows["norm"] == norm]
-            for look in norms:
-                reference = rows[rows["norm"] == KEYS[look.name]]
-                if design == "groups":
-                    level(ax, reference["value"], look)
-                else:
-                    curve(ax, reference, size, look)
-            for name, look in STATISTICS.items():
-                curve(ax, own[own["statistics"] == name], size, look)
-            fit(ax, "y", rows["value"], log=True)
-            ax.set_title(design_title(design, options))
-            ax.set_xlabel("images normalized together" if design == "groups" else "batch size")
-        for ax in axes.flat if layout.narrow else axes[:, 0]:
-            ax.set_ylabel("validation error (%)")
-        for ax, design in zip(axes.flat, designs, strict=True):
-            size, norm = DESIGNS[design]
-            rows = data[(data["design"] == design) & data["norm"].isin(norm)]
-            doubling_axis(ax, sorted(rows[size].dropna().unique()))
-        legend(figure, [*STATISTICS.values(), *norms], layout, wide=2)
-        return figure
+        panels = small_multiples(
+            shown, None, "design", layout, cols=present, sharex=False, sharey=False, height=2.35,
+            x={"groups": "images normalized together", "batches": "batch size"}, xscale=None,
+            y="validation error (%)", yscale="log", wrap=(2, 1), width=layout.width,
+            col_name=lambda design: design_title(design, options),
+        )  # fmt: skip
+        for ax, part in panels:
+            whole = part["size"].isna()  # the same at any size
+            for norm in OTHERS:
+                across(ax, part["value"][whole & (part["line"] == norm)], LINES[norm])
+            curves(ax, part[~whole], "size", "value", LINES, "line")
+            fit(ax, "y", part["value"], log=True)
+            doubling_axis(ax, sorted(part["size"].dropna().unique()))
+        return panels.finish([LINES[line] for line in in_order(shown["line"], LINES)], columns=2)
 
     return Drawing(
         "small-batches",
-        " ".join(small_batch_finding(data, design, options) for design in designs),
+        " ".join(
+            small_batch_finding(shown[shown["design"] == design], design, options)
+            for design in present
+        ),
         "Validation error (logarithmic scale). "
-        + " ".join(design_note(design, options) for design in designs)
+        + " ".join(design_note(design, options) for design in present)
         + " Three lines evaluate the same batch-normalized networks with PyTorch's running "
         "averages, with precise statistics over "
         f"{options['statistics_images']:,} training images, and with the statistics of groups as "
-        "small as in training. "
-        f"{bands_of(data)}"
+        f"small as in training. {bands_of(data)}"
         f"{guessing(table[scoring.diverged(table)], ['design', 'norm', *SIZES, 'seed'])}",
         data,
         draw,
     )
-
-
-SIZES = ("batch_size", "group_size")
-KEYS = {NONE.name: "none", BATCH.name: "batch", LAYER.name: "layer"}
 
 
 def design_title(design: str, options: dict) -> str:
@@ -111,26 +89,20 @@ def design_note(design: str, options: dict) -> str:
     return f"*{title}:* {options['design']['batches']['train_images']:,} training images."
 
 
-def small_batch_finding(data: pd.DataFrame, design: str, options: dict) -> str:
+def small_batch_finding(rows: pd.DataFrame, design: str, options: dict) -> str:
     """The error in the smallest and the largest groups, and that of the references."""
-    size, (norm,) = DESIGNS[design]
-    rows = data[data["design"] == design]
-    own = rows[(rows["norm"] == norm) & (rows["statistics"] == "running")]
-    sizes = sorted(own[size].dropna().unique())
-    ends = listed(
-        f"{average(own[own[size] == s]['value'], 2)} percent at {s:g}"
-        for s in dict.fromkeys((sizes[0], sizes[-1]))
-    )
-    precise = rows[(rows["norm"] == norm) & (rows["statistics"] == "precise")]
-    precise = precise[precise[size] == sizes[0]]["value"]
-    others = []
-    for look in (NONE, LAYER):
-        some = rows[(rows["norm"] == KEYS[look.name]) & rows[size].isin([*sizes[:1], np.nan])]
-        if len(some):
-            others.append(f"{average(some['value'], 2)} with {look.name}")
-    text = f"{capitalized(design_title(design, options))}: the mean error is {ends}"
+    own = rows[rows["line"] == "running"]
+    sizes = sorted(own["size"].unique())
+    ends = dict.fromkeys((sizes[0], sizes[-1]))
+
+    def said(rows: pd.DataFrame, column: str, names: dict) -> str:
+        return per_level(rows, column, names, lambda one: average(one["value"], 2), names)
+
+    smallest = rows[rows["size"].isna() | (rows["size"] == sizes[0])]
+    precise = smallest[smallest["line"] == "precise"]["value"]
+    others = said(smallest, "line", {norm: f"with {LINES[norm].name}" for norm in OTHERS})
+    text = f"{capitalized(design_title(design, options))}: the mean error is "
+    text += said(own, "size", {size: f"percent at {size:g}" for size in ends})
     if len(precise):
         text += f"; at {sizes[0]:g} it is {average(precise, 2)} with precise statistics"
-    if others:
-        text += f"; for comparison {listed(others)}"
-    return f"{text}."
+    return f"{text}; for comparison {others}." if others else f"{text}."

@@ -4,21 +4,14 @@ import math
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from bnstudy.claims.endpoints.scoring import diverged
-from bnstudy.report.figures import Drawing, Layout, arm_legend, panels
-from bnstudy.report.results import SPACE, decimal
-from bnstudy.report.study_figures.runs import (
-    arms,
-    interval_phrase,
-    per_arm,
-    runs,
-    seeds_of,
-    select,
-    strip,
-    true_minus,
-)
+from bnstudy.report.look import Drawing, Layout
+from bnstudy.report.marks import strip
+from bnstudy.report.panels import small_multiples
+from bnstudy.report.results import SPACE, counted
+from bnstudy.report.study_figures.tables import arms
+from bnstudy.report.words import average, interval_phrase, per_level
 
 STABILITY = {
     "fluctuation": ("fluctuation", "relative"),
@@ -30,51 +23,40 @@ STABILITY = {
 
 def stability(table: pd.DataFrame, options: dict) -> Drawing:
     """Fluctuation of the loss, spikes, and spread between seeds, by batch size."""
-    guessing = table["val_loss"].astype(float).where(~diverged(table), math.log(10))
-    deviation = guessing - guessing.groupby([table["norm"], table["batch_size"]]).transform("mean")
-    values = table.assign(
-        spikes=100 * table["spikes"].astype(float),
-        spikes_all=100 * table["spikes_all"].astype(float),
-        deviation=deviation,
-    )
-    frame = values.melt(
-        ["norm", "batch_size", "seed"], list(STABILITY), var_name="measure", value_name="value"
-    ).rename(columns={"batch_size": "level"})
-    sizes, norms = sorted(table["batch_size"].unique()), arms(table)
+    loss = table["val_loss"].astype(float).where(~diverged(table), math.log(10))
+    mean = loss.groupby([table["norm"], table["batch_size"]]).transform("mean")
+    spikes = 100 * table[["spikes", "spikes_all"]].astype(float)
+    frame = table.assign(deviation=loss - mean, **spikes)
+    frame = frame.melt(["norm", "batch_size", "seed"], list(STABILITY), var_name="measure")
+    sizes, looks = sorted(table["batch_size"].unique()), arms(table)
     undefined = int(table["fluctuation"].isna().sum())
 
     def draw(layout: Layout) -> Figure:
-        shape = (2, 2)
-        figure, axes = panels(*shape, layout, height=1.75, sharex=True, sharey=False)
-        for ax, (measure, (title, unit)) in zip(axes.flat, STABILITY.items(), strict=True):
-            cell = select(frame, measure=measure).dropna(subset="value")
-            centered = measure == "deviation"
-            strip(ax, cell, sizes, norms, logarithmic=False, means=not centered)
-            ax.set_title(title, fontsize=7.8 if layout.narrow else 8.5)
-            ax.set_ylabel(unit)
-            ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-            true_minus(ax.yaxis)
+        panels = small_multiples(
+            frame.dropna(subset="value"), None, "measure", layout, cols=list(STABILITY),
+            x="batch size", y={measure: unit for measure, (_, unit) in STABILITY.items()},
+            xscale=None, sharey=False, wrap=(2, 2), height=1.75, width=layout.width,
+            col_name={measure: title for measure, (title, _) in STABILITY.items()},
+        )  # fmt: skip
+        for ax, part in panels:
+            centered = part["measure"].iat[0] == "deviation"
+            strip(ax, part, "batch_size", "value", looks, "norm", order=sizes, average=not centered)
             if not centered:
                 ax.set_ylim(bottom=0)
-        for ax in axes[-1]:
-            ax.set_xlabel("batch size")
-        arm_legend(figure, norms, layout)
-        return figure
+        return panels.finish(looks)
 
     def means_of(measure: str, digits: int) -> str:
-        cells = select(frame, measure=measure)
+        cells = frame[frame["measure"] == measure].groupby("batch_size")
         return "; ".join(
             f"batch size {size}, "
-            + per_arm(select(cells, level=size), lambda rows: decimal(rows["value"].mean(), digits))
-            for size in sizes
+            + per_level(cell, "norm", looks, lambda rows: average(rows["value"], digits))
+            for size, cell in cells
         )
 
     verbs = ("was", "is") if undefined == 1 else ("were", "are")
     missing = (
-        f" {runs(undefined)} {verbs[0]} too short at that level and {verbs[1]} missing from the "
-        "first two panels."
-        if undefined
-        else ""
+        f" {counted(undefined, 'run')} {verbs[0]} too short at that level and {verbs[1]} missing "
+        "from the first two panels."
     )
     return Drawing(
         "stability",
@@ -85,8 +67,8 @@ def stability(table: pd.DataFrame, options: dict) -> Drawing:
         f"running median, relative to it, while the median lies between 0.15 and 0.25{SPACE}nats; a "
         "spike is a step with more than twice the running median, counted at that level and over "
         "all steps; last, the final validation loss less the mean of its arm over seeds. Small "
-        f"marks are single runs ({seeds_of(table)}, thin lines join the runs of one), large ones the mean"
-        f"{interval_phrase(table)}.{missing}",
-        frame.rename(columns={"level": "batch_size"}),
+        f"marks are single runs ({counted(table['seed'].nunique(), 'seed')}, thin lines join the "
+        f"runs of one), large ones means{interval_phrase(table)}.{missing if undefined else ''}",
+        frame,
         draw,
     )

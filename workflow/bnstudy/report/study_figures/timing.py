@@ -2,131 +2,90 @@
 
 import math
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from bnstudy.report.figures import INK, MUTED, Drawing, Layout, panels
+from bnstudy.report.look import BLUE, MUTED, RULE, Drawing, Layout, Look
+from bnstudy.report.marks import fit, means, rows, spread
+from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import SPACE, counted, decimal, listed
-from bnstudy.report.study_figures.looks import BLUE, Look, fit, name_rows, row_mean
 
 FAR = 1.6  # times the largest median, or below the smallest, a block is drawn at the edge
 SIGNS = 6  # blocks that a 95 % interval of the median takes
-PHASES = {
-    ("training", "batch"): Look("training", BLUE, "solid", "o"),
-    ("inference", "batch"): Look("inference", BLUE, "solid", "D"),
-    ("inference", "fused"): Look("inference, fused", BLUE, "solid", "s", filled=False),
+PHASES = {  # by phase and arm
+    "training, batch": Look("training", BLUE),
+    "inference, batch": Look("inference", BLUE, marker="D"),
+    "inference, fused": Look("inference, fused", BLUE, marker="s", filled=False),
 }
 
 
 def step_times(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Ratios of step times with and without batch normalization, a panel per phase."""
-    wide = table.pivot(
-        index=["batch_size", "seed", "phase"], columns="arm", values="milliseconds"
-    ).reset_index()
+    keys = ["batch_size", "seed", "phase"]
+    wide = table.pivot(index=keys, columns="arm", values="milliseconds")
     if "none" not in wide:
         return None
-    parts = [
-        wide[wide["phase"] == phase][["batch_size", "seed", "phase"]].assign(
-            arm=arm, ratio=wide[arm] / wide["none"]
-        )
-        for phase, arm in PHASES
-        if arm in wide
-    ]
-    data = pd.concat(parts).dropna(subset=["ratio"]).rename(columns={"seed": "block"})
-    phases = [key for key in PHASES if of_phase(data, *key).any()]
-    sizes = sorted(data["batch_size"].unique())
-    if not phases:
+    data = wide.div(wide.pop("none"), axis=0).stack().rename("ratio").reset_index()
+    data = data.rename(columns={"seed": "block"})
+    data = data.assign(kind=data["phase"] + ", " + data["arm"])
+    data = data[data["kind"].isin(PHASES)]
+    if data.empty:
         return None
+    phases = [kind for kind in PHASES if (data["kind"] == kind).any()]
+    sizes = sorted(data["batch_size"].unique())
+    medians = data.groupby(["kind", "batch_size"])["ratio"].median()
     # A block that was disturbed can be far off; it is drawn at the edge instead of far out.
-    cells = data["ratio"].groupby([data["phase"], data["arm"], data["batch_size"]])
-    medians = [1.0, *cells.median()]
-    low = max(data["ratio"].min(), min(medians) / FAR)
-    high = min(data["ratio"].max(), max(medians) * FAR)
+    low = max(data["ratio"].min(), min(1.0, medians.min()) / FAR)
+    high = min(data["ratio"].max(), max(1.0, medians.max()) * FAR)
     low, high = min(low, 0.95), max(high, 1.05)
-    outside = int(((data["ratio"] < low) | (data["ratio"] > high)).sum())
+    outside = int((~data["ratio"].between(low, high)).sum())
 
     def draw(layout: Layout) -> Figure:
-        shape = (len(phases), 1) if layout.narrow else (1, len(phases))
-        figure, axes = panels(
-            *shape, layout, height=0.45 + 0.27 * len(sizes), sharex=True, sharey=True
-        )
-        for ax, key in zip(axes.flat, phases, strict=True):
-            some = data[of_phase(data, *key)]
-            ax.axvline(1, color=INK, lw=0.8, zorder=1)
-            for y, size in enumerate(sizes):
-                ratios = some[some["batch_size"] == size]["ratio"]
-                if len(ratios):
-                    block_row(ax, y, ratios, PHASES[key], low, high)
+        panels = small_multiples(
+            data, None, "kind", layout, cols=phases, x="time over that without", xscale="log",
+            y="batch size", yscale=None, col_name={kind: PHASES[kind].name for kind in phases},
+            height=0.45 + 0.27 * len(sizes), wrap=(3, 1),
+        )  # fmt: skip
+        for ax, part in panels:
+            look = PHASES[part["kind"].iat[0]]
+            ax.axvline(1, **RULE)
+            rows(ax, part, "ratio", "batch_size", look, order=sizes, average=False)
+            inside = part["ratio"].between(low, high)
+            rows(ax, part[inside], "ratio", "batch_size", look, order=sizes, average=False)
+            part = part.assign(place=part["batch_size"].map(sizes.index))
+            for marker, beyond in (("<", part["ratio"] < low), (">", part["ratio"] > high)):
+                edge, place = part["ratio"][beyond].clip(low, high), part["place"][beyond]
+                open_ones = {"ls": "none", "marker": marker, "mfc": "none", "mec": MUTED, "ms": 2.8}
+                ax.plot(edge, place + spread(len(place), 0.3), mew=0.6, **open_ones)
+            medians_of = {"estimator": "median", "errorbar": median_interval}
+            means(ax, part, "ratio", "place", look, orient="y", **medians_of)
             fit(ax, "x", [low, high], log=True)
-            name_rows(ax, [f"{size}" for size in sizes])
-            ax.set_title(PHASES[key].name)
-        for ax in axes[:, 0]:
-            ax.set_ylabel("batch size")
-        for ax in axes[-1]:
-            ax.set_xlabel("time over that without")
-        return figure
+        return panels.finish()
 
-    finding = "; ".join(
-        f"{PHASES[key].name} "
-        + listed(
-            f"{decimal(median_ratio(data, key, size), 2)} times at batch size {size}"
-            for size in sizes
-            if (of_phase(data, *key) & (data["batch_size"] == size)).any()
-        )
-        for key in phases
-    )
+    def said(kind: str) -> str:
+        found = medians[kind].items()
+        return listed(f"{decimal(ratio, 2)} times at batch size {size}" for size, ratio in found)
+
     n = data["block"].nunique()
     intervals = f" with 95{SPACE}% intervals from order statistics" if n >= SIGNS else ""
+    edge = f" Outside the axes lie {counted(outside, 'circle')}, drawn at the edge as triangles."
     return Drawing(
         "timing",
-        f"Median time of a step with batch normalization over that without: {finding}.",
+        "Median time of a step with batch normalization over that without: "
+        f"{'; '.join(f'{PHASES[kind].name} {said(kind)}' for kind in phases)}.",
         "Time of a step with batch normalization over that without (logarithmic scale), training "
         "and inference, and inference once batch normalization is folded into the Linear layer "
         f"before it. A circle is one of {counted(n, 'block')} of {counted(options['steps'], 'step')} "
         f"that the arms took in turns; large marks are medians{intervals}. The vertical line marks "
-        "equal times."
-        + (
-            f" Outside the axes lie {counted(outside, 'circle')}, drawn at the edge as triangles."
-            if outside
-            else ""
-        ),
-        data,
+        f"equal times.{edge if outside else ''}",
+        data.drop(columns="kind"),
         draw,
     )
 
 
-def of_phase(rows: pd.DataFrame, phase: str, arm: str) -> pd.Series:
-    return (rows["phase"] == phase) & (rows["arm"] == arm)
-
-
-def median_ratio(data: pd.DataFrame, key: tuple[str, str], size: int) -> float:
-    return data[of_phase(data, *key) & (data["batch_size"] == size)]["ratio"].median()
-
-
-def block_row(ax: Axes, y: float, ratios: pd.Series, look: Look, low: float, high: float) -> None:
-    """A row of blocks, those outside the axis at its edge, with median and interval."""
-    offsets = y + (np.linspace(-0.3, 0.3, len(ratios)) if len(ratios) > 1 else np.zeros(1))
-    values = ratios.to_numpy()
-    for chosen, marker in (
-        ((values >= low) & (values <= high), "o"),
-        (values < low, "<"),
-        (values > high, ">"),
-    ):
-        ax.plot(
-            values[chosen].clip(low, high),
-            offsets[chosen],
-            ls="none",
-            marker=marker,
-            mfc="none",
-            mec=MUTED,
-            ms=2.4,
-            mew=0.5,
-            zorder=2,
-        )
-    interval = (math.nan, math.nan)
-    if len(ratios) >= SIGNS:
-        interval = stats.quantile_test(ratios, p=0.5).confidence_interval(0.95)
-    row_mean(ax, y, look, ratios.median(), *interval)
+def median_interval(values: pd.Series) -> tuple[float, float]:
+    """95 % interval of the median from order statistics; NaN of fewer values than it takes."""
+    if len(values) < SIGNS:
+        return math.nan, math.nan
+    return tuple(stats.quantile_test(values, p=0.5).confidence_interval(0.95))
