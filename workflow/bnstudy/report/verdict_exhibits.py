@@ -9,17 +9,14 @@ from bnstudy import statistics
 from bnstudy.claims.endpoints.init_gradients import TOLERANCE, growth_by_network
 from bnstudy.claims.endpoints.small_batches import errors
 from bnstudy.claims.endpoints.trend import page_test
-from bnstudy.claims.judge import CORE, raw_p
+from bnstudy.claims.judge import git_blob_hash, raw_p
 from bnstudy.report.exhibits import INTERVAL, Exhibit, Link
 from bnstudy.report.results import SPACE, counted, decimal, listed, p_text
 from bnstudy.report.verdicts import (
-    CODES,
     Claims,
     Judged,
-    anchor,
     bare,
     capitalized,
-    heading,
     interval,
     short_name,
     small,
@@ -31,57 +28,9 @@ from bnstudy.report.verdicts import (
 
 OUTCOMES = ("agrees", "does not agree", "cannot be seen", "not run")
 
-# What the studies measure besides their claims.
-FURTHER = {
-    (CORE, "seconds_to_95"): f"seconds to 95{SPACE}% accuracy, none over batch",
-    (CORE, "steps_to_97"): f"steps to 97{SPACE}% accuracy, none over batch",
-    (CORE, "first_epoch_loss"): "validation loss after one epoch, none over batch",
-    (CORE, "batch_size_samples"): f"extra images to 95{SPACE}% at the largest batch size, none over batch",
-    ("input_scaling", "steps_symmetric"): "steps to the target, pixels in [-1, 1], none over batch",
-    ("input_scaling", "steps_standardize"): "steps to the target, standardized, none over batch",
-    ("input_scaling", "steps_explained"): "steps: the first over the second, what scaling explains",
-    ("input_scaling", "test_accuracy_symmetric"): "test accuracy, pixels in [-1, 1], batch minus none",
-    ("input_scaling", "test_accuracy_standardize"): "test accuracy, standardized, batch minus none",
-    ("input_scaling", "test_accuracy_explained"): "test accuracy: the first minus the second",
-    ("learning_rates", "best_over_best"): "steps to the lower target, none over batch, each at its best rate",
-    ("init_gains", "accuracy_range_hidden"): "range over gains, hidden layers alone scaled, none minus batch",
-    ("depth", "gradient_range_initial"): "range of gradients at the first step, none minus batch",
-    ("depth", "gradient_range_he"): "range of gradients in training, He's weights, none minus batch",
-    ("depth", "gradient_range_initial_he"): "range of gradients at the first step, He's weights, none minus batch",
-    ("depth", "deepest_accuracy_he"): "accuracy at the largest depth, He's weights, batch minus none",
-    ("depth", "soft_rank"): "soft rank at the largest depth after training, batch minus none",
-    ("depth", "soft_rank_he"): "soft rank at the largest depth, He's weights, batch minus none",
-    ("depth", "activation_range_he"): "range over activations, He's weights, none minus batch",
-    ("landscape", "drift_eval"): "drift in evaluation mode, none over batch",
-    ("landscape", "wasserstein"): "Wasserstein-1 drift, none over batch",
-    ("landscape", "wasserstein_eval"): "Wasserstein-1 drift in evaluation mode, none over batch",
-    ("landscape", "relative_covariate_shift"): "relative change of the gradient, none over batch",
-    ("landscape", "loss_range"): "range of the loss along the gradient, none over batch",
-    ("mechanisms", "noise_without_batch"): "validation loss, noise alone over none",
-    ("mechanisms", "layer"): "validation loss, none over layer normalization",
-    ("small_batches", "evaluation_statistics"): "error of the smallest groups, running minus precise statistics",
-    ("small_batches", "small_batches"): "extra error of the smallest batches, batch minus none",
-    ("small_batches", "small_batches_layer"): "extra error of the smallest batches, batch minus layer",
-    ("inference_statistics", "reestimated"): "accuracy regained by new statistics at half contrast",
-    ("inference_statistics", "staleness"): "loss with running over precise statistics after 10 steps",
-    ("inference_statistics", "last_batch"): "loss with over without the short last batch in the averages",
-    ("regularization", "dropout_order"): "test accuracy, dropout after the activation minus before",
-    ("regularization", "variance_shift"): "shift of variances, dropout before minus after",
-    ("timing", "inference"): "time of inference, batch over none",
-    ("timing", "inference_fused"): "time of inference once fused, batch over none",
-    ("sigmoid_mnist", "accuracy_along_the_way"): "accuracy over all checkpoints, batch minus none",
-    ("sigmoid_mnist", "final_accuracy"): "accuracy at the last checkpoint, batch minus none",
-    ("sigmoid_mnist", "drift_decades"): "drift between checkpoints, none over batch",
-    ("fashion", "steps"): "steps to the target, none over batch",
-    ("fashion", "test_accuracy"): "test accuracy, batch minus none",
-    ("stability", "spikes"): "share of spikes at the same loss, none minus batch",
-    ("stability", "spikes_all"): "share of spikes over all steps, none minus batch",
-    ("stability", "between_seeds"): "spread of the final loss between seeds, none over batch",
-}  # fmt: skip
-
 
 def link(claim: Judged) -> Link:
-    return Link(typographic(claim.name), anchor(claim.study))
+    return Link(typographic(claim.name), claim.anchor)
 
 
 def line_range(line: str) -> str:
@@ -103,7 +52,7 @@ def scorecard(claims: Claims) -> Exhibit | None:
     found = [claim for claim in claims.kind("statistical") if claim.was_run]
     rows = [
         {
-            "claim": Link(short_name(claim), anchor(claim.study)),
+            "claim": Link(short_name(claim), claim.anchor),
             "verdict": verdict_word(claim),
             "effect": effect_cell(claim.effect, claim.unit),
             INTERVAL: interval(claim.ci_low, claim.ci_high, claim.unit),
@@ -138,7 +87,7 @@ def exact(claims: Claims) -> Exhibit | None:
     rows = [
         {
             "claim": link(claim),
-            "verdict": claim.word,
+            "verdict": claim.verdict,
             "worst error": claim.effect,
             "tolerance": claim.smallest_effect,
             "prior": claim.prior,
@@ -163,17 +112,17 @@ def exact(claims: Claims) -> Exhibit | None:
 def listed_claims(claims: Claims) -> Exhibit:
     """All claims with their lines, their measure and the study that measures them."""
     rows = []
-    for claim in sorted(claims.judged, key=lambda c: list_order(c.study)):
+    for claim in sorted(claims.judged, key=lambda c: claims.order(c.study)):
         needed = "" if claim.exact else threshold(claim.smallest_effect, claim.unit)
         rows.append(
             {
                 "claim": typographic(claim.name),
                 "line": place(claim),
-                "measured by": typographic(claim.metric),
+                "measured by": typographic(claim.measure),
                 "smallest effect that matters": needed,
                 "expected": typographic(claim.expected),
                 "source": claim.source,
-                "study": Link(heading(claim.study), anchor(claim.study)),
+                "study": Link(claim.heading, claim.anchor),
             }
         )
     words = ("line", "measured by", "smallest effect that matters", "expected", "source", "study")
@@ -187,19 +136,15 @@ def listed_claims(claims: Claims) -> Exhibit:
     )
 
 
-def list_order(study: str) -> int:
-    return list(CODES).index(study)
-
-
 def further(claims: Claims, study: str) -> Exhibit | None:
     """What a study measures besides its claims, with uncorrected p-values."""
     rows = []
-    for name, endpoint in claims.further(study).items():
+    for short, endpoint in claims.further(study).items():
         d = endpoint.effect.to_numpy(float)
         low, high = statistics.t_interval(d)
         rows.append(
             {
-                "measure": typographic(FURTHER.get((study, name), name.replace("_", " "))),
+                "measure": typographic(short),
                 "effect": effect_cell(statistics.mean(d), endpoint.unit),
                 INTERVAL: interval(low, high, endpoint.unit) if len(d) > 1 else "n/a",
                 "p": raw_p(endpoint) if len(d) > 1 else math.nan,
@@ -211,7 +156,7 @@ def further(claims: Claims, study: str) -> Exhibit | None:
     blocks = "blocks" if study == "timing" else "seeds"
     return Exhibit(
         f"further-{study}",
-        f"What else {heading(study).split()[0]} measured: exploratory, p not corrected. Ratios "
+        f"What else {claims.code(study)} measured: exploratory, p not corrected. Ratios "
         f"(\N{MULTIPLICATION SIGN}) stand beside differences; the last column counts the {blocks} "
         "with an effect above zero, for ratios above one.",
         pd.DataFrame(rows),
@@ -295,7 +240,7 @@ def errata(claims: Claims) -> Exhibit:
         claim = claims[evidence]
         found, note = Link("both arms, every seed", evidence), ""
         if claim is not None:
-            found = Link(f"{claim.id}: {verdict_word(claim)}", anchor(claim.study))
+            found = Link(f"{claim.id}: {verdict_word(claim)}", claim.anchor)
             note = capitalized(typographic(claim.note)) if claim.exact else ""
         rows.append(
             {
@@ -369,7 +314,7 @@ def first_experiment(claims: Claims) -> tuple:
     )
     if claim is None or not claim.was_run:
         return (*fixed, "", "at every checkpoint", "not run")
-    agrees = outcome(claim.word == "holds")
+    agrees = outcome(claim.verdict == "holds")
     return (*fixed, typographic(claim.note), "at every checkpoint", agrees)
 
 
@@ -450,7 +395,7 @@ def identity_row(claims: Claims) -> tuple:
     run = [claim for claim in found if claim.was_run]
     if not run:
         return (*fixed, "", "the tolerance of each", "not run")
-    failed = [claim.id for claim in run if claim.word != "holds"]
+    failed = [claim.id for claim in run if claim.verdict != "holds"]
     ours = f"{len(run) - len(failed)} of {len(run)} hold"
     if failed:
         ours += f", not {listed(failed)}"
@@ -471,7 +416,7 @@ def library_row(claims: Claims) -> tuple:
         return (*fixed, "", "the tolerance of M1", "not run")
     ours = f"differ by no more than {small(claim.effect)}"
     accepted = f"{small(claim.smallest_effect)} (M1)"
-    return (*fixed, ours, accepted, outcome(claim.word == "holds"))
+    return (*fixed, ours, accepted, outcome(claim.verdict == "holds"))
 
 
 def history(claims: Claims) -> Exhibit | None:
@@ -495,7 +440,7 @@ def origin_sentence(claims: Claims) -> str:
     """Which list of claims this page judges, as git names it."""
     changed = sum(bool(claim.history) for claim in claims.judged)
     return capitalized(
-        f"the list of claims has the git blob hash `{claims.blob_hash}` "
+        f"the list of claims has the git blob hash `{git_blob_hash(claims.path)}` "
         "(`git hash-object config/claims.yaml`): another list, or another threshold in it, has "
         f"another hash. {counted(changed, 'entry', 'entries')} of "
         f"{len(claims.judged)} {'has' if changed == 1 else 'have'} a history."

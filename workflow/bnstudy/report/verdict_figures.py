@@ -23,7 +23,6 @@ from bnstudy.report.verdicts import (
     Claims,
     Judged,
     cell_name,
-    heading,
     short_name,
     typographic,
     verdict_word,
@@ -70,7 +69,7 @@ class Line:
 
 def line_of(claim: Judged, **more: object) -> Line:
     name, word = short_name(claim), verdict_word(claim)
-    return Line(claim, "all", claim.effects, name, word, claim.word in DEFINITE, **more)
+    return Line(claim, "all", claim.effects, name, word, claim.verdict in DEFINITE, **more)
 
 
 def ratio_plot(
@@ -151,7 +150,7 @@ def scorecard(claims: Claims) -> Drawing | None:
     found = [c for c in claims.kind("statistical") if c.was_run and len(c.effects)]
     if not found:
         return None
-    words = {word: listed(c.id for c in found if c.word == word) for word in STATISTICAL}
+    words = {word: listed(c.id for c in found if c.verdict == word) for word in STATISTICAL}
     parts = "; ".join(f"{word}: {named}" for word, named in words.items() if named)
     kinds = [claim.id[0] for claim in found]
     return ratio_plot(
@@ -188,7 +187,7 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
         f"cells-{study.replace('_', '-')}",
         "Rows of means with intervals. In units of the smallest effect that matters: "
         f"{'; '.join(extremes)}.",
-        f"What the effects of {heading(study).split()[0]} are made of: each claim in bold with its "
+        f"What the effects of {claims[0].heading.split()[0]} are made of: each claim in bold with its "
         "verdict, and under it the cells of the study. Cells are exploratory, their intervals are "
         "not corrected. {reading}",
         lines,

@@ -18,16 +18,9 @@ import pandas as pd
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.judge import (
-    ALPHA,
-    CORE,
-    Row,
-    endpoints_of,
-    git_blob_hash,
-    load_claims,
-    read_table,
-)
-from bnstudy.config import default_studies, enabled_studies
+from bnstudy.claims.judge import Measured, Row, read_table
+from bnstudy.claims.listed import CORE, judged_claims, readings
+from bnstudy.config import ALPHA, enabled_studies
 from bnstudy.errors import UserError
 from bnstudy.report.reporting import escape_markdown
 from bnstudy.report.results import MINUS, SPACE, capitalized, counted, decimal, listed, p_value
@@ -40,65 +33,7 @@ TRUE = {"supported", "holds"}
 FALSE = {"refuted", "not supported", "does not hold"}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-# The core grid is the second of the studies.
-CODES = {"identities": "S0", CORE: "S1"} | {n: one["code"] for n, one in default_studies().items()}
-TITLES = {
-    "identities": "Exact identities",
-    CORE: "Speed and accuracy",
-    "input_scaling": "Standardized input",
-    "learning_rates": "Learning rates",
-    "init_gains": "Scale of the initial weights",
-    "depth": "Depth and activation",
-    "gradient_paths": "Gradients while training",
-    "init_gradients": "Gradients at initialization",
-    "landscape": "Smoothness and covariate shift",
-    "mechanisms": "Taking the layer apart",
-    "small_batches": "Small batches",
-    "inference_statistics": "Statistics at inference",
-    "regularization": "Regularization and dropout",
-    "timing": "Cost in time",
-    "sigmoid_mnist": "The first experiment repeated",
-    "fashion": "Clothes instead of digits",
-    "stability": "Fluctuations of the loss",
-    "controls": "Controls of the rule",
-    "calibration": "Errors of the rule",
-}
-# For figures and tables that have no room for the claim itself.
-SHORT_NAMES = {
-    "B1a": "less drift of distributions",
-    "B1b": "less covariate shift of gradients",
-    "B2": "faster because of less shift",
-    "B3": "faster convergence",
-    "B4": "higher learning rates",
-    "B5": "higher rates speed up",
-    "B6": "less sensitive to the rate",
-    "B7": "gradients vanish less",
-    "B8": "gradients explode less",
-    "B9": "smoother optimization",
-    "B10a": "less overfitting",
-    "B10b": "regularizes by batch noise",
-    "B11": "less need for dropout",
-    "B12": "better alongside dropout",
-    "B13": "initial scale matters less",
-    "B14": "deeper networks train",
-    "B15": "activation matters less",
-    "B16": "steadier loss",
-    "B17": "batch size matters less",
-    "B18": "more accurate on new images",
-    "L1": "hurt by very small batches",
-    "L2": "costs time",
-    "L4": "unstable on shifted images",
-    "M3b": "scale and shift help",
-    "M10": "gradient through statistics",
-}
-# What a verdict needs besides its effect, by the names that the endpoints give it.
-CONDITIONS = {
-    "cosine": "a gradient that keeps its direction better along the step",
-    "inference": "more time at inference as well",
-    "no_noise": "a larger gap without any noise",
-    "shift": "noise that shifts the distributions more than the plain network does",
-    "close_to_batch": "a loss with the noise about as low as without it",
-}
+GRID = {"code": "S1", "title": "Speed and accuracy"}  # the study that is the grid itself
 NETWORKS = {
     "relu2": "2 ReLU layers",
     "relu5": "5 ReLU layers",
@@ -125,8 +60,10 @@ class Judged(Row):
 
     Attributes
     ----------
-    metric, expected, source : str
+    short, measure, expected, source : str
         As in claims.yaml.
+    conditions : dict of str
+        What the verdict needs besides, in words.
     checked : str
         How a result against expectation was measured a second time; mostly empty.
     history : tuple of str
@@ -137,7 +74,10 @@ class Judged(Row):
         The same in each cell that the effect is made of; exploratory.
     """
 
-    metric: str = ""
+    short: str = ""
+    heading: str = ""  # of its study's section
+    measure: str = ""
+    conditions: dict[str, str] = field(default_factory=dict)
     expected: str = ""
     source: str = ""
     checked: str = ""
@@ -146,24 +86,18 @@ class Judged(Row):
     cells: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def word(self) -> str:
-        """The verdict without its suffix."""
-        return self.verdict.partition(" (")[0]
-
-    @property
-    def mixed(self) -> list[str]:
+    def opposite(self) -> list[str]:
         """The cells that come out significantly the other way, readable."""
-        found = re.search(r" \(mixed: (?:opposite|holds) for (.*)\)$", self.verdict)
-        if not found:
-            return []
-        named = found[1]
-        # Names of cells may hold commas themselves.
-        inside = [cell for cell in self.cells if cell in named]
-        return [cell_name(self.study, cell) for cell in inside] or [named]
+        return [cell_name(self.study, cell) for cell in filter(None, self.mixed.split("; "))]
 
     @property
     def was_run(self) -> bool:
-        return self.word != NOT_RUN
+        return self.verdict != NOT_RUN
+
+    @property
+    def anchor(self) -> str:
+        """The anchor that the page gives to its heading."""
+        return self.heading.lower().replace(" ", "-")
 
     @property
     def exact(self) -> bool:
@@ -177,11 +111,12 @@ class Judged(Row):
 
 @dataclass(frozen=True)
 class Claims:
-    """All claims in the order of claims.yaml, and the tables that they were judged by."""
+    """All claims in the order they are listed, and the tables that they were judged by."""
 
     judged: list[Judged]
-    blob_hash: str
+    path: Path
     tables: Path
+    config: dict
     studies: dict[str, dict]  # those that were run, with their settings
 
     @classmethod
@@ -205,10 +140,14 @@ class Claims:
             for (name, cell), seeds in table.groupby(["id", "cell"], sort=False):
                 effects.setdefault(name, {})[cell] = seeds["effect"].to_numpy(float)
         judged = [
-            combine(entry, rows.get(entry["id"]), effects.get(entry["id"], {}))
-            for entry in load_claims(Path(claims))
+            combine(
+                entry | {"heading": heading(entry["study"], config)},
+                rows.get(entry["id"]),
+                effects.get(entry["id"], {}),
+            )
+            for entry in judged_claims(Path(claims), config)
         ]
-        enabled = enabled_studies(config) if "studies" in config else {}
+        enabled = enabled_studies(config)
         ran = {
             name: settings
             for name, settings in enabled.items()
@@ -218,7 +157,7 @@ class Claims:
         if (tables / "missing.csv").exists():  # a study with holes is not looked at
             incomplete = set(read_table(tables / "missing.csv")["part"])
             ran = {name: settings for name, settings in ran.items() if name not in incomplete}
-        return cls(judged, git_blob_hash(Path(claims)), tables, ran)
+        return cls(judged, Path(claims), tables, config, ran)
 
     def __getitem__(self, name: str) -> Judged | None:
         return next((claim for claim in self.judged if claim.id == name), None)
@@ -234,56 +173,52 @@ class Claims:
         return read_table(self.tables / f"{study}.csv")
 
     def further(self, study: str) -> dict[str, Endpoint]:
-        """What a study measures besides its claims; nothing where its grid was cut too far."""
+        """What a study measures besides its claims, in words; nothing where its grid was cut too far."""
         if study not in self.studies:
             return {}
-        claimed = {claim.endpoint for claim in self.of(study)}
+        measured = Measured(study, self.studies[study], self.config, self.tables)
         try:
-            found = endpoints_of(study, self.studies[study], self.tables)
-        except (UserError, ImportError):
+            found = {
+                reading["short"]: measured.endpoint(reading)
+                for reading in readings(self.path, self.config)
+                if reading["study"] == study
+            }
+        except UserError:
             return {}
-        return {
-            name: endpoint
-            for name, endpoint in found.items()
-            if name not in claimed and isinstance(endpoint, Endpoint) and len(endpoint.effect)
-        }
+        return {short: one for short, one in found.items() if one and len(one.effect)}
+
+    def code(self, study: str) -> str:
+        """The short name of a study, such as S2."""
+        return heading(study, self.config).split()[0]
+
+    def order(self, study: str) -> int:
+        """The place of a study's section in the page: the grid is the second."""
+        studies = list(self.config["studies"])
+        return [*studies[:1], CORE, *studies[1:]].index(study)
+
+
+def heading(study: str, config: dict) -> str:
+    """The heading of a study's section, `S2 Learning rates`."""
+    said = GRID if study == CORE else config["studies"].get(study, {})
+    return f"{said.get('code', study)} {said.get('title', '')}".rstrip()
 
 
 def combine(entry: dict, row: dict | None, effects: dict[str, np.ndarray]) -> Judged:
-    """An entry of claims.yaml with its row of claims.csv and its seeds."""
-    own = {key: entry[key] for key in ("id", "kind", "claim", "line", "study", "endpoint")}
-    written = {
-        "scope": entry["scope"],
-        "metric": entry["metric"],
-        "expected": entry["expected"],
-        "source": entry["source"],
-        "checked": entry.get("checked", ""),
-        "history": tuple(entry.get("history", ())),
-        "prior": entry["prior"],
-        "unit": entry.get("unit", ""),
-        "smallest_effect": float(entry.get("smallest_effect", math.nan)),
-    }
+    """A claim as it was written, complete, with its row of claims.csv and its seeds."""
+    names = {f.name for f in fields(Judged)}
+    written = {k: v for k, v in entry.items() if k in names}
+    written |= {"history": tuple(entry.get("history", ()))}
+    written |= {"smallest_effect": float(entry.get("smallest_effect", math.nan))}
     numbers = ("effect", "ci_low", "ci_high", "p", "p_holm", "effect_size", "share_of_seeds")
     missing = dict.fromkeys(numbers, math.nan) | {"n": 0, "verdict": NOT_RUN, "reason": ""}
-    if row is None:
-        return Judged(**own | missing | written)
-    known = {f.name: row[f.name] for f in fields(Row) if f.name in row and not pd.isna(row[f.name])}
-    merged = own | missing | written | {k: v for k, v in known.items() if k not in own}
+    own = ("id", "kind", "claim", "line", "study", "endpoint")
+    known = {k: v for k, v in (row or {}).items() if k in names and k not in own and not pd.isna(v)}
+    merged = missing | written | known
     return Judged(
         **merged | {"n": int(merged["n"])},
         effects=effects.get("all", np.zeros(0)),
         cells={cell: seeds for cell, seeds in effects.items() if cell != "all"},
     )
-
-
-def heading(study: str) -> str:
-    """The heading of a study's section, `S2 Learning rates`."""
-    return f"{CODES[study]} {TITLES[study]}"
-
-
-def anchor(study: str) -> str:
-    """The anchor that the page gives to `heading`."""
-    return heading(study).lower().replace(" ", "-")
 
 
 def cell_name(study: str, cell: str) -> str:
@@ -384,7 +319,7 @@ def interval(low: float, high: float, unit: str) -> str:
 
 def short_name(claim: Judged) -> str:
     """`B3 faster convergence`."""
-    text = SHORT_NAMES.get(claim.id) or textwrap.shorten(claim.claim, 34, placeholder="…")
+    text = claim.short or textwrap.shorten(claim.claim, 34, placeholder="…")
     return f"{claim.id} {text}"
 
 
@@ -399,7 +334,7 @@ def lines(claim: Judged) -> str:
 
 def verdict_word(claim: Judged) -> str:
     """The verdict as a table or a heading shows it: `supported, mixed`."""
-    return f"{claim.word}, mixed" if claim.mixed else claim.word
+    return f"{claim.verdict}, mixed" if claim.mixed else claim.verdict
 
 
 def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
@@ -418,7 +353,7 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
     if claim.note:
         found.append(sentence_of(shown(claim.note)))
     details = [
-        f"*Measure:* {shown(claim.metric)}.",
+        f"*Measure:* {shown(claim.measure)}.",
         f"*Expected:* {shown(claim.expected).rstrip('.')}; prior {claim.prior:g}.",
     ]
     if claim.was_run and with_scope:
@@ -440,8 +375,8 @@ def statistical_parts(claim: Judged) -> list[str]:
     """The effect with its evidence, why the verdict is what it is, and what is mixed about it."""
     parts = [evidence(claim), because(claim)]
     if claim.mixed:
-        where = listed(shown(cell) for cell in claim.mixed)
-        way = "opposite is true" if claim.word == "supported" else "claim holds"
+        where = listed(shown(cell) for cell in claim.opposite)
+        way = "opposite is true" if claim.verdict == "supported" else "claim holds"
         parts.append(f"But the result is mixed: the {way} for {where}.")
     if claim.kind == "exploratory":
         parts.append("It is exploratory and stands outside the family of corrected tests.")
@@ -471,7 +406,7 @@ def because(claim: Judged) -> str:
     needed = f"the smallest effect that matters ({threshold(delta, unit)})"
     low, high = statistics.t_interval(claim.effects, 0.90)
     ninety = "" if math.isnan(low) else f"the 90{SPACE}% interval, {interval(low, high, unit)}, "
-    match claim.word:
+    match claim.verdict:
         case "supported":
             return f"That is in the direction of the claim and at least {needed}."
         case "refuted":
@@ -499,7 +434,7 @@ def why_inconclusive(claim: Judged, needed: str, ninety: str) -> str:
     missing = re.search(r"; but what it needs as well fails: (.*)$", claim.reason)
     if missing:
         names = missing[1].split(" and ")
-        wanted = listed(shown(CONDITIONS.get(n, n.replace("_", " "))) for n in names)
+        wanted = listed(shown(claim.conditions.get(n, n.replace("_", " "))) for n in names)
         alone = "supported" if claim.effect > 0 else "refuted"
         return (
             f"By itself that would make the claim {alone}, but the verdict also needs {wanted}, "
@@ -532,7 +467,7 @@ def control_sentence(claim: Judged) -> str:
     wanted = "must be supported" if must else "must not be supported"
     if claim.reason.startswith("n = "):
         return f"As a control it {wanted}; with so few seeds that cannot be seen."
-    was = claim.word == "supported"
+    was = claim.verdict == "supported"
     outcome = "it is" if was else "it is not"
     judgement = "as it should be" if was == must else "so the rule fails this check"
     return f"As a control it {wanted}; {outcome}, {judgement}."
@@ -557,8 +492,8 @@ def headline(claims: Claims) -> str:
 
 def statistical_counts(claims: Sequence[Judged]) -> str:
     """`12 came out supported and 2 refuted`, without what never occurs."""
-    counts = Counter(claim.word for claim in claims)
-    mixed = Counter(claim.word for claim in claims if claim.mixed)
+    counts = Counter(claim.verdict for claim in claims)
+    mixed = Counter(claim.verdict for claim in claims if claim.mixed)
     parts = [
         f"{counts[word]} came out {word}"
         + (f" ({mixed[word]} with mixed parts)" if mixed[word] else "")
@@ -570,7 +505,7 @@ def statistical_counts(claims: Sequence[Judged]) -> str:
 
 def exact_counts(claims: Sequence[Judged]) -> str:
     """`14 hold and 12 do not`."""
-    holding = sum(claim.word == "holds" for claim in claims)
+    holding = sum(claim.verdict == "holds" for claim in claims)
     others = len(claims) - holding
     parts = [f"{holding} hold{'s' if holding == 1 else ''}"] if holding else []
     if others:
@@ -580,18 +515,18 @@ def exact_counts(claims: Sequence[Judged]) -> str:
 
 def surprises(claims: Claims) -> str:
     """Which verdicts went against what was thought more likely, and how good the priors were."""
-    decided = [c for c in claims.kind("statistical", "exact") if c.word in TRUE | FALSE]
+    decided = [c for c in claims.kind("statistical", "exact") if c.verdict in TRUE | FALSE]
     if not decided:
         return ""
-    against = [c for c in decided if (c.word in TRUE) != (c.prior > 0.5) and c.prior != 0.5]
-    score = sum((c.prior - (c.word in TRUE)) ** 2 for c in decided) / len(decided)
+    against = [c for c in decided if (c.verdict in TRUE) != (c.prior > 0.5) and c.prior != 0.5]
+    score = sum((c.prior - (c.verdict in TRUE)) ** 2 for c in decided) / len(decided)
     brier = (
         f"The Brier score of the priors is {score:.2f} over the {counted(len(decided), 'claim')} "
         "with a definite verdict (0 is perfect, 0.25 what always saying one half would get)."
     )
     if not against:
         return "No definite verdict went against what was thought more likely beforehand. " + brier
-    named = listed(f"{c.id} ({c.word}, prior {c.prior:g})" for c in against)
+    named = listed(f"{c.id} ({c.verdict}, prior {c.prior:g})" for c in against)
     return f"Against what was thought more likely beforehand came out {named}. {brier}"
 
 

@@ -10,9 +10,9 @@ from bnstudy.claims.endpoints.scoring import (
     accuracy,
     batch_minus_none,
     cells_of,
-    diverged,
     mean_over_cells,
 )
+from bnstudy.scoring import failed
 
 SHALLOW = 5  # hidden layers up to which activations are compared
 SUFFIXES = {"default": "", "he": "_he"}  # of the endpoints' names
@@ -76,8 +76,8 @@ def gradient_range(relu: pd.DataFrame, column: str) -> Endpoint:
 def deepest_accuracy(relu: pd.DataFrame) -> Endpoint:
     differences = batch_minus_none(relu, accuracy(relu), ("depth",))
     deepest = relu.loc[relu["depth"] == relu["depth"].max()]
-    failed = diverged(deepest).groupby(deepest["norm"]).agg(["sum", "size"])
-    counts = {norm: f"{row['sum']} of {row['size']}" for norm, row in failed.iterrows()}
+    counts_failed = failed(deepest).groupby(deepest["norm"]).agg(["sum", "size"])
+    counts = {norm: f"{row['sum']} of {row['size']}" for norm, row in counts_failed.iterrows()}
     return Endpoint(
         effect=differences[str(relu["depth"].max())],
         cells=cells_of(differences),

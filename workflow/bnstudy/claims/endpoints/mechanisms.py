@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import diverged
+from bnstudy.scoring import failed
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
@@ -60,9 +60,9 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     }
 
 
-def scored_loss(table: pd.DataFrame, n_classes: int = 10) -> pd.DataFrame:
+def scored_loss(table: pd.DataFrame) -> pd.DataFrame:
     """ln of the validation loss, a column per arm; a run that diverged counts as guessing."""
-    return by_arm(table, np.log(table.val_loss.mask(diverged(table), math.log(n_classes))))
+    return by_arm(table, np.log(table.val_loss.mask(failed(table), np.log(table["n_classes"]))))
 
 
 def by_arm(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:

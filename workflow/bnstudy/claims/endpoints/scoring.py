@@ -1,34 +1,26 @@
 """How a run is scored, and how the two arms of a seed become one difference.
 
-Divergence is a result: a run whose loss was not finite, or that ends below 20 % accuracy, counts
-as one that guesses among ten classes, and a target that was never reached counts as reached at
-the budget. No run is left out, which would flatter the arm that failed.
+A run that failed (`bnstudy.scoring`) counts as one that guesses, and a target that was never reached
+counts as reached at the budget. No run is left out, which would flatter the arm that failed.
 """
 
-import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
 from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.scoring import chance, failed
 
-CHANCE = 0.1
-FAILED_BELOW = 0.2
 CENSORED_AT_MOST = 0.2  # share of targets not reached up to which ln ratios are compared
 
 
-def diverged(table: pd.DataFrame) -> pd.Series:
-    """Which runs diverged: a loss that was not finite, or a final accuracy below 20 %."""
-    return (table["status"] == "diverged") | (table["val_accuracy"] < FAILED_BELOW)
-
-
 def accuracy(table: pd.DataFrame, column: str = "val_accuracy") -> pd.Series:
-    """Accuracy of each run in percent; 10 where it diverged."""
-    return 100 * table[column].mask(diverged(table), CHANCE)
+    """Accuracy of each run in percent, that of guessing where it failed."""
+    return 100 * table[column].mask(failed(table), chance(table["n_classes"]))
 
 
 def steps(table: pd.DataFrame, column: str = "steps_to_target") -> pd.Series:
-    """Steps to the target; the budget `n_steps` where it was not reached or the run diverged."""
-    return table[column].mask(diverged(table)).fillna(table["n_steps"])
+    """Steps to the target; the budget `n_steps` where it was not reached or the run failed."""
+    return table[column].mask(failed(table)).fillna(table["n_steps"])
 
 
 def batch_minus_none(
@@ -59,39 +51,6 @@ def mean_over_cells(differences: pd.DataFrame, unit: str, **rest: object) -> End
 
 def cells_of(differences: pd.DataFrame) -> dict[str, pd.Series]:
     return {str(name): differences[name] for name in differences.columns}
-
-
-def compare_accuracy(
-    table: pd.DataFrame, by: tuple[str, ...] = (), column: str = "test_accuracy"
-) -> Endpoint:
-    """Accuracy in percentage points, `batch` minus `none`, mean over the cells of `by`."""
-    differences = batch_minus_none(table, accuracy(table, column), by)
-    return mean_over_cells(differences, "percentage points")
-
-
-def compare_steps(
-    table: pd.DataFrame, by: tuple[str, ...] = (), column: str = "steps_to_target"
-) -> Endpoint:
-    """ln(steps without / steps with batch normalization), mean over the cells of `by`.
-
-    Where more than a fifth of the runs never reached the target the ln ratio is a lower bound of
-    unknown depth; p is then that of the exact McNemar test of which arm reached it, a seed counting
-    as reached where it did so in every cell.
-    """
-    ln_steps = np.log(steps(table, column).clip(lower=1))
-    reached = table[column].notna() & ~diverged(table)
-    censored = int((~reached).sum())
-    p = None
-    if censored > CENSORED_AT_MOST * len(table):
-        by_seed = reached.groupby([table["norm"], table["seed"]]).all()
-        p = mcnemar(by_seed["none"], by_seed["batch"])
-    return mean_over_cells(
-        -batch_minus_none(table, ln_steps, by),
-        "ln ratio",
-        censored=censored,
-        p=p,
-        note=f"{censored} of {len(table)} runs never reached the target.",
-    )
 
 
 def mcnemar(a: pd.Series, b: pd.Series) -> float:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.scoring import CHANCE, mean_over_cells
+from bnstudy.claims.endpoints.scoring import mean_over_cells
+from bnstudy.scoring import chance
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
@@ -23,7 +24,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
     """
     gains, drifts, found = {}, {}, {}
     for rate, rows in table.groupby("learning_rate"):
-        accuracy = 100 * curves(rows, "accuracy").fillna(CHANCE)
+        accuracy = 100 * curves(rows, "accuracy").fillna(chance(rows["n_classes"].max()))
         later = accuracy.loc[accuracy.index > accuracy.index.min()]
         gains[f"{rate:g}"] = later["batch"] - later["none"]  # checkpoints x seeds
         drift = np.log10(curves(rows, "drift").iloc[2:].mean())

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy.stats import pearsonr
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import CHANCE, batch_minus_none, cells_of, diverged
+from bnstudy.claims.endpoints.scoring import batch_minus_none, cells_of
+from bnstudy.scoring import failed
 
 SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
 
@@ -52,8 +53,8 @@ def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
 
 def between_seeds(table: pd.DataFrame) -> Endpoint:
     """ln ratio of the standard deviations between seeds of the final validation loss."""
-    guessing = math.log(1 / CHANCE)
-    loss = table["val_loss"].mask(diverged(table)).fillna(guessing).astype(float)
+    guessing = np.log(table["n_classes"])
+    loss = table["val_loss"].mask(failed(table)).fillna(guessing).astype(float)
     wide = table.assign(loss=loss).pivot(
         index="seed", columns=["norm", "batch_size"], values="loss"
     )
