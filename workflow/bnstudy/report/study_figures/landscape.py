@@ -61,13 +61,7 @@ def trajectories(
             sharey="row", col_name=NAMES, height=(1.5, 1.25), wrap=(4, 3), turn=False,
         )  # fmt: skip
         for ax, part in panels:
-            if part["metric"].isin(EDGES).any():
-                edges = means[True].merge(part[keys].drop_duplicates())
-                band(
-                    ax, edges.pivot(index=["norm", "step"], columns="metric", values="mean"), looks
-                )
-            else:
-                lines(ax, part, looks)
+            (band if part["metric"].isin(EDGES).any() else lines)(ax, part, looks)
         return panels.finish(looks)
 
     return Drawing(label, finding, caption, pd.concat(means.values()), draw)
@@ -81,14 +75,13 @@ def lines(ax: Axes, part: pd.DataFrame, looks: Mapping) -> None:
     sns.lineplot(part, lw=1.7, zorder=3, **style)
 
 
-def band(ax: Axes, edges: pd.DataFrame, looks: Mapping) -> None:
-    """The band of each arm between two means, its edges drawn."""
-    for norm, arm in edges.groupby("norm"):
-        arm = arm.droplevel("norm")
-        ax.plot(arm.index, arm, **looks[norm].line(lw=1.1, zorder=3))
-        ax.fill_between(
-            arm.index, arm.iloc[:, 0], arm.iloc[:, -1], color=looks[norm].color, alpha=0.2
-        )
+def band(ax: Axes, part: pd.DataFrame, looks: Mapping) -> None:
+    """The band of each arm between the means of two metrics, its edges drawn."""
+    means = summary(part, ["norm", "step", "metric"], geometric=True)
+    for norm, arm in means.groupby("norm"):
+        wide, look = arm.pivot(index="step", columns="metric", values="mean"), looks[norm]
+        ax.plot(wide.index, wide, **look.line(lw=1.1, zorder=3))
+        ax.fill_between(wide.index, *wide.to_numpy().T[[0, -1]], color=look.color, alpha=0.2)
 
 
 def ratio(rows: pd.DataFrame, by: list[str]) -> pd.Series:
