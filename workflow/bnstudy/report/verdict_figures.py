@@ -130,7 +130,7 @@ def ratio_row(ax: Axes, row: int, line: Line, far: float, layout: Layout) -> Non
         align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
         note(ax, plain(round(line.mean)), (side * far, row), (-6 * side, 0), **align)
     weight = "bold" if line.definite or line.heads else "normal"
-    place = (0, 4) if layout.narrow else (4, 0)
+    place = (0, 6) if layout.narrow else (4, 0)
     align = {"ha": "right", "fontsize": 7.2} if layout.narrow else {"va": "center", "fontsize": 8.5}
     note(ax, line.word, (1, row), place, "axes data", weight=weight, **align)
 

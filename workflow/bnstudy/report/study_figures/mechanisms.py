@@ -60,7 +60,7 @@ def mechanism_arms(table: pd.DataFrame, options: dict) -> Drawing | None:
             for arm in words.in_order(part["arm"], ("none", "batch")):
                 mean = words.geometric_mean(part[part["arm"] == arm]["value"])
                 ax.axvline(mean, **looks[arm].line(lw=1, alpha=0.6))
-            rows(ax, part, "value", "arm", looks, names={arm: looks[arm].name for arm in looks})
+            rows(ax, part, "value", "arm", looks)
             fit(ax, "x", part["value"], log=True)
         return panels.finish()
 
