@@ -6,13 +6,13 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.claims.endpoints import scoring
 from bnstudy.report import words
 from bnstudy.report.look import BLUE, DOTTED, INK, RULE, Drawing, Layout, Look, looks_of
 from bnstudy.report.marks import curves, fit, rows
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal, listed
 from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
+from bnstudy.scoring import chance
 
 PRECISE = Look("precise statistics", INK, "", "")
 STALENESS = {
@@ -179,7 +179,7 @@ def shifted_images(table: pd.DataFrame, options: dict) -> Drawing | None:
     # A diverged run guesses, whatever the shift.
     failed = table[table["status"] == "diverged"]
     cells = data[columns].drop_duplicates().merge(failed[["norm", "seed"]], on="norm")
-    data = pd.concat([data, cells.assign(value=100 * scoring.CHANCE)])
+    data = pd.concat([data, cells.assign(value=100 * chance(table["n_classes"].max()))])
     shifts = words.in_order(data["shift"], SHIFTS)
     # Contrast 1 leaves the images as they are; the other shifts start there, too.
     clean = data[(data["shift"] == "contrast") & (data["level"] == 1)]

@@ -12,7 +12,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from bnstudy.claims.endpoints.init_gradients import TOLERANCE, growth_by_network
-from bnstudy.report.figures import GRID, INK, MUTED, PAPER, Drawing, Layout, panels, style
 from bnstudy.report.results import SPACE, decimal, listed
 from bnstudy.report.study_figures.runs import (
     averaged,
@@ -24,6 +23,16 @@ from bnstudy.report.study_figures.runs import (
     select,
     spread,
     thin_lines,
+)
+from bnstudy.report.study_figures.toolkit import (
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    Drawing,
+    Layout,
+    panels,
+    style,
 )
 
 # name, arm whose colour it has, filled marker

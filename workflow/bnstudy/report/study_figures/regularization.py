@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from bnstudy.claims.endpoints import scoring
-from bnstudy.claims.endpoints.regularization import GUESSING_LOSS, matched_gaps
+from bnstudy.claims.endpoints.regularization import matched_gaps
 from bnstudy.report import words
 from bnstudy.report.look import (
     BLUE,
@@ -25,6 +26,7 @@ from bnstudy.report.marks import across, category_axis, curves, doubling_axis, f
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal, listed
 from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
+from bnstudy.scoring import failed as failed_runs
 
 PATHS = {
     "none": NONE,
@@ -104,7 +106,7 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
     shown = table[table["arm"].isin([*sizes, "none"])]
     matched, reached = matched_gaps(shown, target)
     last = shown[shown["epoch"] == shown["epoch"].max()]
-    end = last["val_loss"].fillna(GUESSING_LOSS) - last["train_loss"].fillna(0)
+    end = last["val_loss"].fillna(np.log(last["n_classes"])) - last["train_loss"].fillna(0)
     test = scoring.accuracy(last, "test_accuracy")
     gaps = matched.rename_axis(index="seed", columns="arm").stack().rename("value").reset_index()
     seeds = last[["seed", "arm"]]
@@ -151,7 +153,7 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
         "whole training set, without noise), the noisier the statistics; the gradient always comes "
         f"from batches of {options['batch_size']}. {options['train_images']:,} training images, "
         f"{options['epochs']} epochs. {words.bands_of(data)}{late if missed else ''}"
-        f"{words.guessing(shown[scoring.diverged(shown)], ['arm', 'seed'])}",
+        f"{words.guessing(shown[failed_runs(shown)], ['arm', 'seed'])}",
         data[["outcome", "arm", "group_size", "seed", "value"]],
         draw,
     )
@@ -217,7 +219,7 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
     by_place = per_look(
         data, "arm", places, lambda one: f"{words.average(one['test_accuracy'], 2)} percent"
     )
-    failed = last[scoring.diverged(last) & last["arm"].isin(data["arm"])]
+    failed = last[failed_runs(last) & last["arm"].isin(data["arm"])]
     return Drawing(
         "dropout",
         f"Dropout changes mean test accuracy by {effects}. By place of dropout it is {by_place}.",

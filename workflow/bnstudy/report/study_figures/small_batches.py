@@ -10,6 +10,7 @@ from bnstudy.report.marks import across, curves, doubling_axis, fit
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import capitalized
 from bnstudy.report.study_figures.tables import LAYER, NONE
+from bnstudy.scoring import failed
 
 LINES = {  # the statistics that batch normalization is evaluated with, and norms beside it
     "running": Look("batch norm., running averages", BLUE),
@@ -87,7 +88,7 @@ def small_batches(table: pd.DataFrame, options: dict) -> Drawing | None:
         "averages, with precise statistics over "
         f"{options['statistics_images']:,} training images, and with the statistics of groups as "
         f"small as in training. {words.bands_of(data)}"
-        f"{words.guessing(table[scoring.diverged(table)], ['design', 'norm', *SIZES, 'seed'])}",
+        f"{words.guessing(table[failed(table)], ['design', 'norm', *SIZES, 'seed'])}",
         data,
         draw,
     )
