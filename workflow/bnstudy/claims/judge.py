@@ -27,10 +27,16 @@ from bnstudy.files import replacing, write_rows
 from bnstudy.grid import axes as axes_of_grid
 from bnstudy.grid import base
 
+SEPARATOR = "; "  # between the names in a field
+
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table of claims; None where there is nothing to say."""
+    """A row of the table of claims; None where there is nothing to say.
+
+    `mixed` names the cells that came out significantly the other way, `unmet` what the verdict needs
+    besides its effect and was not shown, `family` counts the tests that `p_holm` is adjusted for.
+    """
 
     id: str
     kind: str
@@ -51,7 +57,9 @@ class Row:
     n: int | None = None
     unit: str = ""
     prior: float | None = None
-    mixed: str = ""  # cells that came out significantly the other way, separated by "; "
+    mixed: str = ""
+    unmet: str = ""
+    family: int | None = None
     reason: str = ""
     note: str = ""
 
@@ -191,20 +199,10 @@ def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row
             rows.append(Row(**row, verdict="not run", reason="what it compares was not run"))
         elif isinstance(endpoint, Exact):
             rows.append(judge_exact(row, endpoint))
-        elif claim["kind"] in ("control", "exploratory"):
-            alone = raw_p(endpoint)
-            rows.append(judge_statistical(row, endpoint, claim["smallest_effect"], alone, alone, 1))
         else:
-            rows.append(
-                judge_statistical(
-                    row,
-                    endpoint,
-                    claim["smallest_effect"],
-                    p[claim["id"]],
-                    p_holm[claim["id"]],
-                    len(statistical),
-                )
-            )
+            delta, alone = claim["smallest_effect"], raw_p(endpoint)
+            family = (alone, p_holm[claim["id"]], len(p)) if claim["id"] in p else (alone, alone, 1)
+            rows.append(judge_statistical(row, endpoint, delta, *family))
     return rows
 
 
@@ -237,13 +235,14 @@ def judge_statistical(
     needed = endpoint.conditions if word == "supported" else {}
     needed = needed | (endpoint.validity if word in ("supported", "refuted") else {})
     if missing := unmet(needed):
-        listed = " and ".join(missing)
-        word, reason = "inconclusive", f"{reason}; but what it needs as well fails: {listed}"
+        word, reason = "inconclusive", f"{reason}; but what it needs as well was not shown"
     summary = asdict(statistics.paired_summary(d))
     return Row(
         **row,
         verdict=word,
-        mixed="; ".join(opposite_cells(word, endpoint.cells, delta)),
+        mixed=SEPARATOR.join(opposite_cells(word, endpoint.cells, delta)),
+        unmet=SEPARATOR.join(missing),
+        family=family_size,
         effect=summary["mean"],
         ci_low=summary["ci_low"],
         ci_high=summary["ci_high"],

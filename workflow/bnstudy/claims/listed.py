@@ -118,9 +118,16 @@ def written(axis: str, value: object) -> str:
 
 def words(axis: str, value: str) -> str:
     """A level in prose, from the way that tables have it: "batch size 32", "SGD"."""
-    if axis in SETTINGS:
+    try:
         return SETTINGS[axis].named(SETTINGS[axis].read(value))
-    return f"{axis.replace('_', ' ')} {value}"
+    except (KeyError, ValueError):  # an axis of variants, or no such value
+        return f"{axis.replace('_', ' ')} {value}"
+
+
+def several(axis: str, value: object) -> list:
+    """The levels that `where` allows: one, or a list of them."""
+    is_list = isinstance(value, list) and not (axis in SETTINGS and SETTINGS[axis].type is tuple)
+    return value if is_list else [value]
 
 
 def is_steps(metric: str) -> bool:
@@ -159,7 +166,10 @@ def measure(claim: Mapping) -> str:
     arms = [words(axis, written(axis, claim[key])) for key in ("level", "baseline")]
     if claim["direction"] == "lower":
         arms.reverse()
-    parts = [f"with {words(name, written(name, value))}" for name, value in claim["where"].items()]
+    parts = [
+        f"with {' or '.join(words(name, written(name, one)) for one in several(name, value))}"
+        for name, value in claim["where"].items()
+    ]
     between = "over" if claim["unit"] == "ln ratio" else "minus"
     return ", ".join([metric_words(claim["metric"]), f" {between} ".join(arms), *parts])
 
@@ -167,7 +177,7 @@ def measure(claim: Mapping) -> str:
 def scope(claim: Mapping, axes: Mapping[str, Sequence]) -> str:
     """What a claim about a metric holds for: the values of the other axes of its study."""
     rest = {
-        axis: [claim["where"].get(axis)] if axis in claim["where"] else values
+        axis: several(axis, claim["where"][axis]) if axis in claim["where"] else values
         for axis, values in axes.items()
         if axis not in (claim["axis"], "seed")
     }
@@ -245,7 +255,7 @@ def value_problem(
 ) -> Iterator[str]:
     """That an axis does not have a value, or one of several."""
     known = [written(axis, one) for one in axes[axis]]
-    for one in value if isinstance(value, list) and axis != "hidden" else [value]:
+    for one in several(axis, value):
         if written(axis, one) not in known:
             yield f"{key}: {show(one)} is not among the values of {axis} ({show(axes[axis])})."
 

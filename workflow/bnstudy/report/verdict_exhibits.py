@@ -1,7 +1,6 @@
 """The tables of claims and verdicts: scorecard, errata, published values, what else was measured."""
 
 import math
-from collections.abc import Callable
 
 import pandas as pd
 
@@ -10,41 +9,20 @@ from bnstudy.claims.endpoints.init_gradients import TOLERANCE, growth_by_network
 from bnstudy.claims.endpoints.small_batches import errors
 from bnstudy.claims.endpoints.trend import page_test
 from bnstudy.claims.judge import git_blob_hash, raw_p
+from bnstudy.config import ALPHA
+from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
 from bnstudy.report.exhibits import INTERVAL, Exhibit, Link
-from bnstudy.report.results import SPACE, counted, decimal, listed, p_text
-from bnstudy.report.verdicts import (
-    Claims,
-    Judged,
-    bare,
-    capitalized,
-    interval,
-    short_name,
-    small,
-    threshold,
-    typographic,
-    unit_of,
-    verdict_word,
-)
-
-OUTCOMES = ("agrees", "does not agree", "cannot be seen", "not run")
+from bnstudy.report.rendering import slug
+from bnstudy.report.results import SPACE, capitalized, counted, decimal, listed, p_text
+from bnstudy.report.verdicts import Claims, Judged, short_name, verdict_word
 
 
 def link(claim: Judged) -> Link:
-    return Link(typographic(claim.name), claim.anchor)
+    return Link(typographic(claim.name), slug(claim.heading))
 
 
 def line_range(line: str) -> str:
     return line.replace("-", "\N{EN DASH}") or "none"
-
-
-def place(claim: Judged) -> str:
-    return line_range(claim.line)
-
-
-def effect_cell(x: float, unit: str) -> str:
-    """An effect with a short unit; a ratio is marked as one."""
-    sign = "\N{MULTIPLICATION SIGN}" if unit == "ln ratio" and not math.isnan(x) else ""
-    return f"{sign}{bare(x, unit)}{unit_of(unit, short=True)}"
 
 
 def scorecard(claims: Claims) -> Exhibit | None:
@@ -52,18 +30,15 @@ def scorecard(claims: Claims) -> Exhibit | None:
     found = [claim for claim in claims.kind("statistical") if claim.was_run]
     rows = [
         {
-            "claim": Link(short_name(claim), claim.anchor),
+            "claim": Link(short_name(claim), slug(claim.heading)),
             "verdict": verdict_word(claim),
             "effect": effect_cell(claim.effect, claim.unit),
             INTERVAL: interval(claim.ci_low, claim.ci_high, claim.unit),
-            "smallest that matters": threshold(claim.smallest_effect, claim.unit)
-            .replace(" percentage points", f"{SPACE}pp")
-            .replace("a ratio of ", "\N{MULTIPLICATION SIGN}")
-            .removesuffix(" of the validation loss"),
+            "smallest that matters": threshold(claim.smallest_effect, claim.unit, short=True),
             "Holm p": claim.p_holm,
             "prior": claim.prior,
             "n": claim.n,
-            "line": place(claim),
+            "line": line_range(claim.line),
         }
         for claim in found
     ]
@@ -91,7 +66,7 @@ def exact(claims: Claims) -> Exhibit | None:
             "worst error": claim.effect,
             "tolerance": claim.smallest_effect,
             "prior": claim.prior,
-            "line": place(claim),
+            "line": line_range(claim.line),
         }
         for claim in claims.kind("exact")
         if claim.was_run
@@ -112,17 +87,18 @@ def exact(claims: Claims) -> Exhibit | None:
 def listed_claims(claims: Claims) -> Exhibit:
     """All claims with their lines, their measure and the study that measures them."""
     rows = []
-    for claim in sorted(claims.judged, key=lambda c: claims.order(c.study)):
+    order = list(claims.headings)
+    for claim in sorted(claims.judged, key=lambda c: order.index(c.study)):
         needed = "" if claim.exact else threshold(claim.smallest_effect, claim.unit)
         rows.append(
             {
                 "claim": typographic(claim.name),
-                "line": place(claim),
+                "line": line_range(claim.line),
                 "measured by": typographic(claim.measure),
                 "smallest effect that matters": needed,
                 "expected": typographic(claim.expected),
                 "source": claim.source,
-                "study": Link(claim.heading, claim.anchor),
+                "study": Link(claim.heading, slug(claim.heading)),
             }
         )
     words = ("line", "measured by", "smallest effect that matters", "expected", "source", "study")
@@ -139,12 +115,12 @@ def listed_claims(claims: Claims) -> Exhibit:
 def further(claims: Claims, study: str) -> Exhibit | None:
     """What a study measures besides its claims, with uncorrected p-values."""
     rows = []
-    for short, endpoint in claims.further(study).items():
+    for title, endpoint in claims.further(study).items():
         d = endpoint.effect.to_numpy(float)
         low, high = statistics.t_interval(d)
         rows.append(
             {
-                "measure": typographic(short),
+                "measure": typographic(title),
                 "effect": effect_cell(statistics.mean(d), endpoint.unit),
                 INTERVAL: interval(low, high, endpoint.unit) if len(d) > 1 else "n/a",
                 "p": raw_p(endpoint) if len(d) > 1 else math.nan,
@@ -156,7 +132,7 @@ def further(claims: Claims, study: str) -> Exhibit | None:
     blocks = "blocks" if study == "timing" else "seeds"
     return Exhibit(
         f"further-{study}",
-        f"What else {claims.code(study)} measured: exploratory, p not corrected. Ratios "
+        f"What else {claims.headings[study].split()[0]} measured: exploratory, p not corrected. Ratios "
         f"(\N{MULTIPLICATION SIGN}) stand beside differences; the last column counts the {blocks} "
         "with an effect above zero, for ratios above one.",
         pd.DataFrame(rows),
@@ -240,7 +216,7 @@ def errata(claims: Claims) -> Exhibit:
         claim = claims[evidence]
         found, note = Link("both arms, every seed", evidence), ""
         if claim is not None:
-            found = Link(f"{claim.id}: {verdict_word(claim)}", claim.anchor)
+            found = Link(f"{claim.id}: {verdict_word(claim)}", slug(claim.heading))
             note = capitalized(typographic(claim.note)) if claim.exact else ""
         rows.append(
             {
@@ -264,8 +240,8 @@ def published(claims: Claims) -> Exhibit:
     """Published values beside ours."""
     rows = [
         *growth_rows(claims),
-        *(row(claims) for row in (first_experiment, noise_row, shift_row, smooth_row)),
-        accuracy_row(claims),
+        first_experiment(claims),
+        *(direction(claims, *fixed) for fixed in DIRECTIONS),
         group_row(claims),
         identity_row(claims),
         library_row(claims),
@@ -281,7 +257,7 @@ def published(claims: Claims) -> Exhibit:
 
 
 def outcome(agrees: bool) -> str:
-    return OUTCOMES[0] if agrees else OUTCOMES[1]
+    return "agrees" if agrees else "does not agree"
 
 
 def growth_rows(claims: Claims) -> list[tuple]:
@@ -318,48 +294,27 @@ def first_experiment(claims: Claims) -> tuple:
     return (*fixed, typographic(claim.note), "at every checkpoint", agrees)
 
 
-def direction(
-    claims: Claims, name: str, fixed: tuple[str, str, str], sign: int, words: Callable
-) -> tuple:
+# Of which only the direction can be compared: claim, side of zero that was published, quantity, value.
+DIRECTIONS = (
+    ("B2", -1, "loss with noise after batch normalization, over no normalization", "clearly better than none"),
+    ("B1b", -1, "covariate shift as cosine of gradients, batch minus none", "no less shift with it"),
+    ("B9", 1, "smoothness along the gradient, none over batch", "smoother, by up to 2 decades"),
+    ("B18", 1, "test accuracy, batch minus none", f"+3{SPACE}pp (83 against 80{SPACE}%)"),
+)  # fmt: skip
+SANTURKAR = "Santurkar et al. 2018, figures 1, 2 and 4; VGG, CIFAR-10"
+
+
+def direction(claims: Claims, name: str, sign: int, quantity: str, value: str) -> tuple:
     """A row that compares nothing but the sign of a claim's effect, mean and interval."""
     claim = claims[name]
-    accepted = f"direction ({name})"
+    fixed, accepted = (f"H9: {quantity}", SANTURKAR, value), f"direction ({name})"
     if claim is None or not claim.was_run:
         return (*fixed, "", accepted, "not run")
     low, high = sorted((sign * claim.ci_low, sign * claim.ci_high))
     seen = low > 0 or high < 0
-    agrees = outcome(low > 0) if seen else "cannot be seen"
-    return (*fixed, words(claim), accepted, agrees)
-
-
-def with_interval(claim: Judged) -> str:
-    cell = effect_cell(claim.effect, claim.unit)
-    return f"{cell} ({interval(claim.ci_low, claim.ci_high, claim.unit)})"
-
-
-SANTURKAR = "Santurkar et al. 2018, figures 1, 2 and 4; VGG, CIFAR-10"
-
-
-def noise_row(claims: Claims) -> tuple:
-    fixed = ("H9: loss with noise after batch normalization, over no normalization", SANTURKAR)
-    return direction(claims, "B2", (*fixed, "clearly better than none"), -1, with_interval)
-
-
-def shift_row(claims: Claims) -> tuple:
-    fixed = ("H9: covariate shift as cosine of gradients, batch minus none", SANTURKAR)
-    return direction(claims, "B1b", (*fixed, "no less shift with it"), -1, with_interval)
-
-
-def smooth_row(claims: Claims) -> tuple:
-    fixed = ("H9: smoothness along the gradient, none over batch", SANTURKAR)
-    return direction(claims, "B9", (*fixed, "smoother, by up to 2 decades"), 1, with_interval)
-
-
-def accuracy_row(claims: Claims) -> tuple:
-    fixed = ("H9: test accuracy, batch minus none", SANTURKAR)
-    return direction(
-        claims, "B18", (*fixed, f"+3{SPACE}pp (83 against 80{SPACE}%)"), 1, with_interval
-    )
+    ours = effect_cell(claim.effect, claim.unit)
+    ours += f" ({interval(claim.ci_low, claim.ci_high, claim.unit)})"
+    return (*fixed, ours, accepted, outcome(low > 0) if seen else "cannot be seen")
 
 
 def group_row(claims: Claims) -> tuple:
@@ -376,30 +331,26 @@ def group_row(claims: Claims) -> tuple:
     falling = table[[size for size in sorted(table, reverse=True) if size <= 32]]
     if len(falling.columns) < 3 or len(falling) < 2:
         return (*fixed, "too few groups or seeds", accepted, "cannot be seen")
-    means = falling.mean()
+    means, p = falling.mean(), page_test(falling)
     ours = (
         f"{', '.join(decimal(x, 2) for x in means)}{SPACE}% at "
-        f"{', '.join(f'{size:g}' for size in means.index)}"
+        f"{', '.join(f'{size:g}' for size in means.index)}; p {p_text(p)}"
     )
-    p = page_test(falling)
-    if p >= 0.05:
-        return (*fixed, f"{ours}; p {p_text(p)}", accepted, "cannot be seen")
-    return (*fixed, f"{ours}; p {p_text(p)}", accepted, outcome(means.iloc[-1] > means.iloc[0]))
+    agrees = outcome(means.iloc[-1] > means.iloc[0]) if p < ALPHA else "cannot be seen"
+    return (*fixed, ours, accepted, agrees)
 
 
 def identity_row(claims: Claims) -> tuple:
     """H12: the identities, which have no error at all on paper."""
     names = ("M1", "M2", "M3a", "M4", "M6", "M7", "M8", "M9", "S4.1")
-    found = [claim for name in names if (claim := claims[name])]
+    run = [claim for name in names if (claim := claims[name]) and claim.was_run]
     fixed = ("H12: exact identities of the layer", "Ioffe and Szegedy 2015", "no error")
-    run = [claim for claim in found if claim.was_run]
     if not run:
         return (*fixed, "", "the tolerance of each", "not run")
     failed = [claim.id for claim in run if claim.verdict != "holds"]
+    largest = max(run, key=lambda claim: claim.effect)
     ours = f"{len(run) - len(failed)} of {len(run)} hold"
-    if failed:
-        ours += f", not {listed(failed)}"
-    largest = max((claim for claim in run), key=lambda c: c.effect)
+    ours += f", not {listed(failed)}" if failed else ""
     ours += f"; largest error {small(largest.effect)} ({largest.id})"
     return (*fixed, ours, "the tolerance of each", outcome(not failed))
 

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bnstudy.report.amounts import typographic
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Layout, Look, t_interval
 from bnstudy.report.marks import dots, note, row_names, spread
 from bnstudy.report.panels import plain, small_multiples
@@ -22,9 +23,7 @@ from bnstudy.report.verdicts import (
     STATISTICAL,
     Claims,
     Judged,
-    cell_name,
     short_name,
-    typographic,
     verdict_word,
 )
 
@@ -173,7 +172,7 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
             continue
         breaks.append(len(lines))
         inside = [
-            Line(claim, cell, effects, typographic(cell_name(study, cell)), definite=True)
+            Line(claim, cell, effects, typographic(cell), definite=True)
             for cell, effects in claim.cells.items()
             if len(effects)
         ]

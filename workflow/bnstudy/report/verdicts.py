@@ -1,12 +1,11 @@
 """The claims, their verdicts, and the sentences that say what came out.
 
-A sentence is put together from a row of claims.csv, the seeds behind it and the entry of
-claims.yaml; every verdict that `claims.judge` can give has its own wording, and a claim that was
-not run never gets one.
+A sentence is put together from a row of claims.csv, the seeds behind it and the entry of the list of
+claims; every verdict that `claims.judge` can give has its own wording, and a claim that was not run
+never gets one.
 """
 
 import math
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,38 +17,19 @@ import pandas as pd
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.judge import Measured, Row, read_table
+from bnstudy.claims.judge import SEPARATOR, Measured, Row, read_table
 from bnstudy.claims.listed import CORE, judged_claims, readings
-from bnstudy.config import ALPHA, enabled_studies
+from bnstudy.config import ALPHA, default_studies, enabled_studies
 from bnstudy.errors import UserError
-from bnstudy.report.reporting import escape_markdown
-from bnstudy.report.results import MINUS, SPACE, capitalized, counted, decimal, listed, p_value
+from bnstudy.report.amounts import amount, interval, sentence_of, shown, small, threshold
+from bnstudy.report.results import SPACE, capitalized, counted, listed, p_value
 
 STATISTICAL = ("supported", "refuted", "not supported", "inconclusive")
 NOT_RUN = "not run"
-INCOMPLETE = "jobs are missing"  # as bnstudy.tables.partial words its reasons
+CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
 TRUE = {"supported", "holds"}
 FALSE = {"refuted", "not supported", "does not hold"}
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-GRID = {"code": "S1", "title": "Speed and accuracy"}  # the study that is the grid itself
-NETWORKS = {
-    "relu2": "2 ReLU layers",
-    "relu5": "5 ReLU layers",
-    "sigmoid3": "3 sigmoid layers",
-}
-CELL_NAMES = NETWORKS | {
-    "against batch normalization alone": "the comparison with batch normalization alone",
-    "against dropout alone": "the comparison with dropout alone",
-}
-CELL_AXES = {
-    CORE: "batch size {}",
-    "stability": "batch size {}",
-    "fashion": "batch size {}",
-    "depth": "{} layers",
-    "sigmoid_mnist": "learning rate {}",
-}
 
 
 @dataclass(frozen=True)
@@ -60,14 +40,14 @@ class Judged(Row):
 
     Attributes
     ----------
-    short, measure, expected, source : str
-        As in claims.yaml.
-    conditions : dict of str
-        What the verdict needs besides, in words.
-    checked : str
-        How a result against expectation was measured a second time; mostly empty.
-    history : tuple of str
-        Changes of the entry after results had been seen.
+    short, measure, expected, source, checked, conditions, history
+        As in the list of claims.
+    own : bool
+        Whether it stands in the configuration, not in claims.yaml.
+    heading : str
+        The heading of its study's section.
+    incomplete : bool
+        Whether jobs of its study are missing.
     effects : array of float, shape (n,)
         One effect per seed.
     cells : dict of str to array
@@ -75,33 +55,31 @@ class Judged(Row):
     """
 
     short: str = ""
-    heading: str = ""  # of its study's section
     measure: str = ""
-    conditions: dict[str, str] = field(default_factory=dict)
     expected: str = ""
     source: str = ""
     checked: str = ""
-    history: tuple[str, ...] = ()
+    conditions: dict[str, str] = field(default_factory=dict)
+    history: Sequence[str] = ()
+    own: bool = False
+    heading: str = ""
+    incomplete: bool = False
     effects: np.ndarray = field(default_factory=lambda: np.zeros(0))
     cells: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def opposite(self) -> list[str]:
-        """The cells that come out significantly the other way, readable."""
-        return [cell_name(self.study, cell) for cell in filter(None, self.mixed.split("; "))]
 
     @property
     def was_run(self) -> bool:
         return self.verdict != NOT_RUN
 
     @property
-    def anchor(self) -> str:
-        """The anchor that the page gives to its heading."""
-        return self.heading.lower().replace(" ", "-")
-
-    @property
     def exact(self) -> bool:
         return self.kind == "exact"
+
+    @property
+    def untestable(self) -> bool:
+        """Whether so few seeds cannot decide it, whatever they say."""
+        few = self.n < 2 or self.family * statistics.smallest_p(self.n) >= ALPHA
+        return few and not self.p_holm < ALPHA
 
     @property
     def name(self) -> str:
@@ -111,53 +89,56 @@ class Judged(Row):
 
 @dataclass(frozen=True)
 class Claims:
-    """All claims in the order they are listed, and the tables that they were judged by."""
+    """All claims that are judged, in their order, and the tables that they were judged by."""
 
     judged: list[Judged]
     path: Path
     tables: Path
     config: dict
     studies: dict[str, dict]  # those that were run, with their settings
+    headings: dict[str, str]  # of the sections, by study
 
     @classmethod
     def load(cls, claims: Path, tables: Path, config: dict) -> "Claims":
-        """Read claims.yaml, claims.csv and claim_effects.csv.
+        """Read the list of claims, claims.csv and claim_effects.csv.
 
-        A claim without a row is one that was not run, and so is each of them where there is no
-        claims.csv at all.
-
-        Raises
-        ------
-        UserError
-            If the list of claims is missing or does not fit its schema.
+        A claim without a row is one that was not run.
         """
-        tables = Path(tables)
-        rows, effects = {}, {}
-        if (tables / "claims.csv").exists():
-            rows = {row["id"]: row for row in read_table(tables / "claims.csv").to_dict("records")}
-        if (tables / "claim_effects.csv").exists():
-            table = read_table(tables / "claim_effects.csv").astype({"cell": str})
-            for (name, cell), seeds in table.groupby(["id", "cell"], sort=False):
+        claims, tables = Path(claims), Path(tables)
+
+        def tables_of(name: str) -> list[pd.DataFrame]:
+            path = tables / f"{name}.csv"
+            return [read_table(path)] if path.exists() else []
+
+        rows = {row["id"]: row for one in tables_of("claims") for row in one.to_dict("records")}
+        # A study with holes is not looked at.
+        incomplete = {part for one in tables_of("missing") for part in one["part"]}
+        effects: dict[str, dict[str, np.ndarray]] = {}
+        for one in tables_of("claim_effects"):
+            for (name, cell), seeds in one.astype({"cell": str}).groupby(
+                ["id", "cell"], sort=False
+            ):
                 effects.setdefault(name, {})[cell] = seeds["effect"].to_numpy(float)
+        studies = default_studies() | config.get("studies", {})
+        headings = {name: f"{one['code']} {one['title']}" for name, one in studies.items()}
+        headings = {"identities": headings["identities"], CORE: CORE_HEADING} | headings
+        own = {claim["id"] for claim in config.get("claims", [])}
         judged = [
             combine(
-                entry | {"heading": heading(entry["study"], config)},
-                rows.get(entry["id"]),
-                effects.get(entry["id"], {}),
+                entry | {"own": name in own, "heading": headings.get(study, study)},
+                rows.get(name, {}) | {"incomplete": study in incomplete},
+                effects.get(name, {}),
             )
-            for entry in judged_claims(Path(claims), config)
+            for entry in judged_claims(claims, config)
+            for name, study in [(entry["id"], entry["study"])]
         ]
-        enabled = enabled_studies(config)
+        ran = {CORE: {"options": {}}} | (enabled_studies(config) if "studies" in config else {})
         ran = {
-            name: settings
-            for name, settings in enabled.items()
-            if (tables / f"{name}.csv").exists()
+            name: said
+            for name, said in ran.items()
+            if name not in incomplete and (name == CORE or (tables / f"{name}.csv").exists())
         }
-        ran = {CORE: {"options": {}}} | ran
-        if (tables / "missing.csv").exists():  # a study with holes is not looked at
-            incomplete = set(read_table(tables / "missing.csv")["part"])
-            ran = {name: settings for name, settings in ran.items() if name not in incomplete}
-        return cls(judged, Path(claims), tables, config, ran)
+        return cls(judged, claims, tables, config, ran, headings)
 
     def __getitem__(self, name: str) -> Judged | None:
         return next((claim for claim in self.judged if claim.id == name), None)
@@ -173,148 +154,31 @@ class Claims:
         return read_table(self.tables / f"{study}.csv")
 
     def further(self, study: str) -> dict[str, Endpoint]:
-        """What a study measures besides its claims, in words; nothing where its grid was cut too far."""
+        """What a study measures besides its claims, by title; nothing where its grid was cut too far."""
         if study not in self.studies:
             return {}
         measured = Measured(study, self.studies[study], self.config, self.tables)
+        asked = [one for one in readings(self.path, self.config) if one["study"] == study]
         try:
-            found = {
-                reading["short"]: measured.endpoint(reading)
-                for reading in readings(self.path, self.config)
-                if reading["study"] == study
-            }
+            found = {one["short"]: measured.endpoint(one) for one in asked}
         except UserError:
             return {}
-        return {short: one for short, one in found.items() if one and len(one.effect)}
-
-    def code(self, study: str) -> str:
-        """The short name of a study, such as S2."""
-        return heading(study, self.config).split()[0]
-
-    def order(self, study: str) -> int:
-        """The place of a study's section in the page: the grid is the second."""
-        studies = list(self.config["studies"])
-        return [*studies[:1], CORE, *studies[1:]].index(study)
+        return {title: one for title, one in found.items() if one is not None}
 
 
-def heading(study: str, config: dict) -> str:
-    """The heading of a study's section, `S2 Learning rates`."""
-    said = GRID if study == CORE else config["studies"].get(study, {})
-    return f"{said.get('code', study)} {said.get('title', '')}".rstrip()
-
-
-def combine(entry: dict, row: dict | None, effects: dict[str, np.ndarray]) -> Judged:
-    """A claim as it was written, complete, with its row of claims.csv and its seeds."""
-    names = {f.name for f in fields(Judged)}
-    written = {k: v for k, v in entry.items() if k in names}
-    written |= {"history": tuple(entry.get("history", ()))}
-    written |= {"smallest_effect": float(entry.get("smallest_effect", math.nan))}
+def combine(entry: dict, row: dict, effects: dict[str, np.ndarray]) -> Judged:
+    """An entry of the list of claims with its row of claims.csv and its seeds."""
     numbers = ("effect", "ci_low", "ci_high", "p", "p_holm", "effect_size", "share_of_seeds")
-    missing = dict.fromkeys(numbers, math.nan) | {"n": 0, "verdict": NOT_RUN, "reason": ""}
-    own = ("id", "kind", "claim", "line", "study", "endpoint")
-    known = {k: v for k, v in (row or {}).items() if k in names and k not in own and not pd.isna(v)}
-    merged = missing | written | known
+    values = dict.fromkeys((*numbers, "smallest_effect"), math.nan)
+    values |= {"n": 0, "family": 0, "verdict": NOT_RUN} | entry
+    said = ("kind", "claim", "line", "study")  # by the list
+    values |= {k: v for k, v in row.items() if k not in said and not pd.isna(v)}
+    values |= {key: int(values[key]) for key in ("n", "family")}
     return Judged(
-        **merged | {"n": int(merged["n"])},
+        **{one.name: values[one.name] for one in fields(Judged) if one.name in values},
         effects=effects.get("all", np.zeros(0)),
         cells={cell: seeds for cell, seeds in effects.items() if cell != "all"},
     )
-
-
-def cell_name(study: str, cell: str) -> str:
-    """A cell of an endpoint in words: `32` of the core is `batch size 32`."""
-    if cell in CELL_NAMES:
-        return CELL_NAMES[cell]
-    first, comma, last = cell.rpartition(", ")
-    if study in CELL_AXES and re.fullmatch(r"[\d.e-]+", last):
-        last = CELL_AXES[study].format(last)
-    if study == "depth" and comma:
-        first = {"default": "default weights", "he": "He's weights"}.get(first, first)
-    return first + comma + last
-
-
-def small(x: float) -> str:
-    """A number of any size to three digits, such as 3.6 times 10 to the -15, with a true minus sign."""
-    if math.isnan(x):
-        return "n/a"
-    mantissa, _, exponent = f"{x:.3g}".partition("e")
-    mantissa = mantissa.replace("-", MINUS)
-    if not exponent:
-        return mantissa
-    power = str(int(exponent)).translate(SUPERSCRIPTS)
-    return f"{mantissa}{SPACE}\N{MULTIPLICATION SIGN}{SPACE}10{power}"
-
-
-def typographic(text: str) -> str:
-    """A computed note with true minus signs, and with networks in words."""
-    text = text.replace("+-", "±")
-    text = re.sub(r"\b(?:relu|sigmoid)\d\b", lambda name: NETWORKS.get(name[0], name[0]), text)
-    text = re.sub(r"(?<![\w.)])-(?=\d)", MINUS, text)
-    return re.sub(r"\b(\d[\d.]*)e-?\d+\b", lambda found: small(float(found[0])), text)
-
-
-def shown(text: str) -> str:
-    """Text from claims.yaml or a computed note, safe and well set in Markdown."""
-    return escape_markdown(typographic(text)).rstrip()
-
-
-def sentence_of(text: str) -> str:
-    """Text with a capital and a full stop."""
-    text = capitalized(text.strip())
-    return text if not text or text[-1] in ".!?" else f"{text}."
-
-
-def factor(x: float) -> str:
-    """A ratio to three digits."""
-    if 0.0995 <= x < 99.95:
-        return f"{x:.2f}"
-    return f"{x:,.0f}" if x >= 99.95 else small(x)
-
-
-def bare(x: float, unit: str) -> str:
-    """An effect without its unit: a ratio for logarithms, a share as a percentage."""
-    if math.isnan(x):
-        return "n/a"
-    if unit == "ln ratio":
-        return factor(math.exp(x)) if x < 700 else "over 10³⁰⁰"
-    if unit.startswith("share"):
-        return decimal(100 * x, 1, signed=True)
-    return decimal(x, 2, signed=True)
-
-
-def unit_of(unit: str, *, short: bool = False) -> str:
-    """What follows the number of `bare`."""
-    if unit == "ln ratio":
-        return ""
-    if unit.startswith("share of the "):
-        return f"{SPACE}%" if short else f"{SPACE}% of the {unit.removeprefix('share of the ')}"
-    if unit == "percentage points" and short:
-        return f"{SPACE}pp"
-    return "" if unit == "cosine" else f" {unit}"
-
-
-def amount(x: float, unit: str) -> str:
-    """An effect as it stands in a sentence, with its unit."""
-    number = f"{bare(x, unit)}{unit_of(unit)}"
-    if unit == "ln ratio":
-        return f"a ratio of {number}"
-    if unit == "decades" and abs(x) < 6:
-        return f"{number} (a factor of {factor(10**x)})"
-    return f"{number} in the cosine" if unit == "cosine" else number
-
-
-def threshold(x: float, unit: str) -> str:
-    """The smallest effect that matters, as exact as claims.yaml has it."""
-    if unit == "ln ratio":
-        return f"a ratio of {factor(math.exp(x))}"
-    if unit.startswith("share"):
-        x *= 100
-    return f"{x:+g}".replace("-", MINUS) + unit_of(unit)
-
-
-def interval(low: float, high: float, unit: str) -> str:
-    """`+0.15 to +0.27`, without the unit."""
-    return f"{bare(low, unit)}{SPACE}to{SPACE}{bare(high, unit)}"
 
 
 def short_name(claim: Judged) -> str:
@@ -324,12 +188,14 @@ def short_name(claim: Judged) -> str:
 
 
 def lines(claim: Judged) -> str:
-    """Where the text makes the claim: `lines 61, 62 and 330`."""
+    """Where the text makes the claim: ` (lines 61, 62 and 330)`; nothing for a claim of one's own."""
+    if claim.own:
+        return ""
     if not claim.line:
-        return "not in the text"
+        return " (not in the text)"
     places = [place.strip().replace("-", "\N{EN DASH}") for place in claim.line.split(",")]
     several = len(places) > 1 or "\N{EN DASH}" in places[0]
-    return f"{'lines' if several else 'line'}{SPACE}{listed(places)}"
+    return f" ({'lines' if several else 'line'}{SPACE}{listed(places)})"
 
 
 def verdict_word(claim: Judged) -> str:
@@ -343,7 +209,9 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
     Markdown. The second line says how the claim was measured, what was expected beforehand, for
     what the verdict holds, and where it surprised, how the measurement was checked.
     """
-    found = [f"**{claim.id}: {verdict_word(claim)}.** {shown(claim.claim)} ({lines(claim)})."]
+    found = [
+        f"**{claim.id}: {verdict_word(claim)}.** {shown(claim.claim).rstrip('.')}{lines(claim)}."
+    ]
     if not claim.was_run:
         found.append(f"This was not measured here: {shown(claim.reason or 'it was not run')}.")
     elif claim.exact:
@@ -352,9 +220,10 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
         found += statistical_parts(claim)
     if claim.note:
         found.append(sentence_of(shown(claim.note)))
+    before = f"{shown(claim.expected).rstrip('.')}; " if claim.expected else ""
     details = [
         f"*Measure:* {shown(claim.measure)}.",
-        f"*Expected:* {shown(claim.expected).rstrip('.')}; prior {claim.prior:g}.",
+        f"*Expected:* {before}prior {claim.prior:g}.",
     ]
     if claim.was_run and with_scope:
         details.append(f"*Scope:* {shown(claim.scope)}.")
@@ -375,7 +244,7 @@ def statistical_parts(claim: Judged) -> list[str]:
     """The effect with its evidence, why the verdict is what it is, and what is mixed about it."""
     parts = [evidence(claim), because(claim)]
     if claim.mixed:
-        where = listed(shown(cell) for cell in claim.opposite)
+        where = listed(shown(cell) for cell in claim.mixed.split(SEPARATOR))
         way = "opposite is true" if claim.verdict == "supported" else "claim holds"
         parts.append(f"But the result is mixed: the {way} for {where}.")
     if claim.kind == "exploratory":
@@ -431,16 +300,15 @@ def too_small(claim: Judged) -> str:
 
 
 def why_inconclusive(claim: Judged, needed: str, ninety: str) -> str:
-    missing = re.search(r"; but what it needs as well fails: (.*)$", claim.reason)
-    if missing:
-        names = missing[1].split(" and ")
+    if claim.unmet:
+        names = claim.unmet.split(SEPARATOR)
         wanted = listed(shown(claim.conditions.get(n, n.replace("_", " "))) for n in names)
         alone = "supported" if claim.effect > 0 else "refuted"
         return (
             f"By itself that would make the claim {alone}, but the verdict also needs {wanted}, "
             "which was not shown."
         )
-    if claim.reason.startswith("n = "):
+    if claim.untestable:
         return f"That decides nothing: {shown(claim.reason)}."
     spread = f", and {ninety}does not exclude {needed}" if ninety else f"; {needed} is not excluded"
     if claim.p_holm < ALPHA:
@@ -463,9 +331,9 @@ def verdict_sentences(claims: Sequence[Judged]) -> list[str]:
 
 def control_sentence(claim: Judged) -> str:
     """Whether a control of the rule came out as it must."""
-    must = "must not be supported" not in claim.expected
+    must = claim.prior > 0.5
     wanted = "must be supported" if must else "must not be supported"
-    if claim.reason.startswith("n = "):
+    if claim.untestable:
         return f"As a control it {wanted}; with so few seeds that cannot be seen."
     was = claim.verdict == "supported"
     outcome = "it is" if was else "it is not"
@@ -532,13 +400,13 @@ def surprises(claims: Claims) -> str:
 
 def not_run_sentence(claims: Iterable[Judged]) -> str:
     """Which claims have no verdict because they were not run."""
-    # Where a study is incomplete, the reason says what it lacks.
-    begun = [claim.id for claim in claims if not claim.was_run and INCOMPLETE in claim.reason]
-    missing = [claim.id for claim in claims if not claim.was_run and claim.id not in begun]
+    waiting = [claim for claim in claims if not claim.was_run]
+    begun = [claim.id for claim in waiting if claim.incomplete]
+    missing = [claim.id for claim in waiting if not claim.incomplete]
     sentences = []
     if begun:
         sentences.append(
-            f"Without a verdict so far, because {INCOMPLETE} in their studies, "
+            f"Without a verdict so far, because jobs are missing in their studies, "
             f"{'is' if len(begun) == 1 else 'are'} {listed(begun)}."
         )
     if missing:

@@ -1,4 +1,4 @@
-"""Endpoints of the core grid: B3, B17 and B18, from the tables of runs, metrics and timings."""
+"""Endpoints of the core grid that are more than a metric of its runs, B17 among them."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pandas as pd
 from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.claims.endpoints.scoring import (
-    batch_minus_none,
+    level_minus_baseline,
     mean_over_cells,
     steps,
 )
@@ -30,11 +30,11 @@ def endpoints(
     - `batch_size_samples` (B17 b): how many more *samples* to the target the largest batch size needs
       than the smallest, as ln ratio, `none` minus `batch`.
 
-    Returns nothing where one of the two arms was not run; what needs several batch sizes is left
-    out where there is one.
+    Returns nothing where one of the two arms was not run or further axes are swept; what needs several
+    batch sizes is left out where there is one.
     """
     runs = runs.loc[runs["norm"].isin(["none", "batch"])]
-    if runs["norm"].nunique() < 2:
+    if runs["norm"].nunique() < 2 or runs.duplicated(RUN).any():
         return {}
     runs = add_seconds_per_step(runs, metrics, timings)
     runs = runs.merge(steps_to(metrics, 0.97).rename("steps_to_97"), on=RUN, how="left")
@@ -46,7 +46,9 @@ def endpoints(
     found = {
         "seconds_to_target": seconds_to_target(runs, by),
         "steps_to_97": metric_endpoint(faster, runs, list(RUN)),
-        "first_epoch_loss": mean_over_cells(-batch_minus_none(runs, np.log(first), by), "ln ratio"),
+        "first_epoch_loss": mean_over_cells(
+            -level_minus_baseline(runs, np.log(first), by), "ln ratio"
+        ),
     }
     if runs["batch_size"].nunique() > 1:
         samples = batch_size_samples(runs)
@@ -76,7 +78,7 @@ def seconds_to_target(runs: pd.DataFrame, by: tuple[str, ...]) -> Endpoint:
     reached = runs["steps_to_target"].notna() & ~failed(runs)
     seconds = steps(runs, "steps_to_target").clip(lower=1) * runs["seconds_per_step"]
     return mean_over_cells(
-        -batch_minus_none(runs, np.log(seconds), by),
+        -level_minus_baseline(runs, np.log(seconds), by),
         "ln ratio",
         censored=int((~reached).sum()),
         note="Runs may have shared the machine with others.",

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy, batch_minus_none, mean_over_cells
+from bnstudy.claims.endpoints.scoring import accuracy, level_minus_baseline, mean_over_cells
 from bnstudy.scoring import failed
 
 UNIT = "percentage points"
@@ -26,7 +26,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     for name, scaled in (("accuracy_range", "all"), ("accuracy_range_hidden", "hidden")):
         chosen = ranges.loc[ranges["scaled"] == scaled]
         if len(chosen):
-            d = -batch_minus_none(chosen, chosen["range"], ("optimizer",))
+            d = -level_minus_baseline(chosen, chosen["range"], ("optimizer",))
             found[name] = mean_over_cells(d, UNIT, note=note)
     return found
 

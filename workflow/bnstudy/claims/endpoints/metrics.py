@@ -4,13 +4,22 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import CENSORED_AT_MOST, cells_of, mcnemar
-from bnstudy.claims.listed import is_steps, result, written
+from bnstudy.claims.endpoints.scoring import (
+    CENSORED_AT_MOST,
+    as_text,
+    level_minus_baseline,
+    mcnemar,
+    mean_over_cells,
+    steps,
+)
+from bnstudy.claims.listed import is_steps, result, several, written
 from bnstudy.scoring import chance, failed
 
 
 def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoint:
     """The effect of a claim that names a metric, per seed, in the mean over the other axes.
+
+    A seed that lacks one of its runs, or a value that guessing has none for, is left out.
 
     Parameters
     ----------
@@ -29,38 +38,26 @@ def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoi
         If the table lacks the metric, or a level.
     """
     axis, metric = claim["axis"], claim["metric"]
-    for name, wanted in claim["where"].items():
-        values = wanted if isinstance(wanted, list) else [wanted]
-        table = table[level_of(table, name).isin([written(name, value) for value in values])]
-    levels = level_of(table, axis)
     arms = [written(axis, claim[key]) for key in ("baseline", "level")]
-    table = table[levels.isin(arms)].assign(arm=levels)
-    others = [name for name in axes if name not in (axis, "seed") and table[name].nunique() > 1]
-    cells = table[others].astype(str).agg(", ".join, axis=1) if others else "all"
+    table = table[as_text(table[axis]).isin(arms)]
+    for name, wanted in claim["where"].items():
+        levels = [written(name, one) for one in several(name, wanted)]
+        table = table[as_text(table[name]).isin(levels)]
+    others = [a for a in axes if a not in (axis, "seed") and as_text(table[a]).nunique() > 1]
     values = scored(table, metric, claim["scale"])
-    wide = pd.DataFrame(
-        {"seed": table["seed"], "arm": table["arm"], "cell": cells, "value": values}
-    ).pivot(index="seed", columns=["arm", "cell"], values="value")
-    baseline, level = (wide[arm] for arm in arms)
-    order = pd.unique(cells) if others else ["all"]
-    differences = (level - baseline)[list(order)].astype(float)
+    differences = level_minus_baseline(table, values, others, axis, arms[1], arms[0])
+    differences = differences.dropna(axis=1, how="all")
+    if differences.empty:
+        raise KeyError(f"{axis} {arms[1]} beside {arms[0]}")
     if claim["direction"] == "lower":
         differences = -differences
-    p, censored, note = arrival(table, metric, arms) if is_steps(metric) else (None, 0, "")
-    return Endpoint(
-        effect=differences.mean(axis=1, skipna=False).dropna(),
-        cells=cells_of(differences) if len(differences.columns) > 1 else {},
-        unit=claim["unit"],
-        censored=censored,
-        p=p,
-        note=note,
-    )
-
-
-def level_of(table: pd.DataFrame, axis: str) -> pd.Series:
-    """The values of an axis as `written` has them."""
-    known = {value: written(axis, value) for value in table[axis].unique().tolist()}
-    return table[axis].map(known)
+    whole = differences.dropna()
+    p, censored, note = arrival(table, metric, axis, arms) if is_steps(metric) else (None, 0, "")
+    if result(metric) and (bad := int(failed(table).sum())):
+        note = f"{bad} of {len(table)} runs failed and count as guessing."
+    if left := len(differences) - len(whole):
+        note += f" {left} of {len(differences)} seeds lack a value of the metric and are left out."
+    return mean_over_cells(whole, claim["unit"], censored=censored, p=p, note=note.strip())
 
 
 def scored(table: pd.DataFrame, metric: str, scale: str) -> pd.Series:
@@ -69,15 +66,17 @@ def scored(table: pd.DataFrame, metric: str, scale: str) -> pd.Series:
     bad = failed(table)
     values = table[plain].astype(float)
     if is_steps(metric):
-        values = values.mask(bad).fillna(table["n_steps"]).clip(lower=1)
+        values = steps(table, plain).clip(lower=1)
     elif result(metric) == "accuracy":
         values = 100 * values.mask(bad, chance(table["n_classes"]))
     elif result(metric) == "loss":
         values = values.mask(bad, np.log(table["n_classes"]))
-    return np.log(values) if scale == "ratio" or metric != plain else values
+    return np.log(values.where(values > 0)) if scale == "ratio" or metric != plain else values
 
 
-def arrival(table: pd.DataFrame, metric: str, arms: list[str]) -> tuple[float | None, int, str]:
+def arrival(
+    table: pd.DataFrame, metric: str, axis: str, arms: list[str]
+) -> tuple[float | None, int, str]:
     """p, number and note of targets that were never reached.
 
     Where more than a fifth of the runs never did, the ratio is a lower bound of unknown depth; p is then
@@ -89,7 +88,7 @@ def arrival(table: pd.DataFrame, metric: str, arms: list[str]) -> tuple[float | 
     note = f"{censored} of {len(table)} runs never reached the target."
     if censored <= CENSORED_AT_MOST * len(table):
         return None, censored, note
-    by_seed = reached.groupby([table["arm"], table["seed"]]).all()
+    by_seed = reached.groupby([as_text(table[axis]), table["seed"]]).all()
     return mcnemar(by_seed[arms[0]], by_seed[arms[1]]), censored, note
 
 
@@ -97,5 +96,5 @@ def last_values(metrics: pd.DataFrame, metric: str, axes: list[str]) -> pd.DataF
     """The last value of `split/metric` of each run, a column of that name beside the axes."""
     split, _, name = metric.partition("/")
     chosen = metrics[(metrics["split"] == split) & (metrics["metric"] == name)]
-    last = chosen.sort_values("step").groupby(axes, as_index=False, sort=False)["value"].last()
-    return last.rename(columns={"value": metric})
+    last = chosen.sort_values("step", kind="stable").drop_duplicates(axes, keep="last")
+    return last[[*axes, "value"]].rename(columns={"value": metric})

@@ -173,8 +173,8 @@ def alongside_dropout(test: pd.DataFrame) -> Endpoint:
     return Endpoint(
         both - alone.max(axis=1),
         {
-            "against batch normalization alone": both - alone["batch"],
-            "against dropout alone": both - alone["none_dropout"],
+            "the comparison with batch normalization alone": both - alone["batch"],
+            "the comparison with dropout alone": both - alone["none_dropout"],
         },
         POINTS,
     )

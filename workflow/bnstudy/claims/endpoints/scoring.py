@@ -4,11 +4,15 @@ A run that failed (`bnstudy.scoring`) counts as one that guesses, and a target t
 counts as reached at the budget. No run is left out, which would flatter the arm that failed.
 """
 
+from collections.abc import Callable, Sequence
+
 import pandas as pd
 from scipy.stats import binomtest
 
 from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.claims.listed import words
 from bnstudy.scoring import chance, failed
+from bnstudy.settings import text
 
 CENSORED_AT_MOST = 0.2  # share of targets not reached up to which ln ratios are compared
 
@@ -23,20 +27,33 @@ def steps(table: pd.DataFrame, column: str = "steps_to_target") -> pd.Series:
     return table[column].mask(failed(table)).fillna(table["n_steps"])
 
 
-def batch_minus_none(
-    table: pd.DataFrame, values: pd.Series, by: tuple[str, ...] = ()
+def level_minus_baseline(
+    table: pd.DataFrame,
+    values: pd.Series,
+    by: Sequence[str] = (),
+    axis: str = "norm",
+    level: str = "batch",
+    baseline: str = "none",
+    name: Callable[[str, str], str] = words,
 ) -> pd.DataFrame:
-    """Differences `batch` minus `none`: a row per seed, a column per cell of the columns `by`.
+    """Differences of two levels: a row per seed, a column per cell of the columns `by`.
 
-    The columns are named after the values of `by`, in the order in which the table has them. A
-    pair that is incomplete is NaN.
+    The columns are named by the values of `by` in words, in the order in which the table has them. A
+    pair that is incomplete is NaN, and a cell that lacks a level is left out.
     """
-    cells = table[list(by)].astype(str).agg(", ".join, axis=1) if by else "all"
+    parts = [as_text(table[one]).map(lambda value, one=one: name(one, value)) for one in by]
+    cells = pd.concat(parts, axis=1).agg(", ".join, axis=1) if by else pd.Series("all", table.index)
     wide = pd.DataFrame(
-        {"seed": table["seed"], "norm": table["norm"], "cell": cells, "value": values}
-    ).pivot(index="seed", columns=["norm", "cell"], values="value")
-    order = pd.unique(cells) if by else ["all"]
-    return (wide["batch"] - wide["none"])[list(order)].astype(float)
+        {"seed": table["seed"], "arm": as_text(table[axis]), "cell": cells, "value": values}
+    ).pivot(index="seed", columns=["arm", "cell"], values="value")
+    both = [c for c in pd.unique(cells) if {(level, c), (baseline, c)} <= set(wide)]
+    differences = {cell: wide[level, cell] - wide[baseline, cell] for cell in both}
+    return pd.DataFrame(differences, index=wide.index).astype(float)
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """The levels of an axis as `bnstudy.settings.text` writes them, whatever pandas read them as."""
+    return column.astype(object).map(lambda one: "" if pd.isna(one) else text(one))
 
 
 def mean_over_cells(differences: pd.DataFrame, unit: str, **rest: object) -> Endpoint:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import pearsonr
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import batch_minus_none, cells_of
+from bnstudy.claims.endpoints.scoring import cells_of, level_minus_baseline
 from bnstudy.scoring import failed
 
 SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
@@ -40,7 +40,7 @@ def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
     A value is undefined where a run was not long enough at the level that is compared, which is no
     failure and has no score. A seed is left out only where that is so at every batch size.
     """
-    differences = batch_minus_none(table, values, ("batch_size",))
+    differences = level_minus_baseline(table, values, ("batch_size",))
     undefined = int(values.isna().sum())
     note = f"{undefined} of {len(table)} runs were too short at the compared level of the loss."
     return Endpoint(
@@ -59,11 +59,11 @@ def between_seeds(table: pd.DataFrame) -> Endpoint:
         index="seed", columns=["norm", "batch_size"], values="loss"
     )
     cells = {
-        str(size): pseudo_values(wide["none", size], wide["batch", size])
+        f"batch size {size}": pseudo_values(wide["none", size], wide["batch", size])
         for size in wide["none"].columns
     }
     p = {
-        str(size): pitman_morgan(wide["none", size], wide["batch", size])
+        f"batch size {size}": pitman_morgan(wide["none", size], wide["batch", size])
         for size in wide["none"].columns
     }
     return Endpoint(
