@@ -107,6 +107,7 @@ def row(norm, initialization, activation, layers, seed, accuracy, gradient_range
         "depth": layers,
         "seed": seed,
         "status": "ok",
+        "n_classes": 10,
         "val_accuracy": accuracy,
         "gradient_range": gradient_range,
         "gradient_range_initial": 2 * gradient_range,

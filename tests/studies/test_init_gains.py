@@ -62,6 +62,7 @@ def test_endpoint_by_hand():
             "seed": seed,
             "gain": gain,
             "status": "diverged" if value is None else "ok",
+            "n_classes": 10,
             "val_accuracy": value,
         }
         for (norm, optimizer), values in accuracy.items()

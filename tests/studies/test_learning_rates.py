@@ -31,6 +31,7 @@ def table(n_seeds: int = 4) -> pd.DataFrame:
             "seed": seed,
             "learning_rate": rate,
             "status": "diverged" if ACCURACY[norm][i] is None else "ok",
+            "n_classes": 10,
             "n_steps": 400,
             "val_accuracy": ACCURACY[norm][i],
             "steps_to_85": STEPS_85[norm][i],

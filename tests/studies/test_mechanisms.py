@@ -43,6 +43,7 @@ def arm(name, loss, drift=1.0, accuracy=0.9, status="ok", bias_end=1.0):
         "network": "relu5",
         "seed": 0,
         "status": status,
+        "n_classes": 10,
         "val_loss": loss,
         "val_accuracy": accuracy,
         "drift": drift,

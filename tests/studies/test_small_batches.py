@@ -107,6 +107,7 @@ def row(seed, norm, design, size, statistics, accuracy, status="ok"):
         "batch_size": 64 if groups else size,
         "group_size": size if norm in ("ghost", "batch") else None,
         "status": status,
+        "n_classes": 10,
         "statistics": statistics,
         "val_loss": 1.0,
         "val_accuracy": accuracy,

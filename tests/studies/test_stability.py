@@ -78,6 +78,7 @@ def table(n: int = 6) -> pd.DataFrame:
             "batch_size": size,
             "seed": seed,
             "status": "ok",
+            "n_classes": 10,
             "val_accuracy": 0.95,
             "fluctuation": 0.4 if norm == "none" else 0.2 * (size / 32),
             "spikes": 0.05 if norm == "none" else 0.02,
