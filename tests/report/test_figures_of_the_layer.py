@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bnstudy.report import study_figures, words
-from bnstudy.report.look import BLUE, NARROW, WIDE, Drawing
+from bnstudy.report.look import NARROW, WIDE, Drawing
 from bnstudy.report.panels import power
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.studies.declaration import all_options
@@ -234,7 +234,7 @@ TABLES: dict[str, Callable] = {
 
 
 def table_of(study: str, seeds: int = 3) -> pd.DataFrame:
-    return TABLES[study](seeds, np.random.default_rng(7))
+    return TABLES[study](seeds, np.random.default_rng(7)).assign(n_classes=10)
 
 
 def drawings(study: str, table: pd.DataFrame) -> list[Drawing]:
@@ -352,7 +352,7 @@ def test_a_diverged_network_guesses_at_every_shift():
     table = table_of("inference_statistics")
     shift = table["part"] == "shift"
     broken = shift & (table["norm"] == "none") & (table["seed"] == 2)
-    row = {"part": "shift", "seed": 2, "norm": "none", "status": "diverged"}
+    row = {"part": "shift", "seed": 2, "norm": "none", "status": "diverged", "n_classes": 10}
     table = pd.concat([table[~broken], pd.DataFrame([row])], ignore_index=True)
     drawing = study_figures.inference_statistics.shifted_images(
         table, options("inference_statistics")
@@ -379,7 +379,7 @@ def test_identities_are_told_apart_by_their_rows():
 def test_mechanisms_name_the_lowest_and_the_highest():
     rows = [
         {"arm": arm, "network": "relu2", "seed": seed, "status": "ok", "val_loss": loss}
-        | {"val_accuracy": 0.9, "drift": 0.1}
+        | {"val_accuracy": 0.9, "drift": 0.1, "n_classes": 10}
         for arm, loss in (("none", 0.4), ("batch", 0.2), ("layer", 0.1), ("noisy_none", 0.8))
         for seed in range(3)
     ]
@@ -449,8 +449,10 @@ def test_crossing_is_where_the_line_passes():
     assert study_figures.controls.crossing(line, 90) is None
 
 
-def test_momenta_keep_their_looks():
-    looks = study_figures.inference_statistics.momentum_looks(["cumulative", "0.9", "0.1"])
-    assert list(looks) == ["0.1", "0.9", "cumulative"]
-    assert looks["0.1"].color == BLUE
-    assert len({(look.color, look.marker) for look in looks.values()}) == 3
+def test_momenta_stand_in_order():
+    table = table_of("inference_statistics", 1)
+    drawing = study_figures.inference_statistics.staleness(table, options("inference_statistics"))
+    names = ("(momentum 0.01)", "(momentum 0.1)", "(momentum 0.5)", "(cumulative average)")
+    places = [drawing.finding.index(name) for name in names]
+    assert places == sorted(places)
+    assert "(precise statistics)" in drawing.finding

@@ -226,3 +226,42 @@ def test_names_at_the_ends_of_lines_stand_apart():
     panels.figure.draw_without_rendering()
     boxes = sorted((t.get_window_extent() for t in ax.texts), key=lambda box: box.y0)
     assert all(low.y1 <= high.y1 - 5 for low, high in pairwise(boxes))
+
+
+def test_curves_have_a_band_where_there_are_seeds_for_it_and_open_marks_where_asked():
+    looks = {"a": look.Look("a"), "b": look.Look("b", look.ORANGE, filled=False)}
+    table = pd.DataFrame({"x": [1, 1, 1, 2, 2, 2], "seed": [0, 1, 2] * 2, "level": "a"})
+    table = pd.concat(
+        [table.assign(y=[1.0, 2, 6, 4, 4, 4]), table.head(2).assign(y=7.0, level="b")]
+    )
+    ax = mpl.figure.Figure().subplots()
+    marks.curves(ax, table, "x", "y", looks, "level")
+    first, second = ax.lines
+    assert first.get_ydata().tolist() == [3, 4]
+    assert (first.get_markerfacecolor(), second.get_markerfacecolor()) == (look.BLUE, look.PAPER)
+    (low, high), *_ = [path.get_extents().intervaly for path in ax.collections[0].get_paths()]
+    assert (low, high) == pytest.approx(t_interval([1, 2, 6]))
+    assert len(ax.patches[0].get_path().vertices) == 2 * 6  # every seed is a dot
+    assert not any(len(band.get_paths()) for band in ax.collections[1:])
+
+
+def test_a_line_across_is_the_mean_with_its_interval():
+    ax = mpl.figure.Figure().subplots()
+    marks.across(ax, pd.Series([1.0, 2.0]), look.Look("few"))
+    assert not ax.patches
+    marks.across(ax, pd.Series([1.0, 2.0, 6.0]), look.Look("enough"))
+    assert [line.get_ydata()[0] for line in ax.lines] == [1.5, 3]
+    assert ax.patches[0].get_extents().transformed(ax.transData.inverted()).intervaly == (
+        pytest.approx(t_interval([1, 2, 6]))
+    )
+
+
+def test_names_of_rows_stand_above_them_on_a_phone():
+    for layout, beside in ((WIDE, ["one", "two"]), (NARROW, ["", ""])):
+        ax = mpl.figure.Figure().subplots()
+        marks.row_names(ax, ["one", "two"], layout, bold=[True, False])
+        assert [label.get_text() for label in ax.get_yticklabels()] == beside
+        letters = ax.texts if layout.narrow else ax.get_yticklabels()
+        assert [text.get_text() for text in letters] == ["one", "two"]
+        assert [text.get_fontweight() for text in letters] == ["bold", "normal"]
+        assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is above

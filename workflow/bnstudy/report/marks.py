@@ -68,7 +68,8 @@ def means(
     sns.pointplot(
         part, x=x, y=y, orient=orient, native_scale=True, estimator=estimator, errorbar=errorbar,
         color=look.color, marker=look.marker, linestyle="none", markersize=5.5, ax=ax, zorder=4,
-        markeredgecolor=PAPER if look.filled else look.color, markeredgewidth=0.8,
+        markeredgecolor=PAPER if look.filled else look.color,
+        markeredgewidth=0.8 if look.filled else 1.4,
         markerfacecolor=look.color if look.filled else PAPER, err_kws={"linewidth": 1.8},
     )  # fmt: skip
 

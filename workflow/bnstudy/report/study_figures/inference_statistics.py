@@ -1,7 +1,6 @@
 """Figures of the statistics at inference (S9)."""
 
 import math
-from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -22,13 +21,6 @@ STALENESS = {
 }
 
 
-def momentum_looks(momenta: Iterable[str]) -> dict[str, Look]:
-    """A look for each momentum in order, the cumulative average last."""
-    cumulative = [m for m in momenta if m == "cumulative"]
-    numbers = sorted((m for m in momenta if m != "cumulative"), key=float)
-    return looks_of([*numbers, *cumulative], name=momentum_name)
-
-
 def momentum_name(momentum: str) -> str:
     return "cumulative average" if momentum == "cumulative" else f"momentum {momentum}"
 
@@ -41,7 +33,7 @@ def staleness(table: pd.DataFrame, options: dict) -> Drawing | None:
         return None
     data = found.assign(momentum=found["momentum"].astype(str))
     data = data[["seed", "momentum", "step", "statistics", "loss", "mean_error"]]
-    momenta = momentum_looks(data["momentum"].unique())
+    momenta = looks_of(sorted(data["momentum"].unique()), name=momentum_name)
     looks = momenta | {"precise": PRECISE}
     running, frozen = (data[data["statistics"] == name] for name in ("running", "frozen"))
     # All momenta see the same weights, so any of them has the precise statistics of all.

@@ -1,6 +1,5 @@
 """Figures of the arms that take the layer apart (S7)."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -9,8 +8,8 @@ from bnstudy.report.look import BLUE, DASHED, ORANGE, Drawing, Layout, Look
 from bnstudy.report.marks import dots, fit, rows
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal
-from bnstudy.report.study_figures.tables import BATCH, LAYER, NONE, name, per_look
-from bnstudy.scoring import failed as failed_runs
+from bnstudy.report.study_figures.tables import BATCH, LAYER, NONE, name, per_look, val_losses
+from bnstudy.scoring import failed
 
 ARMS = {
     "none": NONE,
@@ -31,14 +30,10 @@ ARM_NOTES = {
 
 def scored(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Look], str]:
     """Validation losses as the claims score them, the looks of the arms, and who only guesses."""
-    failed = failed_runs(table)
-    data = table[["network", "arm", "seed", "status", "drift"]]
-    data = data.assign(
-        value=table["val_loss"].astype(float).mask(failed, np.log(table["n_classes"]))
-    )
+    data = table[["network", "arm", "seed", "status", "drift"]].assign(value=val_losses(table))
     data = data[data["arm"].isin(ARMS)]
     looks = {arm: ARMS[arm] for arm in words.in_order(data["arm"], ARMS)}
-    return data, looks, words.guessing(table[failed], ["network", "arm", "seed"])
+    return data, looks, words.guessing(table[failed(table)], ["network", "arm", "seed"])
 
 
 def loss(rows: pd.DataFrame) -> str:

@@ -7,8 +7,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bnstudy.claims.endpoints import scoring
 from bnstudy.claims.endpoints.regularization import matched_gaps
+from bnstudy.claims.endpoints.scoring import accuracy
 from bnstudy.report import words
 from bnstudy.report.look import (
     BLUE,
@@ -26,7 +26,7 @@ from bnstudy.report.marks import across, category_axis, curves, doubling_axis, f
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal, listed
 from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
-from bnstudy.scoring import failed as failed_runs
+from bnstudy.scoring import failed
 
 PATHS = {
     "none": NONE,
@@ -70,7 +70,7 @@ def overfitting_path(table: pd.DataFrame, options: dict) -> Drawing | None:
                 path = means[means["arm"] == arm]
                 point = look.point(4.5) | {"ls": look.linestyle, "markevery": [0, len(path) - 1]}
                 ax.plot(path["training_loss"], path["validation_loss"], zorder=3, **point)
-            fit(ax, "x", found["train_loss"], log=True)
+            fit(ax, "x", [*found["train_loss"], target], log=True)
             fit(ax, "y", found["val_loss"], log=True)
             ax.axline((1, 1), (2, 2), color=MUTED, lw=0.8)
             ax.axvline(target, **RULE)
@@ -107,7 +107,7 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
     matched, reached = matched_gaps(shown, target)
     last = shown[shown["epoch"] == shown["epoch"].max()]
     end = last["val_loss"].fillna(np.log(last["n_classes"])) - last["train_loss"].fillna(0)
-    test = scoring.accuracy(last, "test_accuracy")
+    test = accuracy(last, "test_accuracy")
     gaps = matched.rename_axis(index="seed", columns="arm").stack().rename("value").reset_index()
     seeds = last[["seed", "arm"]]
     outcomes = {"matched": gaps, "end": seeds.assign(value=end), "test": seeds.assign(value=test)}
@@ -153,7 +153,7 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
         "whole training set, without noise), the noisier the statistics; the gradient always comes "
         f"from batches of {options['batch_size']}. {options['train_images']:,} training images, "
         f"{options['epochs']} epochs. {words.bands_of(data)}{late if missed else ''}"
-        f"{words.guessing(shown[failed_runs(shown)], ['arm', 'seed'])}",
+        f"{words.guessing(shown[failed(shown)], ['arm', 'seed'])}",
         data[["outcome", "arm", "group_size", "seed", "value"]],
         draw,
     )
@@ -170,7 +170,7 @@ PLACES = {
 def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Dropout without and with batch normalization, and its place."""
     last = table[table["epoch"] == table["epoch"].max()]
-    last = last.assign(test_accuracy=scoring.accuracy(last, "test_accuracy"))
+    last = last.assign(test_accuracy=accuracy(last, "test_accuracy"))
     pairs = {norm: arms for norm, arms in PAIRS.items() if set(arms) <= set(last["arm"])}
     places = {arm: PLACES[arm] for arm in words.in_order(last["arm"], PLACES)}
     looks = {norm: look for norm, look in (("none", NONE), ("batch", BATCH)) if norm in pairs}
@@ -219,7 +219,7 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
     by_place = per_look(
         data, "arm", places, lambda one: f"{words.average(one['test_accuracy'], 2)} percent"
     )
-    failed = last[failed_runs(last) & last["arm"].isin(data["arm"])]
+    guessing = last[failed(last) & last["arm"].isin(data["arm"])]
     return Drawing(
         "dropout",
         f"Dropout changes mean test accuracy by {effects}. By place of dropout it is {by_place}.",
@@ -230,7 +230,7 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
         "running variance, mean over units (logarithmic scale), which is 1 where training and "
         f"inference agree. Thin lines and circles are the {counted(data['seed'].nunique(), 'seed')}, "
         f"large marks means (of ratios, geometric){words.interval_phrase(data)}."
-        f"{words.guessing(failed, ['arm', 'seed'])}",
+        f"{words.guessing(guessing, ['arm', 'seed'])}",
         data,
         draw,
     )

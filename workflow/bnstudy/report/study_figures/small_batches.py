@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.claims.endpoints import scoring
+from bnstudy.claims.endpoints.scoring import accuracy
 from bnstudy.report import words
 from bnstudy.report.look import BLUE, DASHED, DOTTED, MUTED, PINK, Drawing, Layout, Look
 from bnstudy.report.marks import across, curves, doubling_axis, fit
@@ -36,7 +36,7 @@ def small_batches(table: pd.DataFrame, options: dict) -> Drawing | None:
         "batches": f"{batches['train_images']:,} training images.",
     }
     keys = ["design", "norm", "statistics", *SIZES, "seed"]
-    data = table[keys].assign(value=100 - scoring.accuracy(table))
+    data = table[keys].assign(value=100 - accuracy(table))
     other = data["norm"].isin(OTHERS)
     sizes = data["group_size"].where(data["design"] == "groups", data["batch_size"])
     shown = data.assign(line=data["norm"].where(other, data["statistics"]), size=sizes)

@@ -1,7 +1,5 @@
 """Figure of the fluctuations of the loss (S14)."""
 
-import math
-
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -9,9 +7,8 @@ from bnstudy.report.look import Drawing, Layout
 from bnstudy.report.marks import strip
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import SPACE, counted
-from bnstudy.report.study_figures.tables import arms
+from bnstudy.report.study_figures.tables import arms, val_losses
 from bnstudy.report.words import average, interval_phrase, per_level
-from bnstudy.scoring import failed as diverged
 
 STABILITY = {
     "fluctuation": ("fluctuation", "relative"),
@@ -23,7 +20,7 @@ STABILITY = {
 
 def stability(table: pd.DataFrame, options: dict) -> Drawing:
     """Fluctuation of the loss, spikes, and spread between seeds, by batch size."""
-    loss = table["val_loss"].astype(float).where(~diverged(table), math.log(10))
+    loss = val_losses(table)
     mean = loss.groupby([table["norm"], table["batch_size"]]).transform("mean")
     spikes = 100 * table[["spikes", "spikes_all"]].astype(float)
     frame = table.assign(deviation=loss - mean, **spikes)
@@ -46,12 +43,13 @@ def stability(table: pd.DataFrame, options: dict) -> Drawing:
         return panels.finish(looks)
 
     def means_of(measure: str, digits: int) -> str:
-        cells = frame[frame["measure"] == measure].groupby("batch_size")
-        return "; ".join(
+        cells = frame[frame["measure"] == measure].dropna(subset="value").groupby("batch_size")
+        said = (
             f"batch size {size}, "
             + per_level(cell, "norm", looks, lambda rows: average(rows["value"], digits))
             for size, cell in cells
         )
+        return "; ".join(said) or "nothing was measured"
 
     verbs = ("was", "is") if undefined == 1 else ("were", "are")
     missing = (

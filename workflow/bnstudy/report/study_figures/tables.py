@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Hashable, Mapping
 
+import numpy as np
 import pandas as pd
 
 from bnstudy.report.look import Look, looks_of
 from bnstudy.report.words import per_level
+from bnstudy.scoring import failed
 from bnstudy.settings import level_name
 
 BASELINE = "none"
@@ -41,6 +43,11 @@ def arms(table: pd.DataFrame) -> dict[str, Look]:
     """The norms of a table with their looks, the baseline first."""
     norms = sorted(table["norm"].unique(), key=lambda norm: norm != BASELINE)
     return looks_of(norms, name=norm_name)
+
+
+def val_losses(table: pd.DataFrame) -> pd.Series:
+    """Validation loss of each run, that of guessing, ln C, where it failed."""
+    return table["val_loss"].astype(float).mask(failed(table), np.log(table["n_classes"]))
 
 
 def per_look(
