@@ -25,7 +25,6 @@ import pandas as pd
 from bnstudy import provenance
 from bnstudy.report import design, exhibits, figures, findings, interactions, materials
 from bnstudy.report.reporting import Report, escape_markdown, title_of
-from bnstudy.report.results import decimal
 from bnstudy.report.tables import Exhibit
 
 report = Report(config, tables, data)
@@ -88,10 +87,12 @@ for dataset in report.each_dataset():
 runs = results.scored("test_accuracy")  # a failed run counts as guessing
 by_seed = runs.pivot_table(index="seed", columns=results.axis, values="value")
 if results.treatments:
-    pairs = 100 * by_seed[results.treatments].sub(by_seed[results.baseline], axis=0).dropna()
-    summary = pairs.agg(["mean", "std", "min", "max"]).T.map(decimal, digits=2, signed=True)
-    summary.insert(0, "level", [results.level_name(level) for level in summary.index])
-    caption = f"Differences of test accuracy in percentage points over {len(pairs)} seeds."
+    baseline = by_seed[results.baseline]
+    pairs = 100 * by_seed[results.treatments].sub(baseline, axis=0).dropna()
+    summary = pairs.agg(["mean", "min", "max"]).T.map("{:+.2f}".format)
+    names = [results.level_name(level) for level in summary.index]
+    summary.insert(0, "level", names)
+    caption = f"Percentage points of test accuracy, {len(pairs)} seeds."
     report.table(Exhibit("by-hand", caption, summary))
 
 # %% tags=["remove-input"]

@@ -27,7 +27,7 @@ METRICS = {
     "validation loss": "val_loss",
     "training accuracy": "train_accuracy",
     "training loss": "train_loss",
-    "steps to 95 %": "ln_steps_to_95",
+    "steps to 95 %": "ln_steps_to_target",
 }
 TIMES = "\N{MULTIPLICATION SIGN}"
 NUMBER = re.compile(rf"(?<![\w.])[+-]?\d+(?:,\d{{3}})*(?:\.\d+)?(?: {TIMES} 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
@@ -73,7 +73,7 @@ class Study:
         tables = folder / "results" / "tables"
         read = {"keep_default_na": False, "na_values": [""]}
         self.runs = pd.read_csv(tables / "runs.csv", **read)
-        self.comparison = pd.read_csv(tables / "comparison.csv", dtype={"batch_size": str}, **read)
+        self.comparison = pd.read_csv(tables / "comparison.csv", **read)
         self.claims = pd.read_csv(tables / "claims.csv", **read).set_index("id")
         self.effects = pd.read_csv(tables / "claim_effects.csv", dtype={"cell": str}, **read)
         self.timings = pd.read_csv(tables / "timings.csv", **read)
@@ -84,9 +84,9 @@ class Study:
         }
         self.sizes = sorted(self.runs["batch_size"].unique())
         self.seeds = self.runs["seed"].nunique()
-        steps = self.runs["steps_to_95"]
+        steps = self.runs["steps_to_target"]
         budget = 3 * np.ceil(320 / self.runs["batch_size"])  # epochs of 320 images
-        self.runs["ln_steps_to_95"] = np.log(steps.fillna(budget))
+        self.runs["ln_steps_to_target"] = np.log(steps.fillna(budget))
 
     def values(self, metric: str, norm: str, size: int) -> pd.Series:
         cell = self.runs[(self.runs["norm"] == norm) & (self.runs["batch_size"] == size)]
@@ -94,14 +94,14 @@ class Study:
 
 
 def scale(metric: str) -> Callable[[float], float]:
-    if metric == "ln_steps_to_95":
+    if metric == "ln_steps_to_target":
         return np.exp
     return (lambda x: 100 * x) if metric.endswith("accuracy") else (lambda x: x)
 
 
 def metric_of(sentence: str) -> str:
     if "steps" in sentence:
-        return "ln_steps_to_95"
+        return "ln_steps_to_target"
     return METRICS[next(name for name in METRICS if name in sentence.lower())]
 
 
@@ -126,10 +126,10 @@ def holm(p: list[float]) -> list[float]:
 def compared(study: Study, sentence: str) -> list:
     """A difference between the arms, averaged over the batch sizes."""
     metric = metric_of(sentence)
-    rows = study.comparison[study.comparison["batch_size"] == "all"]
+    rows = study.comparison[study.comparison["scope"] == "all"]
     row = rows[rows["metric"] == metric].iloc[0]
     f = scale(metric)
-    means = [f(row["mean_norm"]), f(row["mean_baseline"])]
+    means = [f(row["mean_level"]), f(row["mean_baseline"])]
     seeds = [round(row["share_of_seeds"] * row["n"]), row["n"]]
     found = [*means, f(row["difference"]), 95, f(row["ci_low"]), f(row["ci_high"])]
     begin = []
@@ -137,7 +137,7 @@ def compared(study: Study, sentence: str) -> list:
         begin += study.sizes
     if "After " in sentence:
         begin += [study.config["training"]["epochs"]]
-    if metric == "ln_steps_to_95":
+    if metric == "ln_steps_to_target":
         begin += [95] if "no difference" in sentence.lower() else [100 * (1 - found[2]), 95]
     return [*begin, *found, row["p_holm"], *seeds]
 
@@ -146,7 +146,7 @@ def changed(study: Study, sentence: str) -> list:
     """The change of one arm from the smallest to the largest batch size."""
     tested = [
         (metric, norm)
-        for metric in ("test_accuracy", "test_loss", "ln_steps_to_95")
+        for metric in ("test_accuracy", "test_loss", "ln_steps_to_target")
         for norm in ("none", "batch")
     ]
     small, large = study.sizes[0], study.sizes[-1]
@@ -157,7 +157,7 @@ def changed(study: Study, sentence: str) -> list:
     own = (metric_of(sentence), "none" if "without normalization" in sentence else "batch")
     d, f = differences[tested.index(own)], scale(own[0])
     ends = [f(study.values(*own, size).mean()) for size in (small, large)]
-    begin = [95] if own[0] == "ln_steps_to_95" else []
+    begin = [95] if own[0] == "ln_steps_to_target" else []
     return [
         *begin, small, large, *ends, f(d.mean()), 95, *map(f, interval(d)), p[tested.index(own)],
     ]  # fmt: skip
@@ -172,7 +172,7 @@ def contrasted(study: Study, sentence: str) -> list:
         for size in (study.sizes[0], study.sizes[-1])
     ]
     means = [f(effect.mean()) for effect in effects]
-    begin = [95] if metric == "ln_steps_to_95" else []
+    begin = [95] if metric == "ln_steps_to_target" else []
     p = sign_flip(effects[1] - effects[0])
     return [*begin, means[0], study.sizes[0], means[1], study.sizes[-1], p, study.seeds]
 
@@ -184,8 +184,7 @@ def gaps(study: Study) -> dict[str, np.ndarray]:
 
 
 def gap_of(study: Study, sentence: str) -> list:
-    norm = "none" if sentence.startswith("Without") else "batch"
-    return [abs(gaps(study)[norm].mean()), study.seeds]
+    return [abs(gaps(study)[norm].mean()) for norm in ("none", "batch")]
 
 
 def gap_between(study: Study, sentence: str) -> list:
@@ -196,13 +195,13 @@ def gap_between(study: Study, sentence: str) -> list:
 def out_of_reach(study: Study, sentence: str) -> list:
     n = study.seeds
     smallest = 2 / 2**n
-    family = (study.comparison["batch_size"] == "all").sum()
+    family = (study.comparison["scope"] == "all").sum()
     return [n, f"{smallest:.3g}", f"{min(1, family * smallest):.3g}", family]
 
 
 def never_reached(study: Study, sentence: str) -> list:
     runs = study.runs[study.runs["norm"] == "none"]
-    return [runs["steps_to_95"].isna().sum(), len(runs), 95]
+    return [runs["steps_to_target"].isna().sum(), len(runs), 95]
 
 
 def counts(study: Study, sentence: str) -> list:
@@ -281,14 +280,16 @@ FAMILIES: list[tuple[str, Callable[[Study, str], list]]] = [
     ("smallest p of the sign-flip", lambda s, _: [f"{2 / 2**s.seeds:.3g}", 0.05]),
     ("One learning rate and", lambda s, _: [3]),
     ("entries of", lambda s, _: [sum("history" in e for e in s.listed.values()), len(s.listed)]),
-    (r"No difference could be shown in", lambda s, _: [95]),
+    (r"[Nn]o difference could be shown in", lambda s, _: [95]),
 ]  # fmt: skip
 # Sums by hand, and numbers that are checked elsewhere.
 OTHERS = ("The mean of the batch is", "The inputs made from", "Not run, and so without", "To cite")
 
 
 def prose(folder: Path) -> Iterator[str]:
-    """The computed paragraphs and list items of the notebook."""
+    """The computed paragraphs and list items of the notebook; what studies.yaml says is not."""
+    config = yaml.safe_load((folder / "results" / "run_config.yaml").read_text())
+    declared = "".join(bare(study["text"]) for study in config["studies"].values())
     notebook = nbformat.read(folder / "report.ipynb", as_version=4)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -298,7 +299,8 @@ def prose(folder: Path) -> Iterator[str]:
                 for block in text.split("\n\n"):
                     yield from re.split(r"^- ", block, flags=re.MULTILINE)
             elif text and text.startswith("#"):
-                yield from text.split("\n\n")[1:]
+                blocks = text.split("\n\n")[1:]
+                yield from (block for block in blocks if bare(block) not in declared)
 
 
 def sentences(text: str) -> list[str]:
@@ -395,16 +397,22 @@ def test_key_numbers_and_comparison_are_those_of_the_table(study, page):
     rows += [row | {"batch size": "all"} for row in table(page, "key-numbers")]
     for row in rows:
         if row["measure"].endswith("(arithmetic)"):
-            metric, f = "steps_to_95", lambda x: x
+            metric, f = "steps_to_target", lambda x: x
         else:
             metric = METRICS[row["measure"]]
             f = scale(metric)
         found = study.comparison
-        found = found[(found["metric"] == metric) & (found["batch_size"] == row["batch size"])]
+        everywhere = row["batch size"] == "all"
+        here = (
+            found["scope"] == "all"
+            if everywhere
+            else found["batch_size"] == float(row["batch size"])
+        )
+        found = found[(found["metric"] == metric) & here]
         (source,) = found.to_dict("records")
         cells = [
-            *(("none", "mean_baseline"), ("batch", "mean_norm"), ("difference", "difference")),
-            *(("no normalization", "mean_baseline"), ("batch normalization", "mean_norm")),
+            *(("no normalization", "mean_baseline"), ("batch normalization", "mean_level")),
+            ("difference", "difference"),
         ]
         for head, column in cells:
             if head in row:

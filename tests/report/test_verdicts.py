@@ -16,7 +16,7 @@ from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.errors import UserError
 from bnstudy.files import write_rows
 from bnstudy.report import verdict_exhibits, verdict_figures, verdicts
-from bnstudy.report.figures import NARROW, WIDE
+from bnstudy.report.look import NARROW, WIDE
 from bnstudy.report.rendering import slug
 from bnstudy.report.svg import compact, short_name
 from conftest import ROOT

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bnstudy.claims.endpoints.core import endpoints, steps_to
+from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.training.loop import first_step_reaching
 
 SIZES = (32, 64, 128, 256)
@@ -28,7 +29,9 @@ def run_of(norm: str, size: int, seed: int) -> dict:
         "val_loss": 0.2 * growth**doublings,
         "val_accuracy": 0.95,
         "test_accuracy": {"none": 0.950, "batch": 0.953}[norm] + 0.001 * seed,
-        "steps_to_95": samples / size,
+        "steps_to_target": samples / size,
+        "n_classes": 10,
+        "n_steps": BUDGET[size],
     }
 
 
@@ -76,15 +79,26 @@ def tables(seeds: int = 3) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return runs, pd.DataFrame(metrics), timings
 
 
+AXES = ["dataset", "norm", "batch_size", "seed"]
+FASTER = {"metric": "ln_steps_to_target", "direction": "lower", "unit": "ln ratio"}
+BETTER = {"metric": "test_accuracy", "direction": "higher", "unit": "percentage points"}
+USUAL = {"axis": "norm", "baseline": "none", "level": "batch", "scale": "difference", "where": {}}
+
+
+def metric_of(runs: pd.DataFrame, claim: dict):
+    return metric_endpoint(USUAL | claim, runs, AXES)
+
+
 def test_convergence_by_hand():
     found = endpoints(*tables())
+    steps = metric_of(tables()[0], FASTER)
     # Samples: 6400 2^k against 3200 2^(k/3), k = 0..3.
     for k, size in enumerate(SIZES):
         ratio = math.log(2) * (1 + k * 2 / 3)
-        assert found["steps_to_95"].cells[str(size)].tolist() == pytest.approx([ratio] * 3)
-    assert found["steps_to_95"].effect.tolist() == pytest.approx([2 * math.log(2)] * 3)
-    assert found["steps_to_95"].censored == 0
-    seconds = found["seconds_to_95"].effect
+        assert steps.cells[str(size)].tolist() == pytest.approx([ratio] * 3)
+    assert steps.effect.tolist() == pytest.approx([2 * math.log(2)] * 3)
+    assert steps.censored == 0
+    seconds = found["seconds_to_target"].effect
     assert seconds.tolist() == pytest.approx([2 * math.log(2) - math.log(1.5)] * 3)
     assert found["first_epoch_loss"].effect.tolist() == pytest.approx(
         [1.5 * math.log(1.10 / 1.04)] * 3
@@ -112,27 +126,32 @@ def test_a_loss_that_falls_with_the_batch_size_depends_on_it_as_much():
 
 
 def test_accuracy_by_hand():
-    found = endpoints(*tables())
-    assert found["test_accuracy"].effect.tolist() == pytest.approx([0.3] * 3)
-    assert set(found["test_accuracy"].cells) == {"32", "64", "128", "256"}
+    found = metric_of(tables()[0], BETTER)
+    assert found.effect.tolist() == pytest.approx([0.3] * 3)
+    assert set(found.cells) == {"32", "64", "128", "256"}
+    worse = metric_of(tables()[0], BETTER | {"direction": "lower"})
+    assert worse.effect.tolist() == pytest.approx([-0.3] * 3)
+    ratio = metric_of(tables()[0], BETTER | {"scale": "ratio"})
+    assert ratio.effect.iloc[0] == pytest.approx(math.log(95.3 / 95.0))
+    part = metric_of(tables()[0], BETTER | {"where": {"batch_size": 64, "seed": [0, 2]}})
+    assert (list(part.effect.index), part.cells) == ([0, 2], {})
 
 
 def test_runs_that_diverged_or_never_arrived_stand_at_the_budget():
     runs, metrics, timings = tables()
     first = (runs["norm"] == "batch") & (runs["batch_size"] == 32) & (runs["seed"] == 0)
     runs.loc[first, ["status"]] = "diverged"
-    runs.loc[first, ["val_loss", "val_accuracy", "test_accuracy", "steps_to_95"]] = np.nan
+    runs.loc[first, ["val_loss", "val_accuracy", "test_accuracy", "steps_to_target"]] = np.nan
     second = (runs["norm"] == "none") & (runs["batch_size"] == 64) & (runs["seed"] == 1)
-    runs.loc[second, "steps_to_95"] = np.nan
+    runs.loc[second, "steps_to_target"] = np.nan
     timings.loc[first, "training_seconds"] = 0.0
     found = endpoints(runs, metrics, timings)
-    assert found["seconds_to_95"].cells["32"][0] == pytest.approx(math.log(200 / (800 * 1.5)))
-    assert found["steps_to_95"].censored == 2
-    assert found["steps_to_95"].cells["32"][0] == pytest.approx(math.log(200 / 800))
-    assert found["steps_to_95"].cells["64"][1] == pytest.approx(
-        math.log(400 / (3200 * 2 ** (1 / 3) / 64))
-    )
-    assert found["test_accuracy"].cells["32"][0] == pytest.approx(10 - 95)
+    assert found["seconds_to_target"].cells["32"][0] == pytest.approx(math.log(200 / (800 * 1.5)))
+    steps = metric_of(runs, FASTER)
+    assert steps.censored == 2
+    assert steps.cells["32"][0] == pytest.approx(math.log(200 / 800))
+    assert steps.cells["64"][1] == pytest.approx(math.log(400 / (3200 * 2 ** (1 / 3) / 64)))
+    assert metric_of(runs, BETTER).cells["32"][0] == pytest.approx(10 - 95)
 
 
 def test_steps_to_agrees_with_the_training_loop():

@@ -7,8 +7,7 @@ import pytest
 import torch
 from small import all_shipped, rows, study
 
-from bnstudy.claims.endpoints import fashion as fashion_endpoints
-from bnstudy.claims.endpoints import input_scaling as input_scaling_endpoints
+from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
 from bnstudy.settings import Settings
@@ -78,39 +77,19 @@ def test_a_diverged_run_has_a_row_without_results(data):
     assert row["steps_to_target"] is row["test_accuracy"] is row["val_loss"] is None
 
 
+def claim(metric: str, **about) -> dict:
+    known = {"axis": "norm", "baseline": "none", "level": "batch", "direction": "higher"}
+    return known | {"metric": metric, "scale": "difference", "where": {}, "unit": ""} | about
+
+
 def test_input_scaling_from_runs_to_endpoints(data):
     table = pd.DataFrame(rows(study("input_scaling", SETTINGS), data))
-    found = input_scaling_endpoints.endpoints(table, {})
-    assert set(found) == {
-        *("steps_symmetric", "steps_standardize", "steps_explained"),
-        *("test_accuracy_symmetric", "test_accuracy_standardize", "test_accuracy_explained"),
-    }
-    assert all(list(endpoint.effect.index) == [0, 1] for endpoint in found.values())
-
-
-def test_input_scaling_explains_the_difference_of_the_two_gains():
-    made = [
-        {
-            "norm": norm,
-            "scaling": scaling,
-            "seed": 0,
-            "status": "ok",
-            "n_steps": 100,
-            "val_accuracy": 0.9,
-            "test_accuracy": accuracy,
-            "steps_to_target": 50,
-        }
-        for norm, scaling, accuracy in [
-            ("none", "symmetric", 0.90),
-            ("batch", "symmetric", 0.95),
-            ("none", "standardize", 0.93),
-            ("batch", "standardize", 0.95),
-        ]
-    ]
-    found = input_scaling_endpoints.endpoints(pd.DataFrame(made), {})
-    assert found["test_accuracy_symmetric"].effect[0] == pytest.approx(5)
-    assert found["test_accuracy_standardize"].effect[0] == pytest.approx(2)
-    assert found["test_accuracy_explained"].effect[0] == pytest.approx(3)
+    for scaling in ("symmetric", "standardize"):
+        wanted = claim("test_accuracy", where={"scaling": scaling})
+        found = metric_endpoint(wanted, table, ["norm", "scaling", "seed"])
+        part = table[table["scaling"] == scaling]
+        wide = 100 * part.pivot(index="seed", columns="norm", values="test_accuracy")
+        assert found.effect.tolist() == pytest.approx((wide["batch"] - wide["none"]).tolist())
 
 
 def test_fashion_on_its_own_dataset_only(data):
@@ -119,7 +98,7 @@ def test_fashion_on_its_own_dataset_only(data):
         rows(small, data)
     small["grid"] |= {"dataset": ["digits"], "batch_size": [32]}
     table = pd.DataFrame(rows(small, data))
-    found = fashion_endpoints.endpoints(table, {})
+    found = metric_endpoint(claim("test_accuracy"), table, ["norm", "batch_size", "seed"])
     wide = 100 * table.pivot(index="seed", columns="norm", values="test_accuracy")
     expected = (wide["batch"] - wide["none"]).tolist()
-    assert found["test_accuracy"].effect.tolist() == pytest.approx(expected)
+    assert found.effect.tolist() == pytest.approx(expected)

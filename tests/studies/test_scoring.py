@@ -8,6 +8,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
 from bnstudy.claims.endpoints import scoring
+from bnstudy.claims.endpoints.metrics import last_values, metric_endpoint
 
 
 def table(**columns) -> pd.DataFrame:
@@ -18,6 +19,7 @@ def table(**columns) -> pd.DataFrame:
             "status": "ok",
             "val_accuracy": 0.9,
             "n_steps": 1000,
+            "n_classes": 10,
         }
         | columns
     )
@@ -54,18 +56,47 @@ def test_an_incomplete_pair_stays_visible():
     assert math.isnan(endpoint.effect.loc[1])
 
 
-def test_compare_steps_is_positive_where_batch_normalization_is_faster():
-    endpoint = scoring.compare_steps(table(steps_to_target=[200, 300, 100, 100]))
+STEPS = {"metric": "ln_steps_to_target", "axis": "norm", "baseline": "none", "level": "batch"}
+STEPS |= {"direction": "lower", "scale": "difference", "where": {}, "unit": "ln ratio"}
+
+
+def test_steps_are_compared_as_a_ratio_that_is_positive_where_fewer_are_needed():
+    endpoint = metric_endpoint(STEPS, table(steps_to_target=[200, 300, 100, 100]), ["norm"])
     np.testing.assert_allclose(endpoint.effect, np.log([2, 3]))
     assert endpoint.censored == 0
     assert endpoint.p is None
 
 
-def test_compare_steps_falls_back_on_mcnemar_where_many_runs_are_censored():
-    endpoint = scoring.compare_steps(table(steps_to_target=[None, None, 100, 500]))
+def test_mcnemar_is_taken_where_many_runs_are_censored():
+    endpoint = metric_endpoint(STEPS, table(steps_to_target=[None, None, 100, 500]), ["norm"])
     np.testing.assert_allclose(endpoint.effect, np.log([10, 2]))
     assert endpoint.censored == 2
     assert endpoint.p == pytest.approx(0.5)  # two discordant pairs of one sign: 2 / 2^2
+
+
+def test_levels_are_numbers_too_and_what_is_observed_is_no_guess():
+    runs = table(dropout=[0.0, 0.0, 0.5, 0.5], weight_norm=[3.0, 4.0, 5.0, 8.0])
+    runs.loc[3, "status"] = "diverged"
+    claim = STEPS | {"metric": "weight_norm", "axis": "dropout", "baseline": 0, "level": 0.5}
+    claim |= {"direction": "higher", "unit": ""}
+    runs = runs.assign(norm="batch")
+    assert metric_endpoint(claim, runs, ["norm", "dropout", "seed"]).effect.tolist() == [2, 4]
+    lost = runs.assign(weight_norm=[3.0, 4.0, 5.0, None])  # it broke off before it was observed
+    assert metric_endpoint(claim, lost, ["norm", "dropout", "seed"]).effect.to_dict() == {0: 2.0}
+
+
+def test_an_observed_series_counts_with_its_last_value():
+    metrics = pd.DataFrame(
+        {
+            "seed": [0, 0, 1, 0],
+            "step": [0, 10, 10, 10],
+            "split": ["train", "train", "train", "probe"],
+            "metric": ["weight_norm:1"] * 3 + ["loss"],
+            "value": [1.0, 2.0, 3.0, 9.0],
+        }
+    )
+    found = last_values(metrics, "train/weight_norm:1", ["seed"])
+    assert found.set_index("seed")["train/weight_norm:1"].to_dict() == {0: 2.0, 1: 3.0}
 
 
 def test_mcnemar_agrees_with_statsmodels():

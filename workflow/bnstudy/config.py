@@ -88,7 +88,7 @@ def check_document(document: object, schema: str) -> None:
 
 
 def refuse(problems: Iterable[str]) -> None:
-    if problems := list(problems):
+    if problems := list(dict.fromkeys(problems)):
         raise UserError("\n".join(problems))
 
 

@@ -14,7 +14,8 @@ from snakemake.logging import logger
 from snakemake.settings.types import RerunTrigger
 
 from bnstudy import grid, made, plugins, settings, watch
-from bnstudy.config import check_config, has_nvidia_gpu, notebook_for, uses_cuda
+from bnstudy.claims.listed import problems as claim_problems
+from bnstudy.config import check_config, has_nvidia_gpu, notebook_for, refuse, uses_cuda
 from bnstudy.data.datasets import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.tables.archive import project_version, source_files
@@ -41,6 +42,7 @@ def find_plugin(name):
 try:
     config["plugins"] = [find_plugin(str(name)) for name in config.get("plugins") or []]
     check_config(config)
+    refuse(claim_problems(config["claims"], config))
     RUNS = grid.runs(config)
 except UserError as error:
     raise WorkflowError(f"the configuration cannot be used\n{error}") from None

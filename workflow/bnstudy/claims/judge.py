@@ -1,14 +1,17 @@
 """From measured endpoints to verdicts: `bnstudy claims` writes the table of claims.
 
 What is claimed, how it is measured and which effect is the smallest that matters stand in
-config/claims.yaml, written before any result. Nothing here knows a single claim.
+config/claims.yaml and in the configuration, written before any result. Nothing here knows a single
+claim.
 """
 
 import argparse
 import hashlib
 import importlib
+import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -16,18 +19,24 @@ import yaml
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.config import STUDIES, check_document, default_studies, enabled_studies
+from bnstudy.claims.endpoints.metrics import last_values, metric_endpoint
+from bnstudy.claims.listed import CORE, axes_of, judged_claims
+from bnstudy.config import ALPHA, ROOT, check_config, default_studies, enabled_studies
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
+from bnstudy.grid import axes as axes_of_grid
+from bnstudy.grid import base
 
-SCHEMA = "claims.schema.yaml"
-CORE = "core"  # the study that is the grid itself
-ALPHA = 0.05
+SEPARATOR = "; "  # between the names in a field
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table of claims; None where there is nothing to say."""
+    """A row of the table of claims; None where there is nothing to say.
+
+    `mixed` names the cells that came out significantly the other way, `unmet` what the verdict needs
+    besides its effect and was not shown, `family` counts the tests that `p_holm` is adjusted for.
+    """
 
     id: str
     kind: str
@@ -48,27 +57,11 @@ class Row:
     n: int | None = None
     unit: str = ""
     prior: float | None = None
+    mixed: str = ""
+    unmet: str = ""
+    family: int | None = None
     reason: str = ""
     note: str = ""
-
-
-def load_claims(path: Path) -> list[dict]:
-    """Read and check the list of claims.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, or an entry does not fit the schema, or two share an id.
-    """
-    try:
-        claims = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as a list of claims: {error}.") from None
-    check_document(claims, SCHEMA)
-    ids = [claim["id"] for claim in claims]
-    if twice := {name for name in ids if ids.count(name) > 1}:
-        raise UserError(f"{path}: the id {', '.join(sorted(twice))} is used twice.")
-    return claims
 
 
 def git_blob_hash(path: Path) -> str:
@@ -82,38 +75,69 @@ def measure(claims: list[dict], config: dict, tables: Path) -> dict[str, Endpoin
 
     A claim is left out where its study was switched off, or where the grid lacks what it compares.
     """
-    studies = {CORE: None} | enabled_studies(config)
+    studies = {CORE: {"options": {}}} | enabled_studies(config)
+    measured = {name: Measured(name, said, config, tables) for name, said in studies.items()}
     found = {
-        study: endpoints_of(study, settings, tables)
-        for study, settings in studies.items()
-        if any(claim["study"] == study for claim in claims)
-    }
-    return {
-        claim["id"]: found[claim["study"]][claim["endpoint"]]
+        claim["id"]: measured[claim["study"]].endpoint(claim)
         for claim in claims
-        if claim["endpoint"] in found.get(claim["study"], {})
+        if claim["study"] in measured
     }
+    return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
 
 
-def endpoints_of(study: str, settings: dict | None, tables: Path) -> dict[str, Endpoint | Exact]:
-    """All endpoints of a study, computed from its table.
+@dataclass(frozen=True)
+class Measured:
+    """The tables of a study that was run, and the endpoints computed from them."""
 
-    Raises
-    ------
-    UserError
-        If the study's grid was cut so far that its endpoints cannot be formed.
-    """
-    module = importlib.import_module(f"bnstudy.claims.endpoints.{study}")
-    try:
-        if study == CORE:
-            names = ("runs", "metrics", "timings")
-            return module.endpoints(*(read_table(tables / f"{name}.csv") for name in names))
-        return module.endpoints(read_table(tables / f"{study}.csv"), settings["options"])
-    except (KeyError, IndexError) as error:
-        raise UserError(
-            f"studies.{study}: its claims cannot be judged, {error} is missing from its table; give "
-            "it back the grid it has in config/studies.yaml, or switch it off."
-        ) from error
+    study: str
+    said: Mapping
+    config: Mapping
+    tables: Path
+
+    def endpoint(self, claim: Mapping) -> Endpoint | Exact | None:
+        """The endpoint of a claim or a reading of the study, None if what it compares was not run.
+
+        Raises
+        ------
+        UserError
+            If the study's grid was cut so far that its endpoints cannot be formed.
+        """
+        return self.of_metric(claim) if "metric" in claim else self.coded.get(claim["endpoint"])
+
+    def of_metric(self, claim: Mapping) -> Endpoint | None:
+        axes = list(axes_of(self.study, self.config))
+        if self.study == CORE:
+            axes, table = axes_of_grid(self.config), self.read("runs")
+            if claim["metric"] not in table and "/" in claim["metric"]:
+                metrics = last_values(self.read("metrics"), claim["metric"], axes)
+                table = table.merge(metrics, on=axes, how="left")
+        else:
+            table = self.read(self.study)
+        try:
+            found = metric_endpoint(claim, table, axes)
+        except KeyError:
+            return None
+        return found if len(found.effect) else None
+
+    @cached_property
+    def coded(self) -> dict[str, Endpoint | Exact]:
+        """The endpoints that are code, by name."""
+        name = f"bnstudy.claims.endpoints.{self.study}"
+        if importlib.util.find_spec(name) is None:
+            return {}
+        names = ("runs", "metrics", "timings") if self.study == CORE else (self.study,)
+        found = [self.read(table) for table in names]
+        options = [] if self.study == CORE else [self.said["options"]]
+        try:
+            return importlib.import_module(name).endpoints(*found, *options)
+        except (KeyError, IndexError) as error:
+            raise UserError(
+                f"studies.{self.study}: its claims cannot be judged, {error} is missing from its "
+                "table; give it back the grid it has in config/studies.yaml, or switch it off."
+            ) from error
+
+    def read(self, table: str) -> pd.DataFrame:
+        return read_table(self.tables / f"{table}.csv")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -122,38 +146,35 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def departures(config: dict, study: str) -> list[str]:
-    """In what a study was run otherwise than the list of claims takes for granted.
+    """In what a study was run otherwise than config/claims.yaml takes for granted.
 
     The scope of a claim describes config.yaml and studies.yaml as they are shipped. Where another
     dataset, fewer seeds or other settings were used, that scope would be wrong.
     """
-    shipped = yaml.safe_load((STUDIES.parent / "config.yaml").read_text(encoding="utf-8"))
-    pairs = [("grid.dataset", config["grid"]["dataset"], shipped["grid"]["dataset"])]
+    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     if study == CORE:
-        sections = {name: (config[name], shipped[name]) for name in ("grid", "model", "training")}
-        sections["data"] = ({"scaling": config["data"]["scaling"]}, shipped["data"])
-    else:
-        used, registered = config["studies"][study], default_studies()[study]
-        pairs.append(("seeds", used["seeds"], registered["seeds"]))
-        sections = {
-            name: (part, registered.get(name, {}))
-            for name in ("grid", "settings", "variants", "options")
-            if isinstance(part := used.get(name, {}), dict)
-        }
-        if isinstance(used["grid"], list):
-            pairs.append(("grid", used["grid"], registered["grid"]))
-    for section, (used, registered) in sections.items():
-        pairs += [
-            (f"{section}.{key}", value, registered.get(key))
-            for key, value in used.items()
-            if key not in ("dataset", "device")
+        pairs = [
+            (f"grid.{axis}", values, shipped["grid"].get(axis))
+            for axis, values in config["grid"].items()
         ]
+        usual = base(shipped)
+        pairs += [(name, value, usual.get(name, value)) for name, value in base(config).items()]
+    else:
+        used, registered = config["studies"][study], default_studies().get(study, {})
+        pairs = [("grid.dataset", config["grid"]["dataset"], shipped["grid"]["dataset"])]
+        for name in ("seeds", "grid", "settings", "variants", "options"):
+            mine, usual = used.get(name, {}), registered.get(name, {})
+            if isinstance(mine, dict) and isinstance(usual, dict):
+                pairs += [(f"{name}.{key}", mine[key], usual.get(key)) for key in mine]
+            else:
+                pairs.append((name, mine, usual))
     return [f"{name} {value}" for name, value, usual in pairs if value != usual]
 
 
 def actual_scope(claim: dict, config: dict) -> str:
     """The scope of a claim, corrected where the configuration departs from the shipped one."""
-    if changed := departures(config, claim["study"]):
+    registered = claim["expected"]  # what was written of the study as it is shipped
+    if registered and (changed := departures(config, claim["study"])):
         return f"not as registered, but with {'; '.join(changed)} (registered: {claim['scope']})"
     return claim["scope"]
 
@@ -178,20 +199,10 @@ def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row
             rows.append(Row(**row, verdict="not run", reason="what it compares was not run"))
         elif isinstance(endpoint, Exact):
             rows.append(judge_exact(row, endpoint))
-        elif claim["kind"] in ("control", "exploratory"):
-            alone = raw_p(endpoint)
-            rows.append(judge_statistical(row, endpoint, claim["smallest_effect"], alone, alone, 1))
         else:
-            rows.append(
-                judge_statistical(
-                    row,
-                    endpoint,
-                    claim["smallest_effect"],
-                    p[claim["id"]],
-                    p_holm[claim["id"]],
-                    len(statistical),
-                )
-            )
+            delta, alone = claim["smallest_effect"], raw_p(endpoint)
+            family = (alone, p_holm[claim["id"]], len(p)) if claim["id"] in p else (alone, alone, 1)
+            rows.append(judge_statistical(row, endpoint, delta, *family))
     return rows
 
 
@@ -224,12 +235,14 @@ def judge_statistical(
     needed = endpoint.conditions if word == "supported" else {}
     needed = needed | (endpoint.validity if word in ("supported", "refuted") else {})
     if missing := unmet(needed):
-        listed = " and ".join(missing)
-        word, reason = "inconclusive", f"{reason}; but what it needs as well fails: {listed}"
+        word, reason = "inconclusive", f"{reason}; but what it needs as well was not shown"
     summary = asdict(statistics.paired_summary(d))
     return Row(
         **row,
-        verdict=word + mixed_suffix(word, endpoint.cells, delta),
+        verdict=word,
+        mixed=SEPARATOR.join(opposite_cells(word, endpoint.cells, delta)),
+        unmet=SEPARATOR.join(missing),
+        family=family_size,
         effect=summary["mean"],
         ci_low=summary["ci_low"],
         ci_high=summary["ci_high"],
@@ -257,18 +270,15 @@ def unmet(conditions: dict[str, Endpoint]) -> list[str]:
     ]
 
 
-def mixed_suffix(word: str, cells: dict[str, pd.Series], delta: float) -> str:
-    """Name the cells that are significant the other way, and large enough to matter."""
+def opposite_cells(word: str, cells: dict[str, pd.Series], delta: float) -> list[str]:
+    """The cells that are significant the other way, and large enough to matter."""
     p_cells = statistics.holm([statistics.sign_flip_test(d) for d in cells.values()])
     direction = -1 if word == "supported" else 1
-    opposite = [
+    return [
         name
         for (name, d), p in zip(cells.items(), p_cells, strict=True)
         if p < ALPHA and direction * d.mean() >= delta
     ]
-    if not opposite:
-        return ""
-    return f" (mixed: {'opposite' if word == 'supported' else 'holds'} for {', '.join(opposite)})"
 
 
 def effect_rows(measured: dict[str, Endpoint | Exact]) -> Iterator[dict]:
@@ -297,7 +307,7 @@ def judge_all(
         Studies that must not be judged yet, and why.
     """
     incomplete = incomplete or {}
-    claims = load_claims(path)
+    claims = judged_claims(path, config)
     ready = [claim for claim in claims if claim["study"] not in incomplete]
     measured = measure(ready, config, tables)
     claims = [claim | {"scope": actual_scope(claim, config)} for claim in claims]
@@ -323,4 +333,5 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
     config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+    check_config(config)  # completes it, with the user's plug-ins
     judge_all(arguments.claims, config, arguments.tables, arguments.out)

@@ -79,7 +79,7 @@ def places(results: Results) -> Iterator[tuple[dict[str, Level], Level, dict[str
 
 def key_numbers(results: Results, dataset: str) -> Exhibit:
     """The first table of the page: the levels over all cells, and their difference."""
-    rows, overall = [], []
+    rows = []
     several = len(results.treatments) > 1
     for metric in KEY_METRICS:
         found = [c for n in results.treatments if (c := results.compare(dataset, n, metric))]
@@ -88,7 +88,6 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
             row: dict[str, object] = {"measure": Link(c.of.title, anchor)}
             if several:
                 row[treatment(results)] = short_name(results.axis, c.level)
-            overall.append(several and c is found[-1])
             head = "mean" if several else results.level_name(c.level)
             rows.append(
                 row
@@ -109,7 +108,6 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
         f"{UNITS_NOTE}. Each measure leads to its evidence.",
         pd.DataFrame(rows),
         {"Holm p": p_text},
-        overall=overall if several else (),
     )
 
 

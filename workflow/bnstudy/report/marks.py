@@ -166,12 +166,17 @@ def rows(
     y: str,
     looks: Mapping[Hashable, Look] | Look,
     *,
-    names: Mapping | Callable[[object], str] = str,
+    names: Mapping | Callable[[object], str] | None = None,
     order: Sequence | None = None,
     width: float = 0.25,
     average: bool = True,
 ) -> None:
-    """A row for each value of `y`: an open circle per seed, mean and interval in front of them."""
+    """A row for each value of `y`: an open circle per seed, mean and interval in front of them.
+
+    Rows have the names of their looks where there are no others.
+    """
+    if names is None:
+        names = str if isinstance(looks, Look) else {v: look.name for v, look in looks.items()}
     order = list(looks) if order is None and not isinstance(looks, Look) else list(order or [])
     for place, value in enumerate(order):
         one = part[part[y] == value].assign(place=float(place))
@@ -237,7 +242,7 @@ def row_names(ax: Axes, names: Sequence[str], layout: Layout, bold: Sequence[boo
     if layout.narrow:
         ax.set_ylim(len(names) - 0.5, -0.95)
         for row, name in enumerate(names):
-            note(ax, name, (0, row), (2, 4), "axes data", fontsize=7.2)
+            note(ax, name, (0, row), (2, 6), "axes data", fontsize=7.2)
     for heavy, letters in zip(
         bold, ax.texts if layout.narrow else ax.get_yticklabels(), strict=False
     ):

@@ -229,7 +229,7 @@ def add_legend(figure: Figure, entries: Sequence[Look | Line2D], columns: int = 
 def set_ticks(ax: Axes, which: str, scale: str | None, layout: Layout, inches: float = 2) -> None:
     """Give an axis that is so long its scale and its ticks, once everything is drawn."""
     axis = getattr(ax, f"{which}axis")
-    few = 4 if layout.narrow and which == "x" else 5
+    few = 5 if which == "y" else max(2, min(4 if layout.narrow else 5, int(inches / 0.3)))
     match scale:
         case "log" | "geometric":
             if axis.get_scale() != "log":

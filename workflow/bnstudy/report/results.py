@@ -14,6 +14,7 @@ import yaml
 from bnstudy import grid, scoring, settings
 from bnstudy.data.splits import split_sizes
 from bnstudy.errors import UserError
+from bnstudy.report.reading import Level, as_level, read_table
 
 ALPHA = 0.05
 TABLES = ("runs", "metrics", "timings", "comparison")
@@ -22,7 +23,7 @@ MINUS = "\N{MINUS SIGN}"
 
 Kind = Literal["accuracy", "loss", "steps", "ratio", "number"]
 Outcome = Literal["higher", "lower", "unclear", "equal", "untested", "censored", "missing"]
-Level = str | float  # of an axis: a word or a number
+DIGITS: dict[Kind, int] = {"accuracy": 2, "loss": 4, "steps": 0}
 EVERY = "all"  # what `datasets` holds where they are the levels that are compared
 
 
@@ -49,35 +50,21 @@ class Metric:
 
     def value(self, x: float) -> str:
         """A mean of one arm, with its unit where it has a short one."""
-        if math.isnan(x):
-            return "n/a"
-        match self.kind:
-            case "accuracy":
-                return f"{decimal(100 * x, 2)}{SPACE}%"
-            case "loss":
-                return decimal(x, 4)
-            case "steps":
-                return decimal(x, 0)
-            case "ratio":
-                return decimal(math.exp(x), 0)
-            case _:
-                return number(x)
+        if self.kind == "ratio" and not math.isnan(x):
+            return decimal(math.exp(x), 0)
+        written = self.difference(x, signed=False)
+        return f"{written}{SPACE}%" if self.kind == "accuracy" and not math.isnan(x) else written
 
     def difference(self, x: float, *, signed: bool = True) -> str:
         """A difference between two arms in `unit`; a ratio has no sign."""
         if math.isnan(x):
             return "n/a"
-        match self.kind:
-            case "accuracy":
-                return decimal(100 * x, 2, signed=signed)
-            case "loss":
-                return decimal(x, 4, signed=signed)
-            case "steps":
-                return decimal(x, 0, signed=signed)
-            case "ratio":
-                return decimal(math.exp(x), 2)
-            case _:
-                return number(x, signed=signed)
+        if self.kind == "number":
+            return number(x, signed=signed)
+        if self.kind == "ratio":
+            return decimal(math.exp(x), 2)
+        scale = 100 if self.kind == "accuracy" else 1
+        return decimal(scale * x, DIGITS[self.kind], signed=signed)
 
     def interval(self, low: float, high: float) -> str:
         """`+0.15 to +0.27` in `unit`."""
@@ -154,13 +141,6 @@ def counted(n: int, noun: str, plural: str | None = None) -> str:
 
 def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def as_level(value: object) -> Level:
-    """A value of a setting as the tables hold it: a list of widths is a word, no limit is infinite."""
-    if value is None:
-        return math.inf
-    return settings.text(value) if isinstance(value, list | tuple) else value
 
 
 def level_name(axis: str, level: Level) -> str:
@@ -516,30 +496,3 @@ class Results:
         """Numbers of training and of validation images, before any subset of the former is taken."""
         fraction = self.values("validation_fraction")[0]
         return split_sizes(self.facts[dataset].n_train, fraction)
-
-
-def read_table(path: Path, config: dict) -> pd.DataFrame:
-    """A table of the study; the norm `none` is a word, an empty cell is missing.
-
-    An axis holds what `as_level` makes of the values of the config.
-    """
-    levels = {axis: [*map(as_level, values)] for axis, values in config["grid"].items()}
-    levels["level"] = levels["baseline"] = levels[config["compare"]["axis"]]
-    words = {
-        axis: str for axis, values in levels.items() if any(isinstance(v, str) for v in values)
-    }
-    try:
-        frame = pd.read_csv(
-            path,
-            keep_default_na=False,
-            na_values=[""],
-            dtype=words,
-        )
-    except FileNotFoundError:
-        raise UserError(f"there is no table {path}; `snakemake tables` writes it") from None
-    for axis, values in levels.items():
-        if math.inf in values and axis in frame:  # an empty cell, but not in a row over all cells
-            pooled = "scope" in frame and axis not in ("level", "baseline")
-            over_cells = frame["scope"] == "all" if pooled else False
-            frame[axis] = frame[axis].where(frame[axis].notna() | over_cells, math.inf)
-    return frame

@@ -1,7 +1,6 @@
 """The tables of claims and verdicts: scorecard, errata, published values, what else was measured."""
 
 import math
-from collections.abc import Callable
 
 import pandas as pd
 
@@ -9,93 +8,21 @@ from bnstudy import statistics
 from bnstudy.claims.endpoints.init_gradients import TOLERANCE, growth_by_network
 from bnstudy.claims.endpoints.small_batches import errors
 from bnstudy.claims.endpoints.trend import page_test
-from bnstudy.claims.judge import CORE, raw_p
+from bnstudy.claims.judge import git_blob_hash, raw_p
+from bnstudy.config import ALPHA
+from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
 from bnstudy.report.exhibits import INTERVAL, Exhibit, Link
-from bnstudy.report.results import SPACE, counted, decimal, listed, p_text
-from bnstudy.report.verdicts import (
-    CODES,
-    Claims,
-    Judged,
-    anchor,
-    bare,
-    capitalized,
-    heading,
-    interval,
-    short_name,
-    small,
-    threshold,
-    typographic,
-    unit_of,
-    verdict_word,
-)
-
-OUTCOMES = ("agrees", "does not agree", "cannot be seen", "not run")
-
-# What the studies measure besides their claims.
-FURTHER = {
-    (CORE, "seconds_to_95"): f"seconds to 95{SPACE}% accuracy, none over batch",
-    (CORE, "steps_to_97"): f"steps to 97{SPACE}% accuracy, none over batch",
-    (CORE, "first_epoch_loss"): "validation loss after one epoch, none over batch",
-    (CORE, "batch_size_samples"): f"extra images to 95{SPACE}% at the largest batch size, none over batch",
-    ("input_scaling", "steps_symmetric"): "steps to the target, pixels in [-1, 1], none over batch",
-    ("input_scaling", "steps_standardize"): "steps to the target, standardized, none over batch",
-    ("input_scaling", "steps_explained"): "steps: the first over the second, what scaling explains",
-    ("input_scaling", "test_accuracy_symmetric"): "test accuracy, pixels in [-1, 1], batch minus none",
-    ("input_scaling", "test_accuracy_standardize"): "test accuracy, standardized, batch minus none",
-    ("input_scaling", "test_accuracy_explained"): "test accuracy: the first minus the second",
-    ("learning_rates", "best_over_best"): "steps to the lower target, none over batch, each at its best rate",
-    ("init_gains", "accuracy_range_hidden"): "range over gains, hidden layers alone scaled, none minus batch",
-    ("depth", "gradient_range_initial"): "range of gradients at the first step, none minus batch",
-    ("depth", "gradient_range_he"): "range of gradients in training, He's weights, none minus batch",
-    ("depth", "gradient_range_initial_he"): "range of gradients at the first step, He's weights, none minus batch",
-    ("depth", "deepest_accuracy_he"): "accuracy at the largest depth, He's weights, batch minus none",
-    ("depth", "soft_rank"): "soft rank at the largest depth after training, batch minus none",
-    ("depth", "soft_rank_he"): "soft rank at the largest depth, He's weights, batch minus none",
-    ("depth", "activation_range_he"): "range over activations, He's weights, none minus batch",
-    ("landscape", "drift_eval"): "drift in evaluation mode, none over batch",
-    ("landscape", "wasserstein"): "Wasserstein-1 drift, none over batch",
-    ("landscape", "wasserstein_eval"): "Wasserstein-1 drift in evaluation mode, none over batch",
-    ("landscape", "relative_covariate_shift"): "relative change of the gradient, none over batch",
-    ("landscape", "loss_range"): "range of the loss along the gradient, none over batch",
-    ("mechanisms", "noise_without_batch"): "validation loss, noise alone over none",
-    ("mechanisms", "layer"): "validation loss, none over layer normalization",
-    ("small_batches", "evaluation_statistics"): "error of the smallest groups, running minus precise statistics",
-    ("small_batches", "small_batches"): "extra error of the smallest batches, batch minus none",
-    ("small_batches", "small_batches_layer"): "extra error of the smallest batches, batch minus layer",
-    ("inference_statistics", "reestimated"): "accuracy regained by new statistics at half contrast",
-    ("inference_statistics", "staleness"): "loss with running over precise statistics after 10 steps",
-    ("inference_statistics", "last_batch"): "loss with over without the short last batch in the averages",
-    ("regularization", "dropout_order"): "test accuracy, dropout after the activation minus before",
-    ("regularization", "variance_shift"): "shift of variances, dropout before minus after",
-    ("timing", "inference"): "time of inference, batch over none",
-    ("timing", "inference_fused"): "time of inference once fused, batch over none",
-    ("sigmoid_mnist", "accuracy_along_the_way"): "accuracy over all checkpoints, batch minus none",
-    ("sigmoid_mnist", "final_accuracy"): "accuracy at the last checkpoint, batch minus none",
-    ("sigmoid_mnist", "drift_decades"): "drift between checkpoints, none over batch",
-    ("fashion", "steps"): "steps to the target, none over batch",
-    ("fashion", "test_accuracy"): "test accuracy, batch minus none",
-    ("stability", "spikes"): "share of spikes at the same loss, none minus batch",
-    ("stability", "spikes_all"): "share of spikes over all steps, none minus batch",
-    ("stability", "between_seeds"): "spread of the final loss between seeds, none over batch",
-}  # fmt: skip
+from bnstudy.report.rendering import slug
+from bnstudy.report.results import SPACE, capitalized, counted, decimal, listed, p_text
+from bnstudy.report.verdicts import Claims, Judged, short_name, verdict_word
 
 
 def link(claim: Judged) -> Link:
-    return Link(typographic(claim.name), anchor(claim.study))
+    return Link(typographic(claim.name), slug(claim.heading))
 
 
 def line_range(line: str) -> str:
     return line.replace("-", "\N{EN DASH}") or "none"
-
-
-def place(claim: Judged) -> str:
-    return line_range(claim.line)
-
-
-def effect_cell(x: float, unit: str) -> str:
-    """An effect with a short unit; a ratio is marked as one."""
-    sign = "\N{MULTIPLICATION SIGN}" if unit == "ln ratio" and not math.isnan(x) else ""
-    return f"{sign}{bare(x, unit)}{unit_of(unit, short=True)}"
 
 
 def scorecard(claims: Claims) -> Exhibit | None:
@@ -103,18 +30,15 @@ def scorecard(claims: Claims) -> Exhibit | None:
     found = [claim for claim in claims.kind("statistical") if claim.was_run]
     rows = [
         {
-            "claim": Link(short_name(claim), anchor(claim.study)),
+            "claim": Link(short_name(claim), slug(claim.heading)),
             "verdict": verdict_word(claim),
             "effect": effect_cell(claim.effect, claim.unit),
             INTERVAL: interval(claim.ci_low, claim.ci_high, claim.unit),
-            "smallest that matters": threshold(claim.smallest_effect, claim.unit)
-            .replace(" percentage points", f"{SPACE}pp")
-            .replace("a ratio of ", "\N{MULTIPLICATION SIGN}")
-            .removesuffix(" of the validation loss"),
+            "smallest that matters": threshold(claim.smallest_effect, claim.unit, short=True),
             "Holm p": claim.p_holm,
             "prior": claim.prior,
             "n": claim.n,
-            "line": place(claim),
+            "line": line_range(claim.line),
         }
         for claim in found
     ]
@@ -138,11 +62,11 @@ def exact(claims: Claims) -> Exhibit | None:
     rows = [
         {
             "claim": link(claim),
-            "verdict": claim.word,
+            "verdict": claim.verdict,
             "worst error": claim.effect,
             "tolerance": claim.smallest_effect,
             "prior": claim.prior,
-            "line": place(claim),
+            "line": line_range(claim.line),
         }
         for claim in claims.kind("exact")
         if claim.was_run
@@ -163,17 +87,18 @@ def exact(claims: Claims) -> Exhibit | None:
 def listed_claims(claims: Claims) -> Exhibit:
     """All claims with their lines, their measure and the study that measures them."""
     rows = []
-    for claim in sorted(claims.judged, key=lambda c: list_order(c.study)):
+    order = list(claims.headings)
+    for claim in sorted(claims.judged, key=lambda c: order.index(c.study)):
         needed = "" if claim.exact else threshold(claim.smallest_effect, claim.unit)
         rows.append(
             {
                 "claim": typographic(claim.name),
-                "line": place(claim),
-                "measured by": typographic(claim.metric),
+                "line": line_range(claim.line),
+                "measured by": typographic(claim.measure),
                 "smallest effect that matters": needed,
                 "expected": typographic(claim.expected),
                 "source": claim.source,
-                "study": Link(heading(claim.study), anchor(claim.study)),
+                "study": Link(claim.heading, slug(claim.heading)),
             }
         )
     words = ("line", "measured by", "smallest effect that matters", "expected", "source", "study")
@@ -187,19 +112,15 @@ def listed_claims(claims: Claims) -> Exhibit:
     )
 
 
-def list_order(study: str) -> int:
-    return list(CODES).index(study)
-
-
 def further(claims: Claims, study: str) -> Exhibit | None:
     """What a study measures besides its claims, with uncorrected p-values."""
     rows = []
-    for name, endpoint in claims.further(study).items():
+    for title, endpoint in claims.further(study).items():
         d = endpoint.effect.to_numpy(float)
         low, high = statistics.t_interval(d)
         rows.append(
             {
-                "measure": typographic(FURTHER.get((study, name), name.replace("_", " "))),
+                "measure": typographic(title),
                 "effect": effect_cell(statistics.mean(d), endpoint.unit),
                 INTERVAL: interval(low, high, endpoint.unit) if len(d) > 1 else "n/a",
                 "p": raw_p(endpoint) if len(d) > 1 else math.nan,
@@ -211,7 +132,7 @@ def further(claims: Claims, study: str) -> Exhibit | None:
     blocks = "blocks" if study == "timing" else "seeds"
     return Exhibit(
         f"further-{study}",
-        f"What else {heading(study).split()[0]} measured: exploratory, p not corrected. Ratios "
+        f"What else {claims.headings[study].split()[0]} measured: exploratory, p not corrected. Ratios "
         f"(\N{MULTIPLICATION SIGN}) stand beside differences; the last column counts the {blocks} "
         "with an effect above zero, for ratios above one.",
         pd.DataFrame(rows),
@@ -295,7 +216,7 @@ def errata(claims: Claims) -> Exhibit:
         claim = claims[evidence]
         found, note = Link("both arms, every seed", evidence), ""
         if claim is not None:
-            found = Link(f"{claim.id}: {verdict_word(claim)}", anchor(claim.study))
+            found = Link(f"{claim.id}: {verdict_word(claim)}", slug(claim.heading))
             note = capitalized(typographic(claim.note)) if claim.exact else ""
         rows.append(
             {
@@ -319,8 +240,8 @@ def published(claims: Claims) -> Exhibit:
     """Published values beside ours."""
     rows = [
         *growth_rows(claims),
-        *(row(claims) for row in (first_experiment, noise_row, shift_row, smooth_row)),
-        accuracy_row(claims),
+        first_experiment(claims),
+        *(direction(claims, *fixed) for fixed in DIRECTIONS),
         group_row(claims),
         identity_row(claims),
         library_row(claims),
@@ -336,7 +257,7 @@ def published(claims: Claims) -> Exhibit:
 
 
 def outcome(agrees: bool) -> str:
-    return OUTCOMES[0] if agrees else OUTCOMES[1]
+    return "agrees" if agrees else "does not agree"
 
 
 def growth_rows(claims: Claims) -> list[tuple]:
@@ -369,52 +290,31 @@ def first_experiment(claims: Claims) -> tuple:
     )
     if claim is None or not claim.was_run:
         return (*fixed, "", "at every checkpoint", "not run")
-    agrees = outcome(claim.word == "holds")
+    agrees = outcome(claim.verdict == "holds")
     return (*fixed, typographic(claim.note), "at every checkpoint", agrees)
 
 
-def direction(
-    claims: Claims, name: str, fixed: tuple[str, str, str], sign: int, words: Callable
-) -> tuple:
+# Of which only the direction can be compared: claim, side of zero that was published, quantity, value.
+DIRECTIONS = (
+    ("B2", -1, "loss with noise after batch normalization, over no normalization", "clearly better than none"),
+    ("B1b", -1, "covariate shift as cosine of gradients, batch minus none", "no less shift with it"),
+    ("B9", 1, "smoothness along the gradient, none over batch", "smoother, by up to 2 decades"),
+    ("B18", 1, "test accuracy, batch minus none", f"+3{SPACE}pp (83 against 80{SPACE}%)"),
+)  # fmt: skip
+SANTURKAR = "Santurkar et al. 2018, figures 1, 2 and 4; VGG, CIFAR-10"
+
+
+def direction(claims: Claims, name: str, sign: int, quantity: str, value: str) -> tuple:
     """A row that compares nothing but the sign of a claim's effect, mean and interval."""
     claim = claims[name]
-    accepted = f"direction ({name})"
+    fixed, accepted = (f"H9: {quantity}", SANTURKAR, value), f"direction ({name})"
     if claim is None or not claim.was_run:
         return (*fixed, "", accepted, "not run")
     low, high = sorted((sign * claim.ci_low, sign * claim.ci_high))
     seen = low > 0 or high < 0
-    agrees = outcome(low > 0) if seen else "cannot be seen"
-    return (*fixed, words(claim), accepted, agrees)
-
-
-def with_interval(claim: Judged) -> str:
-    cell = effect_cell(claim.effect, claim.unit)
-    return f"{cell} ({interval(claim.ci_low, claim.ci_high, claim.unit)})"
-
-
-SANTURKAR = "Santurkar et al. 2018, figures 1, 2 and 4; VGG, CIFAR-10"
-
-
-def noise_row(claims: Claims) -> tuple:
-    fixed = ("H9: loss with noise after batch normalization, over no normalization", SANTURKAR)
-    return direction(claims, "B2", (*fixed, "clearly better than none"), -1, with_interval)
-
-
-def shift_row(claims: Claims) -> tuple:
-    fixed = ("H9: covariate shift as cosine of gradients, batch minus none", SANTURKAR)
-    return direction(claims, "B1b", (*fixed, "no less shift with it"), -1, with_interval)
-
-
-def smooth_row(claims: Claims) -> tuple:
-    fixed = ("H9: smoothness along the gradient, none over batch", SANTURKAR)
-    return direction(claims, "B9", (*fixed, "smoother, by up to 2 decades"), 1, with_interval)
-
-
-def accuracy_row(claims: Claims) -> tuple:
-    fixed = ("H9: test accuracy, batch minus none", SANTURKAR)
-    return direction(
-        claims, "B18", (*fixed, f"+3{SPACE}pp (83 against 80{SPACE}%)"), 1, with_interval
-    )
+    ours = effect_cell(claim.effect, claim.unit)
+    ours += f" ({interval(claim.ci_low, claim.ci_high, claim.unit)})"
+    return (*fixed, ours, accepted, outcome(low > 0) if seen else "cannot be seen")
 
 
 def group_row(claims: Claims) -> tuple:
@@ -431,30 +331,26 @@ def group_row(claims: Claims) -> tuple:
     falling = table[[size for size in sorted(table, reverse=True) if size <= 32]]
     if len(falling.columns) < 3 or len(falling) < 2:
         return (*fixed, "too few groups or seeds", accepted, "cannot be seen")
-    means = falling.mean()
+    means, p = falling.mean(), page_test(falling)
     ours = (
         f"{', '.join(decimal(x, 2) for x in means)}{SPACE}% at "
-        f"{', '.join(f'{size:g}' for size in means.index)}"
+        f"{', '.join(f'{size:g}' for size in means.index)}; p {p_text(p)}"
     )
-    p = page_test(falling)
-    if p >= 0.05:
-        return (*fixed, f"{ours}; p {p_text(p)}", accepted, "cannot be seen")
-    return (*fixed, f"{ours}; p {p_text(p)}", accepted, outcome(means.iloc[-1] > means.iloc[0]))
+    agrees = outcome(means.iloc[-1] > means.iloc[0]) if p < ALPHA else "cannot be seen"
+    return (*fixed, ours, accepted, agrees)
 
 
 def identity_row(claims: Claims) -> tuple:
     """H12: the identities, which have no error at all on paper."""
     names = ("M1", "M2", "M3a", "M4", "M6", "M7", "M8", "M9", "S4.1")
-    found = [claim for name in names if (claim := claims[name])]
+    run = [claim for name in names if (claim := claims[name]) and claim.was_run]
     fixed = ("H12: exact identities of the layer", "Ioffe and Szegedy 2015", "no error")
-    run = [claim for claim in found if claim.was_run]
     if not run:
         return (*fixed, "", "the tolerance of each", "not run")
-    failed = [claim.id for claim in run if claim.word != "holds"]
+    failed = [claim.id for claim in run if claim.verdict != "holds"]
+    largest = max(run, key=lambda claim: claim.effect)
     ours = f"{len(run) - len(failed)} of {len(run)} hold"
-    if failed:
-        ours += f", not {listed(failed)}"
-    largest = max((claim for claim in run), key=lambda c: c.effect)
+    ours += f", not {listed(failed)}" if failed else ""
     ours += f"; largest error {small(largest.effect)} ({largest.id})"
     return (*fixed, ours, "the tolerance of each", outcome(not failed))
 
@@ -471,7 +367,7 @@ def library_row(claims: Claims) -> tuple:
         return (*fixed, "", "the tolerance of M1", "not run")
     ours = f"differ by no more than {small(claim.effect)}"
     accepted = f"{small(claim.smallest_effect)} (M1)"
-    return (*fixed, ours, accepted, outcome(claim.word == "holds"))
+    return (*fixed, ours, accepted, outcome(claim.verdict == "holds"))
 
 
 def history(claims: Claims) -> Exhibit | None:
@@ -495,7 +391,7 @@ def origin_sentence(claims: Claims) -> str:
     """Which list of claims this page judges, as git names it."""
     changed = sum(bool(claim.history) for claim in claims.judged)
     return capitalized(
-        f"the list of claims has the git blob hash `{claims.blob_hash}` "
+        f"the list of claims has the git blob hash `{git_blob_hash(claims.path)}` "
         "(`git hash-object config/claims.yaml`): another list, or another threshold in it, has "
         f"another hash. {counted(changed, 'entry', 'entries')} of "
         f"{len(claims.judged)} {'has' if changed == 1 else 'have'} a history."

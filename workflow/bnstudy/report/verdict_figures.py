@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bnstudy.report.amounts import typographic
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Layout, Look, t_interval
 from bnstudy.report.marks import dots, note, row_names, spread
 from bnstudy.report.panels import plain, small_multiples
@@ -22,10 +23,7 @@ from bnstudy.report.verdicts import (
     STATISTICAL,
     Claims,
     Judged,
-    cell_name,
-    heading,
     short_name,
-    typographic,
     verdict_word,
 )
 
@@ -70,7 +68,7 @@ class Line:
 
 def line_of(claim: Judged, **more: object) -> Line:
     name, word = short_name(claim), verdict_word(claim)
-    return Line(claim, "all", claim.effects, name, word, claim.word in DEFINITE, **more)
+    return Line(claim, "all", claim.effects, name, word, claim.verdict in DEFINITE, **more)
 
 
 def ratio_plot(
@@ -131,7 +129,7 @@ def ratio_row(ax: Axes, row: int, line: Line, far: float, layout: Layout) -> Non
         align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
         note(ax, plain(round(line.mean)), (side * far, row), (-6 * side, 0), **align)
     weight = "bold" if line.definite or line.heads else "normal"
-    place = (0, 4) if layout.narrow else (4, 0)
+    place = (0, 6) if layout.narrow else (4, 0)
     align = {"ha": "right", "fontsize": 7.2} if layout.narrow else {"va": "center", "fontsize": 8.5}
     note(ax, line.word, (1, row), place, "axes data", weight=weight, **align)
 
@@ -151,7 +149,7 @@ def scorecard(claims: Claims) -> Drawing | None:
     found = [c for c in claims.kind("statistical") if c.was_run and len(c.effects)]
     if not found:
         return None
-    words = {word: listed(c.id for c in found if c.word == word) for word in STATISTICAL}
+    words = {word: listed(c.id for c in found if c.verdict == word) for word in STATISTICAL}
     parts = "; ".join(f"{word}: {named}" for word, named in words.items() if named)
     kinds = [claim.id[0] for claim in found]
     return ratio_plot(
@@ -174,7 +172,7 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
             continue
         breaks.append(len(lines))
         inside = [
-            Line(claim, cell, effects, typographic(cell_name(study, cell)), definite=True)
+            Line(claim, cell, effects, typographic(cell), definite=True)
             for cell, effects in claim.cells.items()
             if len(effects)
         ]
@@ -188,7 +186,7 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
         f"cells-{study.replace('_', '-')}",
         "Rows of means with intervals. In units of the smallest effect that matters: "
         f"{'; '.join(extremes)}.",
-        f"What the effects of {heading(study).split()[0]} are made of: each claim in bold with its "
+        f"What the effects of {claims[0].heading.split()[0]} are made of: each claim in bold with its "
         "verdict, and under it the cells of the study. Cells are exploratory, their intervals are "
         "not corrected. {reading}",
         lines,

@@ -1,12 +1,11 @@
 """The claims, their verdicts, and the sentences that say what came out.
 
-A sentence is put together from a row of claims.csv, the seeds behind it and the entry of
-claims.yaml; every verdict that `claims.judge` can give has its own wording, and a claim that was
-not run never gets one.
+A sentence is put together from a row of claims.csv, the seeds behind it and the entry of the list of
+claims; every verdict that `claims.judge` can give has its own wording, and a claim that was not run
+never gets one.
 """
 
 import math
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,103 +17,19 @@ import pandas as pd
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.judge import (
-    ALPHA,
-    CORE,
-    Row,
-    endpoints_of,
-    git_blob_hash,
-    load_claims,
-    read_table,
-)
-from bnstudy.config import default_studies, enabled_studies
+from bnstudy.claims.judge import SEPARATOR, Measured, Row, read_table
+from bnstudy.claims.listed import CORE, judged_claims, readings
+from bnstudy.config import ALPHA, default_studies, enabled_studies
 from bnstudy.errors import UserError
-from bnstudy.report.reporting import escape_markdown
-from bnstudy.report.results import MINUS, SPACE, capitalized, counted, decimal, listed, p_value
+from bnstudy.report.amounts import amount, interval, sentence_of, shown, small, threshold
+from bnstudy.report.results import SPACE, capitalized, counted, listed, p_value
 
 STATISTICAL = ("supported", "refuted", "not supported", "inconclusive")
 NOT_RUN = "not run"
-INCOMPLETE = "jobs are missing"  # as bnstudy.tables.partial words its reasons
+CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
 TRUE = {"supported", "holds"}
 FALSE = {"refuted", "not supported", "does not hold"}
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-# The core grid is the second of the studies.
-CODES = {"identities": "S0", CORE: "S1"} | {n: one["code"] for n, one in default_studies().items()}
-TITLES = {
-    "identities": "Exact identities",
-    CORE: "Speed and accuracy",
-    "input_scaling": "Standardized input",
-    "learning_rates": "Learning rates",
-    "init_gains": "Scale of the initial weights",
-    "depth": "Depth and activation",
-    "gradient_paths": "Gradients while training",
-    "init_gradients": "Gradients at initialization",
-    "landscape": "Smoothness and covariate shift",
-    "mechanisms": "Taking the layer apart",
-    "small_batches": "Small batches",
-    "inference_statistics": "Statistics at inference",
-    "regularization": "Regularization and dropout",
-    "timing": "Cost in time",
-    "sigmoid_mnist": "The first experiment repeated",
-    "fashion": "Clothes instead of digits",
-    "stability": "Fluctuations of the loss",
-    "controls": "Controls of the rule",
-    "calibration": "Errors of the rule",
-}
-# For figures and tables that have no room for the claim itself.
-SHORT_NAMES = {
-    "B1a": "less drift of distributions",
-    "B1b": "less covariate shift of gradients",
-    "B2": "faster because of less shift",
-    "B3": "faster convergence",
-    "B4": "higher learning rates",
-    "B5": "higher rates speed up",
-    "B6": "less sensitive to the rate",
-    "B7": "gradients vanish less",
-    "B8": "gradients explode less",
-    "B9": "smoother optimization",
-    "B10a": "less overfitting",
-    "B10b": "regularizes by batch noise",
-    "B11": "less need for dropout",
-    "B12": "better alongside dropout",
-    "B13": "initial scale matters less",
-    "B14": "deeper networks train",
-    "B15": "activation matters less",
-    "B16": "steadier loss",
-    "B17": "batch size matters less",
-    "B18": "more accurate on new images",
-    "L1": "hurt by very small batches",
-    "L2": "costs time",
-    "L4": "unstable on shifted images",
-    "M3b": "scale and shift help",
-    "M10": "gradient through statistics",
-}
-# What a verdict needs besides its effect, by the names that the endpoints give it.
-CONDITIONS = {
-    "cosine": "a gradient that keeps its direction better along the step",
-    "inference": "more time at inference as well",
-    "no_noise": "a larger gap without any noise",
-    "shift": "noise that shifts the distributions more than the plain network does",
-    "close_to_batch": "a loss with the noise about as low as without it",
-}
-NETWORKS = {
-    "relu2": "2 ReLU layers",
-    "relu5": "5 ReLU layers",
-    "sigmoid3": "3 sigmoid layers",
-}
-CELL_NAMES = NETWORKS | {
-    "against batch normalization alone": "the comparison with batch normalization alone",
-    "against dropout alone": "the comparison with dropout alone",
-}
-CELL_AXES = {
-    CORE: "batch size {}",
-    "stability": "batch size {}",
-    "fashion": "batch size {}",
-    "depth": "{} layers",
-    "sigmoid_mnist": "learning rate {}",
-}
 
 
 @dataclass(frozen=True)
@@ -125,49 +40,46 @@ class Judged(Row):
 
     Attributes
     ----------
-    metric, expected, source : str
-        As in claims.yaml.
-    checked : str
-        How a result against expectation was measured a second time; mostly empty.
-    history : tuple of str
-        Changes of the entry after results had been seen.
+    short, measure, expected, source, checked, conditions, history
+        As in the list of claims.
+    own : bool
+        Whether it stands in the configuration, not in claims.yaml.
+    heading : str
+        The heading of its study's section.
+    incomplete : bool
+        Whether jobs of its study are missing.
     effects : array of float, shape (n,)
         One effect per seed.
     cells : dict of str to array
         The same in each cell that the effect is made of; exploratory.
     """
 
-    metric: str = ""
+    short: str = ""
+    measure: str = ""
     expected: str = ""
     source: str = ""
     checked: str = ""
-    history: tuple[str, ...] = ()
+    conditions: dict[str, str] = field(default_factory=dict)
+    history: Sequence[str] = ()
+    own: bool = False
+    heading: str = ""
+    incomplete: bool = False
     effects: np.ndarray = field(default_factory=lambda: np.zeros(0))
     cells: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def word(self) -> str:
-        """The verdict without its suffix."""
-        return self.verdict.partition(" (")[0]
-
-    @property
-    def mixed(self) -> list[str]:
-        """The cells that come out significantly the other way, readable."""
-        found = re.search(r" \(mixed: (?:opposite|holds) for (.*)\)$", self.verdict)
-        if not found:
-            return []
-        named = found[1]
-        # Names of cells may hold commas themselves.
-        inside = [cell for cell in self.cells if cell in named]
-        return [cell_name(self.study, cell) for cell in inside] or [named]
-
-    @property
     def was_run(self) -> bool:
-        return self.word != NOT_RUN
+        return self.verdict != NOT_RUN
 
     @property
     def exact(self) -> bool:
         return self.kind == "exact"
+
+    @property
+    def untestable(self) -> bool:
+        """Whether so few seeds cannot decide it, whatever they say."""
+        few = self.n < 2 or self.family * statistics.smallest_p(self.n) >= ALPHA
+        return few and not self.p_holm < ALPHA
 
     @property
     def name(self) -> str:
@@ -177,48 +89,56 @@ class Judged(Row):
 
 @dataclass(frozen=True)
 class Claims:
-    """All claims in the order of claims.yaml, and the tables that they were judged by."""
+    """All claims that are judged, in their order, and the tables that they were judged by."""
 
     judged: list[Judged]
-    blob_hash: str
+    path: Path
     tables: Path
+    config: dict
     studies: dict[str, dict]  # those that were run, with their settings
+    headings: dict[str, str]  # of the sections, by study
 
     @classmethod
     def load(cls, claims: Path, tables: Path, config: dict) -> "Claims":
-        """Read claims.yaml, claims.csv and claim_effects.csv.
+        """Read the list of claims, claims.csv and claim_effects.csv.
 
-        A claim without a row is one that was not run, and so is each of them where there is no
-        claims.csv at all.
-
-        Raises
-        ------
-        UserError
-            If the list of claims is missing or does not fit its schema.
+        A claim without a row is one that was not run.
         """
-        tables = Path(tables)
-        rows, effects = {}, {}
-        if (tables / "claims.csv").exists():
-            rows = {row["id"]: row for row in read_table(tables / "claims.csv").to_dict("records")}
-        if (tables / "claim_effects.csv").exists():
-            table = read_table(tables / "claim_effects.csv").astype({"cell": str})
-            for (name, cell), seeds in table.groupby(["id", "cell"], sort=False):
+        claims, tables = Path(claims), Path(tables)
+
+        def tables_of(name: str) -> list[pd.DataFrame]:
+            path = tables / f"{name}.csv"
+            return [read_table(path)] if path.exists() else []
+
+        rows = {row["id"]: row for one in tables_of("claims") for row in one.to_dict("records")}
+        # A study with holes is not looked at.
+        incomplete = {part for one in tables_of("missing") for part in one["part"]}
+        effects: dict[str, dict[str, np.ndarray]] = {}
+        for one in tables_of("claim_effects"):
+            for (name, cell), seeds in one.astype({"cell": str}).groupby(
+                ["id", "cell"], sort=False
+            ):
                 effects.setdefault(name, {})[cell] = seeds["effect"].to_numpy(float)
+        studies = default_studies() | config.get("studies", {})
+        headings = {name: f"{one['code']} {one['title']}" for name, one in studies.items()}
+        headings = {"identities": headings["identities"], CORE: CORE_HEADING} | headings
+        own = {claim["id"] for claim in config.get("claims", [])}
         judged = [
-            combine(entry, rows.get(entry["id"]), effects.get(entry["id"], {}))
-            for entry in load_claims(Path(claims))
+            combine(
+                entry | {"own": name in own, "heading": headings.get(study, study)},
+                rows.get(name, {}) | {"incomplete": study in incomplete},
+                effects.get(name, {}),
+            )
+            for entry in judged_claims(claims, config)
+            for name, study in [(entry["id"], entry["study"])]
         ]
-        enabled = enabled_studies(config) if "studies" in config else {}
+        ran = {CORE: {"options": {}}} | (enabled_studies(config) if "studies" in config else {})
         ran = {
-            name: settings
-            for name, settings in enabled.items()
-            if (tables / f"{name}.csv").exists()
+            name: said
+            for name, said in ran.items()
+            if name not in incomplete and (name == CORE or (tables / f"{name}.csv").exists())
         }
-        ran = {CORE: {"options": {}}} | ran
-        if (tables / "missing.csv").exists():  # a study with holes is not looked at
-            incomplete = set(read_table(tables / "missing.csv")["part"])
-            ran = {name: settings for name, settings in ran.items() if name not in incomplete}
-        return cls(judged, git_blob_hash(Path(claims)), tables, ran)
+        return cls(judged, claims, tables, config, ran, headings)
 
     def __getitem__(self, name: str) -> Judged | None:
         return next((claim for claim in self.judged if claim.id == name), None)
@@ -234,172 +154,53 @@ class Claims:
         return read_table(self.tables / f"{study}.csv")
 
     def further(self, study: str) -> dict[str, Endpoint]:
-        """What a study measures besides its claims; nothing where its grid was cut too far."""
+        """What a study measures besides its claims, by title; nothing where its grid was cut too far."""
         if study not in self.studies:
             return {}
-        claimed = {claim.endpoint for claim in self.of(study)}
+        measured = Measured(study, self.studies[study], self.config, self.tables)
+        asked = [one for one in readings(self.path, self.config) if one["study"] == study]
         try:
-            found = endpoints_of(study, self.studies[study], self.tables)
-        except (UserError, ImportError):
+            found = {one["short"]: measured.endpoint(one) for one in asked}
+        except UserError:
             return {}
-        return {
-            name: endpoint
-            for name, endpoint in found.items()
-            if name not in claimed and isinstance(endpoint, Endpoint) and len(endpoint.effect)
-        }
+        return {title: one for title, one in found.items() if one is not None}
 
 
-def combine(entry: dict, row: dict | None, effects: dict[str, np.ndarray]) -> Judged:
-    """An entry of claims.yaml with its row of claims.csv and its seeds."""
-    own = {key: entry[key] for key in ("id", "kind", "claim", "line", "study", "endpoint")}
-    written = {
-        "scope": entry["scope"],
-        "metric": entry["metric"],
-        "expected": entry["expected"],
-        "source": entry["source"],
-        "checked": entry.get("checked", ""),
-        "history": tuple(entry.get("history", ())),
-        "prior": entry["prior"],
-        "unit": entry.get("unit", ""),
-        "smallest_effect": float(entry.get("smallest_effect", math.nan)),
-    }
+def combine(entry: dict, row: dict, effects: dict[str, np.ndarray]) -> Judged:
+    """An entry of the list of claims with its row of claims.csv and its seeds."""
     numbers = ("effect", "ci_low", "ci_high", "p", "p_holm", "effect_size", "share_of_seeds")
-    missing = dict.fromkeys(numbers, math.nan) | {"n": 0, "verdict": NOT_RUN, "reason": ""}
-    if row is None:
-        return Judged(**own | missing | written)
-    known = {f.name: row[f.name] for f in fields(Row) if f.name in row and not pd.isna(row[f.name])}
-    merged = own | missing | written | {k: v for k, v in known.items() if k not in own}
+    values = dict.fromkeys((*numbers, "smallest_effect"), math.nan)
+    values |= {"n": 0, "family": 0, "verdict": NOT_RUN} | entry
+    said = ("kind", "claim", "line", "study")  # by the list
+    values |= {k: v for k, v in row.items() if k not in said and not pd.isna(v)}
+    values |= {key: int(values[key]) for key in ("n", "family")}
     return Judged(
-        **merged | {"n": int(merged["n"])},
+        **{one.name: values[one.name] for one in fields(Judged) if one.name in values},
         effects=effects.get("all", np.zeros(0)),
         cells={cell: seeds for cell, seeds in effects.items() if cell != "all"},
     )
 
 
-def heading(study: str) -> str:
-    """The heading of a study's section, `S2 Learning rates`."""
-    return f"{CODES[study]} {TITLES[study]}"
-
-
-def anchor(study: str) -> str:
-    """The anchor that the page gives to `heading`."""
-    return heading(study).lower().replace(" ", "-")
-
-
-def cell_name(study: str, cell: str) -> str:
-    """A cell of an endpoint in words: `32` of the core is `batch size 32`."""
-    if cell in CELL_NAMES:
-        return CELL_NAMES[cell]
-    first, comma, last = cell.rpartition(", ")
-    if study in CELL_AXES and re.fullmatch(r"[\d.e-]+", last):
-        last = CELL_AXES[study].format(last)
-    if study == "depth" and comma:
-        first = {"default": "default weights", "he": "He's weights"}.get(first, first)
-    return first + comma + last
-
-
-def small(x: float) -> str:
-    """A number of any size to three digits, such as 3.6 times 10 to the -15, with a true minus sign."""
-    if math.isnan(x):
-        return "n/a"
-    mantissa, _, exponent = f"{x:.3g}".partition("e")
-    mantissa = mantissa.replace("-", MINUS)
-    if not exponent:
-        return mantissa
-    power = str(int(exponent)).translate(SUPERSCRIPTS)
-    return f"{mantissa}{SPACE}\N{MULTIPLICATION SIGN}{SPACE}10{power}"
-
-
-def typographic(text: str) -> str:
-    """A computed note with true minus signs, and with networks in words."""
-    text = text.replace("+-", "±")
-    text = re.sub(r"\b(?:relu|sigmoid)\d\b", lambda name: NETWORKS.get(name[0], name[0]), text)
-    text = re.sub(r"(?<![\w.)])-(?=\d)", MINUS, text)
-    return re.sub(r"\b(\d[\d.]*)e-?\d+\b", lambda found: small(float(found[0])), text)
-
-
-def shown(text: str) -> str:
-    """Text from claims.yaml or a computed note, safe and well set in Markdown."""
-    return escape_markdown(typographic(text)).rstrip()
-
-
-def sentence_of(text: str) -> str:
-    """Text with a capital and a full stop."""
-    text = capitalized(text.strip())
-    return text if not text or text[-1] in ".!?" else f"{text}."
-
-
-def factor(x: float) -> str:
-    """A ratio to three digits."""
-    if 0.0995 <= x < 99.95:
-        return f"{x:.2f}"
-    return f"{x:,.0f}" if x >= 99.95 else small(x)
-
-
-def bare(x: float, unit: str) -> str:
-    """An effect without its unit: a ratio for logarithms, a share as a percentage."""
-    if math.isnan(x):
-        return "n/a"
-    if unit == "ln ratio":
-        return factor(math.exp(x)) if x < 700 else "over 10³⁰⁰"
-    if unit.startswith("share"):
-        return decimal(100 * x, 1, signed=True)
-    return decimal(x, 2, signed=True)
-
-
-def unit_of(unit: str, *, short: bool = False) -> str:
-    """What follows the number of `bare`."""
-    if unit == "ln ratio":
-        return ""
-    if unit.startswith("share of the "):
-        return f"{SPACE}%" if short else f"{SPACE}% of the {unit.removeprefix('share of the ')}"
-    if unit == "percentage points" and short:
-        return f"{SPACE}pp"
-    return "" if unit == "cosine" else f" {unit}"
-
-
-def amount(x: float, unit: str) -> str:
-    """An effect as it stands in a sentence, with its unit."""
-    number = f"{bare(x, unit)}{unit_of(unit)}"
-    if unit == "ln ratio":
-        return f"a ratio of {number}"
-    if unit == "decades" and abs(x) < 6:
-        return f"{number} (a factor of {factor(10**x)})"
-    return f"{number} in the cosine" if unit == "cosine" else number
-
-
-def threshold(x: float, unit: str) -> str:
-    """The smallest effect that matters, as exact as claims.yaml has it."""
-    if unit == "ln ratio":
-        return f"a ratio of {factor(math.exp(x))}"
-    if unit.startswith("share"):
-        x *= 100
-    return f"{x:+g}".replace("-", MINUS) + unit_of(unit)
-
-
-def interval(low: float, high: float, unit: str) -> str:
-    """`+0.15 to +0.27`, without the unit."""
-    return f"{bare(low, unit)}{SPACE}to{SPACE}{bare(high, unit)}"
-
-
 def short_name(claim: Judged) -> str:
     """`B3 faster convergence`."""
-    text = SHORT_NAMES.get(claim.id) or textwrap.shorten(claim.claim, 34, placeholder="…")
+    text = claim.short or textwrap.shorten(claim.claim, 34, placeholder="…")
     return f"{claim.id} {text}"
 
 
 def lines(claim: Judged) -> str:
-    """Where the text makes the claim: `lines 61, 62 and 330`."""
+    """Where the text makes the claim: ` (lines 61, 62 and 330)`; nothing for a claim of one's own."""
+    if claim.own:
+        return ""
     if not claim.line:
-        return "not in the text"
+        return " (not in the text)"
     places = [place.strip().replace("-", "\N{EN DASH}") for place in claim.line.split(",")]
     several = len(places) > 1 or "\N{EN DASH}" in places[0]
-    return f"{'lines' if several else 'line'}{SPACE}{listed(places)}"
+    return f" ({'lines' if several else 'line'}{SPACE}{listed(places)})"
 
 
 def verdict_word(claim: Judged) -> str:
     """The verdict as a table or a heading shows it: `supported, mixed`."""
-    return f"{claim.word}, mixed" if claim.mixed else claim.word
+    return f"{claim.verdict}, mixed" if claim.mixed else claim.verdict
 
 
 def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
@@ -408,7 +209,9 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
     Markdown. The second line says how the claim was measured, what was expected beforehand, for
     what the verdict holds, and where it surprised, how the measurement was checked.
     """
-    found = [f"**{claim.id}: {verdict_word(claim)}.** {shown(claim.claim)} ({lines(claim)})."]
+    found = [
+        f"**{claim.id}: {verdict_word(claim)}.** {shown(claim.claim).rstrip('.')}{lines(claim)}."
+    ]
     if not claim.was_run:
         found.append(f"This was not measured here: {shown(claim.reason or 'it was not run')}.")
     elif claim.exact:
@@ -417,9 +220,10 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
         found += statistical_parts(claim)
     if claim.note:
         found.append(sentence_of(shown(claim.note)))
+    before = f"{shown(claim.expected).rstrip('.')}; " if claim.expected else ""
     details = [
-        f"*Measure:* {shown(claim.metric)}.",
-        f"*Expected:* {shown(claim.expected).rstrip('.')}; prior {claim.prior:g}.",
+        f"*Measure:* {shown(claim.measure)}.",
+        f"*Expected:* {before}prior {claim.prior:g}.",
     ]
     if claim.was_run and with_scope:
         details.append(f"*Scope:* {shown(claim.scope)}.")
@@ -440,8 +244,8 @@ def statistical_parts(claim: Judged) -> list[str]:
     """The effect with its evidence, why the verdict is what it is, and what is mixed about it."""
     parts = [evidence(claim), because(claim)]
     if claim.mixed:
-        where = listed(shown(cell) for cell in claim.mixed)
-        way = "opposite is true" if claim.word == "supported" else "claim holds"
+        where = listed(shown(cell) for cell in claim.mixed.split(SEPARATOR))
+        way = "opposite is true" if claim.verdict == "supported" else "claim holds"
         parts.append(f"But the result is mixed: the {way} for {where}.")
     if claim.kind == "exploratory":
         parts.append("It is exploratory and stands outside the family of corrected tests.")
@@ -471,7 +275,7 @@ def because(claim: Judged) -> str:
     needed = f"the smallest effect that matters ({threshold(delta, unit)})"
     low, high = statistics.t_interval(claim.effects, 0.90)
     ninety = "" if math.isnan(low) else f"the 90{SPACE}% interval, {interval(low, high, unit)}, "
-    match claim.word:
+    match claim.verdict:
         case "supported":
             return f"That is in the direction of the claim and at least {needed}."
         case "refuted":
@@ -496,16 +300,15 @@ def too_small(claim: Judged) -> str:
 
 
 def why_inconclusive(claim: Judged, needed: str, ninety: str) -> str:
-    missing = re.search(r"; but what it needs as well fails: (.*)$", claim.reason)
-    if missing:
-        names = missing[1].split(" and ")
-        wanted = listed(shown(CONDITIONS.get(n, n.replace("_", " "))) for n in names)
+    if claim.unmet:
+        names = claim.unmet.split(SEPARATOR)
+        wanted = listed(shown(claim.conditions.get(n, n.replace("_", " "))) for n in names)
         alone = "supported" if claim.effect > 0 else "refuted"
         return (
             f"By itself that would make the claim {alone}, but the verdict also needs {wanted}, "
             "which was not shown."
         )
-    if claim.reason.startswith("n = "):
+    if claim.untestable:
         return f"That decides nothing: {shown(claim.reason)}."
     spread = f", and {ninety}does not exclude {needed}" if ninety else f"; {needed} is not excluded"
     if claim.p_holm < ALPHA:
@@ -528,11 +331,11 @@ def verdict_sentences(claims: Sequence[Judged]) -> list[str]:
 
 def control_sentence(claim: Judged) -> str:
     """Whether a control of the rule came out as it must."""
-    must = "must not be supported" not in claim.expected
+    must = claim.prior > 0.5
     wanted = "must be supported" if must else "must not be supported"
-    if claim.reason.startswith("n = "):
+    if claim.untestable:
         return f"As a control it {wanted}; with so few seeds that cannot be seen."
-    was = claim.word == "supported"
+    was = claim.verdict == "supported"
     outcome = "it is" if was else "it is not"
     judgement = "as it should be" if was == must else "so the rule fails this check"
     return f"As a control it {wanted}; {outcome}, {judgement}."
@@ -557,8 +360,8 @@ def headline(claims: Claims) -> str:
 
 def statistical_counts(claims: Sequence[Judged]) -> str:
     """`12 came out supported and 2 refuted`, without what never occurs."""
-    counts = Counter(claim.word for claim in claims)
-    mixed = Counter(claim.word for claim in claims if claim.mixed)
+    counts = Counter(claim.verdict for claim in claims)
+    mixed = Counter(claim.verdict for claim in claims if claim.mixed)
     parts = [
         f"{counts[word]} came out {word}"
         + (f" ({mixed[word]} with mixed parts)" if mixed[word] else "")
@@ -570,7 +373,7 @@ def statistical_counts(claims: Sequence[Judged]) -> str:
 
 def exact_counts(claims: Sequence[Judged]) -> str:
     """`14 hold and 12 do not`."""
-    holding = sum(claim.word == "holds" for claim in claims)
+    holding = sum(claim.verdict == "holds" for claim in claims)
     others = len(claims) - holding
     parts = [f"{holding} hold{'s' if holding == 1 else ''}"] if holding else []
     if others:
@@ -580,30 +383,30 @@ def exact_counts(claims: Sequence[Judged]) -> str:
 
 def surprises(claims: Claims) -> str:
     """Which verdicts went against what was thought more likely, and how good the priors were."""
-    decided = [c for c in claims.kind("statistical", "exact") if c.word in TRUE | FALSE]
+    decided = [c for c in claims.kind("statistical", "exact") if c.verdict in TRUE | FALSE]
     if not decided:
         return ""
-    against = [c for c in decided if (c.word in TRUE) != (c.prior > 0.5) and c.prior != 0.5]
-    score = sum((c.prior - (c.word in TRUE)) ** 2 for c in decided) / len(decided)
+    against = [c for c in decided if (c.verdict in TRUE) != (c.prior > 0.5) and c.prior != 0.5]
+    score = sum((c.prior - (c.verdict in TRUE)) ** 2 for c in decided) / len(decided)
     brier = (
         f"The Brier score of the priors is {score:.2f} over the {counted(len(decided), 'claim')} "
         "with a definite verdict (0 is perfect, 0.25 what always saying one half would get)."
     )
     if not against:
         return "No definite verdict went against what was thought more likely beforehand. " + brier
-    named = listed(f"{c.id} ({c.word}, prior {c.prior:g})" for c in against)
+    named = listed(f"{c.id} ({c.verdict}, prior {c.prior:g})" for c in against)
     return f"Against what was thought more likely beforehand came out {named}. {brier}"
 
 
 def not_run_sentence(claims: Iterable[Judged]) -> str:
     """Which claims have no verdict because they were not run."""
-    # Where a study is incomplete, the reason says what it lacks.
-    begun = [claim.id for claim in claims if not claim.was_run and INCOMPLETE in claim.reason]
-    missing = [claim.id for claim in claims if not claim.was_run and claim.id not in begun]
+    waiting = [claim for claim in claims if not claim.was_run]
+    begun = [claim.id for claim in waiting if claim.incomplete]
+    missing = [claim.id for claim in waiting if not claim.incomplete]
     sentences = []
     if begun:
         sentences.append(
-            f"Without a verdict so far, because {INCOMPLETE} in their studies, "
+            f"Without a verdict so far, because jobs are missing in their studies, "
             f"{'is' if len(begun) == 1 else 'are'} {listed(begun)}."
         )
     if missing:

@@ -46,7 +46,8 @@ def main(argv: list[str]) -> None:
                 rows = run_code(name, cell, study, data, arguments.seeds, device, kept)
             else:
                 rows = run_grid(study, data, arguments.seeds, device, kept, arguments.reuse)
-            write_study(arguments.out, [row | hashes for row in rows])
+            known = {"n_classes": len(data.classes)}
+            write_study(arguments.out, [known | row | hashes for row in rows])
         kept.remove()
     print(f"{name}, {declaration.cell_name(cell)}: {len(rows)} rows", file=sys.stderr)
 

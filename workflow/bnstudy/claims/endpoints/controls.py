@@ -1,23 +1,15 @@
-"""Effects of the A/A control and of the positive control, in percentage points of test accuracy."""
+"""The A/A control of the verdict rule, in percentage points of test accuracy."""
 
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-
-UNIT = "percentage points"
+from bnstudy.claims.endpoints.scoring import accuracy
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """`same`: first half of the seeds against the second; `learning_rate`: largest against smallest."""
-    # A diverged run is scored as a classifier that guesses.
-    scored = table["test_accuracy"].fillna(1 / table["n_classes"])
-    accuracy = 100 * table.assign(scored=scored).pivot(
-        index="seed", columns="learning_rate", values="scored"
-    )
-    usual, tiny = accuracy[accuracy.columns.max()], accuracy[accuracy.columns.min()]
-    half = len(usual) // 2
-    first, second = usual.iloc[:half], usual.iloc[half : 2 * half].set_axis(usual.index[:half])
-    return {
-        "same": Endpoint(first - second, {}, UNIT),
-        "learning_rate": Endpoint((usual - tiny).iloc[:half], {}, UNIT),
-    }
+    """`same`: the first half of the seeds against the second, at the largest learning rate."""
+    usual = table[table["learning_rate"] == table["learning_rate"].max()]
+    values = accuracy(usual, "test_accuracy").set_axis(usual["seed"])
+    half = len(values) // 2
+    first, second = values.iloc[:half], values.iloc[half : 2 * half].set_axis(values.index[:half])
+    return {"same": Endpoint(first - second, {}, "percentage points")}

@@ -1,20 +1,16 @@
-"""Endpoints of the core grid: B3, B17 and B18, from the tables of runs, metrics and timings."""
-
-import math
+"""Endpoints of the core grid that are more than a metric of its runs, B17 among them."""
 
 import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.claims.endpoints.scoring import (
-    CHANCE,
-    batch_minus_none,
-    compare_accuracy,
-    compare_steps,
-    diverged,
+    level_minus_baseline,
     mean_over_cells,
     steps,
 )
+from bnstudy.scoring import failed
 
 CELL = ["dataset", "batch_size"]
 RUN = [*CELL, "norm", "seed"]
@@ -23,50 +19,42 @@ RUN = [*CELL, "norm", "seed"]
 def endpoints(
     runs: pd.DataFrame, metrics: pd.DataFrame, timings: pd.DataFrame
 ) -> dict[str, Endpoint]:
-    """The endpoints of the claims and further readings of them, by name.
+    """What of the grid is no plain metric of its runs, batch normalization against none, by name.
 
-    - `steps_to_95` (B3): ln(steps without / steps with batch normalization), mean over batch sizes.
-    - `seconds_to_95`: the same in seconds of training, by each run's own speed.
-    - `steps_to_97`: the same for 97 %.
+    - `seconds_to_target`: ln(seconds of training without / with) to the target, by each run's own speed.
+    - `steps_to_97`: ln(steps without / with) to 97 %, mean over batch sizes.
     - `first_epoch_loss`: ln(validation loss without / with) after one epoch.
     - `batch_size_slope` (B17 a): |slope| of ln(validation loss) on log2(batch size), times the
       range of log2(batch size), `none` minus `batch`: how much less the loss depends on the batch
       size. In logarithms, because the arms differ in their losses.
-    - `batch_size_samples` (B17 b): how many more *samples* to 95 % the largest batch size needs
+    - `batch_size_samples` (B17 b): how many more *samples* to the target the largest batch size needs
       than the smallest, as ln ratio, `none` minus `batch`.
-    - `test_accuracy` (B18): percentage points, `batch` minus `none`, mean over batch sizes.
 
-    Returns nothing where one of the two arms was not run; what needs several batch sizes is left
-    out where there is one.
+    Returns nothing where one of the two arms was not run or further axes are swept; what needs several
+    batch sizes is left out where there is one.
     """
     runs = runs.loc[runs["norm"].isin(["none", "batch"])]
-    if runs["norm"].nunique() < 2:
+    if runs["norm"].nunique() < 2 or runs.duplicated(RUN).any():
         return {}
-    runs = runs.rename(columns={"steps_to_target": "steps_to_95"})
     runs = add_seconds_per_step(runs, metrics, timings)
     runs = runs.merge(steps_to(metrics, 0.97).rename("steps_to_97"), on=RUN, how="left")
     runs = runs.merge(first_epoch_loss(metrics), on=RUN, how="left")
     by = ("batch_size",) if runs["dataset"].nunique() == 1 else ("dataset", "batch_size")
+    first = runs["first_epoch_loss"].fillna(np.log(runs["n_classes"]))
+    faster = {"metric": "ln_steps_to_97", "axis": "norm", "baseline": "none", "level": "batch"}
+    faster |= {"direction": "lower", "scale": "difference", "where": {}, "unit": "ln ratio"}
     found = {
-        "steps_to_95": compare_steps(runs, by, "steps_to_95"),
-        "seconds_to_95": seconds_to_95(runs, by),
-        "steps_to_97": compare_steps(runs, by, "steps_to_97"),
+        "seconds_to_target": seconds_to_target(runs, by),
+        "steps_to_97": metric_endpoint(faster, runs, list(RUN)),
         "first_epoch_loss": mean_over_cells(
-            -batch_minus_none(runs, np.log(runs["first_epoch_loss"].fillna(guessing())), by),
-            "ln ratio",
+            -level_minus_baseline(runs, np.log(first), by), "ln ratio"
         ),
-        "test_accuracy": compare_accuracy(runs, by),
     }
     if runs["batch_size"].nunique() > 1:
         samples = batch_size_samples(runs)
         found["batch_size_slope"] = batch_size_slope(runs, samples)
         found["batch_size_samples"] = samples
     return found
-
-
-def guessing() -> float:
-    """The loss of a classifier that guesses."""
-    return math.log(1 / CHANCE)
 
 
 def add_seconds_per_step(
@@ -86,11 +74,11 @@ def add_seconds_per_step(
     return runs.assign(seconds_per_step=own)
 
 
-def seconds_to_95(runs: pd.DataFrame, by: tuple[str, ...]) -> Endpoint:
-    reached = runs["steps_to_95"].notna() & ~diverged(runs)
-    seconds = steps(runs, "steps_to_95").clip(lower=1) * runs["seconds_per_step"]
+def seconds_to_target(runs: pd.DataFrame, by: tuple[str, ...]) -> Endpoint:
+    reached = runs["steps_to_target"].notna() & ~failed(runs)
+    seconds = steps(runs, "steps_to_target").clip(lower=1) * runs["seconds_per_step"]
     return mean_over_cells(
-        -batch_minus_none(runs, np.log(seconds), by),
+        -level_minus_baseline(runs, np.log(seconds), by),
         "ln ratio",
         censored=int((~reached).sum()),
         note="Runs may have shared the machine with others.",
@@ -120,7 +108,7 @@ def batch_size_slope(runs: pd.DataFrame, samples: Endpoint) -> Endpoint:
 
     The least-squares slope on log2(batch size), without its sign, over the whole range of sizes.
     """
-    loss = runs["val_loss"].mask(diverged(runs)).fillna(guessing()).astype(float)
+    loss = runs["val_loss"].mask(failed(runs)).fillna(np.log(runs["n_classes"])).astype(float)
     wide = runs.assign(loss=np.log(loss)).pivot_table(
         index=["norm", "seed"], columns="batch_size", values="loss"
     )
@@ -135,21 +123,21 @@ def batch_size_slope(runs: pd.DataFrame, samples: Endpoint) -> Endpoint:
         unit="ln ratio",
         note=f"From the smallest to the largest batch size ln(validation loss) changes by "
         f"{mean['none']:+.2f} without and {mean['batch']:+.2f} with batch normalization; the extra "
-        f"samples to 95 % differ by {samples.effect.mean():+.2f} (ln ratio).",
+        f"samples to the target differ by {samples.effect.mean():+.2f} (ln ratio).",
     )
 
 
 def batch_size_samples(runs: pd.DataFrame) -> Endpoint:
-    """ln(samples to 95 % at the largest / at the smallest batch size), `none` minus `batch`."""
+    """ln(samples to the target at the largest / at the smallest batch size), `none` minus `batch`."""
     extremes = runs.loc[
         runs["batch_size"].isin([runs["batch_size"].min(), runs["batch_size"].max()])
     ]
-    samples = steps(extremes, "steps_to_95").clip(lower=1) * extremes["batch_size"]
+    samples = steps(extremes, "steps_to_target").clip(lower=1) * extremes["batch_size"]
     wide = extremes.assign(samples=np.log(samples)).pivot_table(
         index=["norm", "seed"], columns="batch_size", values="samples"
     )
     penalty = wide[wide.columns.max()] - wide[wide.columns.min()]
-    reached = extremes["steps_to_95"].notna() & ~diverged(extremes)
+    reached = extremes["steps_to_target"].notna() & ~failed(extremes)
     return Endpoint(
         effect=penalty["none"] - penalty["batch"],
         cells={},

@@ -8,14 +8,15 @@ from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.endpoints.init_gains import accuracy_range
 from bnstudy.claims.endpoints.scoring import (
     accuracy,
-    batch_minus_none,
     cells_of,
-    diverged,
+    level_minus_baseline,
     mean_over_cells,
 )
+from bnstudy.scoring import failed
 
 SHALLOW = 5  # hidden layers up to which activations are compared
 SUFFIXES = {"default": "", "he": "_he"}  # of the endpoints' names
+WEIGHTS = {"default": "default weights", "he": "He's weights"}
 DEEP = 5  # hidden layers from which gradients are
 
 
@@ -65,21 +66,26 @@ def with_other_cells(name: str, found: dict[str, Endpoint]) -> Endpoint:
 
 def cells_by_initialization(initialization: str, endpoint: Endpoint) -> dict[str, pd.Series]:
     cells = endpoint.cells or {"all depths": endpoint.effect}
-    return {f"{initialization}, {name}": effect for name, effect in cells.items()}
+    return {f"{WEIGHTS[initialization]}, {name}": effect for name, effect in cells.items()}
+
+
+def by_depth(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """`batch` minus `none`, a column per depth."""
+    return level_minus_baseline(table, values, ["depth"], name=lambda _, n: f"{n} layers")
 
 
 def gradient_range(relu: pd.DataFrame, column: str) -> Endpoint:
     deep = relu.loc[relu["depth"] >= min(DEEP, relu["depth"].max())]
-    return mean_over_cells(-batch_minus_none(deep, deep[column], ("depth",)), "decades")
+    return mean_over_cells(-by_depth(deep, deep[column]), "decades")
 
 
 def deepest_accuracy(relu: pd.DataFrame) -> Endpoint:
-    differences = batch_minus_none(relu, accuracy(relu), ("depth",))
+    differences = by_depth(relu, accuracy(relu))
     deepest = relu.loc[relu["depth"] == relu["depth"].max()]
-    failed = diverged(deepest).groupby(deepest["norm"]).agg(["sum", "size"])
-    counts = {norm: f"{row['sum']} of {row['size']}" for norm, row in failed.iterrows()}
+    counts_failed = failed(deepest).groupby(deepest["norm"]).agg(["sum", "size"])
+    counts = {norm: f"{row['sum']} of {row['size']}" for norm, row in counts_failed.iterrows()}
     return Endpoint(
-        effect=differences[str(relu["depth"].max())],
+        effect=differences[f"{relu['depth'].max()} layers"],
         cells=cells_of(differences),
         unit="percentage points",
         note=f"With {relu['depth'].max()} hidden layers {counts['none']} runs without and "
@@ -89,12 +95,12 @@ def deepest_accuracy(relu: pd.DataFrame) -> Endpoint:
 
 def deepest_rank(relu: pd.DataFrame) -> Endpoint:
     """Difference of soft ranks; a run that broke off has rank 0, its activations being no use."""
-    differences = batch_minus_none(relu, relu["soft_rank"].fillna(0), ("depth",))
-    return Endpoint(differences[str(relu["depth"].max())], cells_of(differences), "singular values")
+    differences = by_depth(relu, relu["soft_rank"].fillna(0))
+    effect = differences[f"{relu['depth'].max()} layers"]
+    return Endpoint(effect, cells_of(differences), "singular values")
 
 
 def activation_range(table: pd.DataFrame) -> Endpoint:
     shallow = table.loc[table["depth"] <= max(SHALLOW, table["depth"].min())]
     ranges = accuracy_range(shallow, "activation", ["norm", "depth", "seed"])
-    differences = -batch_minus_none(ranges, ranges["range"], ("depth",))
-    return mean_over_cells(differences, "percentage points")
+    return mean_over_cells(-by_depth(ranges, ranges["range"]), "percentage points")

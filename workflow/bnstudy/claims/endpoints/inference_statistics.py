@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint, Exact
+from bnstudy.scoring import chance
 
-GUESSING = 10.0  # accuracy in percent of a diverged run, ten classes
 CLEAN = ("contrast", 1.0)  # test images as they are
 MEAN_TOLERANCE = 1e-3  # standard deviations; an average over everything is exact up to rounding
 DEFAULT_MOMENTUM = "0.1"
@@ -80,7 +80,11 @@ def shifted_accuracy(table: pd.DataFrame, norm: str, statistics: str) -> pd.Data
         index="seed", columns=["shift", "level"], values="accuracy"
     )
     # A diverged run has no rows of its own here.
-    return (100 * wide).reindex(sorted(rows["seed"].unique())).fillna(GUESSING)
+    return (
+        (100 * wide)
+        .reindex(sorted(rows["seed"].unique()))
+        .fillna(100 * chance(table["n_classes"].max()))
+    )
 
 
 def shifts_only(values: pd.DataFrame) -> dict[str, pd.Series]:

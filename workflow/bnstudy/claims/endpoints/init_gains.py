@@ -3,7 +3,8 @@
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy, batch_minus_none, diverged, mean_over_cells
+from bnstudy.claims.endpoints.scoring import accuracy, level_minus_baseline, mean_over_cells
+from bnstudy.scoring import failed
 
 UNIT = "percentage points"
 
@@ -15,17 +16,17 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     - `accuracy_range_hidden`: the layers that have a normalization behind them alone.
     """
     ranges = accuracy_range(table, "gain", ["norm", "optimizer", "scaled", "seed"])
-    failed = diverged(table).groupby(table["norm"]).agg(["sum", "size"])
+    counts_failed = failed(table).groupby(table["norm"]).agg(["sum", "size"])
     note = (
-        f"{failed.loc['none', 'sum']} of {failed.loc['none', 'size']} runs without and "
-        f"{failed.loc['batch', 'sum']} of {failed.loc['batch', 'size']} with batch normalization "
+        f"{counts_failed.loc['none', 'sum']} of {counts_failed.loc['none', 'size']} runs without and "
+        f"{counts_failed.loc['batch', 'sum']} of {counts_failed.loc['batch', 'size']} with batch normalization "
         "diverged."
     )
     found = {}
     for name, scaled in (("accuracy_range", "all"), ("accuracy_range_hidden", "hidden")):
         chosen = ranges.loc[ranges["scaled"] == scaled]
         if len(chosen):
-            d = -batch_minus_none(chosen, chosen["range"], ("optimizer",))
+            d = -level_minus_baseline(chosen, chosen["range"], ("optimizer",))
             found[name] = mean_over_cells(d, UNIT, note=note)
     return found
 

@@ -1,26 +1,28 @@
-"""Endpoints of the input-scaling control: what is left of B3 and B18 on standardised input."""
+"""Endpoints of the input-scaling control: how much of B3 and B18 standardized input explains."""
 
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import compare_accuracy, compare_steps
+from bnstudy.claims.endpoints.metrics import metric_endpoint
+
+ARMS = {"axis": "norm", "level": "batch", "baseline": "none", "scale": "difference"}
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """The core's comparison for either scaling, and how much of it the scaling explains.
+    """The effect with the assignment's scaling (`symmetric`) minus the effect on standardized input.
 
-    - `steps_<scaling>`: ln(steps without / steps with batch normalization) to the target.
-    - `test_accuracy_<scaling>`: percentage points, `batch` minus `none`.
-    - `steps_explained`, `test_accuracy_explained`: the effect with the assignment's scaling
-      (`symmetric`) minus the effect on standardised input; above zero where batch normalization
-      gained by centring the input.
+    Above zero where batch normalization gained by centring the input: `steps_explained`, ln ratios of
+    steps to the target, `test_accuracy_explained`, percentage points.
     """
-    found: dict[str, Endpoint] = {}
-    for scaling, rows in table.groupby("scaling", sort=False):
-        found[f"steps_{scaling}"] = compare_steps(rows)
-        found[f"test_accuracy_{scaling}"] = compare_accuracy(rows)
-    for name, unit in (("steps", "ln ratio"), ("test_accuracy", "percentage points")):
-        if {f"{name}_symmetric", f"{name}_standardize"} <= found.keys():
-            explained = found[f"{name}_symmetric"].effect - found[f"{name}_standardize"].effect
-            found[f"{name}_explained"] = Endpoint(explained, {}, unit)
+    found = {}
+    for name, metric, direction, unit in (
+        ("steps", "ln_steps_to_target", "lower", "ln ratio"),
+        ("test_accuracy", "test_accuracy", "higher", "percentage points"),
+    ):
+        claim = ARMS | {"metric": metric, "direction": direction, "unit": unit}
+        symmetric, standardized = (
+            metric_endpoint(claim | {"where": {"scaling": scaling}}, table, []).effect
+            for scaling in ("symmetric", "standardize")
+        )
+        found[f"{name}_explained"] = Endpoint(symmetric - standardized, {}, unit)
     return found

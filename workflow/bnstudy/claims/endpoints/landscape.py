@@ -7,6 +7,8 @@ import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
 
+NETWORKS = {"relu2": "2 ReLU layers", "relu5": "5 ReLU layers", "sigmoid3": "3 sigmoid layers"}
+
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """Endpoints of the study, at `options["learning_rate"]`, averaged over networks.
@@ -87,7 +89,7 @@ def compare(
     cells = (means[minuend] - means[subtrahend]).fillna(0.0).unstack("network")
     return Endpoint(
         effect=cells.mean(axis=1),
-        cells={network: cells[network] for network in cells},
+        cells={NETWORKS.get(network, network): cells[network] for network in cells},
         unit=unit,
         censored=int(scaled.isna().sum()),
         conditions=conditions or {},

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.scoring import accuracy, cells_of, diverged, steps
+from bnstudy.claims.endpoints.scoring import accuracy, cells_of, steps
+from bnstudy.scoring import failed
 
 KEYS = ["norm", "optimizer", "batch_size", "seed"]
 BAND_POINTS = 1.0  # percentage points below the arm's best
@@ -31,7 +32,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
         B5's comparison, by optimizer. `target_within`, `target_between`: the accuracies to reach in
         comparing rates within an arm and arms.
     """
-    table = table.assign(accuracy=accuracy(table), diverged=diverged(table), cell=cell_names(table))
+    table = table.assign(accuracy=accuracy(table), diverged=failed(table), cell=cell_names(table))
     primary = f"sgd, batch size {table['batch_size'].max()}"
     highest, at_edge = largest_rate(table, 100 * options["trained_at"])
     width, touching = usable_band(table)
@@ -106,12 +107,12 @@ def usable_band(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 def never_diverges(table: pd.DataFrame) -> Exact:
     """ "Without the risk of divergence", literally: `value` is the share of `batch` runs that did."""
     runs = table.loc[table["norm"] == "batch"]
-    failed = runs.loc[runs["diverged"]]
-    note = f"{len(failed)} of {len(runs)} runs with batch normalization diverged"
-    if len(failed):
-        lowest = failed.groupby("optimizer")["learning_rate"].min()
+    gone = runs.loc[runs["diverged"]]
+    note = f"{len(gone)} of {len(runs)} runs with batch normalization diverged"
+    if len(gone):
+        lowest = gone.groupby("optimizer")["learning_rate"].min()
         note += ", at rates from " + " and ".join(f"{r:g} ({o})" for o, r in lowest.items())
-    return Exact(not len(failed), len(failed) / len(runs), 0.0, note + ".")
+    return Exact(not len(gone), len(gone) / len(runs), 0.0, note + ".")
 
 
 def cross_fitted_steps(ln_steps: pd.DataFrame) -> tuple[pd.Series, str]:

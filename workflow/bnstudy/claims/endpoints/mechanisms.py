@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import diverged
+from bnstudy.claims.endpoints.landscape import NETWORKS
+from bnstudy.scoring import failed
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
@@ -42,7 +43,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
                 ),
             },
             note="Batch normalization with noise keeps "
-            + ", ".join(f"{value:.0%} ({network})" for network, value in share.items())
+            + ", ".join(f"{value:.0%} ({NETWORKS.get(n, n)})" for n, value in share.items())
             + " of the gain in ln loss that batch normalization has over none.",
         ),
         "affine": endpoint(ln_loss["batch_no_affine"] - ln_loss["batch"], "ln ratio"),
@@ -60,9 +61,9 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     }
 
 
-def scored_loss(table: pd.DataFrame, n_classes: int = 10) -> pd.DataFrame:
+def scored_loss(table: pd.DataFrame) -> pd.DataFrame:
     """ln of the validation loss, a column per arm; a run that diverged counts as guessing."""
-    return by_arm(table, np.log(table.val_loss.mask(diverged(table), math.log(n_classes))))
+    return by_arm(table, np.log(table.val_loss.mask(failed(table), np.log(table["n_classes"]))))
 
 
 def by_arm(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
@@ -76,7 +77,7 @@ def endpoint(difference: pd.Series, unit: str, **rest: object) -> Endpoint:
     cells = difference.unstack("network")
     return Endpoint(
         effect=cells.mean(axis=1),
-        cells={network: cells[network] for network in cells},
+        cells={NETWORKS.get(network, network): cells[network] for network in cells},
         unit=unit,
         **rest,
     )

@@ -9,7 +9,6 @@ from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.endpoints.scoring import accuracy
 from bnstudy.claims.endpoints.trend import page_test, trend_and_contrast
 
-GUESSING_LOSS = math.log(10)  # validation loss of a diverged run, ten classes
 POINTS = "percentage points"
 RELATIVE = "share of the validation loss"
 DOSES = {"ghost_4": 4, "ghost_10": 10, "ghost_25": 25, "batch": 50}
@@ -54,7 +53,7 @@ def matched_gaps(table: pd.DataFrame, target: float) -> tuple[pd.DataFrame, pd.D
     gaps, reached = {}, {}
     for key, epochs in table.sort_values("epoch").groupby(["seed", "arm"]):
         if (epochs["status"] == "diverged").any():
-            gaps[key], reached[key] = GUESSING_LOSS - target, False
+            gaps[key], reached[key] = np.log(epochs["n_classes"].iloc[0]) - target, False
         else:
             gaps[key], reached[key] = matched_gap(
                 epochs["train_loss"].to_numpy(), epochs["val_loss"].to_numpy(), target
@@ -102,7 +101,7 @@ def gap(
         name: last.pivot(index="seed", columns="arm", values=name)
         for name in ("train_loss", "val_loss")
     }
-    validation = losses["val_loss"].fillna(GUESSING_LOSS)
+    validation = losses["val_loss"].fillna(np.log(last["n_classes"].max()))
     final = validation - losses["train_loss"].fillna(0)
     return Endpoint(
         matched,
@@ -174,8 +173,8 @@ def alongside_dropout(test: pd.DataFrame) -> Endpoint:
     return Endpoint(
         both - alone.max(axis=1),
         {
-            "against batch normalization alone": both - alone["batch"],
-            "against dropout alone": both - alone["none_dropout"],
+            "the comparison with batch normalization alone": both - alone["batch"],
+            "the comparison with dropout alone": both - alone["none_dropout"],
         },
         POINTS,
     )

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.scoring import CHANCE, mean_over_cells
+from bnstudy.claims.endpoints.scoring import mean_over_cells
+from bnstudy.scoring import chance
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
@@ -23,11 +24,11 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
     """
     gains, drifts, found = {}, {}, {}
     for rate, rows in table.groupby("learning_rate"):
-        accuracy = 100 * curves(rows, "accuracy").fillna(CHANCE)
+        accuracy = 100 * curves(rows, "accuracy").fillna(chance(rows["n_classes"].max()))
         later = accuracy.loc[accuracy.index > accuracy.index.min()]
-        gains[f"{rate:g}"] = later["batch"] - later["none"]  # checkpoints x seeds
+        gains[f"learning rate {rate:g}"] = later["batch"] - later["none"]  # checkpoints x seeds
         drift = np.log10(curves(rows, "drift").iloc[2:].mean())
-        drifts[f"{rate:g}"] = drift["none"] - drift["batch"]
+        drifts[f"learning rate {rate:g}"] = drift["none"] - drift["batch"]
     found["above_throughout"] = above_throughout(gains)
     for name, unit, effects in (
         ("accuracy_along_the_way", "percentage points", {r: d.mean() for r, d in gains.items()}),
@@ -48,7 +49,7 @@ def above_throughout(gains: dict[str, pd.DataFrame]) -> Exact:
         value=below / len(means),
         tolerance=0.0,
         note=f"Above at {len(means) - below} of {len(means)} checkpoints; the smallest difference "
-        f"is {means.min():+.2f} points, at learning rate {rate} and step {step}.",
+        f"is {means.min():+.2f} points, at {rate} and step {step}.",
     )
 
 

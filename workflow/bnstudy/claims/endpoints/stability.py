@@ -7,7 +7,8 @@ import pandas as pd
 from scipy.stats import pearsonr
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import CHANCE, batch_minus_none, cells_of, diverged
+from bnstudy.claims.endpoints.scoring import cells_of, level_minus_baseline
+from bnstudy.scoring import failed
 
 SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
 
@@ -39,7 +40,7 @@ def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
     A value is undefined where a run was not long enough at the level that is compared, which is no
     failure and has no score. A seed is left out only where that is so at every batch size.
     """
-    differences = batch_minus_none(table, values, ("batch_size",))
+    differences = level_minus_baseline(table, values, ("batch_size",))
     undefined = int(values.isna().sum())
     note = f"{undefined} of {len(table)} runs were too short at the compared level of the loss."
     return Endpoint(
@@ -52,17 +53,17 @@ def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
 
 def between_seeds(table: pd.DataFrame) -> Endpoint:
     """ln ratio of the standard deviations between seeds of the final validation loss."""
-    guessing = math.log(1 / CHANCE)
-    loss = table["val_loss"].mask(diverged(table)).fillna(guessing).astype(float)
+    guessing = np.log(table["n_classes"])
+    loss = table["val_loss"].mask(failed(table)).fillna(guessing).astype(float)
     wide = table.assign(loss=loss).pivot(
         index="seed", columns=["norm", "batch_size"], values="loss"
     )
     cells = {
-        str(size): pseudo_values(wide["none", size], wide["batch", size])
+        f"batch size {size}": pseudo_values(wide["none", size], wide["batch", size])
         for size in wide["none"].columns
     }
     p = {
-        str(size): pitman_morgan(wide["none", size], wide["batch", size])
+        f"batch size {size}": pitman_morgan(wide["none", size], wide["batch", size])
         for size in wide["none"].columns
     }
     return Endpoint(

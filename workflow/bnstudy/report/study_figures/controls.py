@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bnstudy.report.figures import INK, MUTED, Drawing, Layout, panels
 from bnstudy.report.results import ALPHA, SPACE, counted, decimal, listed
 from bnstudy.report.study_figures.looks import (
     DASH_DOT,
@@ -28,6 +27,7 @@ from bnstudy.report.study_figures.looks import (
     plain,
     seeds_of,
 )
+from bnstudy.report.study_figures.toolkit import INK, MUTED, Drawing, Layout, panels
 
 
 def controls(table: pd.DataFrame, options: dict) -> Drawing | None:

@@ -9,9 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bnstudy.claims.endpoints.scoring import FAILED_BELOW
-from bnstudy.report.figures import INK, PAPER, Drawing, Layout, arm_legend, arm_name, band, panels
-from bnstudy.report.results import SPACE, arm, counted, decimal, listed
+from bnstudy.report.results import SPACE, counted, decimal, listed
 from bnstudy.report.study_figures.runs import (
     INTERVALS,
     ON_DARK,
@@ -33,6 +31,18 @@ from bnstudy.report.study_figures.runs import (
     strip,
     swept_accuracy,
 )
+from bnstudy.report.study_figures.toolkit import (
+    INK,
+    PAPER,
+    Drawing,
+    Layout,
+    arm,
+    arm_legend,
+    arm_name,
+    band,
+    panels,
+)
+from bnstudy.scoring import fails_below
 
 
 def relu_or_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +127,7 @@ def depth_map(table: pd.DataFrame, options: dict) -> Drawing:
         f"Mean validation accuracy in percent of {activation} networks with hidden layers of "
         f"{next(iter(options['depth'].values()))['hidden'][0]} units after {counted(options['epochs'], 'epoch')}, over "
         f"{seeds_of(frame)}; lighter is higher. Below each mean, the number of runs that trained: "
-        f"the others diverged or ended below {100 * FAILED_BELOW:.0f}{SPACE}%, and count as "
+        f"the others diverged or ended below {100 * fails_below(10):.0f}{SPACE}%, and count as "
         f"guessing.{differences_note}",
         frame[[*keys, "seed", "value", "failed"]].rename(
             columns={"value": "accuracy (%)", "failed": "did not train"}

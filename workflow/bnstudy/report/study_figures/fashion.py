@@ -4,7 +4,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnstudy.data.datasets import DATASETS
-from bnstudy.report.figures import Drawing, Layout, arm_legend, panels
 from bnstudy.report.results import SPACE, counted, decimal, listed
 from bnstudy.report.study_figures.runs import (
     arms,
@@ -19,6 +18,7 @@ from bnstudy.report.study_figures.runs import (
     steps_and_accuracy,
     strip,
 )
+from bnstudy.report.study_figures.toolkit import Drawing, Layout, arm_legend, panels
 
 
 def fashion(table: pd.DataFrame, options: dict) -> Drawing:

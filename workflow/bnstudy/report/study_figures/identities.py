@@ -69,8 +69,8 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
             ax.hlines(range(len(checks)), 0, 1, GRID, lw=0.6, transform=ax.get_yaxis_transform())
             for (holds, some), one in part.groupby(["holds", "some"]):
                 color, marker = (BLUE, "o") if holds else (RED, "X")
-                look = Look("", color, marker=marker, filled=some)
-                ax.plot(one["ratio"], one["place"], **look.point(5))
+                point = Look("", color, marker=marker, filled=some).point(5)
+                ax.plot(one["ratio"], one["place"], **point | {"mew": 0.5 if some else 1.1})
             row_names(ax, names, layout)
             if 0 < kept < len(checks):
                 ax.axhline(kept - (0.85 if layout.narrow else 0.5), color=MUTED, lw=0.6)

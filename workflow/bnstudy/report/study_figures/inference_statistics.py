@@ -6,13 +6,13 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.claims.endpoints import scoring
 from bnstudy.report import words
 from bnstudy.report.look import BLUE, DOTTED, INK, RULE, Drawing, Layout, Look, looks_of
 from bnstudy.report.marks import curves, fit, rows
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal, listed
 from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
+from bnstudy.scoring import chance
 
 PRECISE = Look("precise statistics", INK, "", "")
 STALENESS = {
@@ -63,15 +63,7 @@ def staleness(table: pd.DataFrame, options: dict) -> Drawing | None:
         )  # fmt: skip
         for ax, part in panels:
             if part["measure"].iat[0] == "rest":
-                rows(
-                    ax,
-                    part,
-                    "value",
-                    "momentum",
-                    looks,
-                    order=[*momenta],
-                    names={"cumulative": "all"},
-                )
+                rows(ax, part, "value", "momentum", momenta, names={"cumulative": "all"})
                 fit(ax, "x", part["value"], log=True)
             else:
                 curves(ax, part, "step", "value", looks, "momentum", size=4)
@@ -107,10 +99,9 @@ def staleness_finding(loss: pd.DataFrame, frozen: pd.DataFrame, looks: dict[str,
         losses = per_look(at, "momentum", looks, lambda one: words.average(one["loss"], 3))
         parts.append(f"At step {step:g} the mean validation loss is {losses}.")
     if len(frozen):
-        mean = per_look(
-            frozen, "momentum", looks, lambda one: words.significant(one["mean_error"].mean())
-        )
-        parts.append(f"With frozen weights the distance of the means is {mean}.")
+        rest = frozen.groupby("momentum")["mean_error"].mean()
+        said = listed(f"{words.significant(rest[m])} ({looks[m].name})" for m in looks if m in rest)
+        parts.append(f"With frozen weights the distance of the means is {said}.")
     return " ".join(parts)
 
 
@@ -132,7 +123,6 @@ def last_batch(table: pd.DataFrame, options: dict) -> Drawing | None:
     precise = wide["precise"].loc[[*zip(data["seed"], data["step"], strict=True)]]
     data["ratio"] = data["loss"] / precise.to_numpy()
     ends = {step: epoch for epoch, step in enumerate(sorted(data["step"].unique()), 1)}
-    names = {kind: look.name for kind, look in LAST_BATCH.items()}
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
@@ -142,7 +132,7 @@ def last_batch(table: pd.DataFrame, options: dict) -> Drawing | None:
         )  # fmt: skip
         for ax, part in panels:
             ax.axvline(1, **RULE)
-            rows(ax, part, "ratio", "statistics", LAST_BATCH, names=names)
+            rows(ax, part, "ratio", "statistics", LAST_BATCH)
             fit(ax, "x", [1, *data["ratio"]], log=True)
         return panels.finish()
 
@@ -189,7 +179,7 @@ def shifted_images(table: pd.DataFrame, options: dict) -> Drawing | None:
     # A diverged run guesses, whatever the shift.
     failed = table[table["status"] == "diverged"]
     cells = data[columns].drop_duplicates().merge(failed[["norm", "seed"]], on="norm")
-    data = pd.concat([data, cells.assign(value=100 * scoring.CHANCE)])
+    data = pd.concat([data, cells.assign(value=100 * chance(table["n_classes"].max()))])
     shifts = words.in_order(data["shift"], SHIFTS)
     # Contrast 1 leaves the images as they are; the other shifts start there, too.
     clean = data[(data["shift"] == "contrast") & (data["level"] == 1)]

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnstudy.report.figures import INK, Drawing, Layout, arm_legend, panels
 from bnstudy.report.results import SPACE, counted, decimal
 from bnstudy.report.study_figures.runs import (
     arms,
@@ -28,6 +27,7 @@ from bnstudy.report.study_figures.runs import (
     thin_lines,
     true_minus,
 )
+from bnstudy.report.study_figures.toolkit import INK, Drawing, Layout, arm_legend, panels
 
 
 def input_scaling(table: pd.DataFrame, options: dict) -> Drawing:

@@ -8,12 +8,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bnstudy.report import words
 from bnstudy.report.look import RULE, Drawing, Layout, series, summary
 from bnstudy.report.marks import strip
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import counted, decimal, listed
+from bnstudy.report.results import counted, listed
 from bnstudy.report.study_figures.tables import BASELINE, BATCH, NAMES, arms, name
-from bnstudy.report.words import geometric_mean, in_order, interval_phrase, number, per_level
 
 LABELS = {
     "loss_range": "range of the loss",
@@ -56,18 +56,12 @@ def trajectories(
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
-            frame, "row", "network", layout, rows=metrics, cols=in_order(table["network"]),
+            frame, "row", "network", layout, rows=metrics, cols=words.in_order(table["network"]),
             x="step", y=LABELS, yscale={m: "linear" if m in LINEAR else "geometric" for m in metrics},
             sharey="row", col_name=NAMES, height=(1.5, 1.25), wrap=(4, 3), turn=False,
         )  # fmt: skip
         for ax, part in panels:
-            if part["metric"].isin(EDGES).any():
-                edges = means[True].merge(part[keys].drop_duplicates())
-                band(
-                    ax, edges.pivot(index=["norm", "step"], columns="metric", values="mean"), looks
-                )
-            else:
-                lines(ax, part, looks)
+            (band if part["metric"].isin(EDGES).any() else lines)(ax, part, looks)
         return panels.finish(looks)
 
     return Drawing(label, finding, caption, pd.concat(means.values()), draw)
@@ -81,38 +75,37 @@ def lines(ax: Axes, part: pd.DataFrame, looks: Mapping) -> None:
     sns.lineplot(part, lw=1.7, zorder=3, **style)
 
 
-def band(ax: Axes, edges: pd.DataFrame, looks: Mapping) -> None:
-    """The band of each arm between two means, its edges drawn."""
-    for norm, arm in edges.groupby("norm"):
-        arm = arm.droplevel("norm")
-        ax.plot(arm.index, arm, **looks[norm].line(lw=1.1, zorder=3))
-        ax.fill_between(
-            arm.index, arm.iloc[:, 0], arm.iloc[:, -1], color=looks[norm].color, alpha=0.2
-        )
+def band(ax: Axes, part: pd.DataFrame, looks: Mapping) -> None:
+    """The band of each arm between the means of two metrics, its edges drawn."""
+    means = summary(part, ["norm", "step", "metric"], geometric=True)
+    for norm, arm in means.groupby("norm"):
+        wide, look = arm.pivot(index="step", columns="metric", values="mean"), looks[norm]
+        ax.plot(wide.index, wide, **look.line(lw=1.1, zorder=3))
+        ax.fill_between(wide.index, *wide.to_numpy().T[[0, -1]], color=look.color, alpha=0.2)
 
 
-def arm_ratio(table: pd.DataFrame, metric: str, network: str) -> float:
-    """Geometric mean over steps, layers and seeds, without over with batch normalization."""
-    rows = table[(table["metric"] == metric) & (table["network"] == network) & (table["value"] > 0)]
-    means = rows.groupby("norm")["value"].apply(geometric_mean).reindex([BASELINE, "batch"])
-    return means[BASELINE] / means["batch"]
-
-
-def arm_means(table: pd.DataFrame, metric: str) -> str:
-    """`2 layers, ReLU, 0.912 without normalization and 0.954 with batch normalization; ...`."""
-
-    def said(network: str) -> str:
-        rows = table[(table["metric"] == metric) & (table["network"] == network)]
-        return per_level(rows, "norm", arms(table), lambda one: decimal(one["value"].mean(), 3))
-
-    return "; ".join(f"{name(n)}, {said(n)}" for n in in_order(table["network"]))
+def ratio(rows: pd.DataFrame, by: list[str]) -> pd.Series:
+    """Geometric means without over with batch normalization; nothing where an arm is missing."""
+    positive = rows[rows["value"] > 0]
+    means = positive.groupby([*by, "norm"])["value"].agg(words.geometric_mean).unstack("norm")
+    means = means.reindex(columns=[BASELINE, "batch"])
+    return (means[BASELINE] / means["batch"]).dropna().rename("ratio")
 
 
 def ratios(table: pd.DataFrame, metric: str) -> str:
     """`12.1 for 2 layers, ReLU; 3.4 for 5 layers, ReLU`."""
+    found = ratio(table[table["metric"] == metric], ["network"])
+    found = found.reindex(words.in_order(table["network"]))
+    return "; ".join(f"{words.number(x)} for {name(network)}" for network, x in found.items())
+
+
+def arm_means(table: pd.DataFrame, metric: str) -> str:
+    """`2 layers, ReLU, 0.912 without normalization and 0.954 with batch normalization; ...`."""
+    rows = table[table["metric"] == metric]
     return "; ".join(
-        f"{number(arm_ratio(table, metric, network))} for {name(network)}"
-        for network in in_order(table["network"])
+        f"{name(network)}, "
+        + words.per_level(one, "norm", arms(rows), lambda arm: words.average(arm["value"], 3))
+        for network, one in rows.groupby("network", sort=False)
     )
 
 
@@ -120,7 +113,7 @@ def along(table: pd.DataFrame, rate: float) -> str:
     """What the lines of a figure of trajectories are."""
     return (
         f"Plain SGD at learning rate {rate:g}. Thin lines are single runs ({seeds(table)}), bold "
-        f"ones means (geometric on logarithmic scales){interval_phrase(table, ', bands their ')}."
+        f"ones means (geometric on logarithmic scales){words.interval_phrase(table, ', bands their ')}."
     )
 
 
@@ -164,16 +157,13 @@ def landscape_scale_free(table: pd.DataFrame, options: dict) -> Drawing:
 
 def smoothness_by_rate(table: pd.DataFrame, options: dict) -> Drawing:
     """Ratio of effective beta between the arms at every learning rate, a panel per network."""
-    rows = table[(table["metric"] == "beta") & (table["value"] > 0)]
     keys = ["network", "learning_rate"]
-    means = rows.groupby([*keys, "seed", "norm"], sort=False)["value"].apply(geometric_mean)
-    wide = means.unstack("norm").reindex(columns=[BASELINE, "batch"])
-    frame = (wide[BASELINE] / wide["batch"]).dropna().rename("ratio").reset_index()
+    frame = ratio(table[table["metric"] == "beta"], [*keys, "seed"]).reset_index()
     rates = sorted(table["learning_rate"].unique())
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
-            frame.assign(norm="batch"), None, "network", layout, cols=in_order(table["network"]),
+            frame.assign(norm="batch"), None, "network", layout, cols=words.in_order(table["network"]),
             x="learning rate", y="β without / with BN", xscale=None, yscale="geometric",
             col_name=NAMES, height=1.8, wrap=(4, 3),
         )  # fmt: skip
@@ -188,7 +178,9 @@ def smoothness_by_rate(table: pd.DataFrame, options: dict) -> Drawing:
 
     def said(network: str, cell: pd.DataFrame) -> str:
         pairs = zip(cell["mean"], cell["learning_rate"], strict=True)
-        return f"{name(network)}, {listed(f'{number(x)} at rate {rate:g}' for x, rate in pairs)}"
+        return (
+            f"{name(network)}, {listed(f'{words.number(x)} at rate {rate:g}' for x, rate in pairs)}"
+        )
 
     parts = "; ".join(said(network, cell) for network, cell in mean.groupby("network"))
     return Drawing(
@@ -197,7 +189,7 @@ def smoothness_by_rate(table: pd.DataFrame, options: dict) -> Drawing:
         f"{parts or 'no pair of runs could be compared'}.",
         "Effective β without over with batch normalization, geometric mean over training "
         "(logarithmic scale): above 1 the loss is smoother with batch normalization. Small marks "
-        f"are single runs ({seeds(table)}), large ones geometric means{interval_phrase(table)}.",
+        f"are single runs ({seeds(table)}), large ones geometric means{words.interval_phrase(table)}.",
         frame,
         draw,
     )
@@ -233,7 +225,7 @@ def covariate_shift(table: pd.DataFrame, options: dict) -> Drawing:
         "a layer's gradient before and after all layers below it have made their step; at 1, the "
         "horizontal line, there is no shift. Over the steps of training, mean over layers, and by "
         f"layer, mean over steps. {along(rows, rate)} By layer, small marks are single runs and "
-        f"large ones means{interval_phrase(rows)}.",
+        f"large ones means{words.interval_phrase(rows)}.",
         pd.concat([summary(parts["step"], ["network", "norm", "step"]), parts["layer"]]),
         draw,
     )

@@ -15,8 +15,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints import scoring
-from bnstudy.report.figures import MUTED, PAPER, Layout, band, style
 from bnstudy.report.results import MINUS, SPACE, counted, decimal
+from bnstudy.report.study_figures.toolkit import MUTED, PAPER, Layout, band, style
 
 BLUE, ORANGE, GREEN = (style(norm).color for norm in ("batch", "none", "layer"))
 PINK, RED = "#cc78bc", "#d55e00"  # further colours of the same palette, readable on dark pages too

@@ -1,16 +1,16 @@
 """Figures of the arms that take the layer apart (S7)."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.claims.endpoints import scoring
-from bnstudy.claims.endpoints.regularization import GUESSING_LOSS
 from bnstudy.report import words
 from bnstudy.report.look import BLUE, DASHED, ORANGE, Drawing, Layout, Look
 from bnstudy.report.marks import dots, fit, rows
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal
 from bnstudy.report.study_figures.tables import BATCH, LAYER, NONE, name, per_look
+from bnstudy.scoring import failed as failed_runs
 
 ARMS = {
     "none": NONE,
@@ -31,9 +31,11 @@ ARM_NOTES = {
 
 def scored(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Look], str]:
     """Validation losses as the claims score them, the looks of the arms, and who only guesses."""
-    failed = scoring.diverged(table)
+    failed = failed_runs(table)
     data = table[["network", "arm", "seed", "status", "drift"]]
-    data = data.assign(value=table["val_loss"].astype(float).mask(failed, GUESSING_LOSS))
+    data = data.assign(
+        value=table["val_loss"].astype(float).mask(failed, np.log(table["n_classes"]))
+    )
     data = data[data["arm"].isin(ARMS)]
     looks = {arm: ARMS[arm] for arm in words.in_order(data["arm"], ARMS)}
     return data, looks, words.guessing(table[failed], ["network", "arm", "seed"])
@@ -60,7 +62,7 @@ def mechanism_arms(table: pd.DataFrame, options: dict) -> Drawing | None:
             for arm in words.in_order(part["arm"], ("none", "batch")):
                 mean = words.geometric_mean(part[part["arm"] == arm]["value"])
                 ax.axvline(mean, **looks[arm].line(lw=1, alpha=0.6))
-            rows(ax, part, "value", "arm", looks, names={arm: looks[arm].name for arm in looks})
+            rows(ax, part, "value", "arm", looks)
             fit(ax, "x", part["value"], log=True)
         return panels.finish()
 

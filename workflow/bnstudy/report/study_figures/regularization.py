@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from bnstudy.claims.endpoints import scoring
-from bnstudy.claims.endpoints.regularization import GUESSING_LOSS, matched_gaps
+from bnstudy.claims.endpoints.regularization import matched_gaps
 from bnstudy.report import words
 from bnstudy.report.look import (
     BLUE,
@@ -25,6 +26,7 @@ from bnstudy.report.marks import across, category_axis, curves, doubling_axis, f
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import counted, decimal, listed
 from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
+from bnstudy.scoring import failed as failed_runs
 
 PATHS = {
     "none": NONE,
@@ -63,9 +65,8 @@ def overfitting_path(table: pd.DataFrame, options: dict) -> Drawing | None:
         for ax, _ in panels:
             for arm, look in looks.items():
                 for _, run in runs[runs["arm"] == arm].groupby("seed"):
-                    ax.plot(
-                        run["train_loss"], run["val_loss"], color=look.color, lw=0.5, alpha=0.25
-                    )
+                    losses = run["train_loss"], run["val_loss"]
+                    ax.plot(*losses, color=look.color, lw=0.5, alpha=0.25)
                 path = means[means["arm"] == arm]
                 point = look.point(4.5) | {"ls": look.linestyle, "markevery": [0, len(path) - 1]}
                 ax.plot(path["training_loss"], path["validation_loss"], zorder=3, **point)
@@ -105,19 +106,13 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
     shown = table[table["arm"].isin([*sizes, "none"])]
     matched, reached = matched_gaps(shown, target)
     last = shown[shown["epoch"] == shown["epoch"].max()]
-    end = last["val_loss"].fillna(GUESSING_LOSS) - last["train_loss"].fillna(0)
+    end = last["val_loss"].fillna(np.log(last["n_classes"])) - last["train_loss"].fillna(0)
     test = scoring.accuracy(last, "test_accuracy")
-    matched = matched.rename_axis(index="seed", columns="arm").stack().rename("value").reset_index()
-    outcomes = {
-        "matched": matched,
-        "end": last[["seed", "arm"]].assign(value=end),
-        "test": last[["seed", "arm"]].assign(value=test),
-    }
+    gaps = matched.rename_axis(index="seed", columns="arm").stack().rename("value").reset_index()
+    seeds = last[["seed", "arm"]]
+    outcomes = {"matched": gaps, "end": seeds.assign(value=end), "test": seeds.assign(value=test)}
     data = pd.concat(rows.assign(outcome=outcome) for outcome, rows in outcomes.items())
-    data = data.assign(
-        group_size=data["arm"].map(sizes), line=data["arm"].replace(dict.fromkeys(sizes, "batch"))
-    )
-    data = data.reset_index(drop=True)
+    data = data.assign(group_size=data["arm"].map(sizes)).reset_index(drop=True)
     names = [f"{n:,}" if arm != "population" else "all" for arm, n in sizes.items()]
     titles = {"matched": f"gap at a training loss of {target:g}", "end": "gap at the end"}
     titles["test"] = "test accuracy (%)"
@@ -131,16 +126,17 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
         for ax, part in panels:
             plain = part["arm"] == "none"
             across(ax, part["value"][plain], NONE)
-            curves(ax, part[~plain], "group_size", "value", {"batch": BATCH}, "line", size=5)
+            groups = part[~plain].assign(norm="batch")
+            curves(ax, groups, "group_size", "value", {"batch": BATCH}, "norm", size=5)
             fit(ax, "y", part["value"])
             doubling_axis(ax, [*sizes.values()], names)
         return panels.finish([BATCH, NONE] if (data["arm"] == "none").any() else [BATCH])
 
     def means(outcome: str, digits: int) -> str:
-        found = data[data["outcome"] == outcome]
-        return words.per_level(
-            found, "arm", doses, lambda one: words.average(one["value"], digits), doses
-        )
+        def mean(rows: pd.DataFrame) -> str:
+            return words.average(rows["value"], digits)
+
+        return words.per_level(data[data["outcome"] == outcome], "arm", doses, mean, doses)
 
     doses = {arm: f"in groups of {n:,}" for arm, n in sizes.items()}
     doses["none"] = "without normalization"
@@ -157,7 +153,7 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Drawing | None:
         "whole training set, without noise), the noisier the statistics; the gradient always comes "
         f"from batches of {options['batch_size']}. {options['train_images']:,} training images, "
         f"{options['epochs']} epochs. {words.bands_of(data)}{late if missed else ''}"
-        f"{words.guessing(shown[scoring.diverged(shown)], ['arm', 'seed'])}",
+        f"{words.guessing(shown[failed_runs(shown)], ['arm', 'seed'])}",
         data[["outcome", "arm", "group_size", "seed", "value"]],
         draw,
     )
@@ -211,9 +207,7 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
                 continue
             if variance:
                 ax.axvline(1, **RULE)
-            rows(
-                ax, part, "value", "arm", places, names={a: look.name for a, look in places.items()}
-            )
+            rows(ax, part, "value", "arm", places)
             fit(ax, "x", [*part["value"], *[1] * variance], log=variance)
         return panels.finish(looks)
 
@@ -225,7 +219,7 @@ def dropout(table: pd.DataFrame, options: dict) -> Drawing | None:
     by_place = per_look(
         data, "arm", places, lambda one: f"{words.average(one['test_accuracy'], 2)} percent"
     )
-    failed = last[scoring.diverged(last) & last["arm"].isin(data["arm"])]
+    failed = last[failed_runs(last) & last["arm"].isin(data["arm"])]
     return Drawing(
         "dropout",
         f"Dropout changes mean test accuracy by {effects}. By place of dropout it is {by_place}.",

@@ -12,9 +12,19 @@ from matplotlib.patches import PathPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bnstudy.claims.endpoints.scoring import accuracy, diverged, steps
-from bnstudy.report.figures import MUTED, PAPER, Layout, arm_legend, band, log_ticks, style
-from bnstudy.report.results import BASELINE, SPACE, arm, counted, listed
+from bnstudy.claims.endpoints.scoring import accuracy, steps
+from bnstudy.report.results import SPACE, counted, listed
+from bnstudy.report.study_figures.toolkit import (
+    MUTED,
+    PAPER,
+    Layout,
+    arm,
+    arm_legend,
+    band,
+    log_ticks,
+    style,
+)
+from bnstudy.scoring import failed as diverged
 
 PLAIN_DECADES = 5  # log axes up to this length have plain numbers, longer ones powers of ten
 FEW_SEEDS = 5  # intervals of fewer are so long that the limits of an axis cannot follow them
@@ -37,6 +47,9 @@ INTERVALS = f"95{SPACE}% t-interval"
 CROSS, TRIANGLE = {"marker": "x", "alpha": 0.8}, {"marker": "^", "mfc": "none"}
 # Ink on a heat map: the colours of cells are the same on a dark page, so these must be too.
 ON_LIGHT, ON_DARK = "#000000", "#fefefe"
+
+
+BASELINE = "none"
 
 
 def name(value: object) -> str:

@@ -3,7 +3,6 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.report.figures import Drawing, Layout, arm_name, panels, style
 from bnstudy.report.results import decimal
 from bnstudy.report.study_figures.runs import (
     arms,
@@ -21,6 +20,7 @@ from bnstudy.report.study_figures.runs import (
     step_ticks,
     true_minus,
 )
+from bnstudy.report.study_figures.toolkit import Drawing, Layout, arm_name, panels, style
 
 SMALLEST_ERROR = 0.05  # percent: one of the 2,000 probe images
 

@@ -5,13 +5,13 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.claims.endpoints.scoring import diverged
 from bnstudy.report.look import Drawing, Layout
 from bnstudy.report.marks import strip
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import SPACE, counted
 from bnstudy.report.study_figures.tables import arms
 from bnstudy.report.words import average, interval_phrase, per_level
+from bnstudy.scoring import failed as diverged
 
 STABILITY = {
     "fluctuation": ("fluctuation", "relative"),

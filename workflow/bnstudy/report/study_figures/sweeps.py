@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnstudy.claims.endpoints.learning_rates import BAND_POINTS, cell_names, largest_rate
-from bnstudy.claims.endpoints.scoring import FAILED_BELOW
-from bnstudy.report.figures import MUTED, Drawing, Layout, arm_legend, panels, style
-from bnstudy.report.results import SPACE, arm, counted, decimal, listed
+from bnstudy.report.results import SPACE, counted, decimal, listed
 from bnstudy.report.study_figures.runs import (
     CROSS,
     TRIANGLE,
@@ -32,6 +30,16 @@ from bnstudy.report.study_figures.runs import (
     swept_accuracy,
     targets,
 )
+from bnstudy.report.study_figures.toolkit import (
+    MUTED,
+    Drawing,
+    Layout,
+    arm,
+    arm_legend,
+    panels,
+    style,
+)
+from bnstudy.scoring import fails_below
 
 
 def sweep(
@@ -142,7 +150,7 @@ def diverged_counts(frame: pd.DataFrame) -> str:
 
 SWEEP_NOTE = (
     "Small marks are single runs, lines join the medians; a cross is a run whose loss was not finite or "
-    f"that ended below {100 * FAILED_BELOW:.0f}{SPACE}%, and counts as guessing. Bars at the foot "
+    f"that ended below {100 * fails_below(10):.0f}{SPACE}%, and counts as guessing. Bars at the foot "
     f"are the usable band: the settings within {BAND_POINTS:g} percentage point of a seed's best, "
     "median ends over seeds."
 )

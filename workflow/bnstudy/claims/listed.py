@@ -1,0 +1,316 @@
+"""The list of claims: what stands in config/claims.yaml and in the configuration, and what is wrong with it.
+
+A claim whose endpoint is a metric of runs needs no code: it names the metric, a level of an axis, and the
+direction. Nothing here imports more than the configuration does, for it is checked before any job.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from bnstudy import config as configuration
+from bnstudy.config import closest, default_studies, seeds_needed, violations
+from bnstudy.errors import UserError
+from bnstudy.scoring import METRICS, RESULTS
+from bnstudy.settings import SETTINGS, label, show, text
+from bnstudy.studies.declaration import grids
+from bnstudy.studies.registry import CODE_STUDIES
+
+SCHEMA = configuration.SCHEMAS / "claims.schema.yaml"
+LIST = configuration.ROOT / "config/claims.yaml"
+CORE = "core"  # the study that is the grid itself
+TREATMENT = configuration.DEFAULTS["compare"]  # of config/claims.yaml, and of studies
+SPLITS = {"train": "training", "train_subset": "training", "val": "validation", "test": "test"}
+SPLITS |= {"validation": "validation", "probe": "probe"}
+COUNTS = ("n_parameters", "n_train", "n_steps", "steps_done")
+
+
+def read(path: Path) -> dict:
+    """Read and check config/claims.yaml: `claims`, and `further`, what the report shows besides.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, or an entry does not fit the schema, or two share an id.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as a list of claims: {error}.") from None
+    configuration.refuse(violations(found, schema()))
+    ids = [claim["id"] for claim in found["claims"]]
+    if twice := {name for name in ids if ids.count(name) > 1}:
+        raise UserError(f"{path}: the id {', '.join(sorted(twice))} is used twice.")
+    return {"further": []} | found
+
+
+def schema() -> dict:
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def load_claims(path: Path) -> list[dict]:
+    """The claims of config/claims.yaml, as they are written."""
+    return read(path)["claims"]
+
+
+def judged_claims(path: Path, config: Mapping) -> list[dict]:
+    """The claims that are judged with a configuration, complete.
+
+    Those of config/claims.yaml are about batch normalization: where something else is compared, there
+    are only the configuration's own.
+    """
+    registered = load_claims(path) if treatment(config) == TREATMENT else []
+    return [complete(claim, config) for claim in [*registered, *config.get("claims", [])]]
+
+
+def readings(path: Path, config: Mapping) -> list[dict]:
+    """What the studies measure besides their claims, complete."""
+    return [complete(reading, config) for reading in read(path)["further"]]
+
+
+def treatment(config: Mapping, study: str = CORE) -> Mapping:
+    """What a study compares: axis and baseline."""
+    where = config if study == CORE else config.get("studies", {}).get(study, {})
+    return where.get("compare", TREATMENT)
+
+
+def axes_of(study: str, config: Mapping) -> dict[str, list]:
+    """The axes of a study, and the values of each."""
+    if study == CORE:
+        return config.get("grid", {})
+    entry = config.get("studies", {}).get(study, {})
+    found: dict[str, list] = {"seed": list(range(entry.get("seeds", 0)))}
+    for one in grids(entry) if "grid" in entry else ():
+        for axis, values in one.items():
+            found.setdefault(axis, [])
+            found[axis] += [value for value in values if value not in found[axis]]
+    return found
+
+
+def complete(claim: Mapping, config: Mapping) -> dict:
+    """A claim with what it leaves out; one that names a metric is described by what it compares.
+
+    What cannot be filled in is None: `problems` says so before any job.
+    """
+    known = {"kind": "statistical", "study": CORE, "claim": "", "line": "", "expected": ""}
+    known |= {"source": "", "prior": None} | claim
+    if "metric" not in claim:
+        return known
+    usual, axes = treatment(config, known["study"]), axes_of(known["study"], config)
+    axis = claim.get("axis", usual["axis"])
+    baseline = claim.get("baseline", usual["baseline"] if axis == usual["axis"] else None)
+    others = [
+        value for value in axes.get(axis, []) if written(axis, value) != written(axis, baseline)
+    ]
+    only = others[0] if len(others) == 1 else None
+    known |= {"axis": axis, "baseline": baseline, "level": claim.get("level", only)}
+    known |= {"scale": claim.get("scale", "difference"), "where": claim.get("where", {})}
+    known |= {"endpoint": claim["metric"], "unit": unit(claim["metric"], known["scale"])}
+    return {"measure": measure(known), "scope": scope(known, axes)} | known
+
+
+def written(axis: str, value: object) -> str:
+    """A level as tables have it."""
+    one = SETTINGS.get(axis)
+    return text(value if one is None or one.problem(value) else one.value(value))
+
+
+def words(axis: str, value: str) -> str:
+    """A level in prose, from the way that tables have it: "batch size 32", "SGD"."""
+    try:
+        return SETTINGS[axis].named(SETTINGS[axis].read(value))
+    except (KeyError, ValueError):  # an axis of variants, or no such value
+        return f"{axis.replace('_', ' ')} {value}"
+
+
+def several(axis: str, value: object) -> list:
+    """The levels that `where` allows: one, or a list of them."""
+    is_list = isinstance(value, list) and not (axis in SETTINGS and SETTINGS[axis].type is tuple)
+    return value if is_list else [value]
+
+
+def is_steps(metric: str) -> bool:
+    return metric.removeprefix("ln_").startswith("steps_to_")
+
+
+def unit(metric: str, scale: str) -> str:
+    """The unit of the effect of a metric."""
+    if scale == "ratio" or metric.startswith("ln_"):
+        return "ln ratio"
+    if is_steps(metric):
+        return "steps"
+    return {"accuracy": "percentage points", "loss": "nats"}.get(result(metric), "")
+
+
+def result(metric: str) -> str:
+    """`accuracy` or `loss` for what every run records of its splits, else empty."""
+    split, _, kind = metric.replace("/", "_").rpartition("_")
+    return kind if split in SPLITS and kind in ("accuracy", "loss") else ""
+
+
+def metric_words(metric: str) -> str:
+    """A metric in prose: "test accuracy", "steps to the target"."""
+    split, _, kind = metric.replace("/", "_").rpartition("_")
+    if result(metric):
+        return f"{SPLITS[split]} {kind}"
+    if is_steps(metric):
+        aim = metric.rpartition("_")[2]
+        return f"steps to {'the target' if aim == 'target' else f'{aim} %'}"
+    return metric.replace("_", " ").replace("/", ", ")
+
+
+def measure(claim: Mapping) -> str:
+    """What a claim about a metric compares, in words; above zero, or one, is as it says."""
+    axis = claim["axis"]
+    arms = [words(axis, written(axis, claim[key])) for key in ("level", "baseline")]
+    if claim["direction"] == "lower":
+        arms.reverse()
+    parts = [
+        f"with {' or '.join(words(name, written(name, one)) for one in several(name, value))}"
+        for name, value in claim["where"].items()
+    ]
+    between = "over" if claim["unit"] == "ln ratio" else "minus"
+    return ", ".join([metric_words(claim["metric"]), f" {between} ".join(arms), *parts])
+
+
+def scope(claim: Mapping, axes: Mapping[str, Sequence]) -> str:
+    """What a claim about a metric holds for: the values of the other axes of its study."""
+    rest = {
+        axis: several(axis, claim["where"][axis]) if axis in claim["where"] else values
+        for axis, values in axes.items()
+        if axis not in (claim["axis"], "seed")
+    }
+    return "; ".join(
+        ", ".join(words(axis, written(axis, value)) for value in values)
+        for axis, values in rest.items()
+    )
+
+
+def problems(claims: Sequence[Mapping], config: Mapping) -> list[str]:
+    """What is wrong with the claims of a configuration, and with the studies and claims that it runs.
+
+    Each is one sentence that begins with the key it is about.
+    """
+    structure = schema() | {"required": []}
+    if wrong := list(violations({"claims": list(claims)}, structure)):
+        return wrong
+    registered = load_claims(LIST) if treatment(config) == TREATMENT else []
+    found = []
+    taken = [claim["id"] for claim in registered]
+    for i, claim in enumerate(claims):
+        if claim["id"] in taken:
+            found.append(f"claims[{i}].id: {claim['id']} is used twice; every claim has its own.")
+        taken.append(claim["id"])
+        found += [f"claims[{i}].{problem}" for problem in claim_problems(claim, config)]
+    for claim in registered:
+        if claim["study"] not in {CORE, *default_studies()}:
+            near = closest(claim["study"], list(default_studies()))
+            found.append(f"{claim['id']}.study: there is no study {claim['study']}{near}.")
+    found += study_problems(config)
+    if not found and not config["exploratory"]:
+        found += seed_problems(
+            [complete(claim, config) for claim in [*registered, *claims]], config
+        )
+    return found
+
+
+def claim_problems(claim: Mapping, config: Mapping) -> Iterator[str]:
+    """What is wrong with a claim of the configuration, key first."""
+    if claim.get("kind") == "exact" or "metric" not in claim:
+        yield "metric: a claim of the configuration is about a metric of runs; name one."
+        return
+    study = claim.get("study", CORE)
+    if study != CORE and (problem := no_runs(study, config)):
+        yield f"study: {problem}"
+        return
+    known = known_metrics(study, config)
+    observed = config["observers"] if study == CORE else config["studies"][study].get("observers")
+    near = closest(claim["metric"], known)
+    if claim["metric"] not in known and (near or not observed):
+        yield f"metric: there is no {claim['metric']}{near or f'; there are {listing(known)}'}."
+    full, axes = complete(claim, config), axes_of(study, config)
+    axis = full["axis"]
+    if axis not in axes or axis == "seed":
+        names = [name for name in axes if name != "seed"]
+        yield f"axis: {axis} is not swept{closest(axis, names) or f'; {listing(names)} are'}."
+        return
+    for key in ("baseline", "level"):
+        if full[key] is None:
+            yield f"{key}: this key is missing; {label_of(axis)} has the values {show(axes[axis])}."
+        else:
+            yield from value_problem(key, axis, full[key], axes)
+    if written(axis, full["level"]) == written(axis, full["baseline"]):
+        yield f"level: {show(full['level'])} is the baseline itself; name another."
+    for name, value in full["where"].items():
+        if name not in axes or name == axis:
+            names = [one for one in axes if one not in (axis, "seed")]
+            yield f"where.{name}: is not swept besides{closest(name, names)}."
+        else:
+            yield from value_problem(f"where.{name}", name, value, axes)
+
+
+def value_problem(
+    key: str, axis: str, value: object, axes: Mapping[str, Sequence]
+) -> Iterator[str]:
+    """That an axis does not have a value, or one of several."""
+    known = [written(axis, one) for one in axes[axis]]
+    for one in several(axis, value):
+        if written(axis, one) not in known:
+            yield f"{key}: {show(one)} is not among the values of {axis} ({show(axes[axis])})."
+
+
+def label_of(axis: str) -> str:
+    return label(axis) if axis in SETTINGS else axis
+
+
+def listing(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def no_runs(study: str, config: Mapping) -> str:
+    """Why no metric of the runs of a study can be compared; empty if it can."""
+    studies = config["studies"]
+    if study not in studies:
+        return f"there is no {study}{closest(study, list(studies)) or f'; there are {listing(studies)}'}."
+    if not studies[study]["enabled"]:
+        return f"{study} is switched off; write studies.{study}.enabled: true."
+    if studies[study].get("rows", "run") != "run" or study in CODE_STUDIES:
+        return f"the table of {study} has no row for each run, so it has no metric of runs."
+    return ""
+
+
+def known_metrics(study: str, config: Mapping) -> list[str]:
+    """The metrics that every run of a study has."""
+    if study == CORE:
+        series = [f"{split}/{kind}" for split, kind in RESULTS.values()]
+        return [*METRICS, *COUNTS, *series, "train/loss", "train/accuracy", "probe/accuracy"]
+    targets = config["studies"][study].get("targets", [])
+    steps = [f"steps_to_{round(100 * target)}" for target in targets]
+    return [*METRICS, *steps, *(f"ln_{name}" for name in steps)]
+
+
+def study_problems(config: Mapping) -> Iterator[str]:
+    """What a study that is run lacks to have its place in the report."""
+    for name, study in config["studies"].items():
+        for key, use in (("code", "heads"), ("title", "heads"), ("text", "introduces")):
+            if study["enabled"] and not study.get(key):
+                yield f"studies.{name}.{key}: this key is missing; it {use} the study's section."
+
+
+def seed_problems(claims: Sequence[Mapping], config: Mapping) -> Iterator[str]:
+    """That there are more statistical claims than the seeds of a study can carry."""
+    statistical = [claim for claim in claims if claim["kind"] == "statistical"]
+    needed = seeds_needed(len(statistical))
+    for study in dict.fromkeys(claim["study"] for claim in statistical):
+        entry = config["studies"].get(study, {"enabled": study == CORE})
+        if not entry["enabled"]:
+            continue
+        key = "grid.seed" if study == CORE else f"studies.{study}.seeds"
+        n = len(config["grid"]["seed"]) if study == CORE else entry["seeds"]
+        if n < needed:
+            yield (
+                f"{key}: {n} seeds cannot carry {len(statistical)} statistical claims, for the smallest "
+                f"p that is left after Holm's correction is not below {configuration.ALPHA:g}; take "
+                f"{needed}, or make claims `kind: exploratory`, or write `exploratory: true`."
+            )
