@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from bnstudy.report import study_figures
-from bnstudy.report.figures import NARROW, WIDE
+from bnstudy.report.look import NARROW, WIDE, summary
 from bnstudy.report.study_figures import FIGURES
+from bnstudy.report.words import number
+from bnstudy.studies.declaration import all_options
 from bnstudy.studies.init_gradients import growth_in_theory
 from conftest import ROOT
 
@@ -20,7 +22,7 @@ NORMS = ("none", "batch")
 
 
 def options(study: str) -> dict:
-    return STUDIES[study]["options"]
+    return all_options(STUDIES[study])
 
 
 def run_row(rng: np.random.Generator, accuracy: float, n_steps: int = 375) -> dict:
@@ -302,7 +304,7 @@ def test_findings_name_the_numbers_of_the_table():
             "steps_to_target": [400.0, None],
         }
     )
-    drawing = study_figures.fashion.fashion(table, options("fashion"))
+    drawing = study_figures.speed.fashion(table, options("fashion"))
     assert "87.12 percent without normalization" in drawing.finding
     assert "88.34 percent with batch normalization" in drawing.finding
     assert "steps 400 without normalization and 900 with batch normalization" in drawing.finding
@@ -318,8 +320,8 @@ def test_differences_are_paired_by_seed_and_leave_out_incomplete_pairs():
             "value": [1.0, 3.0, 2.0, 7.0, 5.0],
         }
     )
-    assert study_figures.runs.differences(frame, ["level"])["value"].tolist() == [2.0, 5.0]
-    assert study_figures.runs.differences(frame[frame["norm"] == "none"], ["level"]).empty
+    assert study_figures.tables.differences(frame, ["level"])["value"].tolist() == [2.0, 5.0]
+    assert study_figures.tables.differences(frame[frame["norm"] == "none"], ["level"]).empty
 
 
 def test_gradient_paths_are_geometric_means_by_layer_and_step():
@@ -355,10 +357,10 @@ def test_usable_band_is_the_median_of_the_seeds_bands():
 
 
 def test_averages_on_logarithmic_scales_are_geometric():
-    frame = pd.DataFrame({"cell": "x", "seed": [0, 1, 2], "value": [1.0, 100.0, 0.0]})
-    row = study_figures.runs.averaged(frame, ["cell"], logarithmic=True).iloc[0]
+    frame = pd.DataFrame({"cell": "x", "seed": range(4), "value": [1.0, 100.0, 10.0, 0.0]})
+    row = summary(frame, ["cell"], geometric=True).iloc[0]
     assert row["mean"] == pytest.approx(10)  # zeros have no logarithm
-    assert row["n"] == 2
+    assert row["n"] == 3
     assert row["ci_low"] * row["ci_high"] == pytest.approx(100)
 
 
@@ -379,7 +381,7 @@ def test_targets_not_reached_stand_at_the_last_step():
             "steps_to_target": [0.0, None, 20.0],
         }
     )
-    frame = study_figures.runs.targets(table)
+    frame = study_figures.tables.targets(table)
     assert frame["value"].tolist() == [1, 300, 300]  # a logarithm needs at least one step
     assert frame["censored"].tolist() == [False, True, True]
 
@@ -388,7 +390,7 @@ def test_targets_not_reached_stand_at_the_last_step():
     ("x", "text"), [(0.518, "0.518"), (2469.6, "2,470"), (5.1e-12, "5.1e-12"), (math.nan, "n/a")]
 )
 def test_numbers_have_three_digits(x, text):
-    assert study_figures.runs.number(x) == text
+    assert number(x) == text
 
 
 def test_text_on_the_heat_map_contrasts_with_its_cell():

@@ -4,8 +4,10 @@ from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 
-from bnstudy.report.look import Look, looks_of
+from bnstudy.claims.endpoints.scoring import accuracy, steps
+from bnstudy.report.look import MUTED, Look, looks_of
 from bnstudy.report.words import per_level
 from bnstudy.scoring import failed
 from bnstudy.settings import level_name
@@ -59,3 +61,35 @@ def per_look(
     """`0.12 (no normalization) and 0.10 (batch normalization)`: the levels that have rows."""
     names = {level: f"({look.name})" for level, look in looks.items()}
     return per_level(table, column, names, write, names)
+
+
+def targets(table: pd.DataFrame, column: str = "steps_to_target") -> pd.DataFrame:
+    """Runs with the steps to a target as `value`, `censored` where it was not reached."""
+    missing = table[column].isna() | failed(table)
+    return table.assign(value=steps(table, column).clip(lower=1).astype(float), censored=missing)
+
+
+def steps_and_accuracy(table: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Steps to the target and test accuracy of every run, in rows of a measure."""
+    tested = table.assign(value=accuracy(table, "test_accuracy"), censored=False)
+    measures = {"steps": targets(table), "accuracy": tested}
+    frame = pd.concat(runs.assign(measure=measure) for measure, runs in measures.items())
+    return frame[["measure", axis, "norm", "seed", "value", "censored"]].reset_index(drop=True)
+
+
+def swept_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """Runs with their final validation accuracy in percent as `value`, and whether they `failed`."""
+    return table.assign(value=accuracy(table), failed=failed(table))
+
+
+def differences(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """`value` with batch normalization minus without, a row per seed and cell with both."""
+    wide = frame.pivot(index=[*by, "seed"], columns="norm", values="value")
+    wide = wide.reindex(columns=[BASELINE, "batch"]).astype(float)
+    return (wide["batch"] - wide[BASELINE]).dropna().rename("value").reset_index()
+
+
+def mark_of(rows: pd.Series, label: str, marker: str = "^") -> list[Line2D]:
+    """A legend entry for the open marks of some rows, where there are any."""
+    look = {"color": MUTED, "ls": "none", "marker": marker, "mfc": "none", "label": label}
+    return [Line2D([], [], **look)] if rows.any() else []
