@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.data.datasets import DATASETS
+from bnstudy.data.registry import DATASETS
 from bnstudy.report.results import SPACE, counted, decimal, listed
 from bnstudy.report.study_figures.runs import (
     arms,
