@@ -24,7 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def digits_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prepared digits dataset: 1,797 images of 8 x 8 pixels."""
-    from bnstudy.data.datasets import DATASETS, prepare
+    from bnstudy.data.prepare import prepare
+    from bnstudy.data.registry import DATASETS
 
     path = tmp_path_factory.mktemp("digits") / "prepared.safetensors"
     prepare(DATASETS["digits"], None, path)

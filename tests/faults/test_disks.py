@@ -10,7 +10,7 @@ import pytest
 from aftermath import dates, records
 from background import start, wait_for
 
-from bnstudy.data.datasets import download
+from bnstudy.data.download import download
 from bnstudy.errors import UserError
 from sources import RAW, tiny, write_files
 

@@ -13,8 +13,9 @@ import threading
 
 import pytest
 
-from bnstudy.data import datasets
-from bnstudy.data.datasets import download
+from bnstudy.data import download as downloads
+from bnstudy.data.download import download
+from bnstudy.data.prepare import prepare
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
 from bnstudy.provenance import data_sha256
@@ -90,7 +91,7 @@ FAULTS = {
 def test_a_source_that(what, fault, tmp_path, monkeypatch):
     misbehave, told, patience = FAULTS[what]
     source = fault(f"a source that {what}")
-    monkeypatch.setattr(datasets, "LARGEST_FILE", 2**20)
+    monkeypatch.setattr(downloads, "LARGEST_FILE", 2**20)
     with serving() as server, serving() as good:
         server.files, server.faults = PACKED, {NAME: misbehave}
         good.files = PACKED
@@ -159,7 +160,7 @@ def test_damaged_raw_files(fault, tmp_path):
         path.write_bytes(text)
         recorders[kind].tried()
         try:
-            datasets.prepare(tiny(), tmp_path / "raw", tmp_path / "prepared.safetensors")
+            prepare(tiny(), tmp_path / "raw", tmp_path / "prepared.safetensors")
         except UserError as error:
             recorders[kind].wrong(str(path) not in str(error), "it did not say which file")
         else:
@@ -168,7 +169,7 @@ def test_damaged_raw_files(fault, tmp_path):
     # What it says helps.
     shutil.rmtree(tmp_path / "raw")
     download(tiny(), tmp_path / "raw", str(given))
-    datasets.prepare(tiny(), tmp_path / "raw", tmp_path / "prepared.safetensors")
+    prepare(tiny(), tmp_path / "raw", tmp_path / "prepared.safetensors")
 
 
 def test_damaged_prepared_data(fault, tmp_path, finished):

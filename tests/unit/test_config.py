@@ -21,7 +21,7 @@ from bnstudy.config import (
     strict,
     uses_cuda,
 )
-from bnstudy.data.datasets import DATASETS
+from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.grid import runs
 from bnstudy.schema import config_schema, documents

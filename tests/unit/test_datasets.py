@@ -21,9 +21,12 @@ import torch
 import torchvision.datasets
 from sklearn.datasets import load_digits
 
-from bnstudy.data import datasets
-from bnstudy.data.datasets import DATASETS, Archive, Dataset, download, prepare
+from bnstudy.data import download as downloads
+from bnstudy.data import prepare as preparing
+from bnstudy.data.download import archives, download
+from bnstudy.data.prepare import prepare
 from bnstudy.data.prepared import open_prepared
+from bnstudy.data.registry import DATASETS, Archive, Dataset
 from bnstudy.errors import UserError
 from sources import HASTY, IMAGES, LABELS, PACKED, RAW, Handler, Server, serving, tiny, write_files
 
@@ -72,7 +75,7 @@ def assert_fails(tmp_path: Path, dataset: Dataset, source: str | None = None, **
 
 
 def test_registry_imports_nothing_heavy() -> None:
-    code = "import sys, bnstudy.data.datasets; print(*sys.modules)"
+    code = "import sys, bnstudy.data.registry, bnstudy.data.own, bnstudy.data.prepare; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -83,20 +86,18 @@ def test_registry_imports_nothing_heavy() -> None:
 def test_registry_agrees_with_torchvision() -> None:
     for name in ("mnist", "fashion_mnist", "kmnist"):
         theirs = getattr(torchvision.datasets, DATASETS[name].reader)
-        assert [a.name for a in datasets._archives(DATASETS[name])] == [
-            file for file, _ in theirs.resources
-        ]
+        assert [a.name for a in archives(DATASETS[name])] == [file for file, _ in theirs.resources]
         if name != "mnist":  # torchvision's are "0 - zero", ...
             assert list(DATASETS[name].classes) == theirs.classes
-    assert datasets._archives(DATASETS["kmnist"])[0] == Archive(
+    assert archives(DATASETS["kmnist"])[0] == Archive(
         "train-images-idx3-ubyte.gz",
         {"KMNIST/raw/train-images-idx3-ubyte": None},
         "md5:bdb82020997e1d708af4cf47b453dcf7",
     )
-    (cifar,) = datasets._archives(DATASETS["cifar10"])
+    (cifar,) = archives(DATASETS["cifar10"])
     assert len(cifar.members) == 7
     assert cifar.members["cifar-10-batches-py/test_batch"] == "md5:40351d587109b95175f43aff81a1287e"
-    assert datasets._mirrors(DATASETS["cifar10"]) == ("https://www.cs.toronto.edu/~kriz/",)
+    assert downloads._mirrors(DATASETS["cifar10"]) == ("https://www.cs.toronto.edu/~kriz/",)
 
 
 # Sources that fail
@@ -230,7 +231,7 @@ def test_what_exists_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_digits_need_no_download(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="scikit-learn"):
+    with pytest.raises(UserError, match="nothing to download"):
         download(DATASETS["digits"], tmp_path / "raw")
 
 
@@ -423,22 +424,23 @@ def test_kmnist_is_known_by_its_archives(
     monkeypatch.setattr(theirs, "mirrors", [f"{server.url}/"])
     raw = tmp_path / "raw"
     unverifiable = write_files(tmp_path / "given", RAW)
-    download(DATASETS["kmnist"], raw, str(unverifiable), HASTY)
+    kmnist = dataclasses.replace(DATASETS["kmnist"], n_train=7, n_test=3)
+    download(kmnist, raw, str(unverifiable), HASTY)
     assert origins(raw) == {f"{server.url}/{name}" for name in PACKED}
-    prepare(DATASETS["kmnist"], raw, tmp_path / "data")
+    prepare(kmnist, raw, tmp_path / "data")
     assert np.array_equal(open_prepared(tmp_path / "data").train_images[:, 0], IMAGES["train"])
 
     (raw / "KMNIST/raw/t10k-labels-idx1-ubyte").write_bytes(RAW["train-labels-idx1-ubyte"])
     with pytest.raises(UserError, match="not the right file"):
-        prepare(DATASETS["kmnist"], raw, tmp_path / "data")
+        prepare(kmnist, raw, tmp_path / "data")
     (raw / "source.json").unlink()
     with pytest.raises(UserError, match=r"source\.json cannot be read"):
-        prepare(DATASETS["kmnist"], raw, tmp_path / "data")
+        prepare(kmnist, raw, tmp_path / "data")
 
     repacked = {f"{k}.gz": gzip.compress(v, 1, mtime=1) for k, v in RAW.items()}
     server.files = {}
     folder = write_files(tmp_path / "repacked", repacked)
-    message = assert_fails(tmp_path, DATASETS["kmnist"], str(folder))
+    message = assert_fails(tmp_path, kmnist, str(folder))
     assert f"{folder}: train-images-idx3-ubyte.gz: wrong md5;" in message
 
 
@@ -476,8 +478,9 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> 
     else:
         write_files(folder, files)
     source = folder / theirs.base_folder if form == "batches folder" else folder
-    download(DATASETS["cifar10"], tmp_path / "raw", str(source))
-    prepare(DATASETS["cifar10"], tmp_path / "raw", tmp_path / "data")
+    cifar10 = dataclasses.replace(DATASETS["cifar10"], n_train=10, n_test=2)
+    download(cifar10, tmp_path / "raw", str(source))
+    prepare(cifar10, tmp_path / "raw", tmp_path / "data")
     data = open_prepared(tmp_path / "data")
     # A row is the red plane, then green, then blue, each row by row (the dataset's home page).
     assert np.array_equal(data.train_images.numpy(), rows[:10].reshape(10, 3, 32, 32))
@@ -492,9 +495,9 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS, "tiny", tiny())
     folder = write_files(tmp_path / "given", PACKED)
     raw, out = str(tmp_path / "raw"), str(tmp_path / "data")
-    datasets.download_main(["tiny", "--out", raw, "--source", str(folder)])
-    datasets.prepare_main(["tiny", "--raw", raw, "--out", out])
+    downloads.main(["tiny", "--out", raw, "--source", str(folder)])
+    preparing.main(["tiny", "--raw", raw, "--out", out])
     assert open_prepared(out).name == "tiny"
-    with pytest.raises(SystemExit) as caught:
-        datasets.download_main(["unknown", "--out", raw])
-    assert caught.value.code == 2
+    for command in (downloads.main, preparing.main):
+        with pytest.raises(UserError, match="there is no dataset 'unknown'; there are mnist, "):
+            command(["unknown", "--out", raw])

@@ -74,8 +74,11 @@ def test_hash_changes_with_anything_that_has_a_meaning(tmp_path: Path) -> None:
         sha256(),
         sha256(name="other"),
         sha256(classes=("left", "up", "right")),
-        sha256(pixel_max=256),
-        sha256(train_images=images.reshape(6, 1, 1, 4)),
+        sha256(split_off=True),
+        sha256(
+            train_images=images.reshape(6, 1, 1, 4),
+            test_images=example()["test_images"].reshape(3, 1, 1, 4),
+        ),
         sha256(train_images=images.flip(0)),
         sha256(train_labels=1 - (example()["train_labels"] > 0).long()),
     }
@@ -124,7 +127,7 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
     write_prepared(tmp_path / "data", **example())
     before = hashlib.sha256((tmp_path / "data").read_bytes()).hexdigest()
     with pytest.raises(ValueError, match="outside"):
-        write_prepared(tmp_path / "data", **{**example(), "classes": ("only",)})
+        write_prepared(tmp_path / "data", **{**example(), "classes": ("left", "right")})
     assert hashlib.sha256((tmp_path / "data").read_bytes()).hexdigest() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "file"]
 

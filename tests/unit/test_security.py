@@ -19,9 +19,11 @@ import torchvision
 import yaml
 
 from bnstudy.config import check_config, config_text
-from bnstudy.data import datasets
-from bnstudy.data.datasets import DATASETS, Archive, Dataset, download, insecure, prepare
+from bnstudy.data import download as downloads
+from bnstudy.data.download import download, insecure, places
+from bnstudy.data.prepare import prepare
 from bnstudy.data.prepared import open_prepared
+from bnstudy.data.registry import DATASETS, Archive, Dataset
 from bnstudy.errors import UserError
 from bnstudy.tables import aggregate as tables
 from bnstudy.tables import published
@@ -255,7 +257,7 @@ def test_plain_http_of_other_machines_is_insecure(location, refused):
 def test_no_registered_source_is_plain_http():
     for dataset in DATASETS.values():
         if dataset.reader is not None:
-            sources = [location for location, _ in datasets._sources(dataset, None)]
+            sources = [place.location for place in places(dataset, None)]
             assert sources
             assert not [location for location in sources if insecure(location)]
 
@@ -297,7 +299,7 @@ def test_a_redirect_to_plain_http_is_refused(tmp_path, monkeypatch):
         Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         source = f"http://127.0.0.1:{server.server_port}"
         download(fake(archive), tmp_path / "trusted", source, ONCE)
-        monkeypatch.setattr(datasets, "insecure", lambda url: "localhost" in url)
+        monkeypatch.setattr(downloads, "insecure", lambda url: "localhost" in url)
         with pytest.raises(UserError, match="redirects to plain http"):
             download(fake(archive), tmp_path / "raw", source, ONCE)
         server.shutdown()

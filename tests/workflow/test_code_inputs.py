@@ -28,7 +28,14 @@ TRAIN = (
 # What a training job imports besides: it parses, prints, waits, checks or says where a run came from.
 DECIDES_NOTHING = {
     *("checks.py", "cli.py", "errors.py", "files.py", "plugins.py", "provenance.py", "settings.py"),
-    *("data/datasets.py", "data/prepared.py", "training/checkpoints.py", "training/command.py"),
+    *(
+        "data/download.py",
+        "data/own.py",
+        "data/prepared.py",
+        "data/registry.py",
+        "training/checkpoints.py",
+        "training/command.py",
+    ),
     *("training/devices.py", "training/leases.py", "training/progress.py"),
 }
 
@@ -47,7 +54,7 @@ def imported(study, command: str, out: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        ("prepare digits --out {out}/digits.safetensors", "data.datasets"),
+        ("prepare digits --out {out}/digits.safetensors", "data.prepare"),
         (
             "aggregate results/run_config.yaml --results results --out {out}",
             "tables.aggregate",

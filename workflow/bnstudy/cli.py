@@ -13,10 +13,10 @@ from bnstudy.errors import UserError, refusal
 
 COMMANDS = {
     "download": (
-        "bnstudy.data.datasets:download_main",
+        "bnstudy.data.download:main",
         "fetch and verify the raw files of a dataset",
     ),
-    "prepare": ("bnstudy.data.datasets:prepare_main", "turn raw files into the one file runs open"),
+    "prepare": ("bnstudy.data.prepare:main", "turn images into the one file that runs open"),
     "train": ("bnstudy.training.command:main", "train one network and record its metrics"),
     "aggregate": ("bnstudy.tables.aggregate:main", "gather all runs of the grid into tables"),
     "study": ("bnstudy.studies.command:main", "run one cell of a study"),

@@ -16,9 +16,11 @@ from jsonschema.validators import extend
 
 from bnstudy import grid, plugins
 from bnstudy.checks import Facts, run_problem
-from bnstudy.data.datasets import DATASETS, insecure
+from bnstudy.data import own
+from bnstudy.data.download import insecure
+from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
-from bnstudy.schema import ROOT, config_schema
+from bnstudy.schema import ROOT, config_schema, dataset_schema
 from bnstudy.scoring import METRICS
 from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Settings, as_number, show
 from bnstudy.studies import declaration
@@ -60,6 +62,9 @@ def check_config(config: dict) -> None:
     complete(config)
     if isinstance(config["plugins"], list):
         plugins.load(map(str, config["plugins"]))
+    # First, for the schema knows the names of the datasets.
+    refuse(violations(config["datasets"], dataset_schema(), "datasets"))
+    own.register(config["datasets"])
     refuse(violations(config, config_schema()))
     refuse([*conflicts(config), *study_conflicts(config)])
 
@@ -92,8 +97,10 @@ def refuse(problems: Iterable[str]) -> None:
         raise UserError("\n".join(problems))
 
 
-def violations(document: object, schema: dict) -> Iterator[str]:
-    """Sentences about what a document has that its schema does not allow."""
+def violations(document: object, schema: dict, key: str | None = None) -> Iterator[str]:
+    """Sentences about what a document, or what a key of it has, is not allowed by its schema."""
+    if key is not None:
+        document, schema = {key: document}, {"properties": {key: schema}}
     found = strict(schema).iter_errors(document)
     for error in sorted(found, key=lambda error: list(map(str, error.path))):
         yield from setting_violation(error) or describe(error)
@@ -398,9 +405,12 @@ def config_text(config: dict) -> str:
 
     The same configuration gives the same text, whichever files and options it was merged from.
     `data.source` is left out: it is a place on somebody's machine or network, the text is shown in
-    the report, and since every file is verified the place decides nothing.
+    the report, and since every file is verified the place decides nothing. So is the place of a
+    dataset that is no folder of the study's.
     """
     config = config | {"data": config["data"] | {"source": None}}
+    if config.get("datasets"):
+        config["datasets"] = own.recorded(config["datasets"])
     sections = config_schema()["properties"]
     ordered = {
         section: ordered_like(config[section], schema.get("properties", default_studies()))

@@ -2,10 +2,14 @@
 
 import csv
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TextIO
+
+TEMPORARY = ".*." + 16 * "[0-9a-f]"
+"""Pattern of the files that `replacing` leaves behind when it is killed."""
 
 
 @contextmanager
@@ -15,11 +19,12 @@ def replacing(path: Path, *, binary: bool = False) -> Iterator[IO]:
     Its content is on the disk before it gets the name, so that a crash of the machine leaves the old
     file or the new one, whole. An error of writing names `path`, not the temporary file.
     """
-    # Two processes that write the same file must not share the temporary one.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Nobody can have put a file or a link there before: the name cannot be guessed, and "x" opens
+    # nothing that exists.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     text = {} if binary else {"newline": "", "encoding": "utf-8"}
     try:
-        with open(temporary, "wb" if binary else "w", **text) as file:
+        with open(temporary, "xb" if binary else "x", **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -17,16 +17,17 @@ from pathlib import Path
 
 from bnstudy import grid
 from bnstudy.config import config_text, enabled_studies
-from bnstudy.data.datasets import DATASETS
+from bnstudy.data import own
+from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
 from bnstudy.provenance import (
     PACKAGE,
     code_sha256,
     config_sha256,
-    data_sha256,
     file_sha256,
     imported_code,
+    prepared_header,
 )
 from bnstudy.settings import as_dict
 from bnstudy.studies import registry
@@ -77,7 +78,7 @@ class Keys:
         return {path: file_sha256(self.root / path) for path in paths}
 
     def dataset(self, name: str) -> str:
-        return digest(self.code("data.datasets"), repr(DATASETS[name]))
+        return digest(self.code("data.prepare"), repr(DATASETS[name]))
 
     @cached_property
     def training(self) -> str:
@@ -172,11 +173,17 @@ class Keys:
 
     @cache  # noqa: B019 - there is one of it, as long as the workflow is planned
     def prepared(self, results: Path, dataset: str) -> str | None:
-        """The hash of a prepared dataset's content, None if it is not there or cannot be read."""
+        """The hash of a prepared dataset's content, None if it is not there or cannot be read.
+
+        A file made from other images than the user's own of now is made again before it is used.
+        """
+        known = DATASETS[dataset]
         try:
-            return data_sha256(results / "data" / dataset / "prepared.safetensors")
+            header = prepared_header(results / "data" / dataset / "prepared.safetensors")
         except UserError:
             return None
+        changed = known.own and header.get("source") != own.source(known)
+        return "not known yet" if changed else header["sha256"]
 
 
 def hashes_of_run(path: Path) -> list[str] | None:

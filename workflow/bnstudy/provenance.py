@@ -94,9 +94,14 @@ def file_sha256(path: Path) -> str:
 
 
 def data_sha256(prepared: Path) -> str:
-    """The hash that a prepared dataset has in its header, without opening it with PyTorch.
+    """The hash that a prepared dataset has in its header, see `prepared_header`."""
+    return prepared_header(prepared)["sha256"]
 
-    What a header says about the content is verified by `bnstudy.data.prepared.open_prepared`.
+
+def prepared_header(prepared: Path) -> dict[str, str]:
+    """What the header of a prepared dataset says, without opening it with PyTorch.
+
+    What it says about the content is verified by `bnstudy.data.prepared.open_prepared`.
 
     Raises
     ------
@@ -106,7 +111,8 @@ def data_sha256(prepared: Path) -> str:
     try:
         with open(prepared, "rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return json.loads(header["__metadata__"]["bnstudy"])["sha256"]
+        found = json.loads(header["__metadata__"]["bnstudy"])
+        return found | {"sha256": found["sha256"]}
     except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise UserError(
             f"{prepared} is missing, damaged or not a prepared dataset: make it again with "

@@ -20,6 +20,7 @@ SECTIONS = {
 }
 WORD = {"type": "string", "minLength": 1}
 COUNT = {"type": "integer", "minimum": 1}
+FILE_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAMES = {"type": "array", "uniqueItems": True, "items": WORD}
 # A name, or a name with options: {drift: {drift_steps: 10}}.
 OBSERVED = {
@@ -96,10 +97,7 @@ def config_schema() -> dict:
                 ALWAYS_NAMED,
             ),
             **sections,
-            "datasets": described(
-                "Images of your own, by name.",
-                {"type": "object", "additionalProperties": {"type": "object"}},
-            ),
+            "datasets": dataset_schema(),
             "observers": described("What is looked at while a run trains, besides.", OBSERVED),
             "plugins": described(
                 "Python files, relative to this one, that add norms, models, datasets, observers.",
@@ -124,7 +122,7 @@ def config_schema() -> dict:
                 {
                     "name": described(
                         "File name of the executed notebook in report/, without its extension.",
-                        {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
+                        {"type": "string", "pattern": FILE_NAME},
                     ),
                     "title": described("Title of the report, where there is no question.", WORD),
                 },
@@ -137,6 +135,45 @@ def config_schema() -> dict:
         },
         ("grid", "data", "model", "training", "report", "studies"),
     )
+
+
+def dataset_schema() -> dict:
+    """The user's own datasets."""
+    size = {
+        "type": ["integer", "array"],
+        "minimum": 1,
+        "minItems": 2,
+        "maxItems": 2,
+        "items": COUNT,
+    }
+    one = closed(
+        "Images of your own.",
+        {
+            "path": described(
+                "A folder of class folders with PNG or JPEG images (perhaps below train and test), an "
+                ".npz with x_train, y_train, x_test and y_test, or a .csv with a line for each image; "
+                "relative to the working directory.",
+                WORD,
+            ),
+            "title": described("Its name for readers.", WORD),
+            "size": described(
+                "Height and width, or one number, to which images are resized; else all are equal.",
+                size,
+            ),
+            "grey": described(
+                "Whether images are made grey, or given colours; else all are of one kind.",
+                {"type": "boolean"},
+            ),
+            "label": described("The column of the labels in a .csv, where not `label`.", WORD),
+            "found": described(
+                "What was found there; the workflow writes it into results/run_config.yaml.",
+                {"type": "object"},
+            ),
+        },
+        ("path",),
+    )
+    known = {"type": "object", "propertyNames": {"pattern": FILE_NAME}, "additionalProperties": one}
+    return described("Images of your own, by name.", known)
 
 
 def study_schema(axes: dict) -> dict:

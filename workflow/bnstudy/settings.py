@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, get_args, get_type_hints
 
-from bnstudy.data.datasets import DATASETS
+from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.networks.models import MODELS
 from bnstudy.networks.norms import NORMS

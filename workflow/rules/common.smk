@@ -4,9 +4,11 @@ import atexit
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 from functools import cache
+from math import prod
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -16,7 +18,9 @@ from snakemake.settings.types import RerunTrigger
 from bnstudy import grid, made, plugins, settings, watch
 from bnstudy.claims.listed import problems as claim_problems
 from bnstudy.config import check_config, has_nvidia_gpu, notebook_for, refuse, uses_cuda
-from bnstudy.data.datasets import DATASETS
+from bnstudy.data import own
+from bnstudy.data.download import CONFIGURED_VARIABLE
+from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.tables.archive import project_version, source_files
 from bnstudy.tables.published import choose_cells, published_runs
@@ -55,6 +59,9 @@ STUDIES = KEYS.studies
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 # On a full disk Snakemake's own log would print a traceback for every line it cannot keep.
 logging.raiseExceptions = False
+if config["data"]["source"] is not None:
+    # Not an option of the command, for commands are printed and the address may hold a password.
+    os.environ[CONFIGURED_VARIABLE] = config["data"]["source"]
 ALIVE = watch.remove_stale_locks()
 if watch.disk_is_full("."):
     raise WorkflowError(f"the disk is full ({os.getcwd()}): make room, and start again")
@@ -63,7 +70,7 @@ atexit.register(watch.tell_of_full_disk, os.getcwd())
 
 
 wildcard_constraints:
-    dataset="|".join(DATASETS),
+    dataset="|".join(map(re.escape, DATASETS)),
     run=grid.RUN,
 
 
@@ -125,18 +132,21 @@ def raw_files(wildcards):
     return [] if embedded else f"results/data/{wildcards.dataset}/raw"
 
 
-def raw_option(wildcards, input):
-    return f"--raw {input.raw}" if input.raw else ""
+def images_option(wildcards, input):
+    """What a dataset is prepared from: raw files, images of the user's own, or nothing."""
+    if input.raw:
+        return ["--raw", input.raw]
+    return own.options(config["datasets"].get(wildcards.dataset, {}))
 
 
-def source_option(wildcards, output):
-    """The option that names the user's own source.
+def million_pixels(dataset):
+    known = DATASETS[dataset]
+    return (known.n_train + known.n_test) * prod(known.shape) // 10**6
 
-    Snakemake does not track params that depend on `output`. That is wanted here: the content is
-    verified whatever the source, so another source must not download and train again.
-    """
-    location = config["data"]["source"]
-    return [] if location is None else ["--source", location]
+
+def preparing_memory(wildcards):
+    """Memory in MB: PyTorch itself, and the images as bytes and as floats."""
+    return 1500 + 8 * million_pixels(wildcards.dataset)
 
 
 def kept_files(folder, model=None):
@@ -193,22 +203,31 @@ def study_rows(wildcards):
     ]
 
 
+def settled(files, reason):
+    """Files whose dates do not matter to a result, for what it was made from is in it.
+
+    One that is stale needs them as they will be: Snakemake forces no job downstream of one that runs.
+    """
+    return files if reason else ancient(files)
+
+
 def train_data(wildcards):
-    """A result stays though its dataset is made again: what it was made from is in it."""
-    unless_stale(f"results/runs/{wildcards.run}/run.json", KEYS.stale_run(wildcards.run, RESULTS))
-    return ancient(f"results/data/{dataset_of(wildcards)}/prepared.safetensors")
+    reason = KEYS.stale_run(wildcards.run, RESULTS)
+    unless_stale(f"results/runs/{wildcards.run}/run.json", reason)
+    return settled(f"results/data/{dataset_of(wildcards)}/prepared.safetensors", reason)
 
 
 def study_data(wildcards):
     study, cell = wildcards.study, wildcards.cell
     reason = KEYS.stale_cell(study, cell, RESULTS)
     unless_stale(f"results/studies/{study}/{cell}/rows.csv", reason)
-    return ancient(f"results/data/{study_job(wildcards).dataset}/prepared.safetensors")
+    return settled(f"results/data/{study_job(wildcards).dataset}/prepared.safetensors", reason)
 
 
 def study_reuse(wildcards):
     """The runs of the grid that a cell reads instead of training them again."""
-    return ancient(run_files(["run.json", "metrics.csv"], study_job(wildcards).reuse))
+    reason = KEYS.stale_cell(wildcards.study, wildcards.cell, RESULTS)
+    return settled(run_files(["run.json", "metrics.csv"], study_job(wildcards).reuse), reason)
 
 
 def reuse_option(wildcards):
@@ -301,10 +320,7 @@ def recorded_config(wildcards):
 
 def training_memory(wildcards):
     """Memory of a run in MB: PyTorch itself, and the images as bytes and three times as floats."""
-    dataset = DATASETS[dataset_of(wildcards)]
-    channels, height, width = dataset.shape
-    pixels = (dataset.n_train + dataset.n_test) * channels * height * width
-    return 600 + 13 * pixels // 10**6
+    return 600 + 13 * million_pixels(dataset_of(wildcards))
 
 
 def success_message():

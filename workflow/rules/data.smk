@@ -1,4 +1,4 @@
-"""From public mirrors to one file per dataset, which every run opens.
+"""From public mirrors, or images of the user's own, to one file per dataset, which every run opens.
 
 Output: results/data/<dataset>/raw/ and results/data/<dataset>/prepared.safetensors
 """
@@ -18,6 +18,8 @@ rule download:
         "results/logs/download/dataset~{dataset}.log",
     benchmark:
         "results/benchmarks/download/dataset~{dataset}.tsv"
+    # Before anything is trained, so that a source that fails is known at once.
+    priority: 2
     retries: 2
     conda:
         "../../environment.yml"
@@ -26,9 +28,9 @@ rule download:
         mem_mb=1000,
         runtime=30,
     params:
-        source=source_option,
+        plugins=plugin_options(),
     shell:
-        "bnstudy download {wildcards.dataset} --out {output} {params.source:q} 2> {log}"
+        "bnstudy download {wildcards.dataset} --out {output} {params.plugins:q} 2> {log}"
 
 
 rule prepare:
@@ -45,13 +47,16 @@ rule prepare:
         "results/benchmarks/prepare/dataset~{dataset}.tsv"
     conda:
         "../../environment.yml"
+    priority: 1
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=preparing_memory,
+        runtime=60,
     params:
         key=key_of("prepare", "{dataset}"),
-        raw=raw_option,
+        images=images_option,
+        plugins=plugin_options(),
     shell:
-        "bnstudy prepare {wildcards.dataset} {params.raw} --out {output.data} 2> {log}"
+        "bnstudy prepare {wildcards.dataset} {params.images:q} {params.plugins:q}"
+        " --out {output.data} 2> {log}"
         " && bnstudy note {params.key} {output.data} --out {output.made} 2>> {log}"

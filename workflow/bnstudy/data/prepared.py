@@ -23,6 +23,8 @@ TENSORS = {
     "test_labels": torch.int64,
 }
 """Names and types of the tensors, in the order in which they are hashed."""
+FIELDS = {"name": str, "title": str, "classes": list, "pixel_max": int}
+"""What the header tells besides, with its type; none of it is empty or 0."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class PreparedData:
         ``int64``, shape (N,).
     sha256 : str
         Hash of the description and of all tensors: their types, shapes and bytes.
+    split_off : bool
+        Whether the test images were split off images that came without any.
     """
 
     name: str
@@ -54,6 +58,7 @@ class PreparedData:
     test_images: torch.Tensor
     test_labels: torch.Tensor
     sha256: str
+    split_off: bool = False
 
 
 def write_prepared(
@@ -67,10 +72,13 @@ def write_prepared(
     train_labels: torch.Tensor,
     test_images: torch.Tensor,
     test_labels: torch.Tensor,
+    split_off: bool = False,
+    source: str | None = None,
 ) -> str:
     """Write a prepared dataset atomically; the same data give the same bytes.
 
-    Parameters are the attributes of :class:`PreparedData`.
+    Parameters are the attributes of :class:`PreparedData`, and `source`, which says what the user's
+    own images were prepared from.
 
     Returns
     -------
@@ -90,13 +98,16 @@ def write_prepared(
         "test_images": test_images.contiguous(),
         "test_labels": test_labels.contiguous(),
     }
-    _check_tensors(tensors, n_classes=len(classes), pixel_max=pixel_max)
-    description = json.dumps(
-        {"name": name, "title": title, "classes": list(classes), "pixel_max": pixel_max}
-    )
+    fields = {"name": name, "title": title, "classes": list(classes), "pixel_max": pixel_max}
+    fields |= {"split_off": True} if split_off else {}
+    _check_fields(fields)
+    _check_types(tensors)
+    _check_values(tensors, n_classes=len(classes), pixel_max=pixel_max)
+    description = json.dumps(fields)
     sha256 = _sha256(description, tensors)
+    header = {"sha256": sha256, "description": description} | ({"source": source} if source else {})
     # One key in the header: safetensors does not promise an order for several.
-    metadata = {"bnstudy": json.dumps({"sha256": sha256, "description": description})}
+    metadata = {"bnstudy": json.dumps(header)}
 
     path = Path(path)
     try:
@@ -112,6 +123,8 @@ def write_prepared(
 def open_prepared(path: str | Path) -> PreparedData:
     """Map a prepared dataset into memory and check every byte of it against its SHA-256.
 
+    What it says and holds is checked too: whoever makes such a file can give it a right hash.
+
     Raises
     ------
     UserError
@@ -121,34 +134,72 @@ def open_prepared(path: str | Path) -> PreparedData:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["bnstudy"])
+            if set(file.keys()) != set(TENSORS):
+                raise ValueError("it has other tensors")
             tensors = {key: file.get_tensor(key) for key in TENSORS}
         sha256, description = header["sha256"], header["description"]
+        fields = json.loads(description)
+        _check_fields(fields)
+        _check_types(tensors)
+        if _sha256(description, tensors) != sha256:
+            raise UserError(f"{path} was changed after it was written (wrong SHA-256): {remedy}")
+        _check_values(tensors, len(fields["classes"]), fields["pixel_max"])
     except OSError as error:
         raise UserError(f"cannot open the prepared dataset {path} ({error}): {remedy}") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except _Nonsense as error:
+        raise UserError(
+            f"{path} is damaged or not a prepared dataset ({error}): {remedy}"
+        ) from error
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or not a prepared dataset: {remedy}") from error
-    if _sha256(description, tensors) != sha256:
-        raise UserError(f"{path} was changed after it was written (wrong SHA-256): {remedy}")
-    fields = json.loads(description)
     fields["classes"] = tuple(fields["classes"])
     return PreparedData(**fields, **tensors, sha256=sha256)
 
 
-def _check_tensors(tensors: dict[str, torch.Tensor], n_classes: int, pixel_max: int) -> None:
+class _Nonsense(ValueError):
+    """What cannot be images with classes, as the end of a sentence."""
+
+
+def _check_fields(fields: dict) -> None:
+    if not isinstance(fields, dict) or fields.keys() - {"split_off"} != FIELDS.keys():
+        raise _Nonsense(f"it must tell {', '.join(FIELDS)} and nothing else")
+    for key, kind in FIELDS.items():
+        if type(fields[key]) is not kind or not fields[key]:
+            raise _Nonsense(f"its {key} is {fields[key]!r}")
+    classes, pixel_max = fields["classes"], fields["pixel_max"]
+    if not all(isinstance(one, str) and one for one in classes):
+        raise _Nonsense("a class has no name")
+    if len(classes) != len(set(classes)) or len(classes) < 2:
+        raise _Nonsense("it must have two classes or more, each with a name of its own")
+    if not 0 < pixel_max < 256:
+        raise _Nonsense(f"its brightest pixel is {pixel_max}, not from 1 to 255")
+    if type(fields.get("split_off", True)) is not bool:
+        raise _Nonsense("its split_off is neither true nor false")
+
+
+def _check_types(tensors: dict[str, torch.Tensor]) -> None:
     for key, dtype in TENSORS.items():
         if tensors[key].dtype != dtype:
-            raise ValueError(f"{key} is {tensors[key].dtype}, expected {dtype}")
+            raise _Nonsense(f"{key} is {tensors[key].dtype}, expected {dtype}")
     for split in ("train", "test"):
         images, labels = tensors[f"{split}_images"], tensors[f"{split}_labels"]
-        if images.ndim != 4 or labels.shape != images.shape[:1] or len(images) == 0:
-            raise ValueError(
+        if images.ndim != 4 or labels.shape != images.shape[:1] or images.numel() == 0:
+            raise _Nonsense(
                 f"{split}: images must be (N, C, H, W) and labels (N,) with N > 0,"
                 f" got {tuple(images.shape)} and {tuple(labels.shape)}"
             )
-        if int(images.max()) > pixel_max:
-            raise ValueError(f"{split}: a pixel is brighter than {pixel_max}")
+    shapes = [tuple(tensors[f"{split}_images"].shape[1:]) for split in ("train", "test")]
+    if shapes[0] != shapes[1]:
+        raise _Nonsense(f"training images are {shapes[0]}, test images {shapes[1]}")
+
+
+def _check_values(tensors: dict[str, torch.Tensor], n_classes: int, pixel_max: int) -> None:
+    for split in ("train", "test"):
+        images, labels = tensors[f"{split}_images"], tensors[f"{split}_labels"]
+        if pixel_max < 255 and int(images.max()) > pixel_max:
+            raise _Nonsense(f"{split}: a pixel is brighter than {pixel_max}")
         if labels.min() < 0 or labels.max() >= n_classes:
-            raise ValueError(f"{split}: a label is outside 0..{n_classes - 1}")
+            raise _Nonsense(f"{split}: a label is outside 0..{n_classes - 1}")
 
 
 def _sha256(description: str, tensors: dict[str, torch.Tensor]) -> str:

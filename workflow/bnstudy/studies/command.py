@@ -10,6 +10,7 @@ import torch
 
 from bnstudy import plugins
 from bnstudy.data.prepared import PreparedData, open_prepared
+from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.provenance import code_sha256, config_sha256
 from bnstudy.settings import Execution, add_options
@@ -32,6 +33,7 @@ def main(argv: list[str]) -> None:
     device = select_device(arguments.device, arguments.jobs_per_gpu)
     make_deterministic(device)
     data = open_prepared(arguments.data)
+    add_prepared(data)
     asked = asked_of_cell(name, study, cell, data.name, arguments.seeds)
     # Before anything runs: an edit made meanwhile is not what ran.
     hashes = {

@@ -23,8 +23,9 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from bnstudy import provenance
-from bnstudy.data.datasets import DATASETS
+from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
+from bnstudy.files import replacing
 
 SOURCES = (
     *("Snakefile", "CITATION.cff", "LICENSE", "README.md"),
@@ -107,6 +108,18 @@ def without_hosts(table: bytes) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
+
+
+def about_data(name: str) -> dict[str, str]:
+    """Properties of a dataset; of the user's own only its name is known here."""
+    if name not in DATASETS:
+        return {"name": name, "description": "Not packed; images of the author's own."}
+    return {
+        "name": DATASETS[name].title,
+        "url": DATASETS[name].url,
+        "license": DATASETS[name].licence,
+        "description": f"Not packed; fetched and verified by the workflow ({name}).",
+    }
 
 
 def check_private(name: str, content: bytes) -> None:
@@ -230,11 +243,8 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
         entity(
             f"#{name}-{sha256[:12]}",
             "Dataset",
-            name=DATASETS[name].title,
-            url=DATASETS[name].url,
-            license=DATASETS[name].licence,
             identifier=f"sha256:{sha256}",
-            description=f"Not packed; fetched and verified by the workflow ({name}).",
+            **about_data(name),
         )
         for name, sha256 in sorted(used)
     ]
@@ -284,17 +294,12 @@ def pack(root: Path, results: Sequence[Path], out: Path) -> None:
     made = [name for name in sorted(packed) if name not in sources]
     packed["ro-crate-metadata.json"] = describe(packed, made, date).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(partial, "w") as archive:
-            for name in sorted(packed):
-                entry = zipfile.ZipInfo(name, date.timetuple()[:6])
-                entry.create_system, entry.external_attr = 3, MODE  # as on Unix, on any system
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, packed[name], compresslevel=9)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(out, binary=True) as file, zipfile.ZipFile(file, "w") as archive:
+        for name in sorted(packed):
+            entry = zipfile.ZipInfo(name, date.timetuple()[:6])
+            entry.create_system, entry.external_attr = 3, MODE  # as on Unix, on any system
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, packed[name], compresslevel=9)
 
 
 def main(argv: list[str]) -> None:

@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from bnstudy.errors import UserError, refusal
-from bnstudy.files import replacing
+from bnstudy.files import TEMPORARY, replacing
 
 NAME = ".checkpoint.pt"
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, do it again
@@ -146,7 +146,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         )
     try:
         if lock.is_locked:
-            for left_by_killed in folder.glob(".*.[0-9]*"):  # temporary files of `replacing`
+            for left_by_killed in folder.glob(TEMPORARY):
                 left_by_killed.unlink(missing_ok=True)
         yield
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 from bnstudy import plugins
 from bnstudy.checks import Facts, check_batches, run_problem
 from bnstudy.data.prepared import open_prepared
+from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.settings import SETTINGS, Execution, Settings, add_options, chosen, run_name
 from bnstudy.training.checkpoints import Checkpoint, only_writer
@@ -47,6 +48,7 @@ def main(argv: list[str]) -> None:
     how = chosen(arguments, Execution)
     with clock.measure("data"):
         data = open_prepared(arguments.data)
+    add_prepared(data)
     settings = chosen(arguments, Settings, dataset=data.name)
     facts = Facts(
         data.name, len(data.train_images), tuple(data.train_images.shape[1:]), len(data.classes)
