@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.data.datasets import DATASETS
+from bnstudy.data.registry import DATASETS
 from bnstudy.report.look import INK, RULE, Drawing, Layout, Look
 from bnstudy.report.marks import strip
 from bnstudy.report.panels import small_multiples
