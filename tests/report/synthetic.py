@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from bnstudy.claims import judge as claims
+from bnstudy.claims import listed
 from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.data.prepared import open_prepared, write_prepared
 from bnstudy.data.splits import split_sizes
@@ -253,13 +254,13 @@ def one_run(
     return run, rows, times
 
 
-def write_claims(folder: Path, listed: Path, n_seeds: int = 10) -> None:
+def write_claims(folder: Path, path: Path, n_seeds: int = 10) -> None:
     """Write claims.csv and claim_effects.csv with made-up effects for a list of claims.
 
     Verdicts of all kinds come up; every ninth claim was not run.
     """
     rng = np.random.default_rng(5)
-    entries = claims.load_claims(listed)
+    entries = listed.judged_claims(path, {})
     measured: dict[str, Endpoint | Exact] = {}
     for i, entry in enumerate(entries):
         if i % 9 == 4:
@@ -273,7 +274,11 @@ def write_claims(folder: Path, listed: Path, n_seeds: int = 10) -> None:
         def effects(times: float, scale: float = scale) -> pd.Series:
             return pd.Series(scale * (times + 0.2 * rng.normal(size=n_seeds)))
 
-        cells = {"32": effects(1), "64": effects(-1 if i % 3 else 1)} if i % 2 else {}
+        cells = (
+            {"batch size 32": effects(1), "batch size 64": effects(-1 if i % 3 else 1)}
+            if i % 2
+            else {}
+        )
         measured[entry["id"]] = Endpoint(effects(1), cells, entry["unit"])
     out = folder / "results" / "tables"
     rows = [asdict(row) for row in claims.judge(entries, measured)]

@@ -80,7 +80,7 @@ class Study:
         self.config = yaml.safe_load((folder / "results" / "run_config.yaml").read_text())
         self.listed = {
             entry["id"]: entry
-            for entry in yaml.safe_load((ROOT / "config" / "claims.yaml").read_text())
+            for entry in yaml.safe_load((ROOT / "config" / "claims.yaml").read_text())["claims"]
         }
         self.sizes = sorted(self.runs["batch_size"].unique())
         self.seeds = self.runs["seed"].nunique()
@@ -209,11 +209,11 @@ def counts(study: Study, sentence: str) -> list:
     kinds = study.claims["kind"]
     if "statistical" in sentence:
         found = study.claims[kinds == "statistical"]
-        word = found["verdict"].str.partition(" (")[0]
+        word = found["verdict"]
         expected: list = [len(found)]
         for verdict in ("supported", "refuted", "not supported", "inconclusive"):
             if n := (word == verdict).sum():
-                mixed = ((word == verdict) & found["verdict"].str.contains("mixed")).sum()
+                mixed = ((word == verdict) & found["mixed"].notna()).sum()
                 expected += [n, mixed] if mixed else [n]
         return [*expected, (word == "not run").sum()]
     found = study.claims[kinds == "exact"]["verdict"]
@@ -221,7 +221,7 @@ def counts(study: Study, sentence: str) -> list:
 
 
 def decided(study: Study) -> pd.DataFrame:
-    word = study.claims["verdict"].str.partition(" (")[0]
+    word = study.claims["verdict"]
     kinds = study.claims["kind"].isin(["statistical", "exact"])
     known = study.claims[kinds & ~word.isin(["not run", "inconclusive"])]
     return known.assign(true=known["verdict"].str.match(r"(supported|holds)"))
@@ -343,13 +343,13 @@ def judged_claim(study: Study, block: str) -> int:
         return 0
     row = study.claims.loc[found["id"]]
     entry = study.listed[found["id"]]
-    assert row["verdict"].partition(" (")[0] == found["verdict"]
-    assert bool(found["mixed"]) == ("mixed" in row["verdict"])
+    assert row["verdict"] == found["verdict"]
+    assert bool(found["mixed"]) == (not pd.isna(row["mixed"]))
     rest = block[found.end() :].replace(f"Made up: -1 {TIMES} 10⁻¹⁵.", "")
     rest, _, twice = rest.partition("Measured twice: ")
     if twice:
         assert bare(twice) == bare(entry["checked"])
-    for key in ("claim", "metric", "expected", "scope"):
+    for key in ("claim", "measure", "expected", "scope"):
         rest = rest.replace(plain(entry[key].replace("*", r"\*")).rstrip("."), "", 1)
     rest = re.sub(r"\((lines? [^)]*|not in the text)\)", "", rest)
     prior = re.search(r"prior ([\d.]+)\.", rest)
@@ -440,9 +440,7 @@ def test_scorecard_is_that_of_the_claims(study, page):
         hold(row["Holm p"], [source["p_holm"]])
         hold(row["prior"], [source["prior"]])
         assert row["n"] == str(source["n"]).removesuffix(".0")
-        assert row["verdict"] == source["verdict"].partition(" (")[0] + (
-            ", mixed" if "mixed" in source["verdict"] else ""
-        )
+        assert row["verdict"] == source["verdict"] + ("" if pd.isna(source["mixed"]) else ", mixed")
 
 
 def test_the_check_sees_a_wrong_number():

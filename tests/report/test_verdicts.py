@@ -12,12 +12,14 @@ import pytest
 import yaml
 
 from bnstudy.claims import judge as engine
+from bnstudy.claims import listed
 from bnstudy.claims.endpoints.base import Endpoint, Exact
+from bnstudy.config import default_studies
 from bnstudy.errors import UserError
 from bnstudy.files import write_rows
-from bnstudy.report import verdict_exhibits, verdict_figures, verdicts
+from bnstudy.report import amounts, verdict_exhibits, verdict_figures, verdicts
 from bnstudy.report.look import NARROW, WIDE
-from bnstudy.report.rendering import slug
+from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.svg import compact, short_name
 from conftest import ROOT
 
@@ -34,7 +36,7 @@ def entry(name="B3", kind="statistical", **more) -> dict:
         "line": "61, 62",
         "study": "core",
         "endpoint": "e",
-        "metric": "ln of the steps",
+        "measure": "ln of the steps",
         "unit": "percentage points",
         "smallest_effect": 0.5,
         "prior": 0.9,
@@ -56,16 +58,21 @@ def endpoint(values=UP, **more) -> Endpoint:
     return Endpoint(series(values), cells, "percentage points", **more)
 
 
-def write(folder: Path, entries: list[dict], measured: dict) -> verdicts.Claims:
+def write(
+    folder: Path, entries: list[dict], measured: dict, config: dict | None = None
+) -> verdicts.Claims:
     """Judge made-up endpoints and read the tables back, as the report does."""
+    config = config or {}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "claims.yaml").write_text(yaml.safe_dump(entries, allow_unicode=True))
+    text = yaml.safe_dump({"claims": entries}, allow_unicode=True)
+    (folder / "claims.yaml").write_text(text)
+    entries = listed.judged_claims(folder / "claims.yaml", config)
     rows = [asdict(row) for row in engine.judge(entries, measured)]
     with (folder / "claims.csv").open("w", newline="") as file:
         write_rows(file, list(rows[0]), rows)
     with (folder / "claim_effects.csv").open("w", newline="") as file:
         write_rows(file, ["id", "cell", "seed", "effect"], engine.effect_rows(measured))
-    return verdicts.Claims.load(folder / "claims.yaml", folder, {})
+    return verdicts.Claims.load(folder / "claims.yaml", folder, config)
 
 
 @pytest.fixture
@@ -130,7 +137,7 @@ def test_not_supported_though_there_is_an_effect(judge):
     against = 0.45 * UP * np.array([0.2, 2, 0.3, 1.9, 0.1, 2, 0.4, 1.6, 0.1, 1.4])
     claim = judge(endpoint(-against))
     assert claim.p_holm < 0.05
-    assert claim.word == "not supported"
+    assert claim.verdict == "not supported"
     assert "There is an effect against the claim, but a smaller one than that." in said(claim)
 
 
@@ -158,32 +165,65 @@ def test_inconclusive_because_of_few_seeds(judge):
 
 
 def test_inconclusive_because_a_condition_fails(judge):
-    text = said(judge(endpoint(conditions={"inference": endpoint(-UP), "odd_name": endpoint(-UP)})))
+    words = {"inference": "more time at inference as well", "shift": "noise that shifts"}
+    conditions = {"inference": endpoint(-UP), "odd_name": endpoint(-UP)}
+    text = said(judge(endpoint(conditions=conditions), conditions=words))
     assert "**B3: inconclusive.**" in text
     assert "By itself that would make the claim supported" in text
     assert "needs more time at inference as well and odd name, which was not shown" in text
-    against = said(judge(endpoint(-UP, validity={"shift": endpoint(-UP)})))
-    assert "would make the claim refuted" in against
-    assert "noise that shifts the distributions" in against
+    against = said(judge(endpoint(-UP, validity={"shift": endpoint(-UP)}), conditions=words))
+    assert "would make the claim refuted, but the verdict also needs noise that shifts," in against
 
 
 def test_every_condition_of_the_endpoints_has_words():
-    sources = "".join(p.read_text() for p in (ROOT / "workflow/bnstudy/endpoints").glob("*.py"))
-    found = re.findall(r"(?:conditions|validity)=\{\s*\"(\w+)\"", sources)
+    sources = (ROOT / "workflow/bnstudy/claims/endpoints").glob("*.py")
+    text = "".join(path.read_text() for path in sources)
+    found = re.findall(r"(?:conditions|validity)=\{\s*\"(\w+)\"", text)
     assert {"cosine", "inference", "no_noise", "shift"} <= set(found)
-    assert set(found) <= set(verdicts.CONDITIONS)
+    words = {name for one in listed.load_claims(LIST) for name in one.get("conditions", {})}
+    assert set(found) <= words
 
 
 def test_mixed(judge):
-    cells = {"32": UP, "256": -UP}
+    cells = {"batch size 32": UP, "batch size 256": -UP}
     claim = judge(endpoint(cells=cells))
-    assert claim.verdict == "supported (mixed: opposite for 256)"
-    assert claim.mixed == ["batch size 256"]
+    assert (claim.verdict, claim.mixed) == ("supported", "batch size 256")
     text = said(claim)
     assert "**B3: supported, mixed.**" in text
     assert "But the result is mixed: the opposite is true for batch size 256." in text
-    refuted = said(judge(endpoint(-UP, cells={"he, 20": UP, "he, 5": -UP}), study="depth"))
-    assert "the claim holds for He's weights, 20 layers." in refuted
+    cells = {"He's weights, 20 layers": UP, "5 layers": UP, "2 layers": -UP}
+    refuted = said(judge(endpoint(-UP, cells=cells), study="depth"))
+    assert "the claim holds for He's weights, 20 layers and 5 layers." in refuted
+
+
+def test_a_claim_of_ones_own_reads_without_a_text_behind_it(tmp_path):
+    own = {
+        "id": "D1",
+        "claim": "Dropout makes it more accurate.",
+        "metric": "test_accuracy",
+        "level": 0.5,
+        "direction": "higher",
+        "smallest_effect": 0.33,
+        "prior": 0.4,
+    }
+    config = {
+        "compare": {"axis": "dropout", "baseline": 0.0},
+        "grid": {"dropout": [0.0, 0.5], "batch_size": [64]},
+        "claims": [own],
+    }
+    (claim,) = write(tmp_path, [], {"D1": endpoint()}, config).judged
+    assert said(claim) == (
+        "**D1: supported.** Dropout makes it more accurate. The effect is +1.00 percentage points, "
+        "95 % interval +0.91 to +1.09; 10 of 10 seeds go the way of the claim (Holm p = 0.002). That "
+        "is in the direction of the claim and at least the smallest effect that matters (+0.33 "
+        "percentage points).  \n  *Measure:* test accuracy, dropout 0.5 minus dropout 0. *Expected:* "
+        "prior 0.4. *Scope:* batch size 64."
+    )
+    assert plain(verdicts.short_name(claim)) == "D1 Dropout makes it more accurate."
+    (later,) = write(tmp_path, [], {"D1": endpoint(-UP)}, config).judged
+    assert said(later).startswith("**D1: refuted.** Dropout makes it more accurate.")
+    (missing,) = write(tmp_path, [], {}, config).judged
+    assert "This was not measured here: what it compares was not run." in said(missing)
 
 
 def test_a_measurement_that_was_checked(judge):
@@ -232,7 +272,8 @@ def test_exploratory_claims_have_no_corrected_p(judge):
     ],
 )
 def test_controls(judge, expected, values, words):
-    claim = judge(endpoint(values), kind="control", expected=expected, line="")
+    prior = 0.99 if expected == "must be supported" else 0.02
+    claim = judge(endpoint(values), kind="control", expected=expected, line="", prior=prior)
     assert words in said(claim)
     assert "(not in the text)" in said(claim)
 
@@ -247,18 +288,20 @@ def test_controls(judge, expected, values, words):
         (0.053, "share of the validation loss", "+5.3 % of the validation loss", "+5.3 %"),
         (0.21, "percentage points", "+0.21 percentage points", "+0.21 pp"),
         (-0.1, "cosine", "-0.10 in the cosine", "-0.10"),
+        (-0.01234, "nats", "-0.01234 nats", "-0.01234 nats"),
+        (12.5, "", "+12.5", "+12.5"),
         (math.nan, "ln ratio", "a ratio of n/a", "n/a"),
     ],
 )
 def test_amounts(x, unit, amount, cell):
-    assert plain(verdicts.amount(x, unit)) == amount
-    assert plain(verdict_exhibits.effect_cell(x, unit)) == cell
+    assert plain(amounts.amount(x, unit)) == amount
+    assert plain(amounts.effect_cell(x, unit)) == cell
 
 
 def test_small_numbers_and_signs():
-    assert plain(verdicts.small(1e-12)) == "1 x 10⁻¹²"
-    assert verdicts.small(0.05) == "0.05"
-    assert plain(verdicts.typographic("+-1 of -0.74, 1e-5 of 784-128 and (B - 2)")) == (
+    assert plain(amounts.small(1e-12)) == "1 x 10⁻¹²"
+    assert amounts.small(0.05) == "0.05"
+    assert plain(amounts.typographic("+-1 of -0.74, 1e-5 of 784-128 and (B - 2)")) == (
         "±1 of -0.74, 1 x 10⁻⁵ of 784-128 and (B - 2)"
     )
 
@@ -284,7 +327,7 @@ def many(folder: Path) -> verdicts.Claims:
         entry("C1", "control", study="controls"),
     ]
     measured = {
-        "B1": endpoint(cells={"32": UP, "64": -UP}),
+        "B1": endpoint(cells={"batch size 32": UP, "batch size 64": -UP}),
         "B2": endpoint(-300 * UP),
         "B3": endpoint(0.01 * MIXED),
         "L1": endpoint(MIXED, cells={"32": MIXED, "64": 0.5 * MIXED}),
@@ -334,7 +377,6 @@ def test_shared_scopes_are_said_once(tmp_path):
 def test_without_any_table_all_claims_are_not_run(tmp_path):
     claims = verdicts.Claims.load(LIST, tmp_path, {})
     assert {claim.verdict for claim in claims.judged} == {"not run"}
-    assert claims.blob_hash == engine.git_blob_hash(LIST)
     assert list(claims.studies) == ["core"]
     assert verdict_figures.scorecard(claims) is None
     assert verdict_exhibits.scorecard(claims) is None
@@ -348,23 +390,21 @@ def test_without_any_table_all_claims_are_not_run(tmp_path):
         verdicts.Claims.load(tmp_path / "missing.yaml", tmp_path, {})
 
 
-def test_the_real_list_fits_titles_anchors_and_exhibits():
-    listed = engine.load_claims(LIST)
-    assert {claim["study"] for claim in listed} <= set(verdicts.TITLES)
-    assert list(verdicts.TITLES) == list(verdicts.CODES)
-    for study in verdicts.TITLES:
-        assert verdicts.anchor(study) == slug(verdicts.heading(study))
-    ids = {claim["id"] for claim in listed}
+def test_the_real_list_fits_headings_anchors_and_exhibits(tmp_path):
+    found = listed.read(LIST)
+    claims = verdicts.Claims.load(LIST, tmp_path, {})
+    assert list(claims.headings)[:3] == ["identities", "core", "input_scaling"]
+    assert claims.headings["core"] == "S1 Speed and accuracy"
+    source = (ROOT / "report" / "notebook.py").read_text()
+    assert f"# ### {claims.headings['core']}\n" in source
+    ids = {claim["id"] for claim in found["claims"]}
     shown_by = {row[4] for row in verdict_exhibits.ERRATA}
     assert {name for name in shown_by if name not in ids} == {
         *("fig-gap", "fig-batch-size", "tab-arms"),
     }
-    statistical = {claim["id"] for claim in listed if claim["kind"] == "statistical"}
-    assert statistical <= set(verdicts.SHORT_NAMES)
-    source = (ROOT / "report" / "notebook.py").read_text()
-    for study in verdicts.TITLES:
-        assert f"# ### {verdicts.heading(study)}\n" in source
-        assert f'show("{study}")' in source
+    # What a study measures is a claim, a reading or a figure.
+    measured = {entry["study"] for entry in found["claims"] + found["further"]}
+    assert set(default_studies()) <= measured | set(FIGURES)
 
 
 def test_scorecard_table(tmp_path):
@@ -382,7 +422,8 @@ def test_scorecard_table(tmp_path):
     assert list(verdict_exhibits.exact(claims).frame["verdict"]) == ["holds", "does not hold"]
     assert len(verdict_exhibits.listed_claims(claims).frame) == len(claims.judged)
     assert list(verdict_exhibits.history(claims).frame["claim"]) == ["L1"]
-    assert claims.blob_hash in verdict_exhibits.origin_sentence(claims)
+    named = engine.git_blob_hash(tmp_path / "claims.yaml")
+    assert named in verdict_exhibits.origin_sentence(claims)
 
 
 def test_scorecard_figure(tmp_path):
@@ -408,16 +449,6 @@ def test_cells_figure(tmp_path):
     assert verdict_figures.cells(claims.of("identities"), "identities") is None
 
 
-def test_cell_names():
-    assert verdicts.cell_name("core", "32") == "batch size 32"
-    assert verdicts.cell_name("depth", "default, 20") == "default weights, 20 layers"
-    assert verdicts.cell_name("depth", "he, all depths") == "He's weights, all depths"
-    assert verdicts.cell_name("sigmoid_mnist", "0.1") == "learning rate 0.1"
-    assert verdicts.cell_name("learning_rates", "sgd, batch size 128") == "sgd, batch size 128"
-    assert verdicts.cell_name("landscape", "relu5") == "5 ReLU layers"
-    assert verdicts.typographic("0.1 (relu2), relu9") == "0.1 (2 ReLU layers), relu9"
-
-
 def test_direction_of_a_published_effect(tmp_path):
     claims = write(tmp_path, [entry("B18"), entry("B1b"), entry("B9")], {
         "B18": endpoint(), "B1b": endpoint(), "B9": endpoint(MIXED),
@@ -435,7 +466,7 @@ def test_the_layer_in_numpy_beside_pytorch(tmp_path):
         rows = verdict_exhibits.published(claims).frame.set_index("quantity")
         row = rows.loc["H13: the layer and its gradients in numpy"]
         assert row["outcome"] == word
-        assert verdicts.small(error) in row["ours"]
+        assert amounts.small(error) in row["ours"]
 
 
 def test_growth_and_groups_beside_published_values(tmp_path):
@@ -455,12 +486,31 @@ def test_growth_and_groups_beside_published_values(tmp_path):
     layers.to_csv(tmp_path / "init_gradients.csv", index=False)
     groups = pd.DataFrame(
         [
-            ("ghost", seed, "groups", 128, size, "ok", "running", 0.95 - 0.1 / size + seed / 1000)
+            (
+                "ghost",
+                seed,
+                "groups",
+                128,
+                size,
+                "ok",
+                10,
+                "running",
+                0.95 - 0.1 / size + seed / 1000,
+            )
             for seed in range(10)
             for size in (2, 4, 8, 16, 32, 64)
         ],
         columns=[
-            *("norm", "seed", "design", "batch_size", "group_size", "status", "statistics"),
+            *(
+                "norm",
+                "seed",
+                "design",
+                "batch_size",
+                "group_size",
+                "status",
+                "n_classes",
+                "statistics",
+            ),
             "val_accuracy",
         ],
     )
@@ -482,24 +532,26 @@ def test_growth_and_groups_beside_published_values(tmp_path):
 
 
 def test_further_measures(tmp_path):
-    claims = many(tmp_path)
     rows = [
-        ("fashion_mnist", norm, 64, seed, "ok", 100, 0.8 + gain, 0.8 + gain, 50 - 400 * gain)
+        ("fashion_mnist", norm, 64, seed, "ok", 10, 100, 0.8 + gain, 0.8 + gain, 50 - 400 * gain)
         for norm, gain in (("none", 0), ("batch", 0.05))
         for seed in range(3)
     ]
-    columns = ["dataset", "norm", "batch_size", "seed", "status", "n_steps"]
+    columns = ["dataset", "norm", "batch_size", "seed", "status", "n_classes", "n_steps"]
     columns += ["val_accuracy", "test_accuracy", "steps_to_target"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "fashion.csv", index=False)
-    ran = {"fashion": {"options": {}}}
-    exhibit = verdict_exhibits.further(replace(claims, studies=claims.studies | ran), "fashion")
+    studies = {"fashion": default_studies()["fashion"] | {"enabled": True}}
+    claims = verdicts.Claims.load(LIST, tmp_path, {"studies": studies})
+    exhibit = verdict_exhibits.further(claims, "fashion")
     assert list(exhibit.frame["measure"]) == [
         "steps to the target, none over batch",
         "test accuracy, batch minus none",
     ]
     assert exhibit.fold == ""
     assert plain(exhibit.frame["effect"][1]) == "+5.00 pp"
+    assert plain(exhibit.frame["effect"][0]) == "x1.67"  # 50 steps against 30
     assert list(exhibit.frame["above zero"]) == ["3/3", "3/3"]
+    assert verdict_exhibits.further(claims, "depth") is None
 
 
 def test_calibration_sentence():

@@ -95,7 +95,7 @@ def test_convergence_by_hand():
     # Samples: 6400 2^k against 3200 2^(k/3), k = 0..3.
     for k, size in enumerate(SIZES):
         ratio = math.log(2) * (1 + k * 2 / 3)
-        assert steps.cells[str(size)].tolist() == pytest.approx([ratio] * 3)
+        assert steps.cells[f"batch size {size}"].tolist() == pytest.approx([ratio] * 3)
     assert steps.effect.tolist() == pytest.approx([2 * math.log(2)] * 3)
     assert steps.censored == 0
     seconds = found["seconds_to_target"].effect
@@ -128,7 +128,7 @@ def test_a_loss_that_falls_with_the_batch_size_depends_on_it_as_much():
 def test_accuracy_by_hand():
     found = metric_of(tables()[0], BETTER)
     assert found.effect.tolist() == pytest.approx([0.3] * 3)
-    assert set(found.cells) == {"32", "64", "128", "256"}
+    assert list(found.cells) == [f"batch size {size}" for size in SIZES]
     worse = metric_of(tables()[0], BETTER | {"direction": "lower"})
     assert worse.effect.tolist() == pytest.approx([-0.3] * 3)
     ratio = metric_of(tables()[0], BETTER | {"scale": "ratio"})
@@ -146,12 +146,16 @@ def test_runs_that_diverged_or_never_arrived_stand_at_the_budget():
     runs.loc[second, "steps_to_target"] = np.nan
     timings.loc[first, "training_seconds"] = 0.0
     found = endpoints(runs, metrics, timings)
-    assert found["seconds_to_target"].cells["32"][0] == pytest.approx(math.log(200 / (800 * 1.5)))
+    assert found["seconds_to_target"].cells["batch size 32"][0] == pytest.approx(
+        math.log(200 / (800 * 1.5))
+    )
     steps = metric_of(runs, FASTER)
     assert steps.censored == 2
-    assert steps.cells["32"][0] == pytest.approx(math.log(200 / 800))
-    assert steps.cells["64"][1] == pytest.approx(math.log(400 / (3200 * 2 ** (1 / 3) / 64)))
-    assert metric_of(runs, BETTER).cells["32"][0] == pytest.approx(10 - 95)
+    assert steps.cells["batch size 32"][0] == pytest.approx(math.log(200 / 800))
+    assert steps.cells["batch size 64"][1] == pytest.approx(
+        math.log(400 / (3200 * 2 ** (1 / 3) / 64))
+    )
+    assert metric_of(runs, BETTER).cells["batch size 32"][0] == pytest.approx(10 - 95)
 
 
 def test_steps_to_agrees_with_the_training_loop():

@@ -132,17 +132,17 @@ def test_endpoints_by_hand():
                     rows.append(row(norm, initialization, "sigmoid", layers, seed, accuracy, 1.0))
     found = endpoints(pd.DataFrame(rows), {})
     ranges = found["gradient_range"]
-    assert ranges.cells["default, 5"].tolist() == pytest.approx([0.5, 0.5])
-    assert ranges.cells["default, 20"].tolist() == pytest.approx([4.5, 4.5])
+    assert ranges.cells["default weights, 5 layers"].tolist() == pytest.approx([0.5, 0.5])
+    assert ranges.cells["default weights, 20 layers"].tolist() == pytest.approx([4.5, 4.5])
     assert ranges.effect.tolist() == pytest.approx([2.5, 2.5])
     assert found["gradient_range_initial"].effect.tolist() == pytest.approx([5.0, 5.0])
     deepest = found["deepest_accuracy"]
     assert deepest.effect.tolist() == pytest.approx([83, 83])  # 0.11 counts as 10 %
-    assert deepest.cells["default, 2"].tolist() == pytest.approx([5, 5])
+    assert deepest.cells["default weights, 2 layers"].tolist() == pytest.approx([5, 5])
     assert "2 of 2 runs without and 0 of 2 with" in deepest.note
-    assert deepest.cells["he, 20"].tolist() == pytest.approx([1, 1])
+    assert deepest.cells["He's weights, 20 layers"].tolist() == pytest.approx([1, 1])
     assert found["deepest_accuracy_he"].effect.tolist() == pytest.approx([1, 1])
     activation = found["activation_range"]
-    assert activation.cells["default, 2"].tolist() == pytest.approx([3, 3])  # 4 - 1
-    assert activation.cells["default, 5"].tolist() == pytest.approx([48, 48])  # 50 - 2
+    assert activation.cells["default weights, 2 layers"].tolist() == pytest.approx([3, 3])  # 4 - 1
+    assert activation.cells["default weights, 5 layers"].tolist() == pytest.approx([48, 48])  # 50 - 2
     assert activation.effect.tolist() == pytest.approx([25.5, 25.5])

@@ -72,8 +72,8 @@ def test_endpoint_by_hand():
     found = endpoints(table, {})
     assert set(found) == {"accuracy_range"}
     endpoint = found["accuracy_range"]
-    assert endpoint.cells["adam"].tolist() == pytest.approx([13, 13])
-    assert endpoint.cells["sgd"].tolist() == pytest.approx([74, 74])
+    assert endpoint.cells["Adam"].tolist() == pytest.approx([13, 13])
+    assert endpoint.cells["SGD"].tolist() == pytest.approx([74, 74])
     assert endpoint.effect.tolist() == pytest.approx([43.5, 43.5])
     assert endpoint.note.startswith("2 of 8 runs without and 0 of 8")
 

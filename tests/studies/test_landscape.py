@@ -82,4 +82,4 @@ def test_endpoints_by_hand():
     assert found["relative_covariate_shift"].effect[0] == pytest.approx(-1)
     assert found["drift"].effect[0] == pytest.approx(2)
     assert found["drift"].censored == 1
-    assert found["drift"].cells["relu2"][0] == pytest.approx(2)
+    assert found["drift"].cells["2 ReLU layers"][0] == pytest.approx(2)

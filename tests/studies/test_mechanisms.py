@@ -68,7 +68,7 @@ def test_endpoints_by_hand():
     assert found["causal"].effect[0] == pytest.approx(math.log(0.5))
     assert found["causal"].validity["shift"].effect[0] == pytest.approx(1)
     assert found["causal"].validity["close_to_batch"].effect[0] == pytest.approx(0.05 - math.log(2))
-    assert "50% (relu5)" in found["causal"].note
+    assert "50% (5 ReLU layers)" in found["causal"].note
     assert found["affine"].effect[0] == 0
     # 11 % accuracy and a loss that is not finite count as guessing among ten classes.
     assert found["statistics_gradient"].effect[0] == pytest.approx(math.log(math.log(10) / 0.1))

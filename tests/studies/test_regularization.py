@@ -183,8 +183,8 @@ def test_endpoints_by_hand():
     assert found["dropout_need"].effect.to_numpy() == pytest.approx([3] * 10)
     assert found["alongside_dropout"].effect.to_numpy() == pytest.approx([1] * 10)
     cells = found["alongside_dropout"].cells
-    assert cells["against batch normalization alone"].mean() == pytest.approx(3)
-    assert cells["against dropout alone"].mean() == pytest.approx(1)
+    assert cells["the comparison with batch normalization alone"].mean() == pytest.approx(3)
+    assert cells["the comparison with dropout alone"].mean() == pytest.approx(1)
     assert found["dropout_order"].effect.mean() == pytest.approx(6)
     assert found["variance_shift"].effect.to_numpy() == pytest.approx([math.log(2)] * 10)
 

@@ -36,22 +36,22 @@ def test_diverged_runs_count_as_guessing_and_are_not_dropped():
     assert scoring.steps(runs).tolist() == [1000, 1000, 1000, 20]
 
 
-def test_batch_minus_none_pairs_by_seed_whatever_the_order_of_rows():
+def test_levels_are_paired_by_seed_whatever_the_order_of_rows():
     runs = pd.concat(
         [
             table(batch_size=32, v=[1.0, 2.0, 4.0, 8.0]),
             table(batch_size=256, v=[0.0, 0.0, 1.0, 3.0]),
         ]
     ).sample(frac=1, random_state=0)
-    differences = scoring.batch_minus_none(runs, runs["v"], ("batch_size",))
-    assert set(differences) == {"32", "256"}
-    assert differences["32"].tolist() == [3, 6]
-    assert differences["256"].tolist() == [1, 3]
+    differences = scoring.level_minus_baseline(runs, runs["v"], ("batch_size",))
+    assert set(differences) == {"batch size 32", "batch size 256"}
+    assert differences["batch size 32"].tolist() == [3, 6]
+    assert differences["batch size 256"].tolist() == [1, 3]
 
 
 def test_an_incomplete_pair_stays_visible():
     runs = table(v=[1.0, 2.0, 4.0, 8.0]).iloc[:3]
-    endpoint = scoring.mean_over_cells(scoring.batch_minus_none(runs, runs["v"]), "unit")
+    endpoint = scoring.mean_over_cells(scoring.level_minus_baseline(runs, runs["v"]), "unit")
     assert endpoint.effect.loc[0] == 3
     assert math.isnan(endpoint.effect.loc[1])
 

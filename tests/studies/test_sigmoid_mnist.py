@@ -84,6 +84,7 @@ def curve(
             "norm": norm,
             "seed": seed,
             "step": 100 * i,
+            "n_classes": 10,
             "accuracy": accuracy,
             "drift": shift,
         }
@@ -119,7 +120,7 @@ def test_learning_rates_are_cells_and_each_must_hold():
         "none", [0.1, 0.8, 0.94], drifts, 0.5
     )
     found = endpoints(pd.DataFrame(slow + fast), {})
-    assert found["final_accuracy"].cells["0.1"].tolist() == pytest.approx([20, 20])
+    assert found["final_accuracy"].cells["learning rate 0.1"].tolist() == pytest.approx([20, 20])
     assert found["final_accuracy"].effect.tolist() == pytest.approx([8, 8])
     assert not found["above_throughout"].holds
     assert found["above_throughout"].value == 1 / 4

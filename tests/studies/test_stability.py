@@ -94,12 +94,12 @@ def table(n: int = 6) -> pd.DataFrame:
 def test_endpoints_by_hand():
     found = endpoints(table(), {})
     fluctuation = found["fluctuation"]
-    assert fluctuation.cells["32"].tolist() == pytest.approx([math.log(2)] * 6)
-    assert fluctuation.cells["64"].tolist() == pytest.approx([0] * 6)
+    assert fluctuation.cells["batch size 32"].tolist() == pytest.approx([math.log(2)] * 6)
+    assert fluctuation.cells["batch size 64"].tolist() == pytest.approx([0] * 6)
     assert fluctuation.effect.tolist() == pytest.approx([math.log(2) / 2] * 6)
     assert found["spikes"].effect.tolist() == pytest.approx([3] * 6)
     assert found["spikes_all"].effect.tolist() == pytest.approx([0] * 6)
-    assert set(found["between_seeds"].cells) == {"32", "64"}
+    assert set(found["between_seeds"].cells) == {"batch size 32", "batch size 64"}
     assert "between_seeds" not in endpoints(table(2), {})
 
 

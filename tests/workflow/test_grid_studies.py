@@ -7,10 +7,14 @@ CONFIG = """
 exploratory: true
 grid: {dataset: [digits], norm: [none, batch], batch_size: [64], seed: [0, 1]}
 training: {epochs: 2}
+claims:
+  - {id: X1, claim: Dropout helps, study: mine, axis: dropout, baseline: 0.0, metric: test_accuracy,
+     direction: higher, smallest_effect: 0.3, prior: 0.5}
 studies:
   mine:
     code: X1
     title: Is dropout worth it?
+    text: A study of one entry.
     enabled: true
     seeds: 2
     settings: {epochs: 2}

@@ -180,7 +180,8 @@ def describe(error: ValidationError) -> Iterator[str]:
                 yield f"{join(key, name)}: there is no such key{hint}."
         case "required":
             for name in (name for name in rule if name not in value):
-                yield f"{join(key, name)}: this key is missing; config/config.yaml shows them all."
+                file = "claims.yaml" if key.startswith("claims[") else "config.yaml"
+                yield f"{join(key, name)}: this key is missing; config/{file} shows them all."
         case "type":
             kinds = [rule] if isinstance(rule, str) else rule
             wanted = " or ".join(KINDS[kind] for kind in kinds)

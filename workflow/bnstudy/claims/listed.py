@@ -207,8 +207,9 @@ def problems(claims: Sequence[Mapping], config: Mapping) -> list[str]:
         if claim["study"] not in {CORE, *default_studies()}:
             near = closest(claim["study"], list(default_studies()))
             found.append(f"{claim['id']}.study: there is no study {claim['study']}{near}.")
-    found += study_problems(config)
-    if not found and not config["exploratory"]:
+    found += study_problems([*registered, *claims], config)
+    arms = {"none", "batch"} <= set(config["grid"]["norm"])  # of what is registered of the grid
+    if not found and not config["exploratory"] and (claims or arms):
         found += seed_problems(
             [complete(claim, config) for claim in [*registered, *claims]], config
         )
@@ -290,27 +291,28 @@ def known_metrics(study: str, config: Mapping) -> list[str]:
     return [*METRICS, *steps, *(f"ln_{name}" for name in steps)]
 
 
-def study_problems(config: Mapping) -> Iterator[str]:
-    """What a study that is run lacks to have its place in the report."""
+def study_problems(claims: Sequence[Mapping], config: Mapping) -> Iterator[str]:
+    """What a study that is run lacks to have its place in the report; those that ship have theirs."""
+    measured = {claim.get("study", CORE) for claim in claims} | default_studies().keys()
     for name, study in config["studies"].items():
         for key, use in (("code", "heads"), ("title", "heads"), ("text", "introduces")):
             if study["enabled"] and not study.get(key):
                 yield f"studies.{name}.{key}: this key is missing; it {use} the study's section."
+        if study["enabled"] and name not in measured:
+            yield f"studies.{name}: no claim is about it; add one to `claims`, with `study: {name}`."
 
 
 def seed_problems(claims: Sequence[Mapping], config: Mapping) -> Iterator[str]:
     """That there are more statistical claims than the seeds of a study can carry."""
     statistical = [claim for claim in claims if claim["kind"] == "statistical"]
     needed = seeds_needed(len(statistical))
+    seeds = {CORE: len(config["grid"]["seed"])}
+    seeds |= {name: one["seeds"] for name, one in config["studies"].items() if one["enabled"]}
     for study in dict.fromkeys(claim["study"] for claim in statistical):
-        entry = config["studies"].get(study, {"enabled": study == CORE})
-        if not entry["enabled"]:
-            continue
-        key = "grid.seed" if study == CORE else f"studies.{study}.seeds"
-        n = len(config["grid"]["seed"]) if study == CORE else entry["seeds"]
-        if n < needed:
+        if seeds.get(study, needed) < needed:
             yield (
-                f"{key}: {n} seeds cannot carry {len(statistical)} statistical claims, for the smallest "
-                f"p that is left after Holm's correction is not below {configuration.ALPHA:g}; take "
-                f"{needed}, or make claims `kind: exploratory`, or write `exploratory: true`."
+                f"{'grid.seed' if study == CORE else f'studies.{study}.seeds'}: {seeds[study]} seeds "
+                f"cannot carry {len(statistical)} statistical claims, for the smallest p that is left "
+                f"after Holm's correction is not below {configuration.ALPHA:g}; take {needed}, or "
+                "make claims `kind: exploratory`, or write `exploratory: true`."
             )
