@@ -203,6 +203,8 @@ def controls(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
             "learning_rate": rate,
             "seed": seed,
             "status": "ok",
+            "n_classes": 10,
+            "val_accuracy": 0.9 if rate == 0.001 else 0.3,
             "test_accuracy": 0.9 + rng.normal(0, 0.002) if rate == 0.001 else 0.3,
         }
         for rate, seed in product((0.001, 0.00001), range(2 * seeds))
@@ -407,7 +409,8 @@ def test_timing_has_medians_and_marks_what_is_outside():
 
 def test_controls_compare_the_halves():
     rows = [
-        {"learning_rate": rate, "seed": seed, "status": "ok", "test_accuracy": accuracy}
+        {"learning_rate": rate, "seed": seed, "status": "ok", "n_classes": 10}
+        | {"val_accuracy": accuracy, "test_accuracy": accuracy}
         for rate, values in ((0.001, (0.9, 0.8, 0.8, 0.9)), (1e-5, (0.2, 0.2, 0.2, 0.2)))
         for seed, accuracy in enumerate(values)
     ]
@@ -441,12 +444,6 @@ def test_numbers_are_written_for_readers():
     assert study_figures.identities.percent(0.2705) == "27.1\N{NO-BREAK SPACE}%"
     assert study_figures.identities.percent(1.2e-6) == "0.00012\N{NO-BREAK SPACE}%"
     assert [power(x) for x in (1, 10, 1e-4)] == ["1", "10", "$10^{-4}$"]
-
-
-def test_crossing_is_where_the_line_passes():
-    line = pd.Series([0.0, 20.0, 80.0], index=[0.0, 1.0, 2.0])
-    assert study_figures.controls.crossing(line, 50) == pytest.approx(1.5)
-    assert study_figures.controls.crossing(line, 90) is None
 
 
 def test_momenta_stand_in_order():

@@ -144,5 +144,7 @@ def test_endpoints_by_hand():
     assert found["deepest_accuracy_he"].effect.tolist() == pytest.approx([1, 1])
     activation = found["activation_range"]
     assert activation.cells["default weights, 2 layers"].tolist() == pytest.approx([3, 3])  # 4 - 1
-    assert activation.cells["default weights, 5 layers"].tolist() == pytest.approx([48, 48])  # 50 - 2
+    assert activation.cells["default weights, 5 layers"].tolist() == pytest.approx(
+        [48, 48]
+    )  # 50 - 2
     assert activation.effect.tolist() == pytest.approx([25.5, 25.5])

@@ -2,160 +2,98 @@
 
 import math
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bnstudy.report.results import SPACE, counted, decimal, listed
-from bnstudy.report.study_figures.runs import (
-    INTERVALS,
-    ON_DARK,
-    ON_LIGHT,
-    SUPERSCRIPTS,
-    arms,
-    bare_inside,
-    differences,
-    in_order,
-    interval_phrase,
-    name,
-    number,
-    outer_labels,
-    per_arm,
-    product_of,
-    runs,
-    seeds_of,
-    select,
-    strip,
-    swept_accuracy,
-)
-from bnstudy.report.study_figures.toolkit import (
-    INK,
-    PAPER,
-    Drawing,
-    Layout,
-    arm,
-    arm_legend,
-    arm_name,
-    band,
-    panels,
-)
+from bnstudy.report.look import Drawing, Layout, summary
+from bnstudy.report.marks import heat, strip
+from bnstudy.report.panels import power, small_multiples
+from bnstudy.report.results import SPACE, arm, counted, decimal, listed
+from bnstudy.report.study_figures.tables import arms, differences, name, swept_accuracy
+from bnstudy.report.words import average, in_order, interval_phrase, number, per_level
 from bnstudy.scoring import fails_below
 
 
 def relu_or_first(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the ReLU networks, or of whatever activation was run."""
-    activations = in_order(table["activation"])
-    return select(table, activation="relu" if "relu" in activations else activations[0])
+    kinds = in_order(table["activation"])
+    return table[table["activation"] == ("relu" if "relu" in kinds else kinds[0])]
+
+
+def in_words(initialization: str) -> str:
+    return name(initialization).replace("init", "initialization")
 
 
 def depth_map(table: pd.DataFrame, options: dict) -> Drawing:
     """Accuracy by depth and initialization as a heat map per arm, and the paired differences."""
     frame = swept_accuracy(relu_or_first(table))
-    keys = ["norm", "initialization", "depth"]
-    cells = frame.groupby(keys, sort=False).agg(
-        accuracy=("value", "mean"),
-        trained=("failed", lambda failed: int((~failed).sum())),
-        runs=("failed", "size"),
+    inits, depths = in_order(frame["initialization"]), sorted(frame["depth"].unique())
+    keys = ["initialization", "depth"]
+    cells = frame.groupby(["norm", *keys]).agg(
+        value=("value", "mean"), failed=("failed", "sum"), runs=("failed", "size")
     )
-    gains = differences(frame, ["initialization", "depth"])
-    gain = band(gains, ["initialization", "depth"]).set_index(["initialization", "depth"])
-    inits, norms = in_order(frame["initialization"]), arms(frame)
-    depths = sorted(frame["depth"].unique())
-    parts = norms + (["difference"] if len(gain) else [])
+    cells = cells.reset_index().rename(columns={"norm": "part"})
+    trained = (cells["runs"] - cells["failed"]).astype(str) + "/" + cells["runs"].astype(str)
+    cells["text"] = cells["value"].map(lambda v: decimal(v, 1)) + "\n" + trained
+    gain = summary(differences(frame, keys), keys).assign(part="difference")
+    half = (gain["ci_high"] - gain["mean"]).map(
+        lambda v: "" if math.isnan(v) else f"\n± {decimal(v, 1)}"
+    )
+    gain["text"] = gain["mean"].map(lambda v: decimal(v, 1, signed=True)) + half
+    shown = pd.concat([cells, gain.rename(columns={"mean": "value"})])
+    titles = {norm: look.name for norm, look in arms(frame).items()}
+    titles |= {"difference": "difference (points)"} if len(gain) else {}
+    scales = {title: {"vmin": 0, "vmax": 100} for title in titles}
+    reach = gain["mean"].abs().max() or 1
+    scales["difference"] = {"vmin": -reach, "vmax": reach, "cmap": "PuOr"}
 
     def draw(layout: Layout) -> Figure:
-        shape = (len(parts), 1) if layout.narrow else (1, len(parts))
-        height = 0.46 * len(inits) + 0.5
-        figure, axes = panels(*shape, layout, height=height, sharex=True, sharey=True)
-        for ax, part in zip(axes.flat, parts, strict=True):
-            grid = np.full((len(inits), len(depths)), np.nan)
-            for (i, init), (j, depth) in product_of(inits, depths):
-                if part == "difference":
-                    write_difference(ax, j, i, gain, (init, depth))
-                elif (part, init, depth) in cells.index:
-                    cell = cells.loc[(part, init, depth)]
-                    grid[i, j] = cell["accuracy"]
-                    write_cell(
-                        ax,
-                        j,
-                        i,
-                        decimal(cell["accuracy"], 1),
-                        f"{cell['trained']:.0f}/{cell['runs']:.0f}",
-                        on_heat(cell["accuracy"]),
-                    )
-            edges = [np.arange(n + 1) - 0.5 for n in (len(depths), len(inits))]
-            ax.pcolormesh(
-                *edges, np.ma.masked_invalid(grid), cmap="cividis", vmin=0, vmax=100,
-                edgecolor=PAPER, linewidth=1.5,
-            )  # fmt: skip
-            ax.set_xticks(range(len(depths)), [str(depth) for depth in depths])
-            ax.set_yticks(range(len(inits)), [name(init).replace(" ", "\n") for init in inits])
-            ax.set_ylim(len(inits) - 0.5, -0.5)
-            ax.grid(visible=False)
-            ax.tick_params(length=0)
-            ax.spines[:].set_visible(False)
-            ax.set_title("difference (points)" if part == "difference" else arm_name(part))
-        outer_labels(axes, "hidden layers", "")
-        return figure
+        panels = small_multiples(
+            shown, None, "part", layout, cols=list(titles), x="hidden layers", xscale=None,
+            yscale=None, col_name=titles, height=0.46 * len(inits) + 0.5, wrap=(3, 1),
+        )  # fmt: skip
+        for ax, part in panels:
+            wide = part.pivot(index="initialization", columns="depth", values=["value", "text"])
+            wide = wide.reindex(index=inits).rename(lambda init: name(init).replace(" ", "\n"))
+            values, text = (wide[key].reindex(columns=depths) for key in ("value", "text"))
+            heat(ax, values, text, **scales[part["part"].iat[0]])
+        return panels.finish()
 
-    deepest = depths[-1]
-    sentences = [
-        f"with {name(init).replace('init', 'initialization')} "
-        + listed(
-            f"{decimal(cells.loc[(norm, init, deepest)]['accuracy'], 1)} percent "
-            f"({cells.loc[(norm, init, deepest)]['trained']:.0f} of "
-            f"{runs(int(cells.loc[(norm, init, deepest)]['runs']))} trained) {arm(norm)}"
-            for norm in norms
-            if (norm, init, deepest) in cells.index
-        )
-        for init in inits
-    ]
-    activation = name(in_order(frame["activation"])[0])
-    differences_note = (
-        " Last: the difference between the arms in percentage points, paired by seed, with the half "
-        f"width of its {INTERVALS}."
-        if len(gain)
-        else ""
+    def said(one: pd.DataFrame) -> str:
+        of = f"{(~one['failed']).sum()} of {counted(len(one), 'run')} trained"
+        return f"{average(one['value'], 1)} percent ({of})"
+
+    deepest = frame[frame["depth"] == depths[-1]]
+    parts = "; ".join(
+        f"with {in_words(init)} {per_level(one, 'norm', arms(one), said)}"
+        for init, one in deepest.groupby("initialization", sort=False)
     )
+    note = (
+        " Last: the difference between the arms in percentage points, paired by seed"
+        f"{interval_phrase(frame, ', with half the width of its ')}."
+    )
+    width = next(iter(options["depth"].values()))["hidden"][0]
+    floor = 100 * fails_below(frame["n_classes"].max())
     return Drawing(
         "depth",
-        f"Grids of mean accuracy by depth and initial weights. At {deepest} hidden layers: "
-        f"{'; '.join(sentences)}.",
-        f"Mean validation accuracy in percent of {activation} networks with hidden layers of "
-        f"{next(iter(options['depth'].values()))['hidden'][0]} units after {counted(options['epochs'], 'epoch')}, over "
-        f"{seeds_of(frame)}; lighter is higher. Below each mean, the number of runs that trained: "
-        f"the others diverged or ended below {100 * fails_below(10):.0f}{SPACE}%, and count as "
-        f"guessing.{differences_note}",
-        frame[[*keys, "seed", "value", "failed"]].rename(
+        f"Grids of mean accuracy by depth and initial weights. At {depths[-1]} hidden layers: "
+        f"{parts}.",
+        f"Mean validation accuracy in percent of {name(frame['activation'].iat[0])} networks with "
+        f"hidden layers of {width} units after {counted(options['epochs'], 'epoch')}, over "
+        f"{seeds(frame)}; lighter is higher. Below each mean, the number of runs that trained: the "
+        f"others diverged or ended below {floor:.0f}{SPACE}%, and count as guessing."
+        f"{note if len(gain) else ''}",
+        frame[["norm", *keys, "seed", "value", "failed"]].rename(
             columns={"value": "accuracy (%)", "failed": "did not train"}
         ),
         draw,
     )
 
 
-def on_heat(percent: float) -> str:
-    """A colour that can be read on a cell of the heat map."""
-    red, green, blue, _ = mpl.colormaps["cividis"](percent / 100)
-    return ON_LIGHT if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else ON_DARK
-
-
-def write_cell(ax: Axes, x: float, y: float, large: str, small: str, color: str) -> None:
-    ax.text(x, y - 0.04, large, ha="center", va="bottom", fontsize=8.5, color=color, weight="bold")
-    ax.text(x, y + 0.1, small, ha="center", va="top", fontsize=6.8, color=color)
-
-
-def write_difference(
-    ax: Axes, x: float, y: float, gain: pd.DataFrame, key: tuple[str, int]
-) -> None:
-    if key not in gain.index:
-        return
-    row = gain.loc[key]
-    half = (row["ci_high"] - row["ci_low"]) / 2
-    interval = "" if math.isnan(half) else f"± {decimal(half, 1)}"
-    write_cell(ax, x, y, decimal(row["mean"], 1, signed=True), interval, INK)
+def seeds(table: pd.DataFrame) -> str:
+    return counted(table["seed"].nunique(), "seed")
 
 
 def activations(table: pd.DataFrame, options: dict) -> Drawing:
@@ -164,60 +102,51 @@ def activations(table: pd.DataFrame, options: dict) -> Drawing:
     shared = table.groupby("depth")["activation"].nunique()
     depths = sorted(shared.index[shared == len(kinds)]) or sorted(table["depth"].unique())[:2]
     frame = swept_accuracy(table[table["depth"].isin(depths)])
-    frame = frame.rename(columns={"activation": "level"})
-    inits, norms = in_order(frame["initialization"]), arms(frame)
+    looks = arms(frame)
+
+    def layers(depth: int) -> str:
+        return counted(depth, "layer")
 
     def draw(layout: Layout) -> Figure:
-        figure, axes = panels(len(depths), len(inits), layout, height=1.7, sharex=True, sharey=True)
-        for (i, depth), (j, init) in product_of(depths, inits):
-            ax = axes[i, j]
-            cell = select(frame, depth=depth, initialization=init)
-            strip(ax, cell, kinds, norms, logarithmic=False)
+        panels = small_multiples(
+            frame, "depth", "initialization", layout, rows=depths, x="activation",
+            y="accuracy (%)", xscale=None, row_name=layers, col_name=name, height=(1.6, 1.4),
+        )  # fmt: skip
+        for ax, part in panels:
+            names = [*map(name, kinds)]
+            strip(ax, part, "activation", "value", looks, "norm", order=kinds, names=names)
             ax.set_ylim(0, 104)
-            ax.set_yticks(range(0, 101, 25))
-            layers = counted(depth, "layer")
-            ax.set_title(f"{layers}, {name(init)}")
-        outer_labels(axes, "activation", "accuracy (%)")
-        bare_inside(axes)
-        arm_legend(figure, norms, layout)
-        return figure
+        return panels.finish(looks)
 
-    means = frame.groupby(["norm", "initialization", "depth", "level"])["value"].mean()
     several = len(kinds) > 1
-    ranges = means.groupby(level=[0, 1, 2]).agg(
-        lambda v: v.max() - v.min() if several else v.mean()
+
+    def said(one: pd.DataFrame) -> str:
+        means = one.groupby("activation")["value"].mean()
+        return decimal(means.max() - means.min() if several else means.mean(), 1)
+
+    what = "Range of the mean over activations, in percentage points"
+    parts = "; ".join(
+        f"{layers(depth)}, {in_words(init)}, {per_level(one, 'norm', looks, said)}"
+        for (depth, init), one in frame.groupby(["depth", "initialization"], sort=False)
     )
-    what = (
-        "Range of the mean over activations, in percentage points" if several else "Mean in percent"
-    )
-    parts = [
-        f"{counted(depth, 'layer')}, {name(init).replace('init', 'initialization')}, "
-        + listed(
-            f"{decimal(ranges[norm, init, depth], 1)} {arm(norm)}"
-            for norm in norms
-            if (norm, init, depth) in ranges.index
-        )
-        for depth in depths
-        for init in inits
-    ]
     return Drawing(
         "activations",
-        f"Accuracy for each activation function. {what}: {'; '.join(parts)}.",
+        f"Accuracy for each activation function. {what if several else 'Mean in percent'}: {parts}.",
         f"Validation accuracy after {counted(options['epochs'], 'epoch')} for each activation "
-        "function, a row per number of hidden layers and a column per initialization. Small marks "
-        f"are single runs ({seeds_of(frame)}, thin lines join the runs of one), large ones the mean"
-        f"{interval_phrase(frame)}. A run that diverged counts as guessing.",
-        frame[["initialization", "depth", "level", "norm", "seed", "value", "failed"]].rename(
-            columns={"level": "activation", "value": "accuracy (%)", "failed": "diverged"}
+        "function, by number of hidden layers and initialization. Small marks are single runs "
+        f"({seeds(frame)}, thin lines join the runs of one), large ones means"
+        f"{interval_phrase(frame)}. A run that did not train counts as guessing.",
+        frame[["initialization", "depth", "activation", "norm", "seed", "value", "failed"]].rename(
+            columns={"value": "accuracy (%)", "failed": "did not train"}
         ),
         draw,
     )
 
 
 DEPTH_MEASURES = {
-    "gradient_range_initial": "gradient range at the first step (decades)",
-    "gradient_range": "gradient range in training (decades)",
-    "soft_rank": "soft rank after training",
+    "gradient_range_initial": ("range, first step", "decades"),
+    "gradient_range": ("range, training", "decades"),
+    "soft_rank": ("soft rank", "singular values"),
 }
 
 
@@ -226,58 +155,38 @@ def depth_gradients(table: pd.DataFrame, options: dict) -> Drawing:
     chosen = relu_or_first(table)
     # The activations of a run that broke off are of no use: its rank counts as zero.
     chosen = chosen.assign(soft_rank=chosen["soft_rank"].fillna(0))
-    frame = chosen.melt(
-        ["norm", "initialization", "seed", "depth"],
-        list(DEPTH_MEASURES),
-        var_name="measure",
-        value_name="value",
-    ).rename(columns={"depth": "level"})
-    inits, norms = in_order(frame["initialization"]), arms(frame)
-    depths = sorted(frame["level"].unique())
+    keys = ["norm", "initialization", "seed", "depth"]
+    frame = chosen.melt(keys, list(DEPTH_MEASURES), "measure")
+    depths, looks = sorted(frame["depth"].unique()), arms(frame)
 
     def draw(layout: Layout) -> Figure:
-        shape = (len(DEPTH_MEASURES), len(inits))
-        figure, axes = panels(*shape, layout, height=1.6, sharex=True, sharey="row")
-        for (i, measure), (j, init) in product_of(DEPTH_MEASURES, inits):
-            ax = axes[i, j]
-            cell = select(frame, measure=measure, initialization=init)
-            strip(ax, cell, depths, norms, logarithmic=False)
-            ax.yaxis.set_major_locator(MaxNLocator(4, integer=measure == "soft_rank"))
-            label, _, unit = DEPTH_MEASURES[measure].partition(" (")
-            if j == 0:
-                ax.set_ylabel(unit.rstrip(")") or "singular values")
-            ax.set_title(name(init) if layout.narrow else f"{label}, {name(init)}", fontsize=7.6)
-            if layout.narrow and j == 0:
-                ax.set_title(f"{label}\n{name(init)}", fontsize=7.6)
-        for ax in axes[:, 0]:
+        panels = small_multiples(
+            frame, "measure", "initialization", layout, x="hidden layers", xscale=None,
+            y={measure: unit for measure, (_, unit) in DEPTH_MEASURES.items()}, sharey="row",
+            row_name={measure: title for measure, (title, _) in DEPTH_MEASURES.items()},
+            col_name=name, height=(1.6, 1.4), turn=False,
+        )  # fmt: skip
+        for ax, part in panels:
+            strip(ax, part, "depth", "value", looks, "norm", order=depths)
+        for ax in panels.axes.values():
             ax.set_ylim(bottom=0)  # once all panels of the row are drawn
-        for ax in axes[-1]:
-            ax.set_xlabel("hidden layers")
-        bare_inside(axes)
-        arm_legend(figure, norms, layout)
-        return figure
+        return panels.finish(looks)
 
-    deepest = select(frame, measure="gradient_range", level=depths[-1])
-    parts = [
-        f"{name(init).replace('init', 'initialization')}, "
-        + per_arm(
-            select(deepest, initialization=init), lambda rows: decimal(rows["value"].mean(), 2)
-        )
-        for init in inits
-        if len(select(deepest, initialization=init))
-    ]
+    deepest = frame[(frame["measure"] == "gradient_range") & (frame["depth"] == depths[-1])]
+    parts = "; ".join(
+        f"{in_words(init)}, {per_level(one, 'norm', looks, lambda runs: average(runs['value'], 2))}"
+        for init, one in deepest.groupby("initialization", sort=False)
+    )
     return Drawing(
         "depth-gradients",
         f"Three measures against depth for both arms. Mean range of the gradient norms over the "
-        f"layers in training at {depths[-1]} hidden layers, in decades: {'; '.join(parts)}.",
+        f"layers in training at {depths[-1]} hidden layers, in decades: {parts}.",
         "Rows: decades between the largest and the smallest gradient norm of the hidden layers, at "
         "the first step and as the median over training (12 where a layer has none left); and the "
         "soft rank, the number of singular values of the last hidden layer's activations of at "
         f"least 1{SPACE}% of the largest, after training (0 for a run that diverged). Small marks "
-        f"are single runs ({seeds_of(frame)}), large ones the mean{interval_phrase(frame)}.",
-        frame[["measure", "initialization", "level", "norm", "seed", "value"]].rename(
-            columns={"level": "depth"}
-        ),
+        f"are single runs ({seeds(frame)}), large ones means{interval_phrase(frame)}.",
+        frame,
         draw,
     )
 
@@ -287,75 +196,59 @@ SMALLEST_GRADIENT = 1e-12  # what is smaller, or zero, is drawn as this
 
 def gradient_paths(table: pd.DataFrame, options: dict) -> Drawing:
     """The gradient of every layer at every step read, a heat map per arm and initialization."""
-    frame = table.dropna(subset=["gradient_norm"])
+    frame = table.dropna(subset="gradient_norm")
     frame = frame.assign(value=np.log10(frame["gradient_norm"].clip(lower=SMALLEST_GRADIENT)))
-    keys = ["initialization", "norm", "layer", "step"]
-    means = frame.groupby(keys)["value"].mean()
-    inits, norms = in_order(table["initialization"]), arms(table)
-    layers, steps_read = (sorted(table[key].unique()) for key in ("layer", "step"))
+    means = frame.groupby(["initialization", "norm", "layer", "step"], sort=False)["value"].mean()
+    means = means.reset_index()
+    looks = arms(table)
+    layers, steps = (sorted(table[key].unique()) for key in ("layer", "step"))
+    ends = [f"{layer}" for layer in (layers[0], layers[-1])]
 
     def draw(layout: Layout) -> Figure:
-        figure, axes = panels(len(inits), len(norms), layout, height=1.75, sharex=True, sharey=True)
-        limits = {"vmin": means.min(), "vmax": means.max()} if len(means) else {}
-        for (i, init), (j, norm) in product_of(inits, norms):
-            ax = axes[i, j]
-            heat = np.full((len(layers), len(steps_read)), np.nan)
-            if (init, norm) in means.index:
-                wide = means[init, norm].unstack("step").reindex(index=layers, columns=steps_read)
-                heat = wide.to_numpy()
-            image = ax.imshow(
-                heat, cmap="cividis", aspect="auto", interpolation="none", origin="upper", **limits
-            )
-            shown = [k for k, step in enumerate(steps_read) if k == 0 or step in (10, 100)]
-            ax.set_xticks(shown, [f"{steps_read[k]:,}" for k in shown])
-            ax.set_yticks([0, len(layers) - 1], [str(layers[0]), str(layers[-1])])
+        panels = small_multiples(
+            means, "initialization", "norm", layout, cols=list(looks), x="step", y="layer",
+            xscale=None, yscale=None, row_name=name, turn=False,
+            col_name={norm: look.name for norm, look in looks.items()},
+        )  # fmt: skip
+        limits = {"vmin": means["value"].min(), "vmax": means["value"].max()}
+        for ax, part in panels:
+            wide = part.pivot(index="layer", columns="step", values="value")
+            wide = wide.reindex(index=layers, columns=steps)
+            image = ax.imshow(wide, cmap="cividis", aspect="auto", interpolation="none", **limits)
+            shown = [k for k, step in enumerate(steps) if k == 0 or step in (10, 100)]
+            ax.set_xticks(shown, [f"{steps[k]:,}" for k in shown])
+            ax.set_yticks([0, len(layers) - 1], ends)
             ax.grid(visible=False)
-            ax.tick_params(length=2)
-            short = {"none": "none", "batch": "batch norm."}.get(norm, norm)
-            ax.set_title(
-                f"{short if layout.narrow else arm_name(norm)}, {name(init)}", fontsize=7.6
-            )
-        outer_labels(axes, "step", "layer")
-        bar = figure.colorbar(
-            image, ax=axes, location="bottom" if layout.narrow else "right", shrink=0.8, pad=0.02
+        across = {"location": "bottom" if layout.narrow else "right", "shrink": 0.8, "pad": 0.02}
+        ticks = {"ticks": MaxNLocator(5, integer=True), "label": "gradient norm"}
+        powers = FuncFormatter(lambda v, _: power(10.0**v))
+        bar = panels.figure.colorbar(
+            image, ax=[*panels.axes.values()], format=powers, **across, **ticks
         )
-        bar.set_label("gradient norm")
         bar.outline.set_visible(False)
-        axis = bar.ax.xaxis if layout.narrow else bar.ax.yaxis
-        axis.set_major_locator(MaxNLocator(5, integer=True))
-        axis.set_major_formatter(
-            FuncFormatter(lambda x, _: "10" + str(round(x)).translate(SUPERSCRIPTS))
-        )
-        return figure
+        return panels.finish()
 
-    parts = [
-        f"{arm(norm)} and {name(init).replace('init', 'initialization')} "
-        + listed(
-            f"{first_over_last(means[init, norm], step)} at step {step:,}"
-            for step in sorted({steps_read[0], steps_read[-1]})
-            if step in means[init, norm].index.get_level_values("step")
-        )
-        for init in inits
-        for norm in norms
-        if (init, norm) in means.index
-    ]
+    def ratio(one: pd.DataFrame) -> str:
+        curve = one.set_index("layer")["value"].sort_index()
+        return f"{number(10 ** (curve.iloc[0] - curve.iloc[-1]))} times"
+
+    first_and_last = means[means["step"].isin([steps[0], steps[-1]])]
+    parts = "; ".join(
+        f"{arm(norm)} and {in_words(init)} "
+        + listed(f"{ratio(one)} at step {step:,}" for step, one in cell.groupby("step"))
+        for (init, norm), cell in first_and_last.groupby(["initialization", "norm"], sort=False)
+    )
     broken = len(table) - len(frame)
     return Drawing(
         "gradient-paths",
-        f"Heat maps of the gradient of each layer over training. Gradient of layer {layers[0]} over "
-        f"that of layer {layers[-1]}: {'; '.join(parts)}.",
+        f"Heat maps of the gradient of each layer over training. Gradient of layer {ends[0]} over "
+        f"that of layer {ends[1]}: {parts}.",
         f"Norm of the gradient of each hidden layer's weights while ReLU networks of "
         f"{counted(len(layers), 'layer')} train for {counted(options['epochs'], 'epoch')}; layer 1 "
-        "is next to the input. Geometric means over "
-        f"{seeds_of(table)}; lighter is larger. The {counted(len(steps_read), 'step')} read stand "
-        "side by side and lie ever further apart, so the axis is nearly logarithmic."
+        f"is next to the input. Geometric means over {seeds(table)}; lighter is larger. The "
+        f"{counted(len(steps), 'step')} read stand side by side and lie ever further apart, so the "
+        "axis is nearly logarithmic."
         + (f" Not finite, and left out: {counted(broken, 'reading')}." if broken else ""),
-        means.rename("log10 gradient norm, mean").reset_index(),
+        means.rename(columns={"value": "log10 gradient norm, mean"}),
         draw,
     )
-
-
-def first_over_last(means: pd.Series, step: int) -> str:
-    """Ratio of the gradients of the first and the last layer; `means` are logarithms."""
-    curve = means.xs(step, level="step")
-    return f"{number(10 ** (curve.iloc[0] - curve.iloc[-1]))} times"

@@ -1,89 +1,78 @@
 """Figures of the sweeps over learning rates (S2) and initial gains (S3)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnstudy.claims.endpoints.learning_rates import BAND_POINTS, cell_names, largest_rate
-from bnstudy.report.results import SPACE, counted, decimal, listed
-from bnstudy.report.study_figures.runs import (
-    CROSS,
-    TRIANGLE,
-    arms,
-    censored_handle,
-    dots,
-    in_order,
-    marks,
-    name,
-    number,
-    outer_labels,
-    per_arm,
-    runs,
-    scale_axes,
-    seeds_of,
-    select,
-    spread,
-    swept_accuracy,
-    targets,
-)
-from bnstudy.report.study_figures.toolkit import (
-    MUTED,
-    Drawing,
-    Layout,
-    arm,
-    arm_legend,
-    panels,
-    style,
-)
+from bnstudy.report.look import MUTED, Drawing, Layout, Look, series
+from bnstudy.report.marks import dots, spread
+from bnstudy.report.panels import small_multiples
+from bnstudy.report.results import SPACE, counted, decimal
+from bnstudy.report.study_figures.tables import arms, mark_of, name, swept_accuracy, targets
+from bnstudy.report.words import number, per_level
 from bnstudy.scoring import fails_below
+
+BAR = {"lw": 3.2, "solid_capstyle": "butt"}
 
 
 def sweep(
-    ax: Axes, frame: pd.DataFrame, x: str, norms: Sequence[str], *, failed: dict[str, object]
-) -> None:
-    """Seeds as dots and the median of each arm as a line over a logarithmic axis.
+    frame: pd.DataFrame, x: str, row: str, title: Callable[[object], str], *, label: str,
+    yscale: str | None, failed: str, legend: list[Line2D], foot: bool = False,
+) -> Callable[[Layout], Figure]:  # fmt: skip
+    """Seeds and medians of each arm over a setting, a panel per optimizer and value of `row`.
 
-    `frame` has the columns `x`, norm, seed, value and failed; `failed` is how the latter are drawn.
+    `frame` has the columns `x`, `row`, optimizer, norm, seed, value and failed; `failed` is the mark
+    of the latter. Where there is a `foot` it has the usable bands.
     """
-    ax.set_xscale("log")
-    values = np.sort(frame[x].unique())
-    step = float(np.diff(np.log10(values)).min()) if len(values) > 1 else 1.0
-    for i, norm in enumerate(norms):
-        one = select(frame, norm=norm)
-        shift = 0.36 * step * (i - (len(norms) - 1) / 2)
-        offset = one.groupby(x)["value"].transform(lambda v: spread(len(v), 0.12 * step))
-        places = one[x] * 10 ** (shift + offset)
-        good = ~one["failed"]
-        dots(ax, places[good], one[good]["value"], norm, 2.4)
-        marks(ax, places[~good], one[~good]["value"], norm, **failed)
-        median = one.groupby(x)["value"].median()
-        look = style(norm)
-        ax.plot(
-            median.index * 10**shift, median, color=look.color, ls=look.dash, lw=1.6, zorder=1.8
-        )
-    ax.set_xlim(values[0] * 10 ** (-0.6 * step), values[-1] * 10 ** (0.6 * step))
+    looks = arms(frame)
+    frame = side_by_side(frame, x, [*looks])
+
+    def draw(layout: Layout) -> Figure:
+        panels = small_multiples(
+            frame, row, "optimizer", layout, x=x.replace("_", " "), y=label, xscale="log",
+            yscale=yscale, sharex="col", row_name=title, col_name=name, height=(1.75, 1.5),
+            width=layout.width,
+        )  # fmt: skip
+        for ax, part in panels:
+            style = series(looks, "norm", markers=False) | {"errorbar": None, "ax": ax}
+            sns.lineplot(part, x="center", y="value", estimator="median", zorder=1.8, **style)
+            for norm, runs in part.groupby("norm"):
+                good, bad = runs[~runs["failed"]], runs[runs["failed"]]
+                dots(ax, good["place"], good["value"], looks[norm], size=2.4, alpha=0.5)
+                mark = looks[norm].point(3.6) | {"marker": failed, "mfc": "none", "mew": 0.8}
+                ax.plot(bad["place"], bad["value"], **mark | {"mec": looks[norm].color})
+            if foot:
+                bands(ax, part, x, looks)
+        return panels.finish([*looks.values(), *legend])
+
+    return draw
 
 
-def band_bars(ax: Axes, frame: pd.DataFrame, x: str, norms: Sequence[str]) -> None:
+def side_by_side(frame: pd.DataFrame, x: str, norms: list) -> pd.DataFrame:
+    """The runs with the `center` of their arm on a logarithmic axis, and the `place` of each."""
+    values = np.sort(np.log10(frame[x].unique()))
+    step = np.diff(values).min() if len(values) > 1 else 1.0
+    shift = 0.36 * step * (frame["norm"].map(norms.index) - (len(norms) - 1) / 2)
+    cells = frame.groupby([c for c in frame if c not in {"seed", "value", "failed"}], sort=False)
+    aside = cells["value"].transform(lambda seeds: spread(len(seeds), 0.12 * step))
+    center = frame[x] * 10**shift
+    return frame.assign(center=center, place=center * 10**aside)
+
+
+def bands(ax: Axes, part: pd.DataFrame, x: str, looks: Mapping[str, Look]) -> None:
     """Below zero, a bar per arm over the settings within a point of each seed's best."""
-    for i, norm in enumerate(norms):
-        ends = usable(select(frame, norm=norm), x)
-        if ends is None:
-            continue
-        y, pad = -7.0 * (i + 1), 10**0.09
-        ax.plot(
-            [ends[0] / pad, ends[1] * pad],
-            [y, y],
-            color=style(norm).color,
-            lw=3.2,
-            solid_capstyle="butt",
-            clip_on=False,
-        )
-    ax.set_ylim(-7.0 * len(norms) - 5, 104)
+    for i, (norm, look) in enumerate(looks.items()):
+        ends = usable(part[part["norm"] == norm], x)
+        if ends is not None:
+            bar = [ends[0] / 10**0.09, ends[1] * 10**0.09]
+            ax.plot(bar, [-7.0 * (i + 1)] * 2, color=look.color, clip_on=False, **BAR)
+    ax.set_ylim(-7.0 * len(looks) - 5, 104)
     ax.set_yticks(range(0, 101, 25))
     ax.spines["left"].set_bounds(0, 100)
 
@@ -102,170 +91,118 @@ def usable(frame: pd.DataFrame, x: str) -> tuple[float, float] | None:
     return low, high
 
 
-def sweep_panels(
-    rows: Sequence, columns: Sequence, layout: Layout
-) -> tuple[Figure, np.ndarray, list[tuple[int, int, Axes]]]:
-    """Axes of a sweep and, for each row and column of the design, the one that shows it."""
-    count = len(rows) * len(columns)
-    shape = (count, 1) if layout.narrow else (len(rows), len(columns))
-    height = 1.6 if layout.narrow else 1.85
-    sharex = False if layout.narrow else "col"
-    figure, axes = panels(*shape, layout, height=height, sharex=sharex, sharey=True)
-    if not layout.narrow and len(columns) > 1:
-        figure.set_figwidth(layout.width)
-    cells = [(i, j) for i in range(len(rows)) for j in range(len(columns))]
-    return figure, axes, [(i, j, ax) for (i, j), ax in zip(cells, axes.flat, strict=True)]
+def accuracy_sweep(frame: pd.DataFrame, x: str, row: str, title: Callable) -> Callable:
+    """The final accuracy over a swept setting, with the usable bands."""
+    bar = Line2D([], [], color=MUTED, label="usable band", **BAR)
+    return sweep(
+        frame[[row, "optimizer", "norm", x, "seed", "value", "failed"]], x, row, title,
+        label="accuracy (%)", yscale=None, failed="x", foot=True,
+        legend=[bar, *mark_of(frame["failed"], "did not train", "x")],
+    )  # fmt: skip
 
 
-def accuracy_sweep(
-    frame: pd.DataFrame, x: str, x_label: str, row_axis: str, title: Callable[[object, object], str]
-) -> Callable[[Layout], Figure]:
-    """A panel per optimizer and value of `row_axis`: final accuracy over a swept setting."""
-    rows, columns, norms = in_order(frame[row_axis]), in_order(frame["optimizer"]), arms(frame)
-
-    def draw(layout: Layout) -> Figure:
-        figure, axes, cells = sweep_panels(rows, columns, layout)
-        for i, j, ax in cells:
-            cell = select(frame, **{row_axis: rows[i], "optimizer": columns[j]})
-            if cell.empty:
-                ax.set_visible(False)
-                continue
-            sweep(ax, cell, x, norms, failed=CROSS)
-            band_bars(ax, cell, x, norms)
-            ax.set_title(title(columns[j], rows[i]))
-        outer_labels(axes, x_label, "accuracy (%)")
-        scale_axes(axes)
-        extra = [Line2D([], [], color=MUTED, lw=3.2, label="usable band")]
-        if frame["failed"].any():
-            extra.append(Line2D([], [], color=MUTED, ls="none", marker="x", label="diverged"))
-        arm_legend(figure, norms, layout, extra)
-        return figure
-
-    return draw
+def cells(frame: pd.DataFrame, row: str, say: Callable, write: Callable) -> str:
+    """What is to be said of each optimizer and row: `SGD, batch size 16, 0.3 without ...; ...`."""
+    parts = frame.groupby([row, "optimizer"], sort=False)
+    return "; ".join(
+        f"{name(optimizer)}, {say(value)}, {per_level(part, 'norm', arms(part), write)}"
+        for (value, optimizer), part in parts
+    )
 
 
-def diverged_counts(frame: pd.DataFrame) -> str:
-    return per_arm(frame, lambda rows: f"{int(rows['failed'].sum())} of {runs(len(rows))}")
+def size_name(size: int) -> str:
+    return f"batch size {size}"
 
 
-SWEEP_NOTE = (
-    "Small marks are single runs, lines join the medians; a cross is a run whose loss was not finite or "
-    f"that ended below {100 * fails_below(10):.0f}{SPACE}%, and counts as guessing. Bars at the foot "
-    f"are the usable band: the settings within {BAND_POINTS:g} percentage point of a seed's best, "
-    "median ends over seeds."
-)
+def largest_first(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.sort_values("batch_size", ascending=False, kind="stable")
+
+
+def sweep_note(table: pd.DataFrame) -> str:
+    return (
+        "Small marks are single runs, lines join the medians; a cross is a run whose loss was not "
+        f"finite or that ended below {100 * fails_below(table['n_classes'].max()):.0f}{SPACE}%, and "
+        "counts as guessing. Bars at the foot are the usable band: the settings within "
+        f"{BAND_POINTS:g} percentage point of a seed's best, median ends over seeds."
+    )
+
+
+def seeds(table: pd.DataFrame) -> str:
+    return counted(table["seed"].nunique(), "seed")
 
 
 def learning_rates(table: pd.DataFrame, options: dict) -> Drawing:
     """Final accuracy over the learning rate, a panel per optimizer and batch size."""
-    frame = swept_accuracy(table).sort_values("batch_size", ascending=False, kind="stable")
+    frame = largest_first(swept_accuracy(table))
     scored = frame.assign(accuracy=frame["value"], cell=cell_names(frame))
     highest, _ = largest_rate(scored, 100 * options["trained_at"])
     medians = 10 ** highest.groupby(level=["norm", "cell"]).median()
-    parts = [
-        f"{cell.replace('sgd', 'SGD').replace('adam', 'Adam')}, "
-        + listed(f"{number(medians[norm, cell])} {arm(norm)}" for norm in arms(table))
-        for cell in in_order(scored["cell"])
-        if all((norm, cell) in medians.index for norm in arms(table))
-    ]
+    largest = cells(
+        scored, "batch_size", size_name,
+        lambda one: number(medians[one["norm"].iat[0], one["cell"].iat[0]]),
+    )  # fmt: skip
+    failed = per_level(
+        frame, "norm", arms(frame),
+        lambda one: f"{one['failed'].sum()} of {counted(len(one), 'run')}",
+    )  # fmt: skip
     columns = ["optimizer", "batch_size", "norm", "learning_rate", "seed", "value", "failed"]
     return Drawing(
         "learning-rates",
         f"Accuracy against learning rate for both arms. Largest rate that still reaches "
-        f"{100 * options['trained_at']:.0f} percent, median over seeds: {'; '.join(parts)}. "
-        f"Diverged: {diverged_counts(frame)}.",
+        f"{100 * options['trained_at']:.0f} percent, median over seeds: {largest}. "
+        f"Did not train: {failed}.",
         "Validation accuracy at the end of training against the learning rate (logarithmic scale), "
-        f"a panel per optimizer and batch size ({seeds_of(table)}, "
-        f"{counted(options['epochs'], 'epoch')}). {SWEEP_NOTE}",
-        frame[columns].rename(columns={"value": "accuracy (%)", "failed": "diverged"}),
-        accuracy_sweep(
-            frame,
-            "learning_rate",
-            "learning rate",
-            "batch_size",
-            lambda optimizer, size: f"{name(optimizer)}, batch size {size}",
-        ),
+        f"a panel per optimizer and batch size ({seeds(table)}, "
+        f"{counted(options['epochs'], 'epoch')}). {sweep_note(table)}",
+        frame[columns].rename(columns={"value": "accuracy (%)", "failed": "did not train"}),
+        accuracy_sweep(frame, "learning_rate", "batch_size", size_name),
     )
 
 
 def learning_rate_speed(table: pd.DataFrame, options: dict) -> Drawing:
     """Steps to a moderate accuracy over the learning rate, a panel per optimizer and batch size."""
     percent = round(100 * options["target_between"])
-    frame = targets(table, f"steps_to_{percent}").sort_values(
-        "batch_size", ascending=False, kind="stable"
-    )
-    frame = frame.assign(failed=frame["censored"])
-    rows, columns, norms = in_order(frame["batch_size"]), in_order(frame["optimizer"]), arms(frame)
-
-    def draw(layout: Layout) -> Figure:
-        figure, axes, cells = sweep_panels(rows, columns, layout)
-        for i, j, ax in cells:
-            cell = select(frame, batch_size=rows[i], optimizer=columns[j])
-            if cell.empty:
-                ax.set_visible(False)
-                continue
-            ax.set_yscale("log")
-            sweep(ax, cell, "learning_rate", norms, failed=TRIANGLE)
-            ax.set_title(f"{name(columns[j])}, batch size {rows[i]}")
-        outer_labels(axes, "learning rate", f"steps to {percent}{SPACE}%")
-        scale_axes(axes)
-        arm_legend(figure, norms, layout, censored_handle(frame, "not reached"))
-        return figure
+    frame = largest_first(targets(table, f"steps_to_{percent}"))
+    columns = ["optimizer", "batch_size", "norm", "learning_rate", "seed", "value", "censored"]
+    frame = frame[columns].rename(columns={"censored": "failed"})
 
     def fastest(one: pd.DataFrame) -> str:
         medians = one.groupby("learning_rate")["value"].median()
         return f"{medians.min():,.0f} at rate {medians.idxmin():g}"
 
-    parts = [
-        f"{name(optimizer)}, batch size {size}, "
-        + per_arm(select(frame, optimizer=optimizer, batch_size=size), fastest)
-        for size in rows
-        for optimizer in columns
-        if len(select(frame, optimizer=optimizer, batch_size=size))
-    ]
-    keys = ["optimizer", "batch_size", "norm", "learning_rate", "seed", "value", "censored"]
     return Drawing(
         "learning-rate-speed",
         f"Steps to {percent} percent against learning rate for both arms. Fewest, as the median "
-        f"over seeds at the best rate: {'; '.join(parts)}.",
+        f"over seeds at the best rate: {cells(frame, 'batch_size', size_name, fastest)}.",
         f"Optimizer steps until the accuracy on the validation probe first held {percent}{SPACE}% "
         "(both axes logarithmic), a panel per optimizer and batch size. Small marks are single runs "
-        f"({seeds_of(table)}), lines join the medians. Open triangles never reached it and stand "
+        f"({seeds(table)}), lines join the medians. Open triangles never reached it and stand "
         "at their last step.",
-        frame[keys].rename(columns={"value": "steps", "censored": "not reached"}),
-        draw,
-    )
+        frame.rename(columns={"value": "steps", "failed": "not reached"}),
+        sweep(
+            frame, "learning_rate", "batch_size", size_name, label=f"steps to {percent}{SPACE}%",
+            yscale="log", failed="^", legend=mark_of(frame["failed"], "not reached"),
+        ),
+    )  # fmt: skip
 
 
 def init_gains(table: pd.DataFrame, options: dict) -> Drawing:
     """Final accuracy over the gain of the initial weights, a panel per optimizer and layers."""
     frame = swept_accuracy(table)
-    medians = frame.groupby(["scaled", "optimizer", "norm", "gain"], sort=False)["value"].median()
-    ranges = medians.groupby(level=[0, 1, 2], sort=False).agg(lambda v: v.max() - v.min())
-    parts = [
-        f"{name(optimizer)}, {name(scaled)}, "
-        + listed(
-            f"{decimal(ranges[scaled, optimizer, norm], 1)} {arm(norm)}" for norm in arms(table)
-        )
-        for scaled in in_order(frame["scaled"])
-        for optimizer in in_order(frame["optimizer"])
-        if all((scaled, optimizer, norm) in ranges.index for norm in arms(table))
-    ]
+
+    def spans(one: pd.DataFrame) -> str:
+        medians = one.groupby("gain")["value"].median()
+        return decimal(medians.max() - medians.min(), 1)
+
     columns = ["optimizer", "scaled", "norm", "gain", "seed", "value", "failed"]
     return Drawing(
         "init-gains",
         "Accuracy against the gain of the initial weights for both arms. Range of the median "
-        f"accuracy over gains, in percentage points: {'; '.join(parts)}.",
+        f"accuracy over gains, in percentage points: {cells(frame, 'scaled', name, spans)}.",
         "Validation accuracy at the end of training against the gain, the factor on He's standard "
-        f"deviation of the initial weights (logarithmic scale; {seeds_of(table)}, "
+        f"deviation of the initial weights (logarithmic scale; {seeds(table)}, "
         f"{counted(options['epochs'], 'epoch')} at batch size {options['batch_size']}). "
-        f"{SWEEP_NOTE}",
-        frame[columns].rename(columns={"value": "accuracy (%)", "failed": "diverged"}),
-        accuracy_sweep(
-            frame,
-            "gain",
-            "gain",
-            "scaled",
-            lambda optimizer, scaled: f"{name(optimizer)}, {name(scaled)}",
-        ),
+        f"{sweep_note(table)}",
+        frame[columns].rename(columns={"value": "accuracy (%)", "failed": "did not train"}),
+        accuracy_sweep(frame, "gain", "scaled", name),
     )
