@@ -10,6 +10,7 @@ import yaml
 
 from bnstudy import settings
 from bnstudy.claims.endpoints import controls as control_endpoints
+from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.config import default_studies
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
@@ -209,7 +210,10 @@ def test_controls_run_and_merge(digits_data, tmp_path):
     assert merged["config_sha256"].nunique() == 2  # one for each cell
     found = control_endpoints.endpoints(merged, {})
     assert list(found["same"].effect.index) == [0, 1]
-    assert (found["learning_rate"].effect > 20).all()  # 64 epochs' worth of steps against none
+    claim = {"metric": "test_accuracy", "axis": "learning_rate", "level": 0.01, "baseline": 1e-5}
+    claim |= {"direction": "higher", "scale": "difference", "where": {}, "unit": ""}
+    gain = metric_endpoint(claim, merged, ["learning_rate", "seed"])
+    assert (gain.effect > 20).all()  # 64 epochs' worth of steps against none
 
 
 HASHED = "seed,x,code_sha256,config_sha256,data_sha256\n0,{x},{code},{config},{data}\n"
@@ -255,12 +259,18 @@ def test_control_effects_by_hand():
             "learning_rate": [0.1] * 4 + [0.001] * 4,
             "seed": [0, 1, 2, 3] * 2,
             "n_classes": 10,
+            "n_steps": 10,
+            "status": ["ok"] * 4 + ["diverged"] + ["ok"] * 3,
+            "val_accuracy": [0.9] * 4 + [None] + [0.9] * 3,
             "test_accuracy": [0.9, 0.8, 0.7, 0.5, None, 0.2, 0.3, 0.4],  # it guesses: 0.1
         }
     )
     found = control_endpoints.endpoints(runs, {})
     assert found["same"].effect.tolist() == pytest.approx([20, 30])
-    assert found["learning_rate"].effect.tolist() == pytest.approx([80, 60])
+    claim = {"metric": "test_accuracy", "axis": "learning_rate", "level": 0.1, "baseline": 0.001}
+    claim |= {"direction": "higher", "scale": "difference", "where": {"seed": [0, 1]}, "unit": ""}
+    gain = metric_endpoint(claim, runs, ["learning_rate", "seed"])
+    assert gain.effect.tolist() == pytest.approx([80, 60])
 
 
 def test_the_rule_seldom_supports_what_is_not_there_and_finds_what_is(digits_data, tmp_path):
