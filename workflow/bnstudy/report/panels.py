@@ -265,18 +265,20 @@ def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
         getattr(ax, f"set_{which}lim")(low, high)
     decades = math.log10(high / low)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    if decades > PLAIN_DECADES:
-        room = min(5, inches / (5 * LETTER)) if which == "x" else 5
-        every = math.ceil(decades / room)
-        axis.set_major_locator(FixedLocator([10.0**e for e in exponents if e % every == 0]))
-        axis.set_major_formatter(FuncFormatter(lambda v, _: power(v)))
-        return
 
     def fits(ticks: Sequence[float]) -> bool:
         """Whether labels side by side do not touch."""
         gaps = (math.log10(b / a) / decades * inches for a, b in pairwise(ticks))
         widths = (LETTER * (len(plain(a)) + len(plain(b)) + 2) / 2 for a, b in pairwise(ticks))
         return which == "y" or all(gap > width for gap, width in zip(gaps, widths, strict=True))
+
+    tens = [10.0**e for e in exponents if low <= 10.0**e <= high]
+    if decades > PLAIN_DECADES or (len(tens) > 2 and not fits(tens)):
+        room = min(5, inches / (5 * LETTER)) if which == "x" else 5
+        every = math.ceil(decades / room)
+        axis.set_major_locator(FixedLocator([10.0**e for e in exponents if e % every == 0]))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: power(v)))
+        return
 
     found: list[float] = []
     for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):

@@ -71,8 +71,8 @@ def depth_map(table: pd.DataFrame, options: dict) -> Drawing:
         for init, one in deepest.groupby("initialization", sort=False)
     )
     note = (
-        " Last: the difference between the arms in percentage points, paired by seed"
-        f"{interval_phrase(frame, ', with half the width of its ')}."
+        " Last: the differences between the arms in percentage points, paired by seed"
+        f"{interval_phrase(frame, ', with half the widths of their ')}."
     )
     width = next(iter(options["depth"].values()))["hidden"][0]
     floor = 100 * fails_below(frame["n_classes"].max())

@@ -22,8 +22,8 @@ from bnstudy.report.words import average, geometric_mean, in_order, interval_phr
 
 GAIN = Look("", INK, "", "D")
 GAINS = {"steps_gain": 1, "accuracy_gain": 0}  # and what is no difference
-SCALES = {"steps": "geometric", "steps_gain": "geometric"}
-SCALES |= {"accuracy": "linear", "accuracy_gain": "linear"}
+SCALES = {"steps": "geometric", "accuracy": "linear"}
+SCALES |= {"steps_gain": "geometric", "accuracy_gain": "linear"}
 
 
 def input_scaling(table: pd.DataFrame, options: dict) -> Drawing:
@@ -42,7 +42,7 @@ def input_scaling(table: pd.DataFrame, options: dict) -> Drawing:
         f"{what(options)}, batch size {options['batch_size']}, for pixels scaled to the range from "
         "\N{MINUS SIGN}1 to 1 (symmetric) and to mean 0 and standard deviation 1 (standardized). "
         f"{marks_of(table)}{note if len(pairs) else ''}",
-        frame,
+        frame.rename(columns={"censored": "not reached"}),
         strips(pd.concat([frame, pairs]), "scaling", levels, options),
     )
 
@@ -74,15 +74,18 @@ def strips(
 ) -> Callable[[Layout], Figure]:
     looks = arms(frame[frame["norm"] != ""])
     titles = {"steps": f"steps to {percent(options)}", "accuracy": "test accuracy (%)"}
+    shown = in_order(frame["measure"], SCALES)
+    names = [name(level).replace("standardized", "standard-\nized") for level in levels]
     titles |= {"steps_gain": "gain (ratio)", "accuracy_gain": "gain (points)"}
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
-            frame, None, "measure", layout, x="input scaling" if axis == "scaling" else "batch size",
+            frame, None, "measure", layout, cols=shown, x="input scaling" if axis == "scaling" else "batch size",
             xscale=None, yscale=SCALES, sharey=False, col_name=titles, height=1.9, wrap=(2, 2),
         )  # fmt: skip
         for ax, part in panels:
-            style = {"order": levels, "names": [*map(name, levels)], "censored": "censored"}
+            ax.tick_params(axis="x", labelsize=7 if layout.narrow else 8)
+            style = {"order": levels, "names": names, "censored": "censored"}
             if (nothing := GAINS.get(part["measure"].iat[0])) is None:
                 strip(ax, part, axis, "value", looks, "norm", **style)
             else:
