@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from bnstudy import plugins
 from bnstudy.config import notebook_for
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
@@ -87,6 +88,7 @@ class Report:
         }
         self.results = Results.load(Path(config), Path(tables), facts)
         self.config = self.results.config
+        plugins.load(self.config.get("plugins", []))  # what the names of its levels stand for
         self.counts = {"figure": 0, "table": 0}
 
     def text(self, *paragraphs: str) -> None:
