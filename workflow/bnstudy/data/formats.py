@@ -105,7 +105,8 @@ def visible(folder: Path) -> list[Path]:
 def look_at_folder(path: Path, _: Mapping) -> Look:
     listed = list_images(path)
     with opened(listed["train"][0][0]) as image:
-        turned = image.getexif().get(0x0112, 1) > 4  # the camera was held upright
+        # Of a JPEG only, for the EXIF of a PNG may stand at its end.
+        turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) > 4  # by a quarter
         size = image.size if turned else image.size[::-1]
         shape = (1 if image.mode in GREY else 3, *size)
     labels = {part: [name for _, name in files] for part, files in listed.items()}
@@ -150,7 +151,8 @@ def decode(path: Path, dataset: "Dataset", first: Path) -> "np.ndarray":
     with opened(path) as image:
         try:
             image.load()
-            image = ImageOps.exif_transpose(image)
+            if image.format == "JPEG":
+                image = ImageOps.exif_transpose(image)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise unreadable(path, error) from None
         if image.has_transparency_data:
