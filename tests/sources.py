@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bnstudy.data.download import Patience
 from bnstudy.data.registry import Dataset, idx_archives
+from bnstudy.data.sources import Patience
 
 HASTY = Patience(connect_timeout=20, read_timeout=20, attempts=3, first_wait=0.01)
 

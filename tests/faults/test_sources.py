@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from bnstudy.data import download as downloads
+import bnstudy.data.sources
 from bnstudy.data.download import download
 from bnstudy.data.prepare import prepare
 from bnstudy.data.prepared import open_prepared
@@ -91,7 +91,7 @@ FAULTS = {
 def test_a_source_that(what, fault, tmp_path, monkeypatch):
     misbehave, told, patience = FAULTS[what]
     source = fault(f"a source that {what}")
-    monkeypatch.setattr(downloads, "LARGEST_FILE", 2**20)
+    monkeypatch.setattr(bnstudy.data.sources, "LARGEST_FILE", 2**20)
     with serving() as server, serving() as good:
         server.files, server.faults = PACKED, {NAME: misbehave}
         good.files = PACKED

@@ -18,12 +18,13 @@ import torch
 import torchvision
 import yaml
 
+import bnstudy.data.sources
 from bnstudy.config import check_config, config_text
-from bnstudy.data import download as downloads
-from bnstudy.data.download import download, insecure, places
+from bnstudy.data.download import download, places
 from bnstudy.data.prepare import prepare
 from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import DATASETS, Archive, Dataset
+from bnstudy.data.sources import insecure
 from bnstudy.errors import UserError
 from bnstudy.tables import aggregate as tables
 from bnstudy.tables import published
@@ -299,7 +300,7 @@ def test_a_redirect_to_plain_http_is_refused(tmp_path, monkeypatch):
         Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         source = f"http://127.0.0.1:{server.server_port}"
         download(fake(archive), tmp_path / "trusted", source, ONCE)
-        monkeypatch.setattr(downloads, "insecure", lambda url: "localhost" in url)
+        monkeypatch.setattr(bnstudy.data.sources, "insecure", lambda url: "localhost" in url)
         with pytest.raises(UserError, match="redirects to plain http"):
             download(fake(archive), tmp_path / "raw", source, ONCE)
         server.shutdown()

@@ -175,7 +175,7 @@ def test_a_changed_title_trains_nothing(finished):
         ("workflow/bnstudy/training/loop.py", RUNS | STUDIES),
         # Runs stay, for they are held against the data: data that came out otherwise are refused.
         (
-            "workflow/bnstudy/data/download.py",
+            "workflow/bnstudy/data/registry.py",
             {"prepare": 1, "aggregate": 1, "merge_study": 2} | REPORT,
         ),
         ("workflow/bnstudy/tables/aggregate.py", {"aggregate": 1} | REPORT),

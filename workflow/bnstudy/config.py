@@ -17,8 +17,8 @@ from jsonschema.validators import extend
 from bnstudy import grid, plugins
 from bnstudy.checks import Facts, run_problem
 from bnstudy.data import own
-from bnstudy.data.download import insecure
 from bnstudy.data.registry import DATASETS
+from bnstudy.data.sources import insecure
 from bnstudy.errors import UserError
 from bnstudy.schema import ROOT, config_schema, dataset_schema
 from bnstudy.scoring import METRICS

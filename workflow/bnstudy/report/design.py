@@ -208,6 +208,8 @@ def dataset_sentence(data: object) -> str:
         f"{data.title} has {len(data.train_images):,} images for training and validation and "
         f"{len(data.test_images):,} for the test, each of {height} by {width} pixels in {kind}, in "
         f"{len(data.classes)} classes."
+        + " They came without test images: a sixth of each class was set apart."
+        * data.split_off
     )
 
 
