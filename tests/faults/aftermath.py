@@ -9,6 +9,7 @@ from background import content
 from checkouts import Checkout
 
 CONFIG = """
+exploratory: true
 grid: {dataset: [digits], norm: [none, batch], batch_size: [32], seed: [0, 1]}
 training: {epochs: 20, probe_every: 5}
 report: {name: a_report, title: "What happens when things go wrong"}

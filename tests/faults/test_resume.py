@@ -383,7 +383,9 @@ class Study:
     """A study of one run that takes long enough to be disturbed, in a copy of the checkout."""
 
     checkout: Checkout
-    run: Path = Path("results/runs/dataset~digits/norm~batch/batch_size~16/seed~0")
+    run: Path = Path(
+        "results/runs/dataset~digits/norm~batch/dropout~0.3/epochs~60/probe_every~7/batch_size~16/seed~0"
+    )
 
     @property
     def folder(self) -> Path:

@@ -54,7 +54,7 @@ def unfinished(finished):
     failed = finished.snakemake("--cores", "2")
     assert failed.returncode == 1
     assert f"{CELL}.log: struck by lightning" in failed.stdout + failed.stderr
-    assert "`snakemake partial` reports" in failed.stdout + failed.stderr
+    assert "`snakemake --cores 1 partial` reports" in failed.stdout + failed.stderr
     for run in (LOST, BROKEN):
         shutil.rmtree(study / RUNS / run)
     log = study / "results/logs/train/dataset~digits"
