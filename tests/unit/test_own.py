@@ -357,7 +357,10 @@ def altered(array: np.ndarray, value: object) -> np.ndarray:
         ({"x_train": altered(SHARES, np.inf), "y_train": Y}, "train image 8 has a pixel of inf"),
         ({"x_train": altered(X * 1.0, -1), "y_train": Y}, "train image 8 has a pixel of -1"),
         ({"x_train": altered(X * 1.0, 0.5), "y_train": Y}, "train image 8 has a pixel of 0.5"),
-        ({"x_train": altered(X.astype(int), 256), "y_train": Y}, "train image 8 has a pixel of 256"),
+        (
+            {"x_train": altered(X.astype(int), 256), "y_train": Y},
+            "train image 8 has a pixel of 256",
+        ),
         ({"x_train": X * 0, "y_train": Y}, "all pixels are 0"),
         ({"x_train": X * 1j, "y_train": Y}, "pixels are complex128"),
         ({"x_train": X, "y_train": np.array([None] * 40)}, "cannot be read .*allow_pickle=False"),
