@@ -238,13 +238,17 @@ def test_digits_need_no_download(tmp_path: Path) -> None:
 # Sources that work
 
 
-@pytest.mark.parametrize("below", ["", "tiny/", "MNIST/raw/", "tiny/MNIST/raw/"])
-@pytest.mark.parametrize("form", ["raw", "gz", "repacked gz"])
+@pytest.mark.parametrize(
+    "below", ["", "tiny/", "MNIST/raw/", "raw/", "tiny/raw/", "tiny/MNIST/raw/"]
+)
+@pytest.mark.parametrize("form", ["raw", "gz", "repacked gz", "dotted raw", "dotted gz"])
 def test_given_folder(tmp_path: Path, below: str, form: str) -> None:
     files = {
         "raw": RAW,
         "gz": PACKED,
         "repacked gz": {f"{k}.gz": gzip.compress(v, 1, mtime=1) for k, v in RAW.items()},
+        "dotted raw": {k.replace("-idx", ".idx"): v for k, v in RAW.items()},
+        "dotted gz": {k.replace("-idx", ".idx"): v for k, v in PACKED.items()},
     }[form]
     folder = write_files(tmp_path / "given", {f"{below}{k}": v for k, v in files.items()})
     download(tiny(), tmp_path / "raw", str(folder))
@@ -258,6 +262,89 @@ def test_a_partial_folder_left_by_a_killed_process_does_no_harm(tmp_path: Path) 
     download(tiny(), tmp_path / "raw", str(folder))
     assert_is_tiny(tmp_path / "raw")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["given", "raw"]
+
+
+def test_a_folder_of_the_system_is_looked_into_by_itself(tmp_path: Path, server: Server) -> None:
+    folder = write_files(tmp_path / "system", PACKED)
+    server.files = PACKED
+    download(tiny(server.url, folders=(str(tmp_path / "none"), str(folder))), tmp_path / "raw")
+    assert_is_tiny(tmp_path / "raw")
+    assert origins(tmp_path / "raw") == {f"{folder}/{name}" for name in PACKED}
+    assert not server.asked
+    nowhere = tiny(folders=(str(tmp_path / "none"),))
+    message = assert_fails(tmp_path, nowhere, "~/no data")
+    assert f"{tmp_path / 'none'}: no such folder\n" in message
+    assert f"{Path.home()}/no data: no such folder\n" in message
+    assert "packed or unpacked, there or below tiny/, tiny/MNIST/raw/, tiny/raw/, " in message
+
+
+SECRETS = {
+    "name and password": "http://me:hush@{host}/data",
+    "a token for a name": "http://hush@{host}/data",
+    "query": "http://{host}/data?token=hush&expires=never",
+    "fragment": "http://{host}/data#hush",
+    "password with reserved characters": "https://me:hush/hush?hush@h.invalid/data",
+    "another port": "https://me:hush@h.invalid:no port/data",
+    "no host": "https://me:hush@",
+    "no URL": "https://[me:hush@h.invalid",
+    "no scheme": "me:hush@h.invalid/data",
+    "a host that is none": "https://me:hush@h .invalid/data?a=hush",
+    "plain http": "http://me:hush@h.invalid/data",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "given"),
+    [
+        (kind, fault, given)
+        for kind, url in SECRETS.items()
+        for fault in (None, 404, 500, "redirect")
+        for given in ("option", "BNSTUDY_DATA_SOURCE", "BNSTUDY_CONFIGURED_SOURCE")
+        if "{host}" in url or (fault, given) == (None, "option")  # a server that is not asked
+    ],
+)
+def test_what_is_secret_in_a_source_is_told_nowhere(
+    tmp_path: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    kind: str,
+    fault: object,
+    given: str,
+) -> None:
+    source = SECRETS[kind].format(host=server.url.removeprefix("http://"))
+
+    def fail(handler: Handler) -> None:
+        if fault == "redirect":
+            handler.send_response(302)
+            handler.send_header("Location", handler.path)
+            handler.end_headers()
+        else:
+            handler.send_error(fault)
+
+    wanted = {f"data/{name}" for name in PACKED}
+    if "query" in kind:
+        wanted = {f"{name}?{source.partition('?')[2]}" for name in wanted}
+    server.files = dict(zip(sorted(wanted), (PACKED[k] for k in sorted(PACKED)), strict=True))
+    folders = [f"data/{f}" for f in ("tiny/", "tiny/MNIST/raw/", "", "MNIST/raw/")]
+    if fault is not None:
+        names = [f"{f}{n}" for f in folders for n in (*PACKED, *RAW)]
+        query = f"?{source.partition('?')[2]}" if "query" in kind else ""
+        server.faults = dict.fromkeys((f"{name}{query}" for name in names), fail)
+    if given != "option":
+        monkeypatch.setenv(given, source)
+        source = None
+    told, chain = "", []
+    try:
+        download(tiny(), tmp_path / "raw", source, dataclasses.replace(HASTY, attempts=2))
+        told = (tmp_path / "raw/source.json").read_text()
+        assert "{host}" in SECRETS[kind]
+        assert fault is None
+    except UserError as error:
+        chain = [error]
+        while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+            chain.append(cause)
+    assert "hush" not in told + "".join(map(repr, chain)) + "".join(capsys.readouterr())
 
 
 def test_order_of_sources(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +384,8 @@ def test_server_that_labels_gz_files_as_encoded(tmp_path: Path, server: Server) 
 @pytest.mark.skipif(not FASHION_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
 def test_fashion_mnist_from_the_debian_package(tmp_path: Path) -> None:
     dataset = dataclasses.replace(DATASETS["fashion_mnist"], mirrors=())
-    download(dataset, tmp_path / "raw", str(FASHION_FOLDER))
+    download(dataset, tmp_path / "raw")
+    assert {Path(origin).parent for origin in origins(tmp_path / "raw")} == {FASHION_FOLDER}
     prepare(dataset, tmp_path / "raw", tmp_path / "data")
     data = open_prepared(tmp_path / "data")
     assert data.train_images.shape == (dataset.n_train, *dataset.shape)
@@ -411,6 +499,24 @@ def test_raw_file_changed_on_disk(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--raw"):
         prepare(tiny(), None, tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_images_that_are_not_what_the_registry_says(tmp_path: Path) -> None:
+    """An entry without a reader was once filled with digits, and nobody told."""
+    download(tiny(), tmp_path / "raw", str(write_files(tmp_path / "given", RAW)))
+    for changes, said in [
+        ({"reader": None}, "tiny has no reader"),
+        (
+            {"shape": (1, 28, 27)},
+            "train images are 7 x 1 x 28 x 28, but the registry says 7 x 1 x 28 x 27",
+        ),
+        ({"shape": (3, 28, 28)}, "but the registry says 7 x 3 x 28 x 28"),
+        ({"n_test": 4}, "test images are 3 x 1 x 28 x 28, but the registry says 4 x"),
+        ({"reader": None, "read": DATASETS["digits"].read}, "train images are 1437 x 1 x 8 x 8"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            prepare(tiny(**changes), tmp_path / "raw", tmp_path / "data")
+        assert not (tmp_path / "data").exists()
 
 
 def test_kmnist_is_known_by_its_archives(

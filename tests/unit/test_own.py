@@ -341,11 +341,11 @@ def altered(array: np.ndarray, value: object) -> np.ndarray:
         ({"x_train": X, "y_train": 0 * Y}, "has one class only, 0"),
         (
             {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},
-            "images of class 0 for the te",
+            "images of class 0 for the ",
         ),
         (
             {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 2 * (Y == 1)},
-            "class 1 for the te",
+            "class 1 for the ",
         ),
         (
             {"x_train": X, "y_train": Y, "x_test": X, "y_test": np.where(np.arange(40) == 9, 7, Y)},
@@ -466,7 +466,7 @@ def test_batches_are_checked_against_what_was_found(tmp_path: Path) -> None:
     [
         ("flowers", {}, "datasets.flowers.path: this key is missing"),
         ("flowers", {"path": 3}, "datasets.flowers.path: 3 is not text"),
-        ("flowers", {"path": "x", "lable": "a"}, "datasets.flowers.lable: there is no such key"),
+        ("flowers", {"path": "x", "names": "a"}, "datasets.flowers.names: there is no such key"),
         ("flowers", {"path": "x", "size": 0}, "datasets.flowers.size: 0 is too small"),
         (
             "flowers",

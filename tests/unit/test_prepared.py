@@ -1,12 +1,14 @@
 """The prepared file: what goes in comes out, to the byte, and damage never goes unnoticed."""
 
 import hashlib
+import json
 import stat
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from bnstudy.data.prepared import open_prepared, write_prepared
 from bnstudy.errors import UserError
@@ -113,8 +115,6 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_foreign_safetensors_file(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="not a prepared dataset"):
         open_prepared(tmp_path / "model.safetensors")
@@ -148,6 +148,91 @@ def test_nonsense_is_not_written(tmp_path: Path, changes: dict, message: str) ->
     with pytest.raises(ValueError, match=message):
         write_prepared(tmp_path / "data", **{**example(), **changes})
     assert list(tmp_path.iterdir()) == []
+
+
+def forge(path: Path, fields: dict | str, tensors: dict, **more: torch.Tensor) -> None:
+    """Write what `write_prepared` would refuse, with the right hash."""
+    told = fields if isinstance(fields, str) else json.dumps(fields)
+    sha256 = hashlib.sha256(told.encode())
+    for key in ("train_images", "train_labels", "test_images", "test_labels"):
+        sha256.update(f"{key} {tensors[key].dtype} {tuple(tensors[key].shape)}".encode())
+        sha256.update(tensors[key].contiguous().view(torch.uint8).numpy())
+    header = {"sha256": sha256.hexdigest(), "description": told}
+    save_file(tensors | more, path, {"bnstudy": json.dumps(header)})
+
+
+def split(data: dict) -> tuple[dict, dict]:
+    tensors = {key: value for key, value in data.items() if isinstance(value, torch.Tensor)}
+    return {key: value for key, value in data.items() if key not in tensors}, tensors
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": ""}, "its name is ''"),
+        ({"name": None}, "its name is None"),
+        ({"title": 3}, "its title is 3"),
+        ({"classes": []}, r"its classes is \[\]"),
+        ({"classes": "012"}, "its classes is '012'"),
+        ({"classes": {"a": 1, "b": 2, "c": 3}}, "its classes is {"),
+        ({"classes": ["a", "b", ""]}, "a class has no name"),
+        ({"classes": ["a", "b", 3]}, "a class has no name"),
+        ({"classes": ["a", "b", "b"]}, "each with a name of its own"),
+        ({"classes": ["a"]}, "two classes or more"),
+        ({"classes": ["a", "b"]}, r"a label is outside 0\.\.1"),
+        ({"pixel_max": 0}, "its pixel_max is 0"),
+        ({"pixel_max": -5}, "brightest pixel is -5"),
+        ({"pixel_max": 256}, "brightest pixel is 256"),
+        ({"pixel_max": 255.0}, r"its pixel_max is 255\.0"),
+        ({"pixel_max": True}, "its pixel_max is True"),
+        ({"pixel_max": float("nan")}, "its pixel_max is nan"),
+        ({"pixel_max": 7}, "a pixel is brighter than 7"),
+        ({"split_off": 1}, "its split_off is neither"),
+        ({"other": 1}, "it must tell name, title, classes, pixel_max and nothing else"),
+        ({"train_labels": torch.tensor([0, 1, 2, 3, 0, 1])}, r"train: a label is outside 0\.\.2"),
+        ({"test_labels": torch.tensor([0, -1, 0])}, r"test: a label is outside 0\.\.2"),
+        ({"test_labels": torch.zeros(3)}, "test_labels is torch.float32"),
+        ({"train_labels": torch.zeros(6, dtype=torch.int32)}, "train_labels is torch.int32"),
+        ({"train_images": torch.full((6, 1, 2, 2), torch.nan)}, "train_images is torch.float32"),
+        ({"train_images": torch.zeros(6, 1, 2, 2).bfloat16()}, "train_images is torch.bfloat16"),
+        (
+            {"test_images": torch.zeros(3, 2, 2, dtype=torch.uint8)},
+            r"images must be \(N, C, H, W\)",
+        ),
+        ({"test_images": torch.zeros(3, 1, 2, 3, dtype=torch.uint8)}, "test images "),
+        ({"test_images": torch.zeros(3, 1, 0, 2, dtype=torch.uint8)}, "N > 0"),
+        ({"test_labels": torch.zeros(4, dtype=torch.int64)}, r"labels \(N,\)"),
+        ({"train_images": torch.zeros(0, 1, 2, 2, dtype=torch.uint8)}, r"labels \(N,\)"),
+        ({"unknown": torch.zeros(3)}, "damaged or not a prepared dataset: make"),
+    ],
+)
+def test_nonsense_with_a_right_hash_is_refused_in_one_sentence(
+    tmp_path: Path, changes: dict, said: str
+) -> None:
+    path = tmp_path / "data"
+    further = {key: changes[key] for key in changes.keys() & {"unknown"}}
+    forge(
+        path, *split(example() | {key: changes[key] for key in changes.keys() - further}), **further
+    )
+    with pytest.raises(UserError, match=said) as caught:
+        open_prepared(path)
+    assert str(caught.value).startswith(f"{path} is damaged or not a prepared dataset")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "told", ["[]", "3", "null", '"name"', "{", "[" * 100_000, "{}", '{"name": "x"}']
+)
+def test_a_description_that_is_none(tmp_path: Path, told: str) -> None:
+    forge(tmp_path / "data", told, split(example())[1])
+    with pytest.raises(UserError, match="not a prepared dataset"):
+        open_prepared(tmp_path / "data")
+
+
+def test_what_is_forged_without_nonsense_is_opened(tmp_path: Path) -> None:
+    fields, tensors = split(example())
+    forge(tmp_path / "data", fields, tensors)
+    assert open_prepared(tmp_path / "data").sha256 == write_prepared(tmp_path / "own", **example())
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "memory_maps"), reason="the system tells no maps")

@@ -5,6 +5,7 @@ A look reads names, headers and labels only. Pixels come as bytes, whatever they
 
 import csv
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -102,9 +103,23 @@ def visible(folder: Path) -> list[Path]:
     return [f for f in names if f.name[0] != "." and f.name not in ("Thumbs.db", "desktop.ini")]
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say of what Pillow raises which file it was."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise unreadable(path, "it is no PNG or JPEG image") from None
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise unreadable(path, error) from None
+
+
 def look_at_folder(path: Path, _: Mapping) -> Look:
     listed = list_images(path)
-    with opened(listed["train"][0][0]) as image:
+    first = listed["train"][0][0]
+    with opened(first) as image, readable(first):
         # Of a JPEG only, for the EXIF of a PNG may stand at its end.
         turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) > 4  # by a quarter
         size = image.size if turned else image.size[::-1]
@@ -115,14 +130,10 @@ def look_at_folder(path: Path, _: Mapping) -> Look:
 
 def opened(path: Path) -> "Image":
     """An image whose header was read."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
+    with readable(path):
         image = Image.open(path, formats=("PNG", "JPEG"))
-    except UnidentifiedImageError:
-        raise unreadable(path, "it is no PNG or JPEG image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise unreadable(path, error) from None
     if image.mode not in GREY + COLOUR:
         raise UserError(
             f"{path} has pixels of kind {image.mode}; convert it to 8 bits, grey or RGB"
@@ -145,16 +156,14 @@ def read_folder(dataset: "Dataset") -> tuple[dict, dict, int]:
 
 def decode(path: Path, dataset: "Dataset", first: Path) -> "np.ndarray":
     """An image of the dataset's shape; `first` is one that has it, to say what is different."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     own, channels = dataset.own, dataset.shape[0]
     with opened(path) as image:
-        try:
+        with readable(path):
             image.load()
             if image.format == "JPEG":
                 image = ImageOps.exif_transpose(image)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise unreadable(path, error) from None
         if image.has_transparency_data:
             image = image.convert("RGBA" if image.mode in COLOUR else "LA")
             if image.getchannel("A").getextrema() != (255, 255):
