@@ -75,11 +75,19 @@ def test_partial_report_shows_what_there_is_and_touches_nothing_else(unfinished,
 
     missing = {row["missing"]: row for row in cells_of(soup, "missing")}
     assert set(missing) == {
-        *("dataset digits, norm batch, batch_size 32, seed 1",),
-        *("dataset digits, norm none, batch_size 64, seed 2", "network none_he"),
+        *("dataset digits, norm batch, epochs 2, probe_every 5, batch_size 32, seed 1",),
+        *(
+            "dataset digits, norm none, epochs 2, probe_every 5, batch_size 64, seed 2",
+            "network none_he",
+        ),
     }
-    assert missing["dataset digits, norm batch, batch_size 32, seed 1"]["reason"] == "not started"
-    broken = missing["dataset digits, norm none, batch_size 64, seed 2"]
+    assert (
+        missing["dataset digits, norm batch, epochs 2, probe_every 5, batch_size 32, seed 1"][
+            "reason"
+        ]
+        == "not started"
+    )
+    broken = missing["dataset digits, norm none, epochs 2, probe_every 5, batch_size 64, seed 2"]
     assert broken["reason"].endswith("its log says: killed by the storm")
     assert (study / broken["log"]).read_text().startswith("10 %")
     assert (study / missing["network none_he"]["log"]).is_file()

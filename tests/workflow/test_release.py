@@ -238,13 +238,18 @@ def test_nothing_that_is_published_tells_where_it_was_made(released):
 
 
 def test_a_path_in_a_result_stops_the_archive(copied):
-    with open(copied.study / "report/report.html", "a") as file:
+    page = copied.study / "report/report.html"
+    with open(page, "a") as file:
         file.write(f"<!-- {copied.study}/data -->\n")
     archive_of(copied).unlink()
-    done = copied.snakemake("--cores", "1", "archive")
-    assert done.returncode == 1
+    given = ["report/report.html", "--root", copied.root, "--out", "results/archive/it.zip"]
+    done = copied.bnstudy("archive", *given)
+    assert done.returncode == 2
     assert "report/report.html contains the path" in said(done)
     assert not list(copied.study.glob("results/archive/*"))
+    # The workflow makes a page that was edited by hand anew.
+    copied.run("archive")
+    assert str(copied.study) not in page.read_text()
 
 
 # Citation
@@ -283,12 +288,12 @@ def test_a_hostile_source_is_only_a_folder_that_is_not_there(checkout):
     nowhere = "http://127.0.0.1:9"  # whatever else is tried answers at once
     checkout.configure(yaml.safe_dump({"data": {"source": HOSTILE}}))
     done = checkout.snakemake(
-        *("--cores", "1", "--workflow-profile", "none", "results/data/fashion_mnist/raw"),
+        *("--cores", "1", "--workflow-profile", "none", "results/data/kmnist/raw"),
         HTTPS_PROXY=nowhere,
         BNSTUDY_DATA_SOURCE=HOSTILE,
     )
     assert done.returncode == 1
-    log = checkout.root / "results/logs/download/dataset~fashion_mnist.log"
+    log = checkout.root / "results/logs/download/dataset~kmnist.log"
     assert f"trying {HOSTILE}\n  no such folder" in log.read_text()
     assert_nothing_ran(checkout)
 
@@ -301,7 +306,7 @@ def test_a_hostile_value_in_the_grid_of_a_study_is_refused(checkout):
     checkout.configure(yaml.safe_dump({"studies": {"depth": {"enabled": True, "grid": grid}}}))
     done = checkout.snakemake("-n")
     assert done.returncode == 1
-    assert "studies.depth.grid.norm[0]: " in done.stderr
+    assert "studies.depth.grid.norm: " in done.stderr
     assert_nothing_ran(checkout)
 
 
@@ -314,7 +319,7 @@ def test_a_hostile_value_in_the_definition_of_a_study_is_only_a_name(checkout):
     checkout.configure((checkout.root / "config/quick.yaml").read_text())
     done = checkout.snakemake("--cores", "1", "results/tables/depth.csv")
     assert done.returncode == 1
-    assert VALUE in done.stdout + done.stderr
+    assert json.dumps(VALUE)[1:-1] in done.stdout + done.stderr  # refused, as the text it is
     assert_nothing_ran(checkout)
 
 

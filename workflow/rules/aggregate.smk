@@ -35,7 +35,7 @@ rule aggregate:
     """Gather all runs of the grid into tables and compare the normalizations."""
     input:
         config="results/run_config.yaml",
-        runs=run_files(["metrics.csv", "run.json", "timing.json"]),
+        runs=[path.format(run=run) for run in RUNS for path in kept_files("results/runs").values()],
         benchmarks=[f"results/benchmarks/train/{run}.tsv" for run in RUNS],
         data=grid_data(),
         made=noted("aggregate"),
