@@ -309,6 +309,10 @@ def test_folders_without_classes(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UserError, match=rf"^datasets\.flowers: .*{said}"):
             make(tmp_path, path)
+    for part in ("train", "test"):  # which are no classes
+        overwrite(f"parts/{part}/0.png", GREY)(tmp_path)
+    with pytest.raises(UserError, match="parts/train has no class folders"):
+        make(tmp_path, tmp_path / "parts")
     for name in CLASSES[1:]:
         for file in (tmp_path / "one" / name).iterdir():
             file.unlink()

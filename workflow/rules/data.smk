@@ -45,9 +45,9 @@ rule prepare:
         "results/logs/prepare/dataset~{dataset}.log",
     benchmark:
         "results/benchmarks/prepare/dataset~{dataset}.tsv"
+    priority: 1
     conda:
         "../../environment.yml"
-    priority: 1
     threads: 1
     resources:
         mem_mb=preparing_memory,
