@@ -597,6 +597,29 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> 
 # The command line
 
 
+def test_a_plug_in_adds_a_dataset(tmp_path: Path) -> None:
+    plugin = """
+from bnstudy.data.registry import DATASETS, Dataset
+
+def read():
+    import torch
+    images, labels = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1), torch.arange(8) % 2
+    train = {"train_images": images[:6], "train_labels": labels[:6]}
+    return train | {"test_images": images[6:], "test_labels": labels[6:]}
+
+DATASETS["dots"] = Dataset(
+    name="dots", title="Dots", n_train=6, n_test=2, shape=(1, 1, 1), classes=("even", "odd"),
+    licence="none", url="https://example.org", read=read,
+)
+"""
+    (tmp_path / "my_dots.py").write_text(plugin)
+    command = ["prepare", "dots", "--plugins", "my_dots.py", "--out", "data"]
+    subprocess.run([sys.executable, "-m", "bnstudy", *command], check=True, cwd=tmp_path)
+    data = open_prepared(tmp_path / "data")
+    assert (data.title, data.classes) == ("Dots", ("even", "odd"))
+    assert data.train_images.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS, "tiny", tiny())
     folder = write_files(tmp_path / "given", PACKED)

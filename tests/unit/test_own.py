@@ -19,8 +19,10 @@ from bnstudy.data.prepare import prepare
 from bnstudy.data.prepared import PreparedData, open_prepared
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
+from bnstudy.report.design import dataset_sentence
 
 ROOT = Path(__file__).parents[2]
+SPLIT_OFF = "They came without test images: a sixth of each class was set apart."
 CLASSES = ("daisy", "rose", "tulip")
 
 
@@ -88,13 +90,20 @@ def test_a_folder_of_300_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (data.pixel_max, data.split_off) == (255, True)
     assert all_images(data) == expected(images, np.arange(300) % 3)
     assert data.test_labels.bincount().tolist() == [17, 17, 17]
+    assert dataset_sentence(data).endswith("classes. " + SPLIT_OFF)
 
 
 def test_the_command_gives_the_same_bytes_twice(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "flowers", random_images(300, 8, 8))
     for out in "ab":
         command = ["prepare", "flowers", "--path", str(folder), "--out", str(tmp_path / out)]
-        subprocess.run([sys.executable, "-m", "bnstudy", *command], check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "bnstudy", *command], check=True, capture_output=True, text=True
+        )
+        assert done.stderr == (
+            "flowers: 249 training and 51 test images, split off, 8 x 8 pixels, grey; 3 classes: "
+            "daisy, rose, tulip\n"
+        )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -117,6 +126,7 @@ def test_train_and_test_folders(tmp_path: Path) -> None:
     (tmp_path / "flowers/train/.DS_Store").touch()
     data = make(tmp_path, tmp_path / "flowers")
     assert not data.split_off
+    assert SPLIT_OFF not in dataset_sentence(data)
     assert {i.numpy().tobytes() for i in data.test_images} == {i.tobytes() for i in test}
     assert len(data.train_images) == 60
 
@@ -309,6 +319,10 @@ def test_folders_without_classes(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UserError, match=rf"^datasets\.flowers: .*{said}"):
             make(tmp_path, path)
+    for part in ("train", "test"):  # which are no classes
+        overwrite(f"parts/{part}/0.png", GREY)(tmp_path)
+    with pytest.raises(UserError, match="parts/train has no class folders"):
+        make(tmp_path, tmp_path / "parts")
     for name in CLASSES[1:]:
         for file in (tmp_path / "one" / name).iterdir():
             file.unlink()

@@ -61,16 +61,17 @@ def label_names(values: Iterable[object], place: str) -> list[str]:
 
 def list_images(path: Path) -> dict[str, list[tuple[Path, str]]]:
     """Every image and its class, by part, sorted by class and name."""
+    names = {folder.name for folder in visible(path) if folder.is_dir()}
     parts = {"train": path}
-    if any(one.is_dir() for one in visible(path / "train")):
-        if other := [
-            f.name for f in visible(path) if f.is_dir() and f.name not in ("train", "test")
-        ]:
+    if "train" in names and (
+        names <= {"train", "test"} or any(f.is_dir() for f in visible(path / "train"))
+    ):
+        if other := sorted(names - {"train", "test"}):
             raise UserError(
                 f"{path / other[0]} lies beside a train folder and is neither train nor test; move "
                 "its images below one of them"
             )
-        parts = {name: path / name for name in ("train", "test") if (path / name).is_dir()}
+        parts = {name: path / name for name in sorted(names, reverse=True)}
     listed: dict[str, list[tuple[Path, str]]] = {}
     for part, root in parts.items():
         folders = [folder for folder in visible(root) if folder.is_dir()]

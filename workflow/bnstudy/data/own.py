@@ -164,6 +164,18 @@ def options(entry: Mapping) -> list[str]:
     return words
 
 
+def summary(dataset: Dataset) -> str:
+    """What was found, in a line."""
+    channels, height, width = dataset.shape
+    kind = "grey" if channels == 1 else "in colour"
+    split = ", split off" if dataset.own.split_off else ""
+    return (
+        f"{dataset.name}: {dataset.n_train} training and {dataset.n_test} test images{split}, "
+        f"{height} x {width} pixels, {kind}; {len(dataset.classes)} classes: "
+        f"{', '.join(dataset.classes)}"
+    )
+
+
 def source(dataset: Dataset) -> str:
     """What a dataset is prepared from: a hash of its files and of how they are read."""
     return hashlib.sha256(repr(dataset).encode()).hexdigest()

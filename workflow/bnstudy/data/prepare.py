@@ -5,6 +5,7 @@ torchvision's dataset classes decode what they know (:mod:`bnstudy.data.prepared
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from bnstudy import plugins
@@ -35,6 +36,7 @@ def prepare(dataset: Dataset, raw: str | Path | None, out: str | Path) -> str:
 
     fields = {"pixel_max": dataset.pixel_max}
     if dataset.own:
+        print(own.summary(dataset), file=sys.stderr)
         fields |= own.read(dataset) | {"source": own.source(dataset)}
     elif dataset.read:
         fields |= dataset.read()
