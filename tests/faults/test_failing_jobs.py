@@ -9,7 +9,7 @@ import psutil
 import pytest
 from background import start, wait_for
 
-RUN = "dataset~digits/norm~batch/epochs~2/probe_every~5/batch_size~32/seed~1"
+RUN = "dataset~digits/norm~batch/epochs~20/probe_every~5/batch_size~32/seed~1"
 
 
 def forget_runs(study):

@@ -208,7 +208,7 @@ def test_a_study_whose_prepared_data_is_damaged_keeps_its_runs(finished, fault, 
     shutil.rmtree(finished.study / "results/tables")
     shutil.rmtree(
         finished.study
-        / "results/runs/dataset~digits/norm~none/epochs~2/probe_every~5/batch_size~32/seed~1"
+        / "results/runs/dataset~digits/norm~none/epochs~20/probe_every~5/batch_size~32/seed~1"
     )
     path.write_bytes(whole[:-1] + b"\x07")
     damage.tried()
