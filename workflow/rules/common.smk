@@ -163,7 +163,7 @@ def run_files(files, runs=RUNS, folder="results/runs"):
 
 
 def dataset_of(wildcards):
-    return wildcards.run.split("/")[0].partition("~")[2]
+    return dict(part.split("~") for part in Path(wildcards.run).parts)["dataset"]
 
 
 def grid_data():

@@ -81,7 +81,7 @@ rule judge_claims:
         studies=expand("results/tables/{study}.csv", study=STUDIES),
         made=noted("judge_claims"),
     output:
-        table("claims"),
+        claims=table("claims"),
         effects="results/tables/claim_effects.csv",
         made=note("judge_claims"),
     log:
@@ -97,8 +97,8 @@ rule judge_claims:
     params:
         key=key_of("judge_claims"),
         claims=source("config/claims.yaml"),
-        tables=subpath(output[0], parent=True),
+        tables=subpath(output.claims, parent=True),
     shell:
         "bnstudy claims {params.claims:q} --config {input.config} --tables {params.tables}"
         " --out {params.tables} 2> {log}"
-        " && bnstudy note {params.key} {output[0]} {output.effects} --out {output.made} 2>> {log}"
+        " && bnstudy note {params.key} {output.claims} {output.effects} --out {output.made} 2>> {log}"
