@@ -455,7 +455,7 @@ def test_snakemake_goes_on_with_a_run_that_was_cut_off(fault, tmp_path):
         breaks = fault(f"{way}, in a workflow")
         breaks.tried()
         snakemake = study.start()
-        wait_for(lambda: "epoch" in study.log())
+        wait_for(lambda: "train loss" in study.log())
         job = study.job(snakemake)
         breaks.lost(resumed_after(study.log()) != last, "did not go on from the checkpoint")
         seen = version(run.checkpoint)

@@ -176,7 +176,7 @@ def test_an_observer_of_one_s_own(digits_data, tmp_path, monkeypatch):
     [
         (
             {"settings": {"epoch": 2}},
-            "settings.epoch: there is no setting epoch; the closest is epochs.",
+            "settings.epoch: there is no setting 'epoch'; the closest is epochs.",
         ),
         ({"grid": {"norm": ["batsh"]}}, 'grid.norm: "batsh" is not one of none, batch'),
         ({"variants": {"arm": {"a": {"dropout": 1.0}}}}, "variants.arm.a: 1.0 is too large"),

@@ -98,10 +98,10 @@ def test_partial_report_shows_what_there_is_and_touches_nothing_else(unfinished,
 
     counts = {(row["batch size"], row["normalization"]): row["n"] for row in cells_of(soup, "arms")}
     assert counts == {
-        ("32", "none"): "3",
-        ("32", "batch"): "2",
-        ("64", "none"): "2",
-        ("64", "batch"): "3",
+        ("32", "no normalization"): "3",
+        ("32", "batch normalization"): "2",
+        ("64", "no normalization"): "2",
+        ("64", "batch normalization"): "3",
     }
     for row in cells_of(soup, "comparison"):
         if row["measure"] == "test accuracy":

@@ -52,10 +52,22 @@ def disk_is_full(folder: str) -> bool:
     return shutil.disk_usage(folder).free < 2**20
 
 
-def tell_of_full_disk(folder: str) -> None:
+def is_read_only(folder: str) -> bool:
+    """Whether there are results in a working directory that cannot be written."""
+    results = os.path.join(folder, "results")
+    return os.path.isdir(results) and not os.access(results, os.W_OK)
+
+
+def tell_of_disk(folder: str) -> None:
+    """Say at the end that a disk is full or read-only: Snakemake may have stopped with less."""
     with suppress(OSError):  # the folder may be gone
         if disk_is_full(folder):
             print(f"the disk is full ({folder}): make room first", file=sys.stderr)
+        if is_read_only(folder):
+            print(
+                f"{folder}/results cannot be written: make it writable, or use another --directory",
+                file=sys.stderr,
+            )
 
 
 def failure_message(logs: Iterable[str]) -> str:
@@ -167,11 +179,8 @@ def watch_jobs(jobs: Iterable) -> Failures:
     WorkflowError
         If results cannot be written.
     """
-    if os.path.isdir("results") and not os.access("results", os.W_OK):
-        folder = os.path.abspath("results")
-        raise WorkflowError(
-            f"{folder} cannot be written: make it writable, or use another --directory"
-        )
+    if is_read_only("."):
+        raise WorkflowError("no job was started, for results cannot be written")
     failures = Failures()
     for handler in (failures, TimeLeft(jobs), SubmissionLogs()):
         logger.addHandler(handler)

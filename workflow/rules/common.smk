@@ -66,7 +66,7 @@ ALIVE = watch.remove_stale_locks()
 if watch.disk_is_full("."):
     raise WorkflowError(f"the disk is full ({os.getcwd()}): make room, and start again")
 # At the very end, for onerror is not called if Snakemake's own notes are what has no room.
-atexit.register(watch.tell_of_full_disk, os.getcwd())
+atexit.register(watch.tell_of_disk, os.getcwd())
 
 
 wildcard_constraints:

@@ -119,9 +119,9 @@ def problems(study: Mapping) -> Iterator[str]:
 def value_problems(where: str, values: Mapping) -> Iterator[str]:
     for name, value in values.items():
         if name not in SETTINGS:
-            near = get_close_matches(name, SETTINGS, n=1)
+            near = get_close_matches(str(name), SETTINGS, n=1)
             hint = f"the closest is {near[0]}" if near else "config/README.md lists the settings"
-            yield f"{where}: there is no setting {name}; {hint}."
+            yield f"{where}: there is no setting {name!r}; {hint}."
         elif problem := SETTINGS[name].problem(value):
             yield f"{where}: {problem}."
 
