@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from bnstudy.report import study_figures
 from bnstudy.report.look import NARROW, WIDE, summary
+from bnstudy.report.marks import heat
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.words import number
 from bnstudy.studies.declaration import all_options
@@ -340,11 +343,34 @@ def test_gradient_paths_are_geometric_means_by_layer_and_step():
     )
     table.loc[table.index[-1], "gradient_norm"] = None  # seed 1, step 5, layer 2
     drawing = study_figures.depth.gradient_paths(table, options("gradient_paths"))
-    heat = drawing.data.set_index(["step", "layer"])["log10 gradient norm, mean"]
-    assert heat[0, 1] == pytest.approx(math.log10(80))
-    assert heat[5, 2] == pytest.approx(math.log10(12))
+    means = drawing.data.set_index(["step", "layer"])["log10 gradient norm, mean"]
+    assert means[0, 1] == pytest.approx(math.log10(80))
+    assert means[5, 2] == pytest.approx(math.log10(12))
     assert "4 times at step 0 and 40 times at step 5" in drawing.finding
     assert "Not finite, and left out: 1\N{NO-BREAK SPACE}reading." in drawing.caption
+
+
+def test_text_on_a_heat_map_contrasts_with_its_cell():
+    """At least 4.5 to 1, WCAG 2 level AA, by its formula."""
+
+    def luminance(color):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3]]
+        return np.dot([0.2126, 0.7152, 0.0722], linear)
+
+    values = pd.DataFrame([[*range(0, 101, 4), math.nan]])
+    ax = Figure().add_subplot()
+    heat(ax, values, values.astype(str), vmin=0, vmax=100)
+    cells = ax.collections[0].get_facecolors()[:-1]
+    assert len(ax.texts) == len(cells) == 26
+    for text, cell in zip(ax.texts, cells, strict=True):
+        one, other = sorted([luminance(to_rgb(text.get_color())), luminance(cell)])
+        assert (other + 0.05) / (one + 0.05) >= 4.5
+
+
+def test_growth_is_not_drawn_where_no_network_has_the_depth_of_theory():
+    table = table_of("init_gradients", 2)
+    shallow = table[table["depth"] < options("init_gradients")["theory_depth"]]
+    assert study_figures.init_gradients.gradient_growth(shallow, options("init_gradients")) is None
 
 
 def test_usable_band_is_the_median_of_the_seeds_bands():

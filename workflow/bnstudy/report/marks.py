@@ -10,9 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
+from seaborn.utils import relative_luminance
 
 from bnstudy.report.look import MUTED, ON_DARK, ON_LIGHT, PAPER, Layout, Look, t_interval
 from bnstudy.report.panels import said
+
+ALIKE = 0.18  # luminance of cells on which black and white letters contrast alike
 
 
 def spread(count: int, width: float) -> np.ndarray:
@@ -189,12 +192,13 @@ def rows(
     category_axis(ax, "y", [said(names, value) for value in order])
 
 
-def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame | None = None, **options: object):
+def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame, **options: object):
     """A heat map with its numbers, readable on light and dark cells, on a light and a dark page."""
     settings = {"cmap": "cividis", "cbar": False, "linewidths": 1.5, "linecolor": PAPER, "fmt": ""}
     sns.heatmap(values.astype(float), annot=text, ax=ax, **settings | options)
-    for letters in ax.texts:
-        light = letters.get_color() != "w"
+    cells = ax.collections[0].get_facecolors()[values.notna().to_numpy().ravel()]
+    for letters, cell in zip(ax.texts, cells, strict=True):
+        light = relative_luminance(cell) > ALIKE
         letters.set(color=ON_LIGHT if light else ON_DARK, fontsize=7.5)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0, rotation=0)

@@ -100,7 +100,7 @@ def verdict_shares(table: pd.DataFrame, options: dict) -> Drawing | None:
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
             data, None, None, layout, x="true effect / smallest that matters",
-            y="share of the studies (%)", height=2.2, width=5.2,
+            y="share of the studies (%)", height=2.2, width=5.6,
         )  # fmt: skip
         for ax, part in panels:
             level = 100 * ALPHA
@@ -108,7 +108,7 @@ def verdict_shares(table: pd.DataFrame, options: dict) -> Drawing | None:
             note(ax, f"{level:g}{SPACE}%", (1, level), (-2, 2), "axes data", ha="right")
             style = series(VERDICTS, "verdict") | {"clip_on": False, "ax": ax}
             sns.lineplot(part, x="effect", y="percent", **style)
-            ax.set_ylim(0, 103)
+            ax.set_ylim(0, 100)
         return panels.finish(VERDICTS)
 
     def said(effect: float) -> str:

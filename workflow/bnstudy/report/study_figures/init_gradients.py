@@ -59,7 +59,8 @@ def gradient_norms(table: pd.DataFrame, options: dict) -> Drawing:
                 threads(ax, runs.columns.to_numpy(float), runs.to_numpy(float), color=look.color)
                 curve = mean[mean["network"] == network]
                 every = {"markevery": (i, len(looks))}  # where lines coincide marks take turns
-                line = look.point(4.2) | {"ls": "solid", "lw": 1.3} | every
+                mark = look.point(5.6 if look.filled else 4.2)  # paper cuts into filled ones
+                line = mark | {"ls": "solid", "lw": 1.3} | every
                 ax.plot(curve["layer"], curve["mean"], **line)
                 ax.plot(*theory_line(curve, growth[network], first, last), zorder=4, **THEORY)
         return panels.finish([*looks.values(), Line2D([], [], label="slope in theory", **THEORY)])
@@ -97,11 +98,13 @@ def theory_line(
     return layers, np.exp(level - (layers - center) * math.log(growth) / 2)
 
 
-def gradient_growth(table: pd.DataFrame, options: dict) -> Drawing:
+def gradient_growth(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Measured growth of the squared gradient per layer against Yang et al.'s theorem 8."""
     first, last = options["middle"]
     depth = options["theory_depth"]
     middle = table[(table["depth"] == depth) & table["layer"].between(first, last)]
+    if middle.empty:
+        return None
     keys = ["network", "batch_size", "seed"]
     seeds = middle.assign(growth=np.log(middle["growth"])).groupby(keys)[["growth", "theory"]]
     seeds = seeds.mean().reset_index().assign(growth=lambda rows: np.exp(rows["growth"]))
@@ -110,10 +113,12 @@ def gradient_growth(table: pd.DataFrame, options: dict) -> Drawing:
     sizes = sorted(seeds["batch_size"].unique())
 
     def draw(layout: Layout) -> Figure:
+        word = "norm." if layout.narrow else "normalization"
+        titles = {n: look.name.replace("normalization", word) for n, look in looks.items()}
         panels = small_multiples(
             seeds, None, "network", layout, cols=list(looks), x="batch size", y="growth per layer",
             xscale=None, sharey=False, height=1.75, width=layout.width,
-            col_name={network: look.name for network, look in looks.items()},
+            col_name=titles,
         )  # fmt: skip
         for ax, part in panels:
             network = part["network"].iat[0]

@@ -69,7 +69,7 @@ def sigmoid_percentiles(table: pd.DataFrame, options: dict) -> Drawing:
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
             frame, "learning_rate", "norm", layout, cols=list(looks), x="step",
-            y="input of the sigmoid", row_name=rate_name, height=1.6, turn=False,
+            y="input of the sigmoid", yscale=None, row_name=rate_name, height=1.6, turn=False,
             col_name={norm: look.name for norm, look in looks.items()},
         )  # fmt: skip
         for ax, part in panels:

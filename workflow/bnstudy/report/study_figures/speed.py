@@ -75,10 +75,11 @@ def strips(
     looks = arms(frame[frame["norm"] != ""])
     titles = {"steps": f"steps to {percent(options)}", "accuracy": "test accuracy (%)"}
     shown = in_order(frame["measure"], SCALES)
-    names = [name(level).replace("standardized", "standard-\nized") for level in levels]
     titles |= {"steps_gain": "gain (ratio)", "accuracy_gain": "gain (points)"}
 
     def draw(layout: Layout) -> Figure:
+        hyphen = "-\n" if layout.narrow else ""
+        names = [name(level).replace("standardized", f"standard{hyphen}ized") for level in levels]
         panels = small_multiples(
             frame, None, "measure", layout, cols=shown, x="input scaling" if axis == "scaling" else "batch size",
             xscale=None, yscale=SCALES, sharey=False, col_name=titles, height=1.9, wrap=(2, 2),
