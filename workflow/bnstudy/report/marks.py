@@ -7,15 +7,22 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
 from seaborn.utils import relative_luminance
 
-from bnstudy.report.look import MUTED, ON_DARK, ON_LIGHT, PAPER, Layout, Look, t_interval
+from bnstudy.report.look import MUTED, ON_DARK, ON_LIGHT, PAPER, Layout, Look, series, t_interval
 from bnstudy.report.panels import said
 
 ALIKE = 0.18  # luminance of cells on which black and white letters contrast alike
+
+
+def mark_of(rows: pd.Series, label: str, marker: str = "^") -> list[Line2D]:
+    """A legend entry for the open marks of some rows, where there are any."""
+    look = {"color": MUTED, "ls": "none", "marker": marker, "mfc": "none", "label": label}
+    return [Line2D([], [], **look)] if rows.any() else []
 
 
 def spread(count: int, width: float) -> np.ndarray:
@@ -128,6 +135,31 @@ def strip(
         if average:
             means(ax, one, "place", y, look)
     category_axis(ax, "x", list(names or map(str, order)))
+
+
+def curve(
+    ax: Axes,
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    looks: Mapping[Hashable, Look],
+    column: str,
+    *,
+    seeds: str = "dots",
+    estimator: str = "mean",
+    markers: bool = True,
+) -> None:
+    """A line of means with its band for each level of a column; seeds as small `dots` or thin `lines`."""
+    for level, look in looks.items() if seeds else ():
+        one = part[part[column] == level]
+        if seeds == "dots":
+            dots(ax, one[x], one[y], look, size=2.2)
+        elif len(one):
+            wide = one.pivot(index="seed", columns=x, values=y)
+            threads(ax, wide.columns.to_numpy(float), wide.to_numpy(float), color=look.color)
+    style = series(looks, column, markers=markers) | {"estimator": estimator, "zorder": 3}
+    style["errorbar"] = t_interval if estimator == "mean" else None
+    sns.lineplot(part, x=x, y=y, ax=ax, **style)
 
 
 def curves(

@@ -37,10 +37,7 @@ class Panels:
 
     def setting(self, name: str, key: tuple) -> object:
         """What holds for a panel: one value for all, or a mapping from values of row or column."""
-        value = self.settings[name]
-        if isinstance(value, Mapping):
-            return next((value[level] for level in key if level in value), None)
-        return value
+        return of_panel(self.settings[name], key)
 
     def finish(
         self, legend: Iterable[Look | Line2D] | Mapping[object, Look] = (), columns: int = 0
@@ -118,7 +115,7 @@ def small_multiples(
     x, y : str, or mapping
         Labels of the axes. Like the scales they may differ between values of row or column.
     xscale, yscale : str or None, or mapping
-        `linear`; `count` (whole numbers); `percent` (fractions written as percentages, the axis
+        `linear`; `zero` (linear, from there on); `count` (whole numbers); `percent` (fractions written as percentages, the axis
         ends at 0 and at 1); `log` (means stay arithmetic); `geometric` (the same axis, and means
         and intervals that seaborn draws are those of the logarithms); None: as drawn.
     sharex, sharey : bool, "row" or "col"
@@ -178,6 +175,13 @@ def small_multiples(
         panels.parts[key] = part if col is None else part[part[col] == key[1]]
     figure.set_size_inches(inches, lines * (each + 0.13 * (tallest - 1)) + 0.75)
     return panels
+
+
+def of_panel(value: object, key: tuple) -> object:
+    """What holds for a panel: one value for all, or a mapping from values of row or column."""
+    if isinstance(value, Mapping):
+        return next((value[level] for level in key if level in value), None)
+    return value
 
 
 def wrapped(title: str, letters: int) -> list[str]:
@@ -240,7 +244,9 @@ def set_ticks(ax: Axes, which: str, scale: str | None, layout: Layout, inches: f
             getattr(ax, f"set_{which}lim")(max(low, 0.0), min(high, 1.0))
             axis.set_major_locator(MaxNLocator(few, steps=[1, 2, 5, 10]))
             axis.set_major_formatter(FuncFormatter(lambda v, _: f"{round(100 * v, 6):g}"))
-        case "linear" | "count":
+        case "linear" | "count" | "zero":
+            if scale == "zero":
+                getattr(ax, f"set_{which}lim")(0)
             steps = MaxNLocator(few, integer=scale == "count", steps=[1, 2, 5, 10])
             axis.set_major_locator(steps)
             axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))

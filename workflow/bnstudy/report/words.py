@@ -24,6 +24,10 @@ def seeds_of(table: pd.DataFrame, *, geometric: bool = False, noun: str = "seed"
     return f"Circles are {counted(n, noun)}, large marks {means} with their {INTERVALS}."
 
 
+def seeds_in(table: pd.DataFrame) -> str:
+    return counted(table["seed"].nunique(), "seed")
+
+
 def bands_of(table: pd.DataFrame, dots: str = ", dots the {}") -> str:
     """The same for lines; `dots` says where the seeds are, with their number in place of `{}`."""
     n = table["seed"].nunique()

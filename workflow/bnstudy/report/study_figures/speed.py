@@ -8,13 +8,12 @@ from matplotlib.figure import Figure
 
 from bnstudy.data.registry import DATASETS
 from bnstudy.report.look import INK, RULE, Drawing, Layout, Look
-from bnstudy.report.marks import strip
+from bnstudy.report.marks import mark_of, strip
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import SPACE, counted, listed
 from bnstudy.report.study_figures.tables import (
     arms,
     differences,
-    mark_of,
     name,
     steps_and_accuracy,
 )

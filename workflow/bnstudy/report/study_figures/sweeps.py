@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 
 from bnstudy.claims.endpoints.learning_rates import BAND_POINTS, cell_names, largest_rate
 from bnstudy.report.look import MUTED, Drawing, Layout, Look, series
-from bnstudy.report.marks import dots, spread
+from bnstudy.report.marks import dots, mark_of, spread
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import SPACE, counted, decimal
-from bnstudy.report.study_figures.tables import arms, mark_of, name, swept_accuracy, targets
+from bnstudy.report.study_figures.tables import arms, name, swept_accuracy, targets
 from bnstudy.report.words import number, per_level
 from bnstudy.scoring import fails_below
 

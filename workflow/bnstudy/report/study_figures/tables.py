@@ -4,10 +4,9 @@ from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from bnstudy.claims.endpoints.scoring import accuracy, steps
-from bnstudy.report.look import MUTED, Look, looks_of
+from bnstudy.report.look import Look, looks_of
 from bnstudy.report.words import per_level
 from bnstudy.scoring import failed
 from bnstudy.settings import level_name
@@ -87,9 +86,3 @@ def differences(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     wide = frame.pivot(index=[*by, "seed"], columns="norm", values="value")
     wide = wide.reindex(columns=[BASELINE, "batch"]).astype(float)
     return (wide["batch"] - wide[BASELINE]).dropna().rename("value").reset_index()
-
-
-def mark_of(rows: pd.Series, label: str, marker: str = "^") -> list[Line2D]:
-    """A legend entry for the open marks of some rows, where there are any."""
-    look = {"color": MUTED, "ls": "none", "marker": marker, "mfc": "none", "label": label}
-    return [Line2D([], [], **look)] if rows.any() else []
