@@ -40,16 +40,16 @@ def backpropagated(weights, biases, inputs, labels):
 def test_a_row_per_step_and_layer_as_by_hand(digits_data):
     data = open_prepared(digits_data)
     cell = {"norm": "none", "initialization": "he"}
-    found = [row for row in rows(SMALL, data, seeds=4, **cell) if row["seed"] == 3]
+    found = [row for row in rows(SMALL, data, seeds=4, **cell) if row["seed"] == 1003]
     assert [(row["step"], row["layer"]) for row in found] == [
         (step, layer) for step in (0, 2, 7) for layer in (1, 2, 3)
     ]
     # The first batch and the first weights, without the training loop.
     settings = Settings(
-        norm="none", batch_size=64, seed=3, hidden=(16,) * 3, initialization="he", epochs=1
+        norm="none", batch_size=64, seed=1003, hidden=(16,) * 3, initialization="he", epochs=1
     )
     train_split = make_splits(data, settings, CPU)["train"]
-    order = torch.randperm(len(train_split), generator=stream_generator(3, "order"))
+    order = torch.randperm(len(train_split), generator=stream_generator(1003, "order"))
     batch = train_split.take(order[:64])
     parameters = [p.detach().double().numpy() for p in make_model(64, 10, settings).parameters()]
     expected = backpropagated(

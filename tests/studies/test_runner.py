@@ -28,9 +28,9 @@ def data(digits_data):
 def test_a_row_is_the_run_of_the_core_with_the_same_settings(data):
     one = {"settings": SETTINGS, "grid": {"norm": ["batch"]}, "targets": [0.3]}
     row = rows(one, data, seeds=4)[3]
-    settings = Settings(norm="batch", batch_size=32, seed=3, epochs=2, probe_every=5)
+    settings = Settings(norm="batch", batch_size=32, seed=1003, epochs=2, probe_every=5)
     result = train(make_model(64, 10, settings), make_splits(data, settings, CPU), settings)
-    assert (row["norm"], row["seed"], row["n_classes"]) == ("batch", 3, 10)
+    assert (row["norm"], row["seed"], row["n_classes"]) == ("batch", 1003, 10)
     assert row["test_accuracy"] == result.last("test", "accuracy")
     assert row["val_loss"] == result.last("validation", "loss")
     assert row["n_steps"] == 2 * 36
@@ -45,11 +45,11 @@ def test_what_a_level_stands_for_wins_over_the_settings_of_all_runs():
     }
     found = declaration.runs(one, "digits", 2)
     assert [levels for levels, _ in found[:3]] == [
-        {"arm": "a", "norm": "none", "dropout": 0.0, "seed": 0},
-        {"arm": "b", "norm": "batch", "dropout": 0.0, "seed": 0},
-        {"arm": None, "norm": "layer", "dropout": 0.5, "seed": 0},
+        {"arm": "a", "norm": "none", "dropout": 0.0, "seed": 1000},
+        {"arm": "b", "norm": "batch", "dropout": 0.0, "seed": 1000},
+        {"arm": None, "norm": "layer", "dropout": 0.5, "seed": 1000},
     ]
-    assert found[3][1] == Settings(dataset="digits", batch_size=16, seed=1, hidden=(4, 4))
+    assert found[3][1] == Settings(dataset="digits", batch_size=16, seed=1001, hidden=(4, 4))
 
 
 def test_every_run_of_a_study_is_in_one_cell():

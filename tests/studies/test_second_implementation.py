@@ -73,13 +73,13 @@ def test_covariate_shift_along_a_training_run(data, norm, network):
     measured = {
         (row["step"], row["layer"]): row["value"]
         for row in rows(small, data, seeds=3, norm=norm, network=network)
-        if row["metric"] == "ics_cosine" and row["seed"] == 2
+        if row["metric"] == "ics_cosine" and row["seed"] == 1002
     }
     hidden, activation = small["variants"]["network"][network].values()
-    settings = Settings(norm=norm, seed=2, hidden=tuple(hidden), activation=activation)
+    settings = Settings(norm=norm, seed=1002, hidden=tuple(hidden), activation=activation)
     split = make_splits(data, settings, CPU)["train"]
     ours = from_torch(make_model(64, 10, settings), activation=activation)
-    (batches,) = epochs_of_batches(split, 2, 64, 1)
+    (batches,) = epochs_of_batches(split, 1002, 64, 1)
     compared = 0
     for step, (x, labels) in enumerate(batches):
         if step % 4 == 0:
@@ -112,15 +112,15 @@ def test_gap_of_normalization_in_groups(data, arm):
     """Losses of every epoch, and the gap at a training loss that is passed on the way."""
     images = {"train_images": 200, "validation_images": 150}
     small = study("regularization", {"batch_size": 40, "epochs": 12} | images)
-    found = [row for row in rows(small, data, seeds=6, arm=arm) if row["seed"] == 5]
-    settings = Settings(norm="batch", batch_size=40, seed=5)
+    found = [row for row in rows(small, data, seeds=6, arm=arm) if row["seed"] == 1005]
+    settings = Settings(norm="batch", batch_size=40, seed=1005)
     splits = make_splits(data, settings, CPU)
     train, validation = splits["train"].first(200), splits["validation"].first(150)
     group = int(arm.partition("_")[2] or 40)
     ours = from_torch(make_model(64, 10, settings), group=group)
     optimizer = Adam(ours, 0.001)
     train_losses, validation_losses = [], []
-    for batches in epochs_of_batches(train, 5, 40, 12):
+    for batches in epochs_of_batches(train, 1005, 40, 12):
         for x, labels in batches:
             optimizer.step(ours.gradients(x, labels, track=True))
         train_losses.append(loss_of(ours, *numbers(train), training=False))

@@ -178,9 +178,12 @@ def test_the_table_begins_with_the_columns_that_it_is_known_for():
 
 def test_the_registered_claims_can_all_be_judged():
     found = listed.read(listed.LIST)
-    statistical = [entry for entry in found["claims"] if entry["kind"] == "statistical"]
-    # With ten seeds the strictest step of Holm's method needs 2/1024 <= 0.05/m.
-    assert len(statistical) <= 25
+    kinds = [entry.get("kind", "statistical") for entry in found["claims"]]
+    statistical = [
+        e for e, kind in zip(found["claims"], kinds, strict=True) if kind == "statistical"
+    ]
+    # With twelve seeds the strictest step of Holm's method needs 2/4096 <= 0.05/m.
+    assert len(statistical) <= 102
     assert all("short" in entry for entry in statistical)
     studies = set(config.default_studies()) | {listed.CORE}
     assert {entry["study"] for entry in found["claims"] + found["further"]} <= studies

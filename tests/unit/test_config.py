@@ -248,7 +248,9 @@ def test_a_study_of_one_s_own_may_be_like_another_but_none_may_be_missing():
 
 
 def test_studies_that_are_switched_on():
-    assert list(enabled_studies(DEFAULT)) == ["identities", "init_gradients"]
+    assert list(enabled_studies(DEFAULT)) == [
+        *("identities", "input_scaling", "long_training", "init_gradients"),
+    ]
     full = changed((ROOT / "config/full.yaml").read_text())
     assert list(enabled_studies(full)) == list(default_studies()) == list(full["studies"])
 
@@ -270,9 +272,9 @@ def test_the_order_of_keys_neither_renames_cells_nor_changes_the_recorded_text()
 
 def test_runs_are_every_combination_once():
     found = list(runs(copy.deepcopy(DEFAULT)).values())
-    assert len(found) == len(set(found)) == 2 * 4 * 10
+    assert len(found) == len(set(found)) == 2 * 4 * 12
     ends = [(one.dataset, one.norm, one.batch_size, one.seed) for one in (found[0], found[-1])]
-    assert ends == [("mnist", "none", 32, 0), ("mnist", "batch", 256, 9)]
+    assert ends == [("mnist", "none", 32, 1000), ("mnist", "batch", 256, 1011)]
 
 
 TREATMENTS = {

@@ -117,7 +117,7 @@ def test_the_workflow_reuses_runs_that_were_observed_alike():
     made = (
         settings.Settings(norm=norm, batch_size=64, seed=seed)
         for norm in ("none", "batch")
-        for seed in range(3)
+        for seed in range(1000, 1003)
     )
     grid = {settings.run_name(one): one for one in made}
     jobs = registry.jobs("input_scaling", study, config, grid)
@@ -199,7 +199,7 @@ def test_controls_run_and_merge(digits_data, tmp_path):
         paths.append(tmp_path / "with space" / name / "r.csv")
         part = declaration.cell_part(controls, cell)
         rows = run("controls", digits_data, paths[-1], cell, part, seeds=4)
-        assert [row["seed"] for row in rows] == ["0", "1", "2", "3"]
+        assert [row["seed"] for row in rows] == ["1000", "1001", "1002", "1003"]
         assert {row["learning_rate"] for row in rows} == {str(cell["learning_rate"])}
     given = ["--data", str(digits_data), "--out", str(tmp_path / "table.csv")]
     table.main([*map(str, paths), *given])
@@ -209,7 +209,7 @@ def test_controls_run_and_merge(digits_data, tmp_path):
     assert set(merged["code_sha256"]) == {code_sha256(registry.study_code("controls", controls))}
     assert merged["config_sha256"].nunique() == 2  # one for each cell
     found = control_endpoints.endpoints(merged, {})
-    assert list(found["same"].effect.index) == [0, 1]
+    assert list(found["same"].effect.index) == [1000, 1001]
     claim = {"metric": "test_accuracy", "axis": "learning_rate", "level": 0.01, "baseline": 1e-5}
     claim |= {"direction": "higher", "scale": "difference", "where": {}, "unit": ""}
     gain = metric_endpoint(claim, merged, ["learning_rate", "seed"])

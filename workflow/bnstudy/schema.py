@@ -188,7 +188,7 @@ def study_schema(axes: dict) -> dict:
             "code": described("Its short name in the report.", WORD),
             "title": described("Its question or topic.", WORD),
             "text": described("What it is about, as a paragraph of the report.", WORD),
-            "seeds": described("Number of seeds, counted from 0.", COUNT),
+            "seeds": described("Number of seeds, counted from 1000.", COUNT),
             "grid": described(
                 "Its axes, or a list of grids. Every combination of their values is trained.",
                 grid,

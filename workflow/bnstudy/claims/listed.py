@@ -14,7 +14,7 @@ from bnstudy.config import closest, default_studies, seeds_needed, violations
 from bnstudy.errors import UserError
 from bnstudy.scoring import METRICS, RESULTS
 from bnstudy.settings import SETTINGS, label, show, text
-from bnstudy.studies.declaration import grids
+from bnstudy.studies.declaration import grids, seeds_of
 from bnstudy.studies.registry import CODE_STUDIES
 
 SCHEMA = configuration.SCHEMAS / "claims.schema.yaml"
@@ -80,7 +80,7 @@ def axes_of(study: str, config: Mapping) -> dict[str, list]:
     if study == CORE:
         return config.get("grid", {})
     entry = config.get("studies", {}).get(study, {})
-    found: dict[str, list] = {"seed": list(range(entry.get("seeds", 0)))}
+    found: dict[str, list] = {"seed": list(seeds_of(entry.get("seeds", 0)))}
     for one in grids(entry) if "grid" in entry else ():
         for axis, values in one.items():
             found.setdefault(axis, [])

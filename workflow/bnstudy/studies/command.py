@@ -65,7 +65,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--declaration", type=json.loads, help="the cell's part of the study, as JSON; default: "
         "what config/studies.yaml says"
     )  # fmt: skip
-    parser.add_argument("--seeds", type=int, required=True, help="number of seeds, from 0")
+    parser.add_argument("--seeds", type=int, required=True, help="number of seeds")
     parser.add_argument(
         "--reuse", type=Path, nargs="*", default=[], help="folders of runs not to train again"
     )
@@ -99,7 +99,8 @@ def run_code(
 ) -> list[dict]:
     """The rows of a study that is code, seed by seed."""
     module = importlib.import_module(f"bnstudy.studies.{CODE_STUDIES[name]}")
-    parts = [list(range(seeds))] if name in AT_ONCE else [[seed] for seed in range(seeds)]
+    own = list(declaration.seeds_of(seeds))
+    parts = [own] if name in AT_ONCE else [[seed] for seed in own]
     rows = []
     for part in parts:
         asked = {"cell": cell, "study": study, "seeds": part}

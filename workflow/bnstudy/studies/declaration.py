@@ -11,6 +11,7 @@ from bnstudy.settings import SETTINGS, Settings, make, text
 from bnstudy.studies.rows import ROWS
 from bnstudy.training import observers
 
+FIRST_SEED = 1000  # of every study; earlier seeds served to build them, and judge nothing
 JOB_KEYS = ("settings", "observers", "targets", "rows")  # what a job needs besides its runs
 
 
@@ -71,6 +72,11 @@ def cell_part(study: Mapping, cell: Mapping) -> dict:
     return found | {"axes": axes(study), "grid": parts}
 
 
+def seeds_of(number: int) -> range:
+    """The seeds of a study that asks for so many."""
+    return range(FIRST_SEED, FIRST_SEED + number)
+
+
 def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]]:
     """Every run of a study: the values of the axes, as its table has them, and the settings.
 
@@ -83,7 +89,7 @@ def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]
         If a setting or its value does not exist.
     """
     found = []
-    for seed in range(seeds):
+    for seed in seeds_of(seeds):
         for one in levels(study):
             chosen = {"dataset": dataset, **study.get("settings", {}), "seed": seed}
             for axis, value in one.items():

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from bnstudy.provenance import PACKAGE, TRAINING_CODE, imported_code
 from bnstudy.settings import Settings, as_dict, run_name
-from bnstudy.studies.declaration import cell_part, cells, runs
+from bnstudy.studies.declaration import cell_part, cells, runs, seeds_of
 from bnstudy.training.observers import observer_code
 
 # Each is a module here with run(data, cell, options, seeds, device), which gives a row per seed, or per
@@ -51,7 +51,8 @@ def asked_of_cell(name: str, told: Mapping, cell: Mapping, dataset: str, seeds: 
         used = [as_dict(Settings())]
     else:
         used = [as_dict(settings) for _, settings in runs(told, dataset, seeds)]
-    return {"cell": cell, "study": told, "seeds": seeds, "settings": used}
+    own = list(seeds_of(seeds))
+    return {"cell": cell, "study": told, "seeds": own, "settings": used}
 
 
 class Job(NamedTuple):
