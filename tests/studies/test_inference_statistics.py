@@ -19,10 +19,9 @@ from bnstudy.studies.inference_statistics import (
     average_over_epoch,
     distance,
     make_network,
-    shift_images,
     train_and_keep,
 )
-from bnstudy.training.inputs import Scaling, Split, make_splits, stream_generator
+from bnstudy.training.inputs import Scaling, Split, make_splits, shift_images, stream_generator
 from bnstudy.training.loop import make_deterministic, train
 
 CPU = torch.device("cpu")

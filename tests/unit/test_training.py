@@ -103,13 +103,13 @@ def test_every_epoch_sees_each_training_image_once(data, watched):
     assert not torch.equal(inputs, seen)
 
 
-def test_the_four_streams_of_a_seed_are_independent():
+def test_the_streams_of_a_seed_are_independent():
     draws = {
         stream: torch.randn(5, generator=inputs.stream_generator(0, stream)).tolist()
         for stream in inputs.STREAMS
     }
-    assert len({tuple(values) for values in draws.values()}) == 4
-    assert inputs.STREAMS == ("split", "init", "order", "noise")
+    assert len({tuple(values) for values in draws.values()}) == len(inputs.STREAMS)
+    assert inputs.STREAMS == ("split", "init", "order", "noise", "labels")
     with pytest.raises(ValueError, match="unknown random stream"):
         inputs.stream_generator(0, "weather")
 

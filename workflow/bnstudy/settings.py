@@ -95,6 +95,9 @@ class Settings:
         ">= 1",
         label="class imbalance",
     )
+    label_noise: float = data(
+        0.0, "Share of the training images that get another class, drawn at random.", ">= 0, < 1"
+    )
     kind: str = model("mlp", "The family of networks.", MODELS, label="network")
     hidden: tuple[int, ...] = model(
         (128, 64), "Widths of the perceptron's hidden layers.", ">= 1", label="hidden widths"

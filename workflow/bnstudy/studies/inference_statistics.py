@@ -29,7 +29,7 @@ from torch import nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.settings import Settings
-from bnstudy.training.inputs import Split, make_splits, stream_generator
+from bnstudy.training.inputs import Split, make_splits, shift_images, stream_generator
 from bnstudy.training.loop import Run, evaluate, make_model, train
 from bnstudy.training.observers.inference import batch_norms, with_precise_statistics
 from bnstudy.training.observing import Moment, Observer, Rows
@@ -260,25 +260,3 @@ def average_over_epoch(model: nn.Module, split: Split, batch_size: int) -> nn.Mo
     for inputs, _ in split.batches(batch_size):
         network(inputs)
     return network.eval()
-
-
-def shift_images(split: Split, name: str, level: float, generator: torch.Generator) -> Split:
-    """The images of a split after a shift of their distribution, still bytes.
-
-    `contrast` blends each image with its own mean (torchvision's `adjust_contrast`), `brightness`
-    adds to every pixel, `noise` adds Gaussian noise of this standard deviation; levels are in units
-    of the brightest pixel, and the result is cut to what a pixel can be.
-    """
-    pixels = split.pixels.float() / split.scaling.pixel_max
-    if name == "contrast":
-        mean = pixels.mean(1, keepdim=True)
-        pixels = mean + level * (pixels - mean)
-    elif name == "brightness":
-        pixels = pixels + level
-    elif name == "noise":
-        noise = torch.randn(pixels.shape, generator=generator)
-        pixels = pixels + level * noise.to(pixels.device)
-    else:
-        raise ValueError(f"unknown shift {name!r}")
-    shifted = (pixels.clamp(0, 1) * split.scaling.pixel_max).round()
-    return Split(shifted.to(torch.uint8), split.labels, split.scaling)

@@ -15,6 +15,8 @@ CODE_STUDIES = {
     "identities": "identities",
     "init_gradients": "init_gradients",
     "inference_statistics": "inference_statistics",
+    "residual_init": "random_networks",
+    "rank": "random_networks",
     "timing": "timing",
     "calibration": "calibration",
 }

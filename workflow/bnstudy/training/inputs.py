@@ -1,7 +1,7 @@
 """What the network sees: splits by the seed, pixels scaled, batches in order.
 
-Everything random of a run comes from its seed through four separate streams (split, initial weights,
-order of samples, noise), so runs that share a seed differ only in the factor that is studied.
+Everything random of a run comes from its seed through separate streams (split, initial weights, order
+of samples, noise, wrong labels), so runs that share a seed differ only in the factor that is studied.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bnstudy.data.prepared import PreparedData
     from bnstudy.settings import Settings
 
-STREAMS = ("split", "init", "order", "noise")
+STREAMS = ("split", "init", "order", "noise", "labels")
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,9 @@ def make_splits(
         validation = validation[: settings.validation_images]
     # Several times as fast as indexing, for the same result.
     train_images = data.train_images.index_select(0, train)
+    labels = data.train_labels[train]
+    if settings.label_noise > 0:
+        labels = noisy(labels, settings.label_noise, len(data.classes), settings.seed)
     scaling = make_scaling(train_images, data.pixel_max, settings.scaling, device)
     is_flat = MODELS[settings.kind].is_flat
     if is_flat:
@@ -153,12 +156,23 @@ def make_splits(
         return Split(images.to(device), labels.to(device), scaling)
 
     return {
-        "train": split(train_images, data.train_labels[train]),
+        "train": split(train_images, labels),
         "validation": split(
             data.train_images.index_select(0, validation), data.train_labels[validation]
         ),
         "test": split(data.test_images, data.test_labels),
     }
+
+
+def noisy(labels: Tensor, share: float, n_classes: int, seed: int) -> Tensor:
+    """Labels of which this share, drawn at random, is another class, each other one as likely.
+
+    Source: the symmetric noise of Patrini et al. (2017, section 5).
+    """
+    generator = stream_generator(seed, "labels")
+    wrong = torch.rand(len(labels), generator=generator) < share
+    others = torch.randint(1, n_classes, labels.shape, generator=generator)
+    return torch.where(wrong, (labels + others) % n_classes, labels)
 
 
 def imbalanced(labels: Tensor, factor: float) -> Tensor:
@@ -190,3 +204,25 @@ def make_scaling(images: Tensor, pixel_max: int, kind: str, device: torch.device
     deviation = torch.where(deviation > 0, deviation, 1.0)
     mean, deviation = (values.float().view(-1, 1, 1).to(device) for values in (mean, deviation))
     return Scaling(pixel_max, mean, deviation)
+
+
+def shift_images(split: Split, name: str, level: float, generator: torch.Generator) -> Split:
+    """The images of a split after a shift of their distribution, still bytes.
+
+    `contrast` blends each image with its own mean (torchvision's `adjust_contrast`), `brightness`
+    adds to every pixel, `noise` adds Gaussian noise of this standard deviation; levels are in units
+    of the brightest pixel, and the result is cut to what a pixel can be.
+    """
+    pixels = split.pixels.float() / split.scaling.pixel_max
+    if name == "contrast":
+        mean = pixels.mean(1, keepdim=True)
+        pixels = mean + level * (pixels - mean)
+    elif name == "brightness":
+        pixels = pixels + level
+    elif name == "noise":
+        noise = torch.randn(pixels.shape, generator=generator)
+        pixels = pixels + level * noise.to(pixels.device)
+    else:
+        raise ValueError(f"unknown shift {name!r}")
+    shifted = (pixels.clamp(0, 1) * split.scaling.pixel_max).round()
+    return Split(shifted.to(torch.uint8), split.labels, split.scaling)

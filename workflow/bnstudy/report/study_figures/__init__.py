@@ -18,6 +18,7 @@ from bnstudy.report.study_figures import (
     init_gradients,
     landscape,
     mechanisms,
+    questions,
     regularization,
     sigmoid_mnist,
     small_batches,
@@ -60,4 +61,10 @@ FIGURES: dict[str, list[Callable[[pd.DataFrame, dict], Drawing | None]]] = {
     "timing": [timing.step_times],
     "controls": [controls.controls],
     "calibration": [controls.verdict_shares],
+    "residual_init": [questions.residual_init],
+    "edge_of_stability": [questions.edge_of_stability],
+    "rank": [questions.rank],
+    "confidence": [questions.confidence],
+    "test_time": [questions.test_time],
+    "fair_race": [questions.fair_race],
 }

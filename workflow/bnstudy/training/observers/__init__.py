@@ -27,8 +27,11 @@ OBSERVERS: dict[str, str | Callable] = {
     "drift": "activations:Drift",
     "last_inputs": "activations:LastInputs",
     "landscape": "landscape:Landscape",
+    "calibration_error": "predictions:CalibrationError",
+    "sharpness": "sharpness:Sharpness",
     "loss_fluctuation": "losses:LossFluctuation",
     "variance_shift": "inference:VarianceShift",
+    "test_time": "inference:Adaptation",
     "statistics": "inference:Statistics",
 }
 

@@ -1,16 +1,19 @@
 """Batch normalization evaluated with other statistics than its running averages; on copies."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnstudy.networks.layers import GhostBatchNorm
-from bnstudy.training.inputs import Split
+from bnstudy.training.inputs import Split, shift_images, stream_generator
 from bnstudy.training.loop import evaluate
 from bnstudy.training.observing import Moment, Observer, Rows
+
+SHIFTS = {"contrast": 0.5, "brightness": 0.2, "noise": 0.4}  # see `shift_images`
 
 
 class VarianceShift(Observer):
@@ -132,3 +135,68 @@ def variance_shifts(model: nn.Module, split: Split) -> list[float | None]:
         ratios = inputs_of[layer].var(0)[alive] / layer.running_var[alive]
         shifts.append(ratios.double().mean().item() if alive.any() else None)
     return shifts
+
+
+class Adaptation(Observer):
+    """`accuracy_<shift>:s` at the end: accuracy on shifted test images by the statistics s.
+
+    `running` are the running averages; `n`, such as 64, the statistics of groups of n of the shifted
+    images themselves, and `n+N` those blended with the running averages, which count as N images more
+    (Schneider et al. 2020, arXiv:2006.16971). `accuracy_clean` is for images as they are.
+
+    Parameters
+    ----------
+    shifts : mapping of str to float
+        Level by name of a shift, see `shift_images`.
+    groups : list of int
+        The sizes n.
+    prior : int
+        N.
+    """
+
+    def __init__(
+        self, shifts: Mapping[str, float] = SHIFTS, groups: Sequence[int] = (5, 50), prior: int = 16
+    ):
+        self.shifts, self.groups, self.prior = shifts, groups, prior
+
+    def end(self, now: Moment) -> Rows:
+        ways = {"running": None}
+        if batch_norms(now.model):
+            pairs = product(self.groups, (0, self.prior))
+            ways |= {f"{n}+{prior}" if prior else str(n): (n, prior) for n, prior in pairs}
+        for shift, level in {"clean": None, **self.shifts}.items():
+            images = now.splits["test"]
+            if level is not None:
+                images = shift_images(
+                    images, shift, level, stream_generator(now.settings.seed, "noise")
+                )
+            for name, way in ways.items():
+                model = now.model if way is None else adapted(now.model, *way)
+                accuracy = evaluate(model, images)[1] if now.status == "ok" else None
+                yield now.step, "test", f"accuracy_{shift}:{name}", accuracy
+
+
+class AdaptedBatchNorm(nn.BatchNorm1d):
+    """Normalizes each group of images by its own statistics blended with the running averages.
+
+    In either mode; the averages weigh as much as `prior` images. The last group may be shorter.
+    """
+
+    def __init__(self, width: int, group: int, prior: int):
+        super().__init__(width)
+        self.group, self.prior = group, prior
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Normalize images of shape (n, width)."""
+        return torch.cat([self.normalize(group) for group in inputs.split(self.group)])
+
+    def normalize(self, group: Tensor) -> Tensor:
+        known = self.prior / (self.prior + len(group))
+        mean = group.mean(0).lerp(self.running_mean, known)
+        variance = group.var(0, unbiased=False).lerp(self.running_var, known)
+        return F.batch_norm(group, mean, variance, self.weight, self.bias, eps=self.eps)
+
+
+def adapted(model: nn.Module, group: int, prior: int) -> nn.Module:
+    """A copy whose batch normalization adapts to the images it is given."""
+    return with_batch_norms(model, lambda width: AdaptedBatchNorm(width, group, prior)).eval()
