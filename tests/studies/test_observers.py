@@ -65,7 +65,7 @@ def test_nothing_that_is_observed_changes_a_run(digits_data, norm):
 
 def test_a_run_of_the_grid_is_observed_by_the_same(digits_data, tmp_path):
     entries = ["weight_norms", {"soft_rank": {"probe_images": 50}}]
-    options = ["--epochs", "2", "--device", "cpu", "--out", str(tmp_path)]
+    options = ["--epochs", "2", "--probe-every", "25", "--device", "cpu", "--out", str(tmp_path)]
     main([str(digits_data), "--observers", json.dumps(entries), *options])
     run = json.loads((tmp_path / "run.json").read_text())
     with open(tmp_path / "metrics.csv") as file:

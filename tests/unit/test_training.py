@@ -2,9 +2,11 @@
 
 import csv
 import json
+import math
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -20,8 +22,10 @@ from bnstudy.settings import SETTINGS, Settings
 from bnstudy.training import command, inputs
 from bnstudy.training import loop as training
 from bnstudy.training.inputs import Scaling, Split, make_splits
+from bnstudy.training.observing import is_probe
 
 CPU = torch.device("cpu")
+PROBE = ("probe", "accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +224,21 @@ def test_probing_more_often_changes_nothing_but_the_probes(data):
 
     assert rest(often) == rest(seldom)
     assert len(often.metrics) > len(seldom.metrics)
+
+
+def test_probes_are_spaced_in_proportion_to_the_step(data):
+    steps = [step for step in range(7_501) if is_probe(step, None)]
+    assert steps[:26] == [*range(0, 126, 5)]  # 5 is 4 % of 125
+    growth = [b / a for a, b in pairwise(steps[25:])]
+    assert min(growth) > 1.033  # whole steps around exp(1 / 25) = 1.0408
+    assert max(growth) < 1.05
+    assert len(steps) == 26 + math.floor(25 * math.log(7_500 / 125))
+    result = run(data, settings(batch_size=8, epochs=3))
+    probed = [step for _, step, split, name, _ in result.metrics if (split, name) == PROBE]
+    assert probed == [step for step in steps if step <= result.n_steps]
+    equal = run(data, settings(probe_every=7))
+    probed = [step for _, step, split, name, _ in equal.metrics if (split, name) == PROBE]
+    assert probed == [0, 7, 14, 21, 28, 35]
 
 
 def test_running_statistics_count_training_batches_only(data):

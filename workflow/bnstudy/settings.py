@@ -49,9 +49,12 @@ BOUNDS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclu
 COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
 
-def setting(section: str, default: object, text: str, *allowed: object, label: str = "") -> Any:
+def setting(
+    section: str, default: object, text: str, *allowed: object, label: str = "", unsaid: str = ""
+) -> Any:
     """A field of `Settings` or `Execution`: its sentence, and the words or the bounds allowed."""
     known = {"section": section, "text": text, "label": label, "names": None, "bounds": ""}
+    known["unsaid"] = unsaid
     for one in allowed:
         known["bounds" if isinstance(one, str) else "names"] = one
     return field(default=default, metadata=known)
@@ -156,11 +159,13 @@ class Settings:
     warmup_steps: int = training(
         0, "Steps in which the learning rate rises linearly to its value.", ">= 0"
     )
-    probe_every: int = training(
-        25,
-        "Optimizer steps between two measurements on 2,000 validation images.",
+    probe_every: int | None = training(
+        None,
+        "Optimizer steps between two measurements on 2,000 validation images; where nothing is said, "
+        "every 5 at first and then each 4 % later than the last.",
         ">= 1",
         label="steps between probes",
+        unsaid="probes in proportion to the step",
     )
     target: float = training(
         0.95,
@@ -218,6 +223,8 @@ class Setting:
         Of its numbers, such as ">= 0, < 1".
     optional : bool
         Whether it may be empty.
+    unsaid : str
+        What it is in prose where it is empty.
     """
 
     name: str
@@ -229,6 +236,7 @@ class Setting:
     text: str
     names: Mapping[str, object] | None
     bounds: str
+    unsaid: str
 
     @property
     def option(self) -> str:
@@ -329,7 +337,9 @@ class Setting:
             entry = self.names.get(word, word)
             title = entry if isinstance(entry, str) else entry.title
             return f"{title} ({number})" if number else title
-        return f"all {self.label}" if value is None else f"{self.label} {text(value)}"
+        if value is None:
+            return self.unsaid or f"all {self.label}"
+        return f"{self.label} {text(value)}"
 
 
 def describe(kind: type) -> dict[str, Setting]:

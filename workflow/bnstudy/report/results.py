@@ -151,7 +151,7 @@ def level_name(axis: str, level: Level) -> str:
 def short_name(axis: str, level: Level) -> str:
     """A level where its setting stands beside it: the bare number, or the name of a word."""
     if level == math.inf:
-        return "all"
+        return settings.SETTINGS[axis].unsaid or "all"
     named = settings.SETTINGS[axis].names is not None
     return level_name(axis, level) if named else settings.text(level)
 

@@ -17,7 +17,7 @@ from bnstudy.networks.optimizers import learning_rate_at, make_optimizer
 from bnstudy.networks.weights import count_parameters
 from bnstudy.training.clock import Clock
 from bnstudy.training.inputs import Split, stream_generator
-from bnstudy.training.observing import Moment
+from bnstudy.training.observing import Moment, is_probe
 
 if TYPE_CHECKING:
     from bnstudy.settings import Settings
@@ -252,7 +252,7 @@ def train(
             optimizer.step()
             losses[i] = loss.detach()
             step += 1
-            if step % settings.probe_every == 0:
+            if is_probe(step, settings.probe_every):
                 if progress is not None:
                     progress.update(step)
                 finite = torch.isfinite(losses).all().item() and record(epoch, "probe", probe)

@@ -1,5 +1,6 @@
 """What looks at a run while it trains, besides the losses and accuracies that every run records."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,21 @@ if TYPE_CHECKING:
     from bnstudy.training.inputs import Split
 
 Rows = Iterable[tuple[int, str, str, float | None]]  # step, split, metric, value
+FIRST_SPACING = 5  # steps
+PROBES_A_FACTOR_E = 25  # so that each is exp(1 / 25), 4.1 %, later than the last
+
+
+def is_probe(step: int, every: int | None) -> bool:
+    """Whether the validation probe is measured after so many steps.
+
+    `every` spaces probes equally. Without it the spacing grows in proportion to the step, so that a
+    number of steps is known to the same relative precision in every arm; up to step 125 it is 5.
+    """
+    equal_until = FIRST_SPACING * PROBES_A_FACTOR_E
+    if every is not None or step <= equal_until:
+        return step % (every or FIRST_SPACING) == 0
+    number = [PROBES_A_FACTOR_E * math.log(s / equal_until) for s in (step - 1, step)]
+    return math.floor(number[1]) > math.floor(number[0])
 
 
 @dataclass
@@ -35,6 +51,11 @@ class Moment:
     labels: Tensor | None = None
     loss: Tensor | None = None
     status: str | None = None
+
+    @property
+    def at_probe(self) -> bool:
+        """Whether the validation probe is measured after so many updates."""
+        return is_probe(self.step, self.settings.probe_every)
 
 
 class Observer:
@@ -75,6 +96,6 @@ class AtProbes(Observer):
         self.function = function
 
     def observe(self, now: Moment) -> Rows:
-        if now.step % now.settings.probe_every == 0:
+        if now.at_probe:
             for metric, value in self.function(now.model, now.inputs, now.labels).items():
                 yield now.step, "train", metric, value

@@ -30,7 +30,7 @@ from bnstudy.report.look import (
 )
 from bnstudy.report.marks import note
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import Results, counted, decimal, percent
+from bnstudy.report.results import Results, as_level, counted, decimal, listed, percent, short_name
 
 LABELS = {"loss": "loss (nats)", "accuracy": "accuracy (%)"}
 SCALES = {"loss": "log", "accuracy": "percent"}
@@ -155,12 +155,20 @@ def probe_curves(results: Results, dataset: str) -> Drawing:
         f"Accuracy rising over optimizer steps{each_panel(results)}, with a line at "
         f"{results.target} that was reached, {by_level(results, reached)}.",
         f"Accuracy on a fixed set of validation images of {results.title(dataset)} against the "
-        f"number of optimizer steps (logarithmic scale), measured every "
-        f"{results.values('probe_every')[0]} steps in evaluation mode. {lines_and_bands(results)}"
+        f"number of optimizer steps (logarithmic scale), measured {spacing(results)} in evaluation "
+        f"mode. {lines_and_bands(results)}"
         f"{size_note(results)}",
         table,
         draw,
     )
+
+
+def spacing(results: Results) -> str:
+    """How far apart the probes are."""
+    every = results.values("probe_every")
+    if every == [as_level(None)]:
+        return "every few steps at first, then in proportion to the step,"
+    return f"every {listed(short_name('probe_every', one) for one in every)} steps"
 
 
 def size_note(results: Results) -> str:

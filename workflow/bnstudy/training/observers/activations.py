@@ -31,7 +31,7 @@ class DeadUnits(Observer):
         return ()
 
     def observe(self, now: Moment) -> Rows:
-        if now.step % now.settings.probe_every == 0:
+        if now.at_probe:
             for layer, share in enumerate(dead_shares(now.model, self.images), start=1):
                 yield now.step, "probe", f"dead_units:{layer}", share
 
@@ -205,7 +205,7 @@ class LastInputs(Observer):
         return ()
 
     def observe(self, now: Moment) -> Rows:
-        if now.step % now.settings.probe_every:
+        if not now.at_probe:
             return
         values = last_activations(now.model, self.images)["eval"]
         quantiles = torch.quantile(values[:, UNIT], torch.tensor([*QUANTILES.values()])).tolist()

@@ -33,8 +33,7 @@ class GradientNorms(Observer):
         self.steps = steps
 
     def observe(self, now: Moment) -> Rows:
-        at_probe = now.step % now.settings.probe_every == 0
-        if at_probe if self.steps is None else now.step in self.steps:
+        if now.at_probe if self.steps is None else now.step in self.steps:
             for layer, norm in enumerate(hidden_gradient_norms(now.model), start=1):
                 yield now.step, "train", f"gradient_norm:{layer}", norm
 
