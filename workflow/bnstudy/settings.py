@@ -42,6 +42,12 @@ SCHEDULES = {
     "cosine": "a cosine schedule",
     "step": "a step schedule",
 }
+TRAINED = {
+    "all": "all parameters trained",
+    "affine": "scale and shift alone trained",
+    "random": "two random weights of each unit trained",
+    "output": "the output layer alone trained",
+}
 DEVICES = {name: name for name in ("auto", "cpu", "cuda", "mps")}
 
 
@@ -149,6 +155,14 @@ class Settings:
         "Decay of all parameters: decoupled for Adam (Loshchilov and Hutter 2019), in the "
         "gradient for SGD.",
         ">= 0",
+    )
+    trained: str = training(
+        "all",
+        "Which parameters are trained, the others staying as they are drawn: `all`; `affine`, those of "
+        "the normalization; `random`, two weights of each hidden unit or channel; `output`, the last "
+        "layer.",
+        TRAINED,
+        label="trained parameters",
     )
     schedule: str = training(
         "constant",

@@ -106,7 +106,8 @@ def complete(claim: Mapping, config: Mapping) -> dict:
     only = others[0] if len(others) == 1 else None
     known |= {"axis": axis, "baseline": baseline, "level": claim.get("level", only)}
     known |= {"scale": claim.get("scale", "difference"), "where": claim.get("where", {})}
-    known |= {"endpoint": claim["metric"], "unit": unit(claim["metric"], known["scale"])}
+    known |= {"endpoint": claim["metric"]}
+    known.setdefault("unit", unit(claim["metric"], known["scale"]))
     return {"measure": measure(known), "scope": scope(known, axes)} | known
 
 

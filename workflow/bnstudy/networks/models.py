@@ -83,6 +83,10 @@ def build(
         from bnstudy.networks.weights import scale_weights
 
         scale_weights(model, settings.gain, settings.gain_layers)
+    if settings.trained != "all":
+        from bnstudy.networks.weights import freeze_all_but
+
+        freeze_all_but(model, settings.trained, generator)
     return model
 
 
@@ -91,8 +95,14 @@ def problem(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
     model = MODELS[settings.kind]
     if model.problem is not None and (found := model.problem(settings, shape)):
         return found
-    reason = norms.problem(settings.norm, model.sites(settings, shape))
-    return ("norm", reason) if reason else None
+    if reason := norms.problem(settings.norm, model.sites(settings, shape)):
+        return "norm", reason
+    norm, _ = norms.parse(settings.norm)
+    if settings.trained == "affine" and norm.make is None:
+        return "trained", f"affine leaves nothing to train with {norm.title}; choose another norm"
+    if settings.trained == "random" and norm.wrap is not None:
+        return "trained", f"random does not go together with {norm.title}; choose another norm"
+    return None
 
 
 def build_mlp(

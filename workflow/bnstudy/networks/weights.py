@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
-from torch.nn.utils.parametrize import is_parametrized
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization
+
+from bnstudy.errors import UserError
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 WEIGHTED = (nn.Linear, nn.Conv2d)
@@ -106,6 +108,44 @@ def scale_weights(model: nn.Module, gain: float, layers: str) -> None:
             layer.weight = layer.weight * gain
         else:
             layer.weight.mul_(gain)
+
+
+class FewTrained(nn.Module):
+    """A parametrization of weights of which `number` of each unit, chosen at random, are trained."""
+
+    def __init__(self, weight: Tensor, number: int, generator: torch.Generator | None):
+        super().__init__()
+        rows = weight.detach().flatten(1)
+        places = torch.rand(rows.shape, generator=generator).argsort(1)[:, :number]
+        self.register_buffer("places", places)
+        self.values = nn.Parameter(rows.gather(1, places))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.flatten(1).scatter(1, self.places, self.values).view_as(weight)
+
+
+def freeze_all_but(model: nn.Module, trained: str, generator: torch.Generator | None) -> None:
+    """Leave only the `trained` parameters to training (Frankle et al. 2021), in place.
+
+    `affine` are those of the normalization, `output` the last layer; `random` are two weights of each
+    hidden unit or channel, as many as scale and shift are.
+
+    Raises
+    ------
+    UserError
+        If none is left.
+    """
+    weighted = [module for module in model.modules() if isinstance(module, WEIGHTED)]
+    affine = {*model.parameters()} - {p for layer in weighted for p in layer.parameters()}
+    chosen = {"affine": affine, "output": {*weighted[-1].parameters()}, "random": set()}[trained]
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter in chosen)
+    if trained == "random":
+        for layer in weighted[:-1]:
+            few = FewTrained(layer.weight, 2, generator)
+            register_parametrization(layer, "weight", few)
+    if not count_parameters(model):
+        raise UserError(f"trained: {trained} leaves nothing to train; choose another norm.")
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -48,6 +48,11 @@ def cell_name(cell: Mapping) -> str:
     return ",".join(parts) or "all"
 
 
+def variant(axis: str, one: Mapping) -> str:
+    """The key of a combination of levels among the variants of an axis, or of several, `norm,batch_size`."""
+    return ",".join(str(one.get(name)) for name in axis.split(","))
+
+
 def level_text(value: object) -> object:
     """A level as it stands in tables and paths: lists of widths as text, all else as it is."""
     return text(value) if isinstance(value, list | tuple) else value
@@ -62,10 +67,11 @@ def cell_part(study: Mapping, cell: Mapping) -> dict:
         if {axis for axis in grid if axis not in loop} == cell.keys()
         and all(cell[axis] in grid[axis] for axis in cell)
     ]
-    used = {(axis, str(value)) for grid in parts for axis in grid for value in grid[axis]}
+    explained, each = study.get("variants", {}), list(levels({"grid": parts}))
     variants = {
-        axis: {level: said for level, said in named.items() if (axis, level) in used}
-        for axis, named in study.get("variants", {}).items()
+        axis: {level: said for level, said in named.items() if level in used}
+        for axis, named in explained.items()
+        for used in [{variant(axis, one) for one in each}]
     }
     found = {key: study[key] for key in JOB_KEYS if key in study}
     found["variants"] = {axis: named for axis, named in variants.items() if named}
@@ -80,8 +86,8 @@ def seeds_of(number: int) -> range:
 def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]]:
     """Every run of a study: the values of the axes, as its table has them, and the settings.
 
-    A level that `variants` explains stands for the settings it lists, else the axis is a setting. What
-    nobody says has its default in settings.py, whatever the configuration of the grid is.
+    A level that `variants` explains stands for the settings it lists, else the axis is a setting; what
+    is said of several axes at once, `norm,batch_size`, comes on top. What nobody says has its default in settings.py, whatever the configuration of the grid is.
 
     Raises
     ------
@@ -94,6 +100,8 @@ def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]
             chosen = {"dataset": dataset, **study.get("settings", {}), "seed": seed}
             for axis, value in one.items():
                 chosen |= study.get("variants", {}).get(axis, {}).get(str(value), {axis: value})
+            for axis, named in study.get("variants", {}).items():
+                chosen |= named.get(variant(axis, one), {}) if "," in axis else {}
             settings = make(chosen)
             row = {axis: one.get(axis, getattr(settings, axis, None)) for axis in axes(study)}
             row = {axis: level_text(value) for axis, value in row.items()}

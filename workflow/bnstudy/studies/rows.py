@@ -65,6 +65,11 @@ def rows_of_parts(key: str) -> Callable[[dict, Metrics], list[dict]]:
     return rows
 
 
+def rows_of_images(outcome: dict, metrics: Metrics) -> list[dict]:
+    """A row per kind of test images: what became of the run, and the accuracy on these."""
+    return [outcome | row for row in rows_of_parts("images")(outcome, metrics)]
+
+
 def rows_of_values(outcome: dict, metrics: Metrics) -> list[dict]:
     """A row per value: step, layer (where the metric is of one), metric, value."""
     return [
@@ -81,5 +86,6 @@ ROWS = {
     "step": rows_of_steps,
     "layer": rows_of_parts("layer"),
     "statistics": rows_of_parts("statistics"),
+    "images": rows_of_images,
     "value": rows_of_values,
 }

@@ -33,6 +33,9 @@ OBSERVERS: dict[str, str | Callable] = {
     "variance_shift": "inference:VarianceShift",
     "test_time": "inference:Adaptation",
     "statistics": "inference:Statistics",
+    "robustness": "robustness:Robustness",
+    "angular_update": "angles:AngularUpdate",
+    "scale_invariance": "angles:ScaleInvariance",
 }
 
 
