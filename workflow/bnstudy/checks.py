@@ -1,11 +1,13 @@
 """What is fine alone but not together in a run: one definition for the configuration and `bnstudy train`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bnstudy.data.splits import split_sizes
 from bnstudy.errors import UserError
 from bnstudy.networks import models, norms
 from bnstudy.settings import Settings
+from bnstudy.training import observers
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,9 @@ class Facts:
     n_classes: int
 
 
-def run_problem(settings: Settings, facts: Facts) -> tuple[str, str] | None:
+def run_problem(
+    settings: Settings, facts: Facts, observed: Sequence[str | dict] = ()
+) -> tuple[str, str] | None:
     """The setting that makes a run impossible and why, as the end of a sentence; None if nothing does."""
     fraction = settings.validation_fraction
     n_train, n_validation = split_sizes(facts.n_train, fraction)
@@ -36,6 +40,8 @@ def run_problem(settings: Settings, facts: Facts) -> tuple[str, str] | None:
         n_train = settings.train_images
     if found := models.problem(settings, facts.shape):
         return found
+    if reason := observers.refused(observed, settings.norm):
+        return "norm", reason
     if reason := batch_problem(settings.batch_size, settings.norm, n_train, facts.name):
         fits = nearest_fit(settings.batch_size, settings.norm, n_train)
         choice = f"the nearest valid choice is {fits}" if fits else "there are too few images"

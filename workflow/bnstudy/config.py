@@ -224,7 +224,7 @@ def conflicts(config: dict) -> Iterator[str]:
     yield from observers.problems(config["observers"])
     seen: set[tuple[str, str]] = set()
     for settings in dict.fromkeys(replace(one, seed=0) for one in grid.runs(config).values()):
-        found = run_problem(settings, facts(settings.dataset))
+        found = run_problem(settings, facts(settings.dataset), config["observers"])
         if found and found not in seen:
             seen.add(found)
             yield f"{place(config, settings, found[0])}: {found[1]}."
@@ -300,9 +300,9 @@ def study_conflicts(config: dict) -> Iterator[str]:
 def impossible_runs(where: str, study: dict, dataset: str) -> Iterator[str]:
     """Sentences about what is fine alone but not together in a run of a study."""
     runs = [settings for _, settings in declaration.runs(study, dataset, 1)]
-    for name, problem in filter(
-        None, dict.fromkeys(run_problem(one, facts(one.dataset)) for one in runs)
-    ):
+    observed = study.get("observers", [])
+    problems = dict.fromkeys(run_problem(one, facts(one.dataset), observed) for one in runs)
+    for name, problem in filter(None, problems):
         yield f"{where}, {name}: {problem}."
 
 

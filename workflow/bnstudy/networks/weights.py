@@ -96,13 +96,18 @@ def hidden_layers(
     return [one for one in layers if one is not None]
 
 
+def weighted_layers(model: nn.Module) -> list[nn.Module]:
+    """Linear and convolutional layers from the input to the output; the last one is no hidden layer."""
+    return [module for module in model.modules() if isinstance(module, WEIGHTED)]
+
+
 @torch.no_grad()
 def scale_weights(model: nn.Module, gain: float, layers: str) -> None:
     """Multiply the weights of `all` linear and convolution layers, or the `hidden` ones, in place.
 
     All but the last are hidden.
     """
-    weighted = [module for module in model.modules() if isinstance(module, WEIGHTED)]
+    weighted = weighted_layers(model)
     for layer in {"all": weighted, "hidden": weighted[:-1]}[layers]:
         if is_parametrized(layer, "weight"):  # by weight normalization: it takes the weights apart
             layer.weight = layer.weight * gain

@@ -110,7 +110,7 @@ def run_grid(
     for levels, settings in declaration.runs(study, data.name, seeds):
         if settings.dataset != data.name:
             raise UserError(f"{run_name(settings)} cannot be trained on {data.name}.")
-        if found := run_problem(settings, facts):
+        if found := run_problem(settings, facts, study.get("observers", [])):
             raise UserError(f"{found[0]}: {found[1]}.")
         asked = {key: study[key] for key in declaration.JOB_KEYS if key in study}
         asked["settings"] = as_dict(settings)

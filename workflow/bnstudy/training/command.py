@@ -53,9 +53,9 @@ def main(argv: list[str]) -> None:
     facts = Facts(
         data.name, len(data.train_images), tuple(data.train_images.shape[1:]), len(data.classes)
     )
-    if found := run_problem(settings, facts):
-        raise UserError(f"{SETTINGS[found[0]].option}: {found[1]}.")
     observers = make_observers(arguments.observers)
+    if found := run_problem(settings, facts, arguments.observers):
+        raise UserError(f"{SETTINGS[found[0]].option}: {found[1]}.")
     device = select_device(how.device, how.jobs_per_gpu)
     make_deterministic(device)
     with clock.measure("data"):

@@ -1,10 +1,11 @@
 """What looks at a run while it trains, besides the losses and accuracies that every run records."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -87,6 +88,20 @@ class Observer:
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Go on from a `state_dict`."""
         vars(self).update(state)
+
+
+@torch.no_grad()
+def watch(model: nn.Module, images: Tensor, layers: Sequence[nn.Module]) -> list[list[Tensor]]:
+    """What each of these layers gets and gives when images pass a network, in the mode it is in."""
+    seen: dict[nn.Module, list[Tensor]] = {}
+    hooks = [
+        layer.register_forward_hook(lambda layer, got, gives: seen.update({layer: [*got, gives]}))
+        for layer in layers
+    ]
+    model(images)
+    for hook in hooks:
+        hook.remove()
+    return [seen[layer] for layer in layers]
 
 
 class AtProbes(Observer):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bnstudy.errors import UserError
+from bnstudy.networks.norms import parse
 from bnstudy.provenance import TRAINING_CODE, imported_code
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ OBSERVERS: dict[str, str | Callable] = {
     "angular_update": "angles:AngularUpdate",
     "scale_invariance": "angles:ScaleInvariance",
 }
+
+
+OF_GRADIENTS = {"gradient_norms", "gradient_range", "landscape"}  # of weights
 
 
 def name_and_options(entry: str | dict) -> tuple[str, dict]:
@@ -74,6 +78,17 @@ def problems(entries: Sequence[str | dict]) -> Iterator[str]:
     for name, _ in map(name_and_options, entries):
         if name not in OBSERVERS:
             yield f"observers: there is no observer {name}; there are {', '.join(OBSERVERS)}."
+
+
+def refused(entries: Sequence[str | dict], norm: str) -> str | None:
+    """Why networks with this normalization cannot be observed so, as the end of a sentence, or None."""
+    if parse(norm)[0].wrap is not None:
+        for name in sorted({name for name, _ in map(name_and_options, entries)} & OF_GRADIENTS):
+            return (
+                f"{norm} cannot be observed by {name}, since its weights are made of other parameters "
+                "and have no gradient of their own; leave one of the two out"
+            )
+    return None
 
 
 def asked_of_run(settings: dict, entries: Sequence[str | dict]) -> dict[str, object]:

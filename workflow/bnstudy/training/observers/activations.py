@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from bnstudy.networks.weights import ACTIVATIONS
+from bnstudy.networks.weights import ACTIVATIONS, weighted_layers
 from bnstudy.training.inputs import stream_generator
 from bnstudy.training.loop import PROBE_SIZE
-from bnstudy.training.observing import Moment, Observer, Rows
+from bnstudy.training.observing import Moment, Observer, Rows, watch
 
 NONLINEARITIES = tuple(ACTIVATIONS.values())
 PROBE_IMAGES = 1_000
@@ -76,9 +76,10 @@ class SoftRank(Observer):
 
 
 @torch.no_grad()
-def last_hidden_activations(model: nn.Sequential, inputs: Tensor) -> Tensor:
-    """Activations of shape (images, width) in training mode, on a copy that keeps BN's buffers."""
-    return copy.deepcopy(model)[:-1].train()(inputs)
+def last_hidden_activations(model: nn.Module, inputs: Tensor) -> Tensor:
+    """What the last layer gets, (images, width), in training mode, on a copy that keeps BN's buffers."""
+    twin = copy.deepcopy(model).train()
+    return watch(twin, inputs, weighted_layers(twin)[-1:])[0][0]
 
 
 def soft_rank(activations: Tensor) -> int:
@@ -88,21 +89,22 @@ def soft_rank(activations: Tensor) -> int:
 
 
 @torch.no_grad()
-def last_activations(model: nn.Sequential, images: Tensor) -> dict[str, Tensor]:
-    """Inputs of the last hidden nonlinearity, each of shape (images, units), on the CPU.
+def last_activations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Inputs of the last hidden nonlinearity, each of shape (samples, units), on the CPU.
 
-    `raw` is the output of the last hidden Linear; `train` and `eval` what the nonlinearity gets, in
+    A sample is an image or, in a convolutional network, a position of its map, whose channels are the
+    units. `raw` is the output of the last hidden linear layer or convolution; `train` and `eval` what the nonlinearity gets, in
     training mode (statistics of these images) and in evaluation mode (running statistics). The three
-    are equal in a network without normalization. The network is left as it is.
+    are equal in a perceptron without normalization. The network is left as it is.
     """
-    end = max(i for i, module in enumerate(model) if isinstance(module, NONLINEARITIES))
-    linear = max(i for i in range(end) if isinstance(model[i], nn.Linear))
-    twin = copy.deepcopy(model[:end])
-    in_eval = twin.eval()(images)  # first: training mode changes the running statistics
-    twin.train()
-    raw = twin[: linear + 1](images)
-    found = {"raw": raw, "train": twin[linear + 1 :](raw), "eval": in_eval}
-    return {name: values.cpu() for name, values in found.items()}
+    twin = copy.deepcopy(model)
+    last = [module for module in twin.modules() if isinstance(module, NONLINEARITIES)][-1]
+    layers = [last, weighted_layers(twin)[-2]]
+    # Evaluation first: training mode changes the running statistics.
+    (in_eval, _), _ = watch(twin.eval(), images, layers)
+    (in_training, _), (_, raw) = watch(twin.train(), images, layers)
+    found = {"raw": raw, "train": in_training, "eval": in_eval}
+    return {name: values.movedim(1, -1).flatten(0, -2).cpu() for name, values in found.items()}
 
 
 class Drift(Observer):

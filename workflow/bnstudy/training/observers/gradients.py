@@ -7,14 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from bnstudy.networks.weights import weighted_layers
 from bnstudy.training.observing import Moment, Observer, Rows
 
 DECADES_AT_MOST = 12.0
-
-
-def weighted_layers(model: nn.Module) -> list[nn.Module]:
-    """Linear and convolutional layers from the input to the output; the last one is no hidden layer."""
-    return [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
 
 
 def hidden_gradient_norms(model: nn.Module) -> list[float]:

@@ -2,16 +2,19 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.networks.layers import GhostBatchNorm
+from bnstudy.networks import norms
 from bnstudy.training.inputs import Split, shift_images, stream_generator
-from bnstudy.training.loop import evaluate
-from bnstudy.training.observing import Moment, Observer, Rows
+from bnstudy.training.loop import MAPS_CHUNK, evaluate
+from bnstudy.training.observing import Moment, Observer, Rows, watch
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 SHIFTS = {"contrast": 0.5, "brightness": 0.2, "noise": 0.4}  # see `shift_images`
 
@@ -58,9 +61,14 @@ class Statistics(Observer):
             yield now.step, "validation", f"val_accuracy:{kind}", accuracy
 
 
-def batch_norms(model: nn.Module) -> list[nn.BatchNorm1d]:
+def batch_norms(model: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
     """The batch normalization layers of a network, in order."""
-    return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    return [module for module in model.modules() if isinstance(module, BATCH_NORMS)]
+
+
+def all_but_features(values: Tensor) -> list[int]:
+    """The axes that a feature is normalized over: images and, of maps, positions."""
+    return [axis for axis in range(values.dim()) if axis != 1]
 
 
 @torch.no_grad()
@@ -74,11 +82,11 @@ def with_precise_statistics(model: nn.Module, split: Split) -> nn.Module:
     Parameters
     ----------
     model : nn.Module
-        Left as it is; any mix of the layers above and `nn.BatchNorm1d`.
+        Left as it is.
     split : Split
         At least two images; 1,000 to 10,000 suffice (Wu and Johnson 2021).
     """
-    network = with_batch_norms(model, lambda width: nn.BatchNorm1d(width, momentum=1.0))
+    network = with_batch_norms(model, lambda site: norms.batch(replace(site, momentum=1.0)))
     network(split.inputs)
     return network.eval()
 
@@ -92,22 +100,26 @@ def evaluate_with_batch_statistics(
     The images are grouped in the order of the split, `group_size` at a time; nothing else is in
     training mode, and the model is left as it is.
     """
-    network = with_batch_norms(model, lambda width: GhostBatchNorm(width, group_size))
+    network = with_batch_norms(model, lambda site: norms.ghost(replace(site, number=group_size)))
     logits = network(split.inputs)
     loss = F.cross_entropy(logits, split.labels).item()
     return loss, (logits.argmax(1) == split.labels).double().mean().item()
 
 
-def with_batch_norms(model: nn.Module, make: Callable[[int], nn.BatchNorm1d]) -> nn.Module:
+def with_batch_norms(model: nn.Module, make: Callable[[norms.Site], nn.Module]) -> nn.Module:
     """A copy in evaluation mode, but for its new normalization layers, which are training.
 
-    They have the parameters and running statistics of the layers that they replace.
+    They have the parameters and running statistics of the layers that they replace; a scale of one
+    and a shift of zero where those have none.
     """
     network = copy.deepcopy(model).eval()
     for name, layer in list(network.named_modules()):
-        if isinstance(layer, nn.BatchNorm1d):
-            new = make(layer.num_features).to(layer.weight.device)
-            new.load_state_dict(layer.state_dict())
+        if isinstance(layer, BATCH_NORMS):
+            dimensions = 1 if isinstance(layer, nn.BatchNorm1d) else 2
+            new = make(norms.Site(layer.num_features, dimensions, epsilon=layer.eps))
+            new.to(layer.running_mean.device).load_state_dict(
+                layer.state_dict(), strict=layer.affine
+            )
             network.set_submodule(name, new.train())
     return network
 
@@ -117,23 +129,21 @@ def variance_shifts(model: nn.Module, split: Split) -> list[float | None]:
 
     None for a layer whose units all have a running variance of zero.
     """
-    inputs_of: dict[nn.Module, Tensor] = {}
-    layers = batch_norms(model)
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: inputs_of.update({layer: inputs[0]}))
-        for layer in layers
-    ]
-    was_training = model.training
-    with torch.no_grad():
-        model.eval()(split.inputs)
+    layers, was_training = batch_norms(model), model.training
+    counts = [0] * len(layers)
+    sums = [layer.running_var.new_zeros(2, layer.num_features).double() for layer in layers]
+    model.eval()
+    for images, _ in split.batches(MAPS_CHUNK):  # the maps of all would not fit into memory
+        for i, (inputs, _) in enumerate(watch(model, images, layers)):
+            values, axes = inputs.double(), all_but_features(inputs)
+            counts[i] += values.numel() // values.shape[1]
+            sums[i] += torch.stack([values.sum(axes), values.square().sum(axes)])
     model.train(was_training)
-    for hook in hooks:
-        hook.remove()
     shifts: list[float | None] = []
-    for layer in layers:
+    for layer, n, (total, squares) in zip(layers, counts, sums, strict=True):
         alive = layer.running_var > 0
-        ratios = inputs_of[layer].var(0)[alive] / layer.running_var[alive]
-        shifts.append(ratios.double().mean().item() if alive.any() else None)
+        ratios = ((squares - total.square() / n) / (n - 1))[alive] / layer.running_var[alive]
+        shifts.append(ratios.mean().item() if alive.any() else None)
     return shifts
 
 
@@ -182,21 +192,24 @@ class AdaptedBatchNorm(nn.BatchNorm1d):
     In either mode; the averages weigh as much as `prior` images. The last group may be shorter.
     """
 
-    def __init__(self, width: int, group: int, prior: int):
-        super().__init__(width)
+    def __init__(self, width: int, group: int, prior: int, eps: float = 1e-5):
+        super().__init__(width, eps=eps)
         self.group, self.prior = group, prior
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalize images of shape (n, width)."""
+        """Normalize images of shape (n, width) or (n, width, height, width)."""
         return torch.cat([self.normalize(group) for group in inputs.split(self.group)])
 
     def normalize(self, group: Tensor) -> Tensor:
         known = self.prior / (self.prior + len(group))
-        mean = group.mean(0).lerp(self.running_mean, known)
-        variance = group.var(0, unbiased=False).lerp(self.running_var, known)
+        axes = all_but_features(group)
+        mean = group.mean(axes).lerp(self.running_mean, known)
+        variance = group.var(axes, unbiased=False).lerp(self.running_var, known)
         return F.batch_norm(group, mean, variance, self.weight, self.bias, eps=self.eps)
 
 
 def adapted(model: nn.Module, group: int, prior: int) -> nn.Module:
     """A copy whose batch normalization adapts to the images it is given."""
-    return with_batch_norms(model, lambda width: AdaptedBatchNorm(width, group, prior)).eval()
+    return with_batch_norms(
+        model, lambda site: AdaptedBatchNorm(site.features, group, prior, site.epsilon)
+    ).eval()

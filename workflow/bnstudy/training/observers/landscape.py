@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnstudy.networks.weights import weighted_layers
 from bnstudy.training.observers.activations import (
     PROBE_IMAGES,
     QUANTILES,
@@ -46,7 +47,7 @@ class Landscape(Observer):
         return ()
 
     def observe(self, now: Moment) -> Rows:
-        last = len(now.settings.hidden)
+        last = len(weighted_layers(now.model)) - 1
         if (before := self.waiting.pop(now.step - self.ahead, None)) is not None:
             for metric, value in drifts(before, last_activations(now.model, self.images)).items():
                 yield now.step - self.ahead, "train", f"{metric}:{last}", value
@@ -150,11 +151,11 @@ def move(model: nn.Module, origin: list[Tensor], direction: list[Tensor], step_s
 
 
 def covariate_shift(
-    model: nn.Sequential, inputs: Tensor, labels: Tensor, learning_rate: float
+    model: nn.Module, inputs: Tensor, labels: Tensor, learning_rate: float
 ) -> list[dict[str, float]]:
     """Internal covariate shift of each layer but the first: what one SGD step does to its gradient.
 
-    G_i is the gradient by the weights W_i of the i-th Linear, G'_i the same on the same batch after
+    G_i is the gradient by the weights W_i of the i-th linear layer or convolution, G'_i the same on the same batch after
     all layers before it have made their step. With normalization, a layer's step includes the scale
     and shift that follow it. Per layer: `layer` (from 2), `shift` = |G_i - G'_i|,
     `relative_shift` = |G_i - G'_i| / |G_i| and `cosine` = cos(G_i, G'_i), ideally 1.
@@ -165,7 +166,7 @@ def covariate_shift(
     """
     twin = copy.deepcopy(model).train()
     parameters = list(twin.parameters())
-    weights = [module.weight for module in twin if isinstance(module, nn.Linear)]
+    weights = [layer.weight for layer in weighted_layers(twin)]
     _, start = gradients(twin, inputs, labels)
     first = [next(i for i, p in enumerate(parameters) if p is weight) for weight in weights]
     rows = []
