@@ -25,7 +25,7 @@ def residual_init(table: pd.DataFrame, options: dict) -> Drawing:
 
     return plots.curves(
         "residual-init",
-        table.assign(value=table["skip"] / table["branch"]),
+        table[["norm", "seed", "block"]].assign(value=table["skip"] / table["branch"]),
         f"Mean square of the skip path over that of the branch in the first stage of a residual "
         f"network of {options['depth']} layers with fresh weights (logarithmic scale); dotted, what a "
         "reflected random walk gives where branches have variance 1.",
@@ -56,7 +56,7 @@ def rank(table: pd.DataFrame, options: dict) -> Drawing:
     """Effective rank by layer, a panel per width."""
     return plots.curves(
         "rank",
-        table.assign(value=table["rank"]),
+        table[["norm", "seed", "width", "layer"]].assign(value=table["rank"]),
         f"Effective rank of the inputs of each nonlinearity for {options['images']} images in networks "
         "with fresh weights (logarithmic scale). At 1 the images differ in length only.",
         x="layer", col="width", col_name="width {}".format, value="effective rank",
