@@ -197,7 +197,7 @@ class AdaptedBatchNorm(nn.BatchNorm1d):
         self.group, self.prior = group, prior
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalize images of shape (n, width) or (n, width, height, width)."""
+        """Normalize images of shape (n, features), or (n, features, height, width)."""
         return torch.cat([self.normalize(group) for group in inputs.split(self.group)])
 
     def normalize(self, group: Tensor) -> Tensor:
