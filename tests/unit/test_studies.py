@@ -216,7 +216,9 @@ def test_controls_run_and_merge(digits_data, tmp_path):
     assert (gain.effect > 20).all()  # 64 epochs' worth of steps against none
 
 
-HASHED = "seed,x,code_sha256,config_sha256,data_sha256\n0,{x},{code},{config},{data}\n"
+HASHED = (
+    "seed,x,code_sha256,config_sha256,data_sha256,environment\n0,{x},{code},{config},{data},here\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -287,11 +289,11 @@ def test_the_rule_seldom_supports_what_is_not_there_and_finds_what_is(digits_dat
 
 
 def test_what_a_cell_has_not_stays_empty(tmp_path):
-    hashes = "code_sha256,config_sha256,data_sha256"
-    (tmp_path / "a.csv").write_text(f"seed,x,{hashes}\n0,1,c,a,d\n")
-    (tmp_path / "b.csv").write_text(f"seed,y,{hashes}\n0,2,c,b,d\n")
+    hashes = "code_sha256,config_sha256,data_sha256,environment"
+    (tmp_path / "a.csv").write_text(f"seed,x,{hashes}\n0,1,c,a,d,e\n")
+    (tmp_path / "b.csv").write_text(f"seed,y,{hashes}\n0,2,c,b,d,e\n")
     table.merge([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "t.csv")
-    assert (tmp_path / "t.csv").read_text().splitlines()[1:] == ["0,1,c,a,d,", "0,,c,b,d,2"]
+    assert (tmp_path / "t.csv").read_text().splitlines()[1:] == ["0,1,c,a,d,e,", "0,,c,b,d,e,2"]
     (tmp_path / "b.csv").write_text("seed,y\n")
     with pytest.raises(UserError, match=r"b\.csv holds no rows"):
         table.merge([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "t.csv")

@@ -112,6 +112,7 @@ class Results:
             "code_sha256": "c" * 64,
             "config_sha256": config_sha256(settings),
             "data_sha256": "d" * 64,
+            "environment": "Python 3.12 on cpu",
             "settings": settings,
         } | {key: value(cell) if callable(value) else value for key, value in values.items()}
         run = {"confusion": confusion(run["test_accuracy"], run["n_test"])} | run
@@ -175,7 +176,7 @@ def row(
 HEADERS = {
     "runs": "run,dataset,norm,batch_size,seed,status,n_parameters,n_classes,n_steps,train_loss,train_accuracy,"
     "val_loss,val_accuracy,test_loss,test_accuracy,steps_to_target,device,python,torch,git_commit,"
-    "code_sha256,config_sha256,data_sha256",
+    "code_sha256,config_sha256,data_sha256,environment",
     "metrics": "dataset,norm,batch_size,seed,epoch,step,split,metric,value",
     "timings": "run,dataset,norm,batch_size,seed,start_seconds,data_seconds,training_seconds,"
     "evaluation_seconds,wall_seconds,cpu_seconds,seconds_per_epoch,peak_memory_mb,resumptions,job_seconds,"

@@ -20,7 +20,7 @@ from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.data.sources import insecure
 from bnstudy.errors import UserError
-from bnstudy.schema import ROOT, config_schema, dataset_schema
+from bnstudy.schema import ROOT, PlainDumper, config_schema, dataset_schema
 from bnstudy.scoring import METRICS
 from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Settings, as_number, show
 from bnstudy.studies import declaration
@@ -418,7 +418,13 @@ def config_text(config: dict) -> str:
         for section, schema in sections.items()
         if section in config
     }
-    return yaml.safe_dump(ordered, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    return yaml.dump(
+        ordered,
+        Dumper=PlainDumper,
+        sort_keys=False,
+        default_flow_style=None,
+        allow_unicode=True,
+    )
 
 
 def notebook_for(config: dict) -> str:

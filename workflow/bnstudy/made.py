@@ -10,24 +10,30 @@ import argparse
 import csv
 import hashlib
 import json
+import os
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
-from bnstudy import grid
+from bnstudy import grid, plugins
 from bnstudy.config import config_text, enabled_studies
 from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
 from bnstudy.provenance import (
+    ORIGIN,
     PACKAGE,
     code_sha256,
     config_sha256,
+    environment,
     file_sha256,
     imported_code,
     prepared_header,
+    versions,
 )
 from bnstudy.settings import as_dict
 from bnstudy.studies import registry
@@ -35,12 +41,25 @@ from bnstudy.training.observers import asked_of_run, observed_code
 
 REPORT_KINDS = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".txt"}
 RENDERED = ("report.html", "partial.html")
-HASHES = ("code_sha256", "config_sha256", "data_sha256")
+RESULTS = Path("results")
+RUNS = "results/runs"
+TABLES = ("runs", "metrics", "timings", "comparison", "classes", "confusion")
 
 
 def digest(*parts: object) -> str:
     """A hash of plain values, as 64 hex digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def pack(config: dict) -> str:
+    """A configuration as a word of a command line; without its source of data, which is a secret."""
+    public = config | {"data": config["data"] | {"source": None}}
+    return urlsafe_b64encode(zlib.compress(json.dumps(public).encode(), 9)).decode().rstrip("=")
+
+
+def unpack(word: str) -> dict:
+    """The configuration that `pack` packed."""
+    return json.loads(zlib.decompress(urlsafe_b64decode(f"{word}===")))
 
 
 class Keys:
@@ -52,14 +71,19 @@ class Keys:
         Checked.
     root : Path
         The checkout.
+    here : str or None
+        The environment that jobs will have, as `provenance.environment` tells it; None if that is
+        not known, for they run elsewhere or on a GPU.
     """
 
-    def __init__(self, config: dict, root: Path):
+    def __init__(self, config: dict, root: Path, here: str | None = None):
         self.config = config
         self.root = root
+        self.here = here
         self.runs = grid.runs(config)
         self.studies = enabled_studies(config)
         self.text = config_text(config)
+        self.sources = cache(partial(sources, root))
 
     @cached_property
     def jobs(self) -> dict[str, dict[str, registry.Job]]:
@@ -68,17 +92,6 @@ class Keys:
             name: registry.jobs(name, study, self.config, self.runs)
             for name, study in self.studies.items()
         }
-
-    def code(self, *modules: str) -> str:
-        """Of the package's modules that these need, and of the command line."""
-        return code_sha256(("cli.py", *sorted({f for m in modules for f in imported_code(m)})))
-
-    def files(self, paths: Iterable[str]) -> dict[str, str]:
-        """The content of files of the checkout."""
-        return {path: file_sha256(self.root / path) for path in paths}
-
-    def dataset(self, name: str) -> str:
-        return digest(self.code("data.prepare"), repr(DATASETS[name]))
 
     @cached_property
     def training(self) -> str:
@@ -93,145 +106,222 @@ class Keys:
         told, seeds = json.loads(job.declaration), self.studies[study]["seeds"]
         return config_sha256(registry.asked_of_cell(study, told, job.cell, job.dataset, seeds))
 
-    def merged(self, study: str) -> str:
-        cells = {name: self.cell(study, job) for name, job in self.jobs[study].items()}
-        data = {job.dataset: self.dataset(job.dataset) for job in self.jobs[study].values()}
-        return digest(self.code("studies.table"), self.study(study), cells, data)
+    # What has a note: the code that its rule runs, what was asked for, and the files that it read.
 
-    @cached_property
-    def aggregate(self) -> str:
-        data = {name: self.dataset(name) for name in self.config["grid"]["dataset"]}
-        code = self.code("tables.aggregate")
-        return digest(code, self.training, self.text, sorted(self.runs), data)
-
-    @cached_property
-    def judge(self) -> str:
-        endpoints = (f"claims.endpoints.{name}" for name in ("core", *self.studies))
-        present = (m for m in endpoints if (PACKAGE / f"{m.replace('.', '/')}.py").is_file())
-        code = self.code("claims.judge", *present)
-        lists = self.files(["config/claims.yaml", "workflow/schemas/claims.schema.yaml"])
-        return digest(code, lists, self.aggregate, [self.merged(name) for name in self.studies])
-
-    def render(self, verification: Path) -> str:
-        folder = self.root / "report"
-        sources = (p for p in folder.rglob("*") if p.suffix in REPORT_KINDS and p.is_file())
-        used = [p.relative_to(self.root).as_posix() for p in sources if p.name not in RENDERED]
-        code = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
-        verified = file_sha256(verification) if verification.is_file() else ""
-        return digest(
-            code_sha256(tuple(sorted(code))), self.files(sorted(used)), self.judge, verified
-        )
-
-    def pack(self, sources: Iterable[str], verification: Path) -> str:
-        return digest(self.files(sources), self.render(verification))
-
-    def note(self, name: str, results: Path) -> str:
-        """The key of what has a note, by the note's name."""
+    def asked(self, name: str) -> str:
+        """Everything else that the results of a note are made from than code and files."""
         rule, _, part = name.partition("/")
-        if rule == "render":
-            return self.render(results / "tables/verification.csv")
-        found = {"aggregate": lambda: self.aggregate, "judge_claims": lambda: self.judge}
-        found |= {"prepare": lambda: self.dataset(part), "merge_study": lambda: self.merged(part)}
-        return found[rule]()
+        texts = {"prepare": lambda: repr(DATASETS[part]), "merge_study": lambda: ""}
+        return digest(texts[rule]() if rule in texts else [self.text, versions()])
 
-    # Why a result that is there has to be made again; None where it need not, or is not there.
+    def inputs(self, name: str) -> list[str]:
+        """The files that the results of a note are made from."""
+        rule, _, part = name.partition("/")
+        if rule == "prepare":
+            return []
+        if rule == "merge_study":
+            return [f"results/studies/{part}/{cell}/rows.csv" for cell in self.jobs[part]]
+        prepared = [
+            f"results/data/{one}/prepared.safetensors" for one in self.config["grid"]["dataset"]
+        ]
+        if rule == "aggregate":
+            return [RUNS, *prepared]
+        tables = [f"results/tables/{table}.csv" for table in (*TABLES, *self.studies)]
+        if rule == "judge_claims":
+            return tables
+        verified = ["results/tables/verification.csv"]
+        verified = [path for path in verified if os.path.exists(path)]
+        judged = ["results/tables/claims.csv", "results/tables/claim_effects.csv"]
+        return [*tables, *judged, *verified, *prepared]
 
-    def stale_config(self, results: Path) -> str | None:
-        recorded = results / "run_config.yaml"
+    def note(self, name: str) -> dict:
+        """What the note should say its results were made from."""
+        inputs = {path: hash_of_input(path, self.runs) for path in self.inputs(name)}
+        code = self.sources(name.partition("/")[0])
+        return {"code": code, "asked": self.asked(name), "inputs": inputs}
+
+    def options(self, name: str) -> list[str]:
+        """The same, as the first arguments of `bnstudy note`."""
+        said = self.note(name)
+        named = ["--inputs", *said["inputs"]] if said["inputs"] else []
+        return [*named, "--", name.partition("/")[0], said["code"], said["asked"]]
+
+    # What a table's runs or cells say of where they come from, and where they should come from.
+
+    @cache  # noqa: B019 - there is one of it, as long as the workflow is planned
+    def origins(self, table: str) -> dict[str, tuple[list | None, list]]:
+        """Of every run of the grid ("runs"), or cell of a study: what it says, and what it should."""
+        found: dict[str, tuple[list | None, list]] = {}
+        if table == "runs":
+            for name, settings in self.runs.items():
+                asked = asked_of_run(as_dict(settings), self.config["observers"])
+                data = self.prepared(settings.dataset)
+                wanted = [self.training, config_sha256(asked), data]
+                found[name] = origin_of_run(RESULTS / "runs" / name / "run.json"), wanted
+            return found
+        study = table.partition("/")[2]
+        for name, job in self.jobs[study].items():
+            data = self.prepared(job.dataset)
+            wanted = [self.study(study), self.cell(study, job), data]
+            found[name] = origin_of_rows(RESULTS / table / name / "rows.csv"), wanted
+        return found
+
+    @cache  # noqa: B019
+    def environment(self, table: str) -> str:
+        """The one environment that a table will have: what is there stays if nothing is to be added.
+
+        Otherwise it is that of the jobs to come. Where it is not known which processor they find, it
+        is the most frequent one that has their software.
+        """
+        known = Counter()
+        whole = True
+        for found, wanted in self.origins(table).values():
+            if found is None or differing(found, wanted):
+                whole = False
+            else:
+                known[found[-1]] += 1
+        if whole and len(known) == 1:
+            return next(iter(known))
+        if self.here is not None:
+            return self.here
+        ours = [one for one, _ in known.most_common() if one.startswith(environment(""))]
+        return ours[0] if ours else environment("")
+
+    def stale(self, table: str, name: str) -> str | None:
+        """Why a run of the grid or a cell of a study has to be made again; None if it need not."""
+        found, wanted = self.origins(table)[name]
+        if found is None:
+            return None
+        return differing(found, [*wanted, self.environment(table)])
+
+    def stale_retrained(self, name: str) -> str | None:
+        """Of a run that `verify` trained, which tells of the code and the machine of today."""
+        found = origin_of_run(RESULTS / "verify/runs" / name / "run.json")
+        return found and differing(found, [self.training, None, None, self.here])
+
+    def stale_config(self) -> str | None:
+        recorded = RESULTS / "run_config.yaml"
         differs = recorded.is_file() and recorded.read_bytes() != self.text.encode()
         return "another configuration" if differs else None
 
-    def stale_note(self, name: str, results: Path) -> str | None:
-        return changed(note_path(results, name), self.note(name, results))
+    def stale_note(self, name: str) -> str | None:
+        return changed(note_path(name), self.note(name))
 
-    def stale_run(self, name: str, results: Path) -> str | None:
-        """Of a run of the grid. A damaged one is left to aggregation, which says what is wrong."""
-        found = hashes_of_run(results / "runs" / name / "run.json")
-        settings = self.runs[name]
-        asked = asked_of_run(as_dict(settings), self.config["observers"])
-        data = self.prepared(results, settings.dataset)
-        return differing(found, [self.training, config_sha256(asked), data])
-
-    def stale_retrained(self, name: str, results: Path) -> str | None:
-        """Of a run that `verify` trained."""
-        found = hashes_of_run(results / "verify/runs" / name / "run.json")
-        return differing(found, [self.training, None, None])
-
-    def stale_cell(self, study: str, cell: str, results: Path) -> str | None:
-        job = self.jobs[study][cell]
-        path = results / "studies" / study / cell / "rows.csv"
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                row = next(csv.DictReader(file))
-            found = [row[key] for key in HASHES]
-        except FileNotFoundError:
-            return None
-        except (OSError, StopIteration, KeyError, ValueError):
-            return "damage"
-        data = self.prepared(results, job.dataset)
-        return differing(found, [self.study(study), self.cell(study, job), data])
-
-    @cache  # noqa: B019 - there is one of it, as long as the workflow is planned
-    def prepared(self, results: Path, dataset: str) -> str | None:
+    @cache  # noqa: B019
+    def prepared(self, dataset: str) -> str | None:
         """The hash of a prepared dataset's content, None if it is not there or cannot be read.
 
         A file made from other images than the user's own of now is made again before it is used.
         """
         known = DATASETS[dataset]
         try:
-            header = prepared_header(results / "data" / dataset / "prepared.safetensors")
+            header = prepared_header(RESULTS / "data" / dataset / "prepared.safetensors")
         except UserError:
             return None
         changed = known.own and header.get("source") != own.source(known)
         return "not known yet" if changed else header["sha256"]
 
 
-def hashes_of_run(path: Path) -> list[str] | None:
-    """What a run says it was made from; None if it is not there or damaged."""
+def sources(root: Path, rule: str) -> str:
+    """A hash of the files of the checkout that decide what a rule makes, plug-ins included."""
+    files: set[Path] = set()
+    if rule == "render":
+        kept = [p for p in (root / "report").rglob("*") if p.suffix in REPORT_KINDS]
+        files = {p for p in kept if p.name not in RENDERED} | set(PACKAGE.rglob("*.py"))
+    modules = {"prepare": ["data.prepare"], "merge_study": ["studies.table"]}
+    modules |= {"aggregate": ["tables.aggregate"], "judge_claims": ["claims.judge"]}
+    if rule == "judge_claims":
+        endpoints = (PACKAGE / "claims/endpoints").glob("*.py")
+        modules[rule] += [f"claims.endpoints.{path.stem}" for path in endpoints]
+    if rule in ("judge_claims", "render"):
+        files |= {root / "config/claims.yaml", *(root / "workflow/schemas").glob("*.yaml")}
+    found = {name for module in modules.get(rule, []) for name in imported_code(module)}
+    code = code_sha256(("cli.py", *sorted(found)))
+    names = [os.path.relpath(p, root) for p in sorted(files) if p.is_file()]
+    return digest(code, {name: file_sha256(root / name) for name in names})
+
+
+DAMAGED = ["damage"] * len(ORIGIN)
+
+
+def origin_of_run(path: Path) -> list[str] | None:
+    """What a run says it was made from; None if it is not there."""
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        return [run[key] for key in HASHES]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [run.get(key, "") for key in ORIGIN]
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, AttributeError):
+        return DAMAGED
 
 
-def differing(found: list[str] | None, wanted: list[str | None]) -> str | None:
+def origin_of_rows(path: Path) -> list[str] | None:
+    """What the rows of a cell say they were made from; None if they are not there."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            row = next(csv.DictReader(file))
+        return [row.get(key, "") for key in ORIGIN]
+    except FileNotFoundError:
+        return None
+    except (OSError, StopIteration, ValueError, csv.Error):
+        return DAMAGED
+
+
+def differing(found: list[str], wanted: list[str | None]) -> str | None:
     """In what a result differs from what it should be made from; what is not known yet does not."""
+    if found == DAMAGED:
+        return "damage"
     names = ("other code", "other settings", "other data")
-    pairs = zip(names, found or [], wanted, strict=found is not None)
-    return " and ".join(name for name, a, b in pairs if b is not None and a != b) or None
+    reasons = [n for n, a, b in zip(names, found, wanted, strict=False) if b is not None and a != b]
+    if len(wanted) == len(ORIGIN) and wanted[-1] not in (None, found[-1]):
+        then, now = (one.replace(" on ", ", ").split(", ") for one in (found[-1], wanted[-1]))
+        lost, new = ([p for p in a if p and p not in b] for a, b in ((then, now), (now, then)))
+        said = [f"{when} {', '.join(p)}" for when, p in (("then", lost), ("now", new)) if p]
+        reasons.append(f"another environment ({'; '.join(said)})")
+    return " and ".join(reasons) or None
 
 
-def note_path(results: Path, name: str) -> Path:
-    return results / "made" / f"{name}.json"
+def note_path(name: str) -> Path:
+    return Path("results/made", f"{name}.json")
 
 
-def write_note(path: Path, key: str, files: Iterable[Path]) -> None:
+@cache
+def hash_of(path: str) -> str:
+    """The hash of a file's content; empty if there is none."""
+    return file_sha256(Path(path)) if os.path.isfile(path) else ""
+
+
+def hash_of_input(path: str, runs: Iterable[str]) -> str:
+    """The same; of `RUNS`, a hash of what all runs say of themselves."""
+    if path != RUNS:
+        return hash_of(path)
+    return digest([[name, hash_of(f"{RUNS}/{name}/run.json")] for name in sorted(runs)])
+
+
+def write_note(path: Path, said: dict, files: Iterable[Path]) -> None:
     """Note what files, or all files of a folder, were made from, and what they hold."""
-    content = {str(file): file_sha256(file) for one in files for file in contained(one)}
+    content = {str(file): hash_of(str(file)) for one in files for file in contained(one)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
-        json.dump({"made_from": key, "files": content}, file, indent=1, sort_keys=True)
+        json.dump(said | {"files": content}, file, indent=1, sort_keys=True)
 
 
 def contained(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
-def changed(path: Path, key: str) -> str | None:
+def changed(path: Path, said: dict) -> str | None:
     """Whether what a note is about was made from something else than it should, or edited since."""
+    names = {"code": "other code", "asked": "other settings", "inputs": "other inputs"}
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
-        files = {Path(name): sha256 for name, sha256 in note["files"].items()}
-        made_from = note["made_from"]
+        reasons = [name for key, name in names.items() if note.get(key) != said[key]]
+        intact = all(hash_of(name) == sha256 for name, sha256 in note["files"].items())
     except FileNotFoundError:
         return None  # the note is an output of its rule: Snakemake sees that it is missing
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "damage"
-    if made_from != key:
-        return "other code, settings or data"
-    intact = all(file.is_file() and file_sha256(file) == sha256 for file, sha256 in files.items())
-    return None if intact else "an edit by hand"
+    return " and ".join(reasons) or (None if intact else "an edit by hand")
 
 
 def summary(reasons: Iterable[str]) -> str:
@@ -245,8 +335,24 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="bnstudy note", description="Note what results were made from, and what they hold."
     )
-    parser.add_argument("key", help="the hash of what they were made from")
-    parser.add_argument("files", type=Path, nargs="+", help="files or folders")
+    parser.add_argument("rule", help="the rule that made them")
+    parser.add_argument("code", help="the hash of its code when it was planned")
+    parser.add_argument("asked", help="the hash of what was asked for")
+    parser.add_argument("files", type=Path, nargs="+", help="files or folders that were made")
+    parser.add_argument("--inputs", nargs="*", default=[], help="files that they were made from")
+    parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files of your own")
     parser.add_argument("--out", type=Path, required=True, help="the note")
     arguments = parser.parse_args(argv)
-    write_note(arguments.out, arguments.key, arguments.files)
+    plugins.load(arguments.plugins)
+    if sources(PACKAGE.parents[1], arguments.rule) != arguments.code:
+        raise UserError(
+            "the code or the list of claims was edited while this job waited or ran; run the same "
+            "command again"
+        )
+    runs = []
+    if RUNS in arguments.inputs:
+        with open("results/tables/runs.csv", newline="", encoding="utf-8") as file:
+            runs = [row["run"] for row in csv.DictReader(file)]
+    said = {"code": arguments.code, "asked": arguments.asked}
+    said["inputs"] = {path: hash_of_input(path, runs) for path in arguments.inputs}
+    write_note(arguments.out, said, arguments.files)

@@ -2,8 +2,11 @@
 
 import ast
 import hashlib
+import importlib.util
 import json
+import os
 import platform
+import re
 import subprocess
 from collections import defaultdict
 from functools import cache
@@ -14,6 +17,16 @@ from bnstudy import plugins
 from bnstudy.errors import UserError
 
 PACKAGE = Path(__file__).parent
+# What every run and every row of a study says of where it comes from.
+ORIGIN = ("code_sha256", "config_sha256", "data_sha256", "environment")
+# Variables by which somebody changes the numbers of the libraries that train.
+FLAGS = (
+    *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS"),
+    *("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "OPENBLAS_CORETYPE"),
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "PYTORCH_MPS_FAST_MATH"),
+)
+# What the libraries choose their kernels by, the best first, as /proc/cpuinfo names it.
+INSTRUCTIONS = ("avx512_vnni", "avx512f", "avx2")
 
 
 @cache
@@ -133,11 +146,53 @@ def check_unmixed(rows: list[dict], key: str, names: list[str], what: str, remed
         groups[row[key]].append(name)
     if len(groups) > 1:
         largest = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:2]
-        named = " and ".join(f"{len(m)} of {h[:12]} (as {m[0]})" for h, m in largest)
+        shown = {h: h if " " in h else h[:12] for h in groups}
+        named = " and ".join(f"{len(m)} of {shown[h]} (as {m[0]})" for h, m in largest)
         raise UserError(
             f"the runs come from {len(groups)} versions of {what} and cannot be compared: {named}; "
             f"{remedy}."
         )
+
+
+def check_one_environment(rows: list[dict], names: list[str]) -> None:
+    """Refuse rows from different software, processors or flags, see `environment`."""
+    check_unmixed(
+        rows,
+        "environment",
+        names,
+        "their environment",
+        "run `snakemake` on one kind of machine to train the others again",
+    )
+
+
+def environment(hardware: str) -> str:
+    """Everything around a run that changes its numbers, in a line; see `processor` for the hardware."""
+    return f"{software()} on {hardware}"
+
+
+@cache
+def software() -> str:
+    """What is installed and chosen that changes numbers. PyTorch is asked without importing it.
+
+    Its version as it says it itself: the package's metadata do not tell one build from another.
+    """
+    torch = Path(importlib.util.find_spec("torch").origin).with_name("version.py")
+    build = re.search(r"__version__ = '([^']+)'", torch.read_text(encoding="utf-8"))[1]
+    python = ".".join(platform.python_version_tuple()[:2])  # 3.12 sums floats otherwise than 3.11
+    flags = [f"{name}={os.environ[name]}" for name in FLAGS if os.environ.get(name)]
+    return ", ".join([f"Python {python}", f"PyTorch {build}", f"NumPy {version('numpy')}", *flags])
+
+
+@cache
+def processor() -> str:
+    """Maker and instructions of the CPU: what matrix products choose their kernels by."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        known = dict(re.findall(r"^(vendor_id|flags)\s*: (.*)$", text, re.MULTILINE))
+        best = next(name for name in INSTRUCTIONS if name in known["flags"].split())
+        return f"cpu {known['vendor_id']} {best}"
+    except (OSError, KeyError, StopIteration):
+        return f"cpu {platform.machine()}"
 
 
 def config_sha256(settings: dict) -> str:

@@ -278,6 +278,26 @@ def allowed(one: Setting) -> str:
     return " ".join(filter(None, [kind, bounds, "or null" if one.optional else ""]))
 
 
+class PlainDumper(yaml.SafeDumper):
+    """YAML that says a value again where it stands again, whatever shares its memory."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def registered(root: Path) -> str:
+    """What config/claims.yaml takes for granted, whatever somebody's own config.yaml says by now."""
+    files = [root / "config/config.yaml", root / "config/studies.yaml"]
+    config, studies = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)
+    shipped = {key: config[key] for key in ("grid", *SECTIONS)}
+    decide = ("seeds", "grid", "settings", "variants", "options")
+    shipped["studies"] = {
+        name: {key: study[key] for key in decide if key in study}
+        for name, study in studies["studies"].items()
+    }
+    return yaml.dump(shipped, Dumper=PlainDumper, sort_keys=False, default_flow_style=None)
+
+
 def documents(root: Path = ROOT) -> dict[Path, str]:
     """The files that are written from the definitions, and what they should hold."""
     schema = "# Written by `bnstudy document` from workflow/bnstudy/settings.py and schema.py.\n"
@@ -292,7 +312,13 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         marks = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, _, rest = text.partition(marks[0])
         text = f"{before}{marks[0]}\n{table()}\n{marks[1]}{rest.partition(marks[1])[2]}"
-    return {root / "workflow/schemas/config.schema.yaml": schema, manual: text}
+    shipped = "# Written by `bnstudy document` from config/config.yaml and studies.yaml.\n"
+    schemas = root / "workflow/schemas"
+    return {
+        schemas / "config.schema.yaml": schema,
+        schemas / "registered.yaml": shipped + registered(root),
+        manual: text,
+    }
 
 
 def main(argv: list[str]) -> None:

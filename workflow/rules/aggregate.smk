@@ -58,11 +58,11 @@ rule aggregate:
         mem_mb=2000,
         runtime=30,
     params:
-        key=key_of("aggregate"),
+        note=made_from("aggregate"),
         made_now=tables_of,
         results=subpath(output[0], ancestor=2),
         tables=subpath(output[0], parent=True),
     shell:
         "bnstudy aggregate {input.config} --results {params.results} --data {input.data}"
         " --out {params.tables} 2> {log}"
-        " && bnstudy note {params.key} {params.made_now} --out {output.made} 2>> {log}"
+        " && bnstudy note --out {output.made} {params.note:q} {params.made_now} 2>> {log}"

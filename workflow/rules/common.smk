@@ -22,6 +22,7 @@ from bnstudy.data import own
 from bnstudy.data.download import CONFIGURED_VARIABLE
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
+from bnstudy.provenance import environment, processor
 from bnstudy.tables.archive import project_version, source_files
 from bnstudy.tables.published import choose_cells, published_runs
 
@@ -43,16 +44,31 @@ def find_plugin(name):
     return os.path.relpath(next(found, name))
 
 
+def here():
+    """The environment of the jobs; None where they are not on this machine or choose a GPU there."""
+    device = config["training"]["device"]
+    auto_is_cpu = sys.platform != "darwin" and not has_nvidia_gpu()
+    is_cpu = device == "cpu" or (device == "auto" and auto_is_cpu)
+    return environment(processor()) if workflow.local_exec and is_cpu else None
+
+
 try:
-    config["plugins"] = [find_plugin(str(name)) for name in config.get("plugins") or []]
+    if given := config.pop("given", None):
+        config.clear()
+        config.update(made.unpack(given))
+    else:
+        config["plugins"] = [find_plugin(str(name)) for name in config.get("plugins") or []]
     check_config(config)
     refuse(claim_problems(config["claims"], config))
     RUNS = grid.runs(config)
 except UserError as error:
     raise WorkflowError(f"the configuration cannot be used\n{error}") from None
 
-RESULTS = Path("results")
-KEYS = made.Keys(config, Path(workflow.basedir))
+KEYS = made.Keys(config, Path(workflow.basedir), here())
+if workflow.is_main_process:
+    # What another process of Snakemake, on a node of a cluster, is given instead of reading the files
+    # again, which somebody may have edited by then.
+    workflow.config_settings.config_args = [f"given={made.pack(config)}"]
 STALE = {}  # why results that are there are made again
 STUDIES = KEYS.studies
 # `bnstudy` is found even where the environment that snakemake runs from is not activated.
@@ -67,6 +83,8 @@ if watch.disk_is_full("."):
     raise WorkflowError(f"the disk is full ({os.getcwd()}): make room, and start again")
 # At the very end, for onerror is not called if Snakemake's own notes are what has no room.
 atexit.register(watch.tell_of_disk, os.getcwd())
+if workflow.dryrun:
+    atexit.register(lambda: STALE and print(made.summary(STALE.values())))
 
 
 wildcard_constraints:
@@ -79,13 +97,13 @@ def note(*name):
     return f"results/made/{'/'.join(name)}.json"
 
 
-def key_of(*name):
-    """The hash of what they should be made from, asked for when a job of the rule is planned."""
+def made_from(*name):
+    """What its note will say, as options, asked for when a job of the rule is planned."""
 
-    def key(wildcards):
-        return KEYS.note("/".join(name).format(**wildcards), RESULTS)
+    def options(wildcards):
+        return [*plugin_options(), *KEYS.options("/".join(name).format(**wildcards))]
 
-    return key
+    return options
 
 
 def unless_stale(path, reason):
@@ -107,13 +125,13 @@ def noted(*name):
 
     def look(wildcards):
         full = "/".join(name).format(**wildcards)
-        return unless_stale(note(full), KEYS.stale_note(full, RESULTS))
+        return unless_stale(note(full), KEYS.stale_note(full))
 
     return look
 
 
 def recorded(wildcards):
-    return unless_stale("results/run_config.yaml", KEYS.stale_config(RESULTS))
+    return unless_stale("results/run_config.yaml", KEYS.stale_config())
 
 
 def tables_of(wildcards, output):
@@ -212,21 +230,21 @@ def settled(files, reason):
 
 
 def train_data(wildcards):
-    reason = KEYS.stale_run(wildcards.run, RESULTS)
+    reason = KEYS.stale("runs", wildcards.run)
     unless_stale(f"results/runs/{wildcards.run}/run.json", reason)
     return settled(f"results/data/{dataset_of(wildcards)}/prepared.safetensors", reason)
 
 
 def study_data(wildcards):
     study, cell = wildcards.study, wildcards.cell
-    reason = KEYS.stale_cell(study, cell, RESULTS)
+    reason = KEYS.stale(f"studies/{study}", cell)
     unless_stale(f"results/studies/{study}/{cell}/rows.csv", reason)
     return settled(f"results/data/{study_job(wildcards).dataset}/prepared.safetensors", reason)
 
 
 def study_reuse(wildcards):
     """The runs of the grid that a cell reads instead of training them again."""
-    reason = KEYS.stale_cell(wildcards.study, wildcards.cell, RESULTS)
+    reason = KEYS.stale(f"studies/{wildcards.study}", wildcards.cell)
     return settled(run_files(["run.json", "metrics.csv"], study_job(wildcards).reuse), reason)
 
 
@@ -281,7 +299,7 @@ def retrained_files(wildcards):
 
 
 def retrain_data(wildcards):
-    reason = KEYS.stale_retrained(wildcards.run, RESULTS)
+    reason = KEYS.stale_retrained(wildcards.run)
     unless_stale(f"results/verify/runs/{wildcards.run}/run.json", reason)
     return f"results/data/{dataset_of(wildcards)}/prepared.safetensors"
 

@@ -53,10 +53,10 @@ rule prepare:
         mem_mb=preparing_memory,
         runtime=60,
     params:
-        key=key_of("prepare", "{dataset}"),
+        note=made_from("prepare", "{dataset}"),
         images=images_option,
         plugins=plugin_options(),
     shell:
         "bnstudy prepare {wildcards.dataset} {params.images:q} {params.plugins:q}"
         " --out {output.data} 2> {log}"
-        " && bnstudy note {params.key} {output.data} --out {output.made} 2>> {log}"
+        " && bnstudy note --out {output.made} {params.note:q} {output.data} 2>> {log}"

@@ -42,7 +42,7 @@ rule render:
         mem_mb=3000,
         runtime=30,
     params:
-        key=key_of("render"),
+        note=made_from("render"),
         claims=source("config/claims.yaml"),
         notebook=source(f"report/{notebook_for(config)}"),
         tables=folder_of_tables,
@@ -52,8 +52,8 @@ rule render:
         " --notebook {params.notebook:q} --figures {output.figures}"
         " --ipynb {output.notebook} --html {output.html}"
         " --failed-copy results/logs/render.failed.ipynb 2> {log}"
-        " && bnstudy note {params.key} {output.html} {output.notebook:q} {output.figures}"
-        " --out {output.made} 2>> {log}"
+        " && bnstudy note --out {output.made} {params.note:q} {output.html} {output.notebook:q}"
+        " {output.figures} 2>> {log}"
 
 
 rule partial:

@@ -67,10 +67,10 @@ rule merge_study:
         mem_mb=500,
         runtime=10,
     params:
-        key=key_of("merge_study", "{study}"),
+        note=made_from("merge_study", "{study}"),
     shell:
         "bnstudy merge {input.rows:q} --data {input.data:q} --out {output.table} 2> {log}"
-        " && bnstudy note {params.key} {output.table} --out {output.made} 2>> {log}"
+        " && bnstudy note --out {output.made} {params.note:q} {output.table} 2>> {log}"
 
 
 rule judge_claims:
@@ -95,10 +95,10 @@ rule judge_claims:
         mem_mb=2000,
         runtime=10,
     params:
-        key=key_of("judge_claims"),
+        note=made_from("judge_claims"),
         claims=source("config/claims.yaml"),
         tables=subpath(output.claims, parent=True),
     shell:
         "bnstudy claims {params.claims:q} --config {input.config} --tables {params.tables}"
         " --out {params.tables} 2> {log}"
-        " && bnstudy note {params.key} {output.claims} {output.effects} --out {output.made} 2>> {log}"
+        " && bnstudy note --out {output.made} {params.note:q} {output.claims} {output.effects} 2>> {log}"

@@ -21,7 +21,7 @@ from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.claims.endpoints.metrics import last_values, metric_endpoint
 from bnstudy.claims.listed import CORE, axes_of, judged_claims
-from bnstudy.config import ALPHA, ROOT, check_config, default_studies, enabled_studies
+from bnstudy.config import ALPHA, SCHEMAS, check_config, enabled_studies
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.grid import axes as axes_of_grid
@@ -148,10 +148,11 @@ def read_table(path: Path) -> pd.DataFrame:
 def departures(config: dict, study: str) -> list[str]:
     """In what a study was run otherwise than config/claims.yaml takes for granted.
 
-    The scope of a claim describes config.yaml and studies.yaml as they are shipped. Where another
-    dataset, fewer seeds or other settings were used, that scope would be wrong.
+    The scope of a claim describes config.yaml and studies.yaml as they are shipped, not as somebody
+    may have edited them. Where another dataset, fewer seeds or other settings were used, that scope
+    would be wrong.
     """
-    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    shipped = yaml.safe_load((SCHEMAS / "registered.yaml").read_text(encoding="utf-8"))
     if study == CORE:
         pairs = [
             (f"grid.{axis}", values, shipped["grid"].get(axis))
@@ -160,7 +161,7 @@ def departures(config: dict, study: str) -> list[str]:
         usual = base(shipped)
         pairs += [(name, value, usual.get(name, value)) for name, value in base(config).items()]
     else:
-        used, registered = config["studies"][study], default_studies().get(study, {})
+        used, registered = config["studies"][study], shipped["studies"].get(study, {})
         pairs = [("grid.dataset", config["grid"]["dataset"], shipped["grid"]["dataset"])]
         for name in ("seeds", "grid", "settings", "variants", "options"):
             mine, usual = used.get(name, {}), registered.get(name, {})

@@ -19,7 +19,7 @@ from bnstudy.studies.registry import AT_ONCE, CODE_STUDIES, asked_of_cell, job, 
 from bnstudy.studies.runner import Kept, run_grid
 from bnstudy.studies.table import write_study
 from bnstudy.training.checkpoints import only_writer
-from bnstudy.training.devices import select_device
+from bnstudy.training.devices import environment_of, select_device
 from bnstudy.training.loop import make_deterministic
 from bnstudy.training.record import identity
 
@@ -36,20 +36,21 @@ def main(argv: list[str]) -> None:
     add_prepared(data)
     asked = asked_of_cell(name, study, cell, data.name, arguments.seeds)
     # Before anything runs: an edit made meanwhile is not what ran.
-    hashes = {
+    origin = {
         "code_sha256": code_sha256(study_code(name, study)),
         "config_sha256": config_sha256(asked),
         "data_sha256": data.sha256,
+        "environment": environment_of(device),
     }
     with only_writer(arguments.out.parent):
-        kept = Kept(arguments.out.parent, identity(hashes, device), arguments.checkpoint_every)
+        kept = Kept(arguments.out.parent, identity(origin), arguments.checkpoint_every)
         with kept.checkpoint.saved_on_sigterm():
             if name in CODE_STUDIES:
                 rows = run_code(name, cell, study, data, arguments.seeds, device, kept)
             else:
                 rows = run_grid(study, data, arguments.seeds, device, kept, arguments.reuse)
             known = {"n_classes": len(data.classes)}
-            write_study(arguments.out, [known | row | hashes for row in rows])
+            write_study(arguments.out, [known | row | origin for row in rows])
         kept.remove()
     print(f"{name}, {declaration.cell_name(cell)}: {len(rows)} rows", file=sys.stderr)
 

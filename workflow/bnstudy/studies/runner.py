@@ -2,7 +2,7 @@
 
 Beside the job's table lies a folder with a folder for each part of it (a run, or a seed of a study
 that is code): the part's rows once it is finished, its checkpoint before. Both are believed only if
-they were made by the same code, on the same data, with the same settings, device and PyTorch.
+they were made by the same code, on the same data, with the same settings and environment.
 """
 
 import csv
@@ -102,7 +102,8 @@ def run_grid(
     known = {}
     for folder in reuse:
         run = json.loads((folder / "run.json").read_text())
-        known[config_sha256(run["settings"]), run["data_sha256"]] = folder, run
+        if run["environment"] == kept.identity["environment"]:
+            known[config_sha256(run["settings"]), run["data_sha256"]] = folder, run
     shape = tuple(data.train_images.shape[1:])
     facts = Facts(data.name, len(data.train_images), shape, len(data.classes))
     splits: dict[str, dict[str, Split]] = {}  # of the last run: the runs of a seed share them

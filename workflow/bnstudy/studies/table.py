@@ -8,9 +8,7 @@ from pathlib import Path
 
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
-from bnstudy.provenance import check_unmixed, data_sha256
-
-HASHES = ("code_sha256", "config_sha256", "data_sha256")
+from bnstudy.provenance import ORIGIN, check_one_environment, check_unmixed, data_sha256
 
 
 def write_study(path: Path, rows: Sequence[dict]) -> None:
@@ -94,10 +92,11 @@ def check_hashes(
         Naming the file of such a row.
     """
     remedy = "remove what is out of date and run `snakemake`, or pass --allow-mixed-code"
-    if missing := set(HASHES) - rows[0].keys():
+    if missing := set(ORIGIN) - rows[0].keys():
         raise UserError(f"{names[0]} has no column {min(missing)}; remove it and run `snakemake`.")
     if not allow_mixed_code:
         check_unmixed(rows, "code_sha256", names, "the study's code", remedy)
+    check_one_environment(rows, names)
     known = {data_sha256(path) for path in data or []}
     for row, name in zip(rows, names, strict=True):
         if known and row["data_sha256"] not in known:

@@ -23,7 +23,13 @@ from bnstudy.config import check_config
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.grid import RUN, axes, cell, runs
-from bnstudy.provenance import check_unmixed, config_sha256, data_sha256
+from bnstudy.provenance import (
+    ORIGIN,
+    check_one_environment,
+    check_unmixed,
+    config_sha256,
+    data_sha256,
+)
 from bnstudy.scoring import RESULTS, SERIES
 from bnstudy.settings import Settings, as_dict
 from bnstudy.tables.comparison import columns as comparison_columns
@@ -31,12 +37,11 @@ from bnstudy.tables.comparison import compare
 from bnstudy.training.observers import asked_of_run
 
 TEXTS = ("run", "status", "device", "python", "torch", "git_commit")
-HASHES = ("code_sha256", "config_sha256", "data_sha256")
 COUNTS = (
     *("n_parameters", "n_train", "n_validation", "n_test", "n_classes", "n_steps", "steps_done"),
 )
 RUN_KEYS = {
-    *(*TEXTS, *HASHES, *COUNTS, *RESULTS),
+    *(*TEXTS, *ORIGIN, *COUNTS, *RESULTS),
     *("steps_to_target", "observed", "confusion", "settings", "observers"),
 }
 METRICS_COLUMNS = ("epoch", "step", "split", "metric", "value")
@@ -141,7 +146,7 @@ def read_run(path: Path, name: str, settings: Settings) -> dict:
         raise damaged(path, f"has the unknown key '{min(unknown)}'")
     if run["run"] != name:
         raise damaged(path, f"says run '{run['run']}' where its path says '{name}'")
-    for key in TEXTS + HASHES:
+    for key in TEXTS + ORIGIN:
         if not isinstance(run[key], str) or not run[key]:
             raise damaged(path, f"has no text for '{key}'")
     for key in COUNTS:
@@ -349,7 +354,7 @@ def check_folders(folder: Path, names: Mapping[str, Settings]) -> None:
 
 
 def check_provenance(runs: list[dict], data: list[Path], *, allow_mixed_code: bool) -> None:
-    """Refuse runs of several code versions, of several versions of one dataset, or of other data.
+    """Refuse runs of several code versions, environments or versions of one dataset, or of other data.
 
     Parameters
     ----------
@@ -373,6 +378,7 @@ def check_provenance(runs: list[dict], data: list[Path], *, allow_mixed_code: bo
             "the training code",
             "run `snakemake` to train what is out of date, or pass --allow-mixed-code",
         )
+    check_one_environment(runs, names)
     for dataset in sorted({run["dataset"] for run in runs}):
         chosen = [run for run in runs if run["dataset"] == dataset]
         check_unmixed(
@@ -466,7 +472,7 @@ def aggregate(
             files["runs"],
             (
                 *("run", *keys, "status", "n_parameters", "n_classes", "n_steps", *RESULTS),
-                *("steps_to_target", *observed, "device", "python", "torch", "git_commit", *HASHES),
+                *("steps_to_target", *observed, "device", "python", "torch", "git_commit", *ORIGIN),
             ),
             (dict.fromkeys(observed) | run["observed"] | run for run in found),
         )

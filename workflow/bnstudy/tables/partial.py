@@ -65,6 +65,7 @@ def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], lis
     for key, what, group in (
         ("code_sha256", "another version of the training code", lambda settings: None),
         ("data_sha256", "another version of the data", lambda settings: settings.dataset),
+        ("environment", "another environment", lambda settings: None),
     ):
         counts = Counter((group(chosen[name]), run[key]) for name, run in usable.items())
         most = {place: found for (place, found), _ in reversed(counts.most_common())}

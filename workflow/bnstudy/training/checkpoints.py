@@ -1,7 +1,7 @@
 """Where a training run stands, kept in its folder, so that a killed run goes on instead of again.
 
 A checkpoint is believed only if every byte is as it was written and if it was made by the same
-code, on the same data, with the same settings, device and PyTorch: then the resumed run ends with
+code, on the same data, with the same settings and environment: then the resumed run ends with
 the same bytes as one that was never interrupted. Anything else is refused with the reason, and the
 run starts at its beginning.
 """

@@ -61,12 +61,12 @@ def main(argv: list[str]) -> None:
     with clock.measure("data"):
         splits = make_splits(data, settings, device)
     check_batches(len(splits["train"]), settings)
-    origin = find_origin(data, settings, arguments.observers)
+    origin = find_origin(data, settings, device, arguments.observers)
     name = run_name(settings)
     print(f"{name} on {device_name(device)}", file=sys.stderr)
     model = make_model(splits["train"].pixels.shape[1:], len(data.classes), settings).to(device)
     with only_writer(arguments.out):
-        checkpoint = Checkpoint(arguments.out, identity(origin, device), how.checkpoint_every)
+        checkpoint = Checkpoint(arguments.out, identity(origin), how.checkpoint_every)
         progress = Progress(f"{settings.norm}, seed {settings.seed}", settings.epochs)
         with checkpoint.saved_on_sigterm():
             run = train(model, splits, settings, clock, observers, checkpoint, progress)

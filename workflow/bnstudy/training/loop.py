@@ -299,7 +299,7 @@ def make_deterministic(device: torch.device) -> None:
     torch.set_num_threads(1)  # the number of threads changes the order of floating-point sums
     # One thread of the CPU is deterministic already, and the call costs an import of one second.
     if device.type != "cpu":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # which cuBLAS asks for
         # Apple's max pooling has no such backward pass; there is a warning then.
         torch.use_deterministic_algorithms(True, warn_only=device.type == "mps")
 

@@ -16,7 +16,7 @@ from bnstudy.data.prepared import PreparedData
 from bnstudy.files import replacing
 from bnstudy.scoring import RESULTS, SERIES
 from bnstudy.settings import Settings, as_dict, run_name
-from bnstudy.training.devices import device_name
+from bnstudy.training.devices import device_name, environment_of
 from bnstudy.training.inputs import Split
 from bnstudy.training.loop import Run
 from bnstudy.training.observers import asked_of_run, observed_code
@@ -26,7 +26,10 @@ FEW_CLASSES = 30  # up to which a confusion matrix is kept
 
 
 def find_origin(
-    data: PreparedData, settings: Settings, observers: Sequence[str | dict] = ()
+    data: PreparedData,
+    settings: Settings,
+    device: torch.device,
+    observers: Sequence[str | dict] = (),
 ) -> dict[str, str]:
     """What a run comes from; asked for at its start, for files may be edited while it trains."""
     return {
@@ -34,17 +37,17 @@ def find_origin(
         "code_sha256": provenance.code_sha256(observed_code(observers)),
         "config_sha256": provenance.config_sha256(asked_of_run(as_dict(settings), observers)),
         "data_sha256": data.sha256,
+        "environment": environment_of(device),
     }
 
 
-def identity(origin: dict[str, str], device: torch.device) -> dict[str, str]:
+def identity(origin: dict[str, str]) -> dict[str, str]:
     """What must be equal for a run to go on from a checkpoint and end with the same bytes."""
     return {
         "code": origin["code_sha256"],
         "settings": origin["config_sha256"],
         "data": origin["data_sha256"],
-        "device": f"{device.type} {device_name(device)}",
-        "PyTorch": str(torch.__version__),  # which is a class of its own
+        "environment": origin["environment"],
     }
 
 
