@@ -90,7 +90,7 @@ def test_the_keys_of_an_edited_checkout_differ(quick_study):
     config = yaml.safe_load((quick_study.study / "results/run_config.yaml").read_text())
     check_config(config)
     keys = Keys(config, ROOT)
-    results = quick_study.study / "results"
-    found = [keys.aggregate, keys.judge, keys.dataset("digits"), keys.note("render", results)]
-    found += [keys.merged(name) for name in keys.studies]
+    names = ["prepare/digits", "aggregate", "judge_claims", "render"]
+    names += [f"merge_study/{name}" for name in keys.studies]
+    found = [str(keys.note(name)) for name in names]
     assert len(set(found)) == len(found)
