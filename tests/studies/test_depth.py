@@ -1,6 +1,7 @@
 """Depth: gradient ranges, soft ranks, and the endpoints by hand."""
 
 import copy
+import math
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from bnstudy.training.observers.gradients import (
     DECADES_AT_MOST,
     dynamic_range,
     hidden_gradient_norms,
+    log_size,
 )
 
 CPU = torch.device("cpu")
@@ -78,7 +80,7 @@ def test_looking_at_activations_leaves_the_network_alone(digits_data):
 
 def test_observing_gradients_does_not_change_training(digits_data):
     data = open_prepared(digits_data)
-    settings = Settings(norm="batch", batch_size=64, seed=0, hidden=(16, 16), epochs=1)
+    settings = Settings(norm="batch", batch_size=64, seed=1000, hidden=(16, 16), epochs=1)
     small = study(
         "depth",
         {"epochs": 1, "batch_size": 64},
@@ -96,6 +98,7 @@ def test_observing_gradients_does_not_change_training(digits_data):
     plain = train(make_model(64, 10, settings), make_splits(data, settings, CPU), settings)
     assert row["test_loss"] == plain.last("test", "loss")
     assert 0 < row["gradient_range"] < DECADES_AT_MOST
+    assert -2 < row["gradient_size"] < 1
     assert 0 < row["soft_rank"] <= 16
 
 
@@ -111,6 +114,7 @@ def row(norm, initialization, activation, layers, seed, accuracy, gradient_range
         "val_accuracy": accuracy,
         "gradient_range": gradient_range,
         "gradient_range_initial": 2 * gradient_range,
+        "gradient_size": -gradient_range,
         "soft_rank": layers,
     }
 
@@ -130,21 +134,29 @@ def test_endpoints_by_hand():
             for norm, values in (("none", {2: 0.86, 5: 0.41}), ("batch", {2: 0.94, 5: 0.93})):
                 for layers, accuracy in values.items():
                     rows.append(row(norm, initialization, "sigmoid", layers, seed, accuracy, 1.0))
+    # Twice He's weights: 10^6 without and 10^1.5 with batch normalization.
+    rows += [row("none", "he2", "relu", 20, seed, 0.1, -6.0) for seed in (0, 1)]
+    rows += [row("batch", "he2", "relu", 20, seed, 0.9, -1.5) for seed in (0, 1)]
     found = endpoints(pd.DataFrame(rows), {})
+    assert found["gradient_size"].effect.tolist() == pytest.approx([2.5, 2.5])
+    assert found["gradient_size_beyond"].effect.tolist() == pytest.approx([4.5, 4.5])
     ranges = found["gradient_range"]
-    assert ranges.cells["default weights, 5 layers"].tolist() == pytest.approx([0.5, 0.5])
-    assert ranges.cells["default weights, 20 layers"].tolist() == pytest.approx([4.5, 4.5])
+    assert ranges.cells["5 layers"].tolist() == pytest.approx([0.5, 0.5])
+    assert ranges.cells["20 layers"].tolist() == pytest.approx([4.5, 4.5])
     assert ranges.effect.tolist() == pytest.approx([2.5, 2.5])
     assert found["gradient_range_initial"].effect.tolist() == pytest.approx([5.0, 5.0])
     deepest = found["deepest_accuracy"]
     assert deepest.effect.tolist() == pytest.approx([83, 83])  # 0.11 counts as 10 %
-    assert deepest.cells["default weights, 2 layers"].tolist() == pytest.approx([5, 5])
+    assert deepest.cells["2 layers"].tolist() == pytest.approx([5, 5])
     assert "2 of 2 runs without and 0 of 2 with" in deepest.note
-    assert deepest.cells["He's weights, 20 layers"].tolist() == pytest.approx([1, 1])
     assert found["deepest_accuracy_he"].effect.tolist() == pytest.approx([1, 1])
     activation = found["activation_range"]
-    assert activation.cells["default weights, 2 layers"].tolist() == pytest.approx([3, 3])  # 4 - 1
-    assert activation.cells["default weights, 5 layers"].tolist() == pytest.approx(
-        [48, 48]
-    )  # 50 - 2
+    assert activation.cells["2 layers"].tolist() == pytest.approx([3, 3])  # 4 - 1
+    assert activation.cells["5 layers"].tolist() == pytest.approx([48, 48])  # 50 - 2
     assert activation.effect.tolist() == pytest.approx([25.5, 25.5])
+
+
+def test_the_size_of_the_gradient_is_that_of_all_layers_together():
+    assert log_size([3e3, 4e3]) == pytest.approx(math.log10(5e3))
+    assert log_size([0.0, 0.0]) == log_size([1e-30]) == -DECADES_AT_MOST
+    assert log_size([math.inf]) == log_size([math.nan]) == log_size([1e30]) == DECADES_AT_MOST

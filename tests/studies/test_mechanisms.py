@@ -64,10 +64,14 @@ def test_endpoints_by_hand():
             arm("batch_detached", 2.3, accuracy=0.11, bias_end=3.0),
         ]
     )
-    found = endpoints(table, {"margin": 0.05})
-    assert found["causal"].effect[0] == pytest.approx(math.log(0.5))
+    found = endpoints(table, {})
+    # 0.2 is just in the middle between 0.1 and 0.4.
+    assert found["causal"].effect[0] == pytest.approx(0)
+    assert found["causal"].validity["benefit"].effect[0] == pytest.approx(math.log(4))
     assert found["causal"].validity["shift"].effect[0] == pytest.approx(1)
-    assert found["causal"].validity["close_to_batch"].effect[0] == pytest.approx(0.05 - math.log(2))
+    alone = math.log(math.log(10) / 0.4)
+    noise_alone = found["causal"].conditions["noise_alone"].effect[0]
+    assert noise_alone == pytest.approx(math.log(4) / 2 - alone)
     assert "50% (5 ReLU layers)" in found["causal"].note
     assert found["affine"].effect[0] == 0
     # 11 % accuracy and a loss that is not finite count as guessing among ten classes.

@@ -90,13 +90,13 @@ def test_covariate_shift_along_a_training_run(data, norm, network):
     assert compared == len(measured) > 0
 
 
-@pytest.mark.parametrize("network", ["none_default", "none_he", "batch_relu"])
+@pytest.mark.parametrize("network", ["none_scaled", "batch_scaled"])
 def test_gradients_at_initialization(data, network):
-    options = {"batch_sizes": [32], "depths": [12], "width": 48}
+    options = {"claim_batch_size": 32, "claim_depth": 12, "width": 48, "gains": [2]}
     found = init_gradients.run(data, {"network": network}, options, [1], CPU)
-    norm, initialization, activation = init_gradients.NETWORKS[network]
+    norm, initialization, _ = init_gradients.NETWORKS[network]
     settings = Settings(
-        norm=norm, seed=1, hidden=(48,) * 12, initialization=initialization, activation=activation
+        norm=norm, seed=1, hidden=(48,) * 12, initialization=initialization, gain=2.0
     )
     ours = from_torch(make_model(64, 10, settings))
     order = torch.randperm(len(data.train_images), generator=stream_generator(1, "order"))[:32]

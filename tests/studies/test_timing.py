@@ -14,7 +14,11 @@ from bnstudy.studies import timing
 
 def test_run_on_digits(digits_data):
     rows = timing.run(
-        open_prepared(digits_data), {"batch_size": 32}, {"steps": 2}, [0, 1], torch.device("cpu")
+        open_prepared(digits_data),
+        {"batch_size": 32},
+        {"blocks": 3, "steps": 2},
+        [0, 1],
+        torch.device("cpu"),
     )
     assert len(rows) == 2 * 5
     assert all(row["milliseconds"] > 0 for row in rows)

@@ -203,13 +203,13 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {timing: {options: {steps: [64]}}}", "studies.timing.options.steps", "kind"),
         ("studies: {timing: {options: {steps: -1}}}", "studies.timing.options.steps", "kind"),
         (
-            "studies: {mechanisms: {options: {margin: x}}}",
-            "studies.mechanisms.options.margin",
+            "studies: {small_batches: {options: {reference_group_size: x}}}",
+            "studies.small_batches.options.reference_group_size",
             "kind",
         ),
         (
-            "studies: {init_gradients: {options: {depths: [2.5]}}}",
-            "studies.init_gradients.options.depths[0]",
+            "studies: {init_gradients: {options: {batch_sizes: [2.5]}}}",
+            "studies.init_gradients.options.batch_sizes[0]",
             "kind",
         ),
         ("studies: {fashion: {grid: {norms: [none]}}}", "studies.fashion.grid.norms", "norm"),

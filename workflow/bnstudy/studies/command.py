@@ -15,7 +15,7 @@ from bnstudy.errors import UserError
 from bnstudy.provenance import code_sha256, config_sha256
 from bnstudy.settings import Execution, add_options
 from bnstudy.studies import declaration
-from bnstudy.studies.registry import AT_ONCE, CODE_STUDIES, asked_of_cell, job, study_code
+from bnstudy.studies.registry import CODE_STUDIES, asked_of_cell, job, study_code
 from bnstudy.studies.runner import Kept, run_grid
 from bnstudy.studies.table import write_study
 from bnstudy.training.checkpoints import only_writer
@@ -100,10 +100,8 @@ def run_code(
 ) -> list[dict]:
     """The rows of a study that is code, seed by seed."""
     module = importlib.import_module(f"bnstudy.studies.{CODE_STUDIES[name]}")
-    own = list(declaration.seeds_of(seeds))
-    parts = [own] if name in AT_ONCE else [[seed] for seed in own]
     rows = []
-    for part in parts:
+    for part in ([seed] for seed in declaration.seeds_of(seeds)):
         asked = {"cell": cell, "study": study, "seeds": part}
         rows += kept.rows(
             asked, lambda _, part=part: module.run(data, cell, study["options"], part, device)

@@ -1,13 +1,17 @@
-"""S5: how gradients grow from layer to layer at initialization, against theory (B7, B8, H1).
+"""S5: gradients of deep perceptrons at initialization: their size, and their growth against theory.
 
-Deep perceptrons that were never trained get one batch of images; the loss is the cross-entropy.
-For each hidden layer l, with h_l the output of its Linear layer (before any normalization):
+Perceptrons that were never trained get one batch; the loss is the cross-entropy. For each hidden
+layer l, with h_l the output of its Linear layer (before any normalization):
 
 - `gradient` is the norm of dL/dh_l over the batch;
 - `weight_gradient` is the Frobenius norm of dL/dW_l;
 - `growth` is the ratio of squared gradient norms |dL/dh_l|^2 / |dL/dh_(l+1)|^2, so above one the
   gradient grows on its way to the input; empty for the last hidden layer;
 - `theory` is what the growth should be far from both ends, see `growth_in_theory`.
+
+For the comparison with theory the input is Gaussian noise and batches are small, as theory has it: layers
+far wider than the batch, samples alike. For the claims (`none_scaled`, `batch_scaled`) it is images,
+and the weights are He's times a `gain`.
 
 Source: Yang et al. (2019), A mean field theory of batch normalization, theorem 8.
 """
@@ -17,7 +21,7 @@ from itertools import product
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.weights import ACTIVATIONS
@@ -31,51 +35,87 @@ NETWORKS = {
     "none_he": ("none", "he", "relu"),
     "batch_relu": ("batch", "default", "relu"),
     "batch_linear": ("batch", "default", None),
+    "none_scaled": ("none", "he", "relu"),
+    "batch_scaled": ("batch", "he", "relu"),
 }
+
+
+SCALED = ("none_scaled", "batch_scaled")
 
 
 def run(
     data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
 ) -> list[dict]:
-    """One row per seed, batch size, depth and hidden layer.
+    """One row per seed, batch size or gain, and hidden layer.
 
-    `cell` has `network` (a key of `NETWORKS`); `options` has `batch_sizes`, `depths` and `width`.
+    `cell` has `network` (a key of `NETWORKS`); `options` has `width`, for the theory `batch_sizes` and
+    `theory_depth`, for the claims `gains`, `claim_batch_size` and `claim_depth`.
     """
-    norm, initialization, activation = NETWORKS[cell["network"]]
+    network = cell["network"]
+    norm, initialization, activation = NETWORKS[network]
+    if network in SCALED:
+        found = product([options["claim_batch_size"]], options["gains"])
+        depth, inputs = options["claim_depth"], images_of
+    else:
+        found, depth, inputs = (
+            product(options["batch_sizes"], [1.0]),
+            options["theory_depth"],
+            noise_of,
+        )
     rows = []
-    for seed, size, depth in product(seeds, options["batch_sizes"], options["depths"]):
+    for seed, (size, gain) in product(seeds, list(found)):
         settings = Settings(
             norm=norm,
             hidden=(options["width"],) * depth,
             activation=activation or "relu",
             initialization=initialization,
+            gain=gain,
             batch_size=size,
             seed=seed,
         )
-        theory = growth_in_theory(cell["network"], size)
-        for row in measure(data, settings, device, is_linear=activation is None):
-            rows.append({"seed": seed, "batch_size": size, "depth": depth, **row, "theory": theory})
+        theory = growth_in_theory(network, size) * (gain**2 if norm == "none" else 1)
+        known = {"seed": seed, "batch_size": size, "gain": gain, "depth": depth}
+        batch = inputs(data, settings)
+        for row in measure(*batch, len(data.classes), settings, device, activation is None):
+            rows.append(known | row | {"theory": theory})
     return rows
 
 
+def images_of(data: PreparedData, settings: Settings) -> tuple[Tensor, Tensor]:
+    """The first batch of a run: inputs of shape (batch, inputs) and labels."""
+    images = Split(data.train_images.flatten(1), data.train_labels, Scaling(data.pixel_max))
+    order = torch.randperm(len(images), generator=stream_generator(settings.seed, "order"))
+    batch = images.take(order[: settings.batch_size])
+    return batch.inputs, batch.labels
+
+
+def noise_of(data: PreparedData, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Standard normal inputs of the shape of images, and random labels."""
+    generator = stream_generator(settings.seed, "order")
+    size = settings.batch_size
+    inputs = torch.randn(size, data.train_images[0].numel(), generator=generator)
+    return inputs, torch.randint(len(data.classes), (size,), generator=generator)
+
+
 def measure(
-    data: PreparedData, settings: Settings, device: torch.device, *, is_linear: bool
+    inputs: Tensor,
+    labels: Tensor,
+    n_classes: int,
+    settings: Settings,
+    device: torch.device,
+    is_linear: bool,
 ) -> list[dict]:
     """The gradients of one network on one batch, a row per hidden layer, from the input on."""
-    images = Split(data.train_images.flatten(1), data.train_labels, Scaling(data.pixel_max))
-    model = make_model(images.pixels.shape[1], len(data.classes), settings)
+    model = make_model(inputs.shape[1], n_classes, settings)
     if is_linear:
         model = nn.Sequential(*(m for m in model if not isinstance(m, tuple(ACTIVATIONS.values()))))
     model.to(device)
-    order = torch.randperm(len(images), generator=stream_generator(settings.seed, "order"))
-    batch = images.take(order[: settings.batch_size])
-
-    signal, hidden = batch.inputs.to(device), []
+    signal, hidden = inputs.to(device), []
     for module in model:
         signal = module(signal)
         if isinstance(module, nn.Linear):
             hidden.append(signal)
-    loss = F.cross_entropy(signal, batch.labels.to(device))
+    loss = F.cross_entropy(signal, labels.to(device))
     weights = [module.weight for module in model if isinstance(module, nn.Linear)]
     gradients = torch.autograd.grad(loss, hidden[:-1] + weights[:-1])
     # Summed in double precision on the CPU: squared norms of deep networks span 20 decades.

@@ -20,7 +20,6 @@ CODE_STUDIES = {
     "timing": "timing",
     "calibration": "calibration",
 }
-AT_ONCE = {"timing"}  # its seeds are blocks of one measurement
 
 
 # What makes the rows of a study of runs, besides its observers.

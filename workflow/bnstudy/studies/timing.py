@@ -1,19 +1,24 @@
 """S11: what batch normalization costs in time and memory (L2).
 
-Arms take turns in short blocks, so that a slow minute of the machine hits all of them; their order
-turns round from block to block. A block is the `seed` of a row. Phases and arms:
+Memory layout and the like differ from process to process and stay within one, so the unit is the
+process: each seed is timed in a fresh one. Within it arms take turns in short blocks, so that a slow
+minute of the machine hits all of them; their order turns round from block to block. Phases and arms:
 
 - `training`: `none` and `batch`, a step of `bnstudy train` (forward, backward, Adam);
 - `inference`: `none`, `batch` and `fused` (batch normalization folded into the Linear before it),
   one batch in evaluation mode.
 
-`milliseconds` is the time of a step, a mean over the steps of the block; `saved_bytes` what the
-forward pass of a training step keeps for the backward pass, the part of a step's peak memory that
-depends on the arm beyond its `parameters` and `buffers` (numbers of values).
+`milliseconds` is the time of a step, the median over the blocks of the mean over a block's steps;
+`saved_bytes` what the forward pass of a training step keeps for the backward pass, the part of a step's
+peak memory that depends on the arm beyond its `parameters` and `buffers` (numbers of values).
 """
 
+import multiprocessing
+import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -31,44 +36,52 @@ from bnstudy.training.loop import make_model
 def run(
     data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
 ) -> list[dict]:
-    """One row per block (a seed), phase and arm; the job needs the machine for itself.
+    """One row per process (a seed), phase and arm; the job needs the machine for itself.
 
-    `cell` has `batch_size`; `options` has `steps`, the number of steps in a block.
+    `cell` has `batch_size`; `options` has `blocks`, and `steps`, the number of steps in a block.
     """
-    batch_size = cell["batch_size"]
-    models, splits = {}, {}
-    for norm in ("none", "batch"):
-        settings = Settings(norm=norm, batch_size=batch_size, seed=0)
-        splits = make_splits(data, settings, device)
-        n_inputs = splits["train"].pixels.shape[1]
-        models[norm] = make_model(n_inputs, len(data.classes), settings).to(device)
-    inputs, labels = next(splits["train"].batches(batch_size))
+    rows = []
+    for seed in seeds:
+        settings = Settings(batch_size=cell["batch_size"], seed=seed)
+        split = make_splits(data, settings, torch.device("cpu"))["train"]
+        batch = next(split.batches(settings.batch_size))
+        asked = (*(one.numpy() for one in batch), len(data.classes), settings, options, device)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+            rows += fresh.submit(one_process, *asked, torch.get_num_threads()).result()
+    return rows
 
+
+def one_process(
+    inputs, labels, n_classes: int, settings: Settings, options: dict, device, threads: int
+) -> list[dict]:
+    """The rows of a seed, measured in the process that this is called in."""
+    torch.set_num_threads(threads)
+    inputs, labels = (torch.from_numpy(one).to(device) for one in (inputs, labels))
+    models = {
+        norm: make_model(inputs.shape[1], n_classes, replace(settings, norm=norm)).to(device)
+        for norm in ("none", "batch")
+    }
     measured = {}
     for norm, model in models.items():
         measured["training", norm] = training_step(model, inputs, labels)
         measured["inference", norm] = inference_step(model, inputs)
-    measured["inference", "fused"] = inference_step(fuse(models["batch"]), inputs)
+    models["fused"] = fuse(models["batch"])
+    measured["inference", "fused"] = inference_step(models["fused"], inputs)
     sizes = {norm: size(model, inputs, labels) for norm, model in models.items()}
-    sizes["fused"] = size(fuse(models["batch"]), inputs, labels)
 
     steps = options["steps"]
     for step in measured.values():  # the first steps are slow: memory, threads, caches
         milliseconds_per_step(step, steps, device)
-    rows = []
-    for seed in seeds:
-        arms = list(measured.items())
-        for (phase, arm), step in arms if seed % 2 == 0 else reversed(arms):
-            rows.append(
-                {
-                    "seed": seed,
-                    "phase": phase,
-                    "arm": arm,
-                    "milliseconds": milliseconds_per_step(step, steps, device),
-                    **sizes[arm],
-                }
-            )
-    return rows
+    times: dict[tuple, list[float]] = {arm: [] for arm in measured}
+    for block in range(options["blocks"]):
+        arms = list(measured)
+        for arm in arms if (settings.seed + block) % 2 == 0 else reversed(arms):
+            times[arm].append(milliseconds_per_step(measured[arm], steps, device))
+    return [
+        {"seed": settings.seed, "phase": phase, "arm": arm}
+        | {"milliseconds": statistics.median(found), **sizes[arm]}
+        for (phase, arm), found in times.items()
+    ]
 
 
 def training_step(model: nn.Module, inputs: Tensor, labels: Tensor) -> Callable[[], None]:

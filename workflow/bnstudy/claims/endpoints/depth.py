@@ -1,7 +1,5 @@
 """Endpoints of the depth study: B7 in training, B14, B15."""
 
-from dataclasses import replace
-
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
@@ -14,26 +12,28 @@ from bnstudy.claims.endpoints.scoring import (
 )
 from bnstudy.scoring import failed
 
+BEYOND = "he2"  # twice He's weights
 SHALLOW = 5  # hidden layers up to which activations are compared
-SUFFIXES = {"default": "", "he": "_he"}  # of the endpoints' names
-WEIGHTS = {"default": "default weights", "he": "He's weights"}
+SUFFIXES = {"default": "", "he": "_he", BEYOND: "_beyond"}  # of the endpoints' names
 DEEP = 5  # hidden layers from which gradients are
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """The endpoints of the claims, and the same against He's initialization, by name.
+    """The endpoints of the claims, by name; ReLU unless activations are compared.
 
-    - `gradient_range` (B7): decades between the largest and the smallest gradient of a layer while
-      training, `none` minus `batch`; ReLU, mean over depths of 5 and more.
-    - `deepest_accuracy` (B14): accuracy in percentage points, `batch` minus `none`, ReLU, at the
-      largest depth; the cells are the depths.
+    - `gradient_size` (B7): log10 of the size of the gradient by all hidden weights, median over the
+      steps, `batch` minus `none`, mean over depths of 5 and more. `gradient_size_beyond` (B8) is `none`
+      minus `batch`, with weights twice He's.
+    - `gradient_range`: decades between the largest and the smallest gradient of a layer while
+      training, `none` minus `batch`; `gradient_range_initial` at the first step.
+    - `deepest_accuracy` (B14): accuracy in percentage points, `batch` minus `none`, at the largest depth;
+      the cells are the depths.
     - `activation_range` (B15): range of accuracy over activations, `none` minus `batch`, mean over
       depths up to 5.
+    - `soft_rank`: difference of the soft ranks of the last hidden layer's activations at the largest
+      depth, after training.
 
-    These are for PyTorch's default initialization, which the assignment uses, with the cells of
-    both; `..._he` are for He's. `gradient_range_initial...` is B7's at the first step;
-    `soft_rank...` is the difference of the soft ranks of the last hidden layer's activations at the
-    largest depth, after training.
+    These are for PyTorch's default initialization, which the assignment uses; `..._he` are for He's.
     """
     found: dict[str, Endpoint] = {}
     for initialization, suffix in SUFFIXES.items():
@@ -42,31 +42,16 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
             continue
         relu = chosen.loc[chosen["activation"] == "relu"]
         for column in ("gradient_range", "gradient_range_initial"):
-            found[column + suffix] = gradient_range(relu, column)
+            found[column + suffix] = over_depths(relu, column, -1)
+        found["gradient_size" + suffix] = over_depths(
+            relu, "gradient_size", -1 if initialization == BEYOND else 1
+        )
+        if initialization == BEYOND:
+            continue
         found["deepest_accuracy" + suffix] = deepest_accuracy(relu)
         found["soft_rank" + suffix] = deepest_rank(relu)
         found["activation_range" + suffix] = activation_range(chosen)
-    return {name: with_other_cells(name, found) for name in found}
-
-
-def with_other_cells(name: str, found: dict[str, Endpoint]) -> Endpoint:
-    """The endpoint with the cells of both initializations, where it is the assignment's.
-
-    So that a verdict that holds for the default initialization alone says so.
-    """
-    he = name + SUFFIXES["he"]
-    if he not in found:
-        return found[name]
-    return replace(
-        found[name],
-        cells=cells_by_initialization("default", found[name])
-        | cells_by_initialization("he", found[he]),
-    )
-
-
-def cells_by_initialization(initialization: str, endpoint: Endpoint) -> dict[str, pd.Series]:
-    cells = endpoint.cells or {"all depths": endpoint.effect}
-    return {f"{WEIGHTS[initialization]}, {name}": effect for name, effect in cells.items()}
+    return found
 
 
 def by_depth(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
@@ -74,9 +59,10 @@ def by_depth(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     return level_minus_baseline(table, values, ["depth"], name=lambda _, n: f"{n} layers")
 
 
-def gradient_range(relu: pd.DataFrame, column: str) -> Endpoint:
+def over_depths(relu: pd.DataFrame, column: str, sign: int) -> Endpoint:
+    """`batch` minus `none` times the sign, mean over the depths that are deep."""
     deep = relu.loc[relu["depth"] >= min(DEEP, relu["depth"].max())]
-    return mean_over_cells(-by_depth(deep, deep[column]), "decades")
+    return mean_over_cells(sign * by_depth(deep, deep[column]), "decades")
 
 
 def deepest_accuracy(relu: pd.DataFrame) -> Endpoint:

@@ -1,100 +1,105 @@
-"""From gradients at initialization to B7 (at initialization), B8 and H1."""
+"""From gradients at initialization to B7 and B8 (there), to Yang et al.'s growth a layer, and to H1."""
+
+import math
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bnstudy.claims.endpoints.base import Endpoint, Exact
+from bnstudy.config import ALPHA
 
-TOLERANCE = 0.05  # relative; for 10 networks of width 512
+# What a theory that is wrong would say of the growth a layer, beside the right one.
+WRONG = {
+    "batch_linear": ("no growth", lambda _: 1.0),
+    "batch_relu": ("that of large batches", lambda _: math.pi / (math.pi - 1)),
+    "none_he": ("a ReLU that lets everything pass", lambda theory: 2 * theory),
+    "none_default": ("a ReLU that lets everything pass", lambda theory: 2 * theory),
+}
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
-    """Endpoints of the study.
+    """Endpoints of the study; sizes are log10 of the norm of the gradient by all hidden weights.
 
-    `growth_with_batch` and `growth_without`: measured against theoretical growth (exact).
-    `vanishing` (B7): log10(largest / smallest weight gradient of the hidden layers), none with
-    PyTorch's default weights minus batch, in decades. `exploding` (B8): log10(first / last hidden
-    layer's weight gradient), none with He's weights minus batch.
+    - `growth_with_batch`, `growth_without` (H1): measured against theoretical growth (exact).
+    - `vanishing` (B7 at initialization): size with batch normalization minus without, mean over gains of
+      the weights up to He's. `exploding` (B8): without minus with, mean over gains from He's on. Both need
+      `growth`, that the gradient changes less from layer to layer: |ln growth|, none minus batch.
+    - `growth_a_layer` (Yang et al. 2019): log10 growth of the squared gradient norm a layer at He's scale,
+      batch minus none.
 
-    `options` has `theory_depth`, `middle` (first and last layer compared with theory) and
-    `claim_depth`.
+    `options` has `theory_depth` and `middle` (first and last layer compared with theory).
     """
-    claim = table[table.depth == options["claim_depth"]]
-    unequal, first_to_last = (
-        claim.groupby(["network", "batch_size", "seed"]).apply(function, include_groups=False)
-        for function in (dynamic_range, explosion)
-    )
     growth = growth_by_network(table, options)
-    he = unequal["none_he"] - unequal["batch_relu"]
+    scaled = table[table["network"].str.endswith("_scaled")]
+    keys = [scaled["network"].str.removesuffix("_scaled"), scaled["gain"], scaled["seed"]]
+    size = np.log10((scaled["weight_gradient"] ** 2).groupby(keys).sum()) / 2
+    a_layer = np.log(scaled["growth"]).groupby(keys).mean()
+    gains = sorted(scaled["gain"].unique())
+    below, beyond = [g for g in gains if g <= 1], [g for g in gains if g >= 1]
+    he = a_layer.xs(1.0, level="gain") / math.log(10)
     return {
         "growth_with_batch": against_theory(growth.filter(like="batch_", axis=0)),
         "growth_without": against_theory(growth.filter(like="none_", axis=0)),
-        "vanishing": paired(
-            unequal["none_default"] - unequal["batch_relu"],
-            note=(
-                "Against He's initialization instead of PyTorch's default the same difference is "
-                f"{he.mean():+.2f} decades."
-            ),
-        ),
-        "exploding": paired(
-            first_to_last["none_he"] - first_to_last["batch_relu"],
-            note=(
-                "From the last hidden layer to the first, weight gradients grow by a factor of "
-                f"{10 ** first_to_last['batch_relu'].mean():.3g} with batch normalization, "
-                f"{10 ** first_to_last['none_he'].mean():.3g} without (He) and "
-                f"{10 ** first_to_last['none_default'].mean():.3g} without (default)."
-            ),
-        ),
+        "vanishing": over_gains(size["batch"] - size["none"], a_layer, below),
+        "exploding": over_gains(size["none"] - size["batch"], a_layer, beyond),
+        "growth_a_layer": Endpoint(he["batch"] - he["none"], {}, "decades"),
     }
 
 
-def dynamic_range(layers: pd.DataFrame) -> float:
-    gradient = layers.weight_gradient
-    return float(np.log10(gradient.max() / gradient.min()))
-
-
-def explosion(layers: pd.DataFrame) -> float:
-    gradient = layers.set_index("layer").weight_gradient.sort_index()
-    return float(np.log10(gradient.iloc[0] / gradient.iloc[-1]))
+def over_gains(difference: pd.Series, a_layer: pd.Series, gains: list[float]) -> Endpoint:
+    """The mean over gains, its cells; and the condition that gradients change less from layer to layer."""
+    cells = difference.unstack("gain")[gains]
+    steadier = (a_layer["none"].abs() - a_layer["batch"].abs()).unstack("gain")[gains]
+    return Endpoint(
+        effect=cells.mean(axis=1),
+        cells={f"{gain:g} times He's weights": cells[gain] for gain in gains},
+        unit="decades",
+        conditions={"growth": Endpoint(steadier.mean(axis=1), {}, "ln ratio")},
+    )
 
 
 def growth_by_network(table: pd.DataFrame, options: dict) -> pd.DataFrame:
-    """Geometric mean of the growth over middle layers and seeds; columns measured, theory.
+    """Growth a layer against theory, by network and batch size.
 
-    Indexed by network and batch size.
+    Columns: measured, the geometric mean over middle layers and seeds; theory; z, the deviation of the
+    ln growth in its standard errors over seeds; limit, the |z| that all of a theory's comparisons
+    together exceed by chance in 5 %; z_wrong, the deviation from a wrong theory.
     """
     first, last = options["middle"]
     middle = table[(table.depth == options["theory_depth"]) & table.layer.between(first, last)]
-    groups = middle.groupby(["network", "batch_size"])
-    return pd.DataFrame(
-        {
-            "measured": groups.growth.apply(lambda growth: float(np.exp(np.log(growth).mean()))),
-            "theory": groups.theory.first(),
-        }
+    middle = middle[middle["network"].isin(WRONG)]
+    keys = ["network", "batch_size"]
+    seeds = (
+        np.log(middle["growth"]).groupby([*(middle[key] for key in keys), middle["seed"]]).mean()
     )
+    by_seed = seeds.groupby(keys).agg(["mean", "std", "size"])
+    found = pd.DataFrame({"measured": np.exp(by_seed["mean"])})
+    found["theory"] = middle.groupby(keys)["theory"].first()
+    error = by_seed["std"] / np.sqrt(by_seed["size"])
+    found["z"] = (by_seed["mean"] - np.log(found["theory"])) / error
+    wrong = [WRONG[network][1](theory) for (network, _), theory in found["theory"].items()]
+    found["z_wrong"] = (by_seed["mean"] - np.log(wrong)) / error
+    kinds = found.index.get_level_values("network").map(lambda name: name.partition("_")[0])
+    tests = kinds.map(kinds.value_counts())
+    found["limit"] = stats.t.isf(ALPHA / 2 / tests, by_seed["size"] - 1)
+    return found
 
 
 def against_theory(growth: pd.DataFrame) -> Exact:
-    error = (growth.measured / growth.theory - 1).abs()
-    network, batch_size = error.idxmax()
+    """Whether the theory is within its standard error everywhere, and a wrong one nowhere."""
+    z, limit = growth["z"].abs(), growth["limit"]
+    told_apart = bool((growth["z_wrong"].abs() > limit).all())
+    network, batch_size = z.idxmax()
     worst = growth.loc[(network, batch_size)]
     return Exact(
-        holds=bool(error.max() <= TOLERANCE),
-        value=float(error.max()),
-        tolerance=TOLERANCE,
+        holds=bool((z <= limit).all()) and told_apart,
+        value=float(z.max()),
+        tolerance=float(limit.max()),
         note=(
-            f"Furthest from theory: {network.replace('_', ', ')} at batch size {batch_size}, "
-            f"{worst.measured:.3f} against {worst.theory:.3f} a layer."
+            f"Furthest from theory in standard errors: {network.replace('_', ', ')} at batch size "
+            f"{batch_size}, {worst.measured:.3f} against {worst.theory:.3f} a layer. Wrong theories "
+            f"({', '.join(dict.fromkeys(WRONG[name][0] for name, _ in growth.index))}) are off by at "
+            f"least {growth['z_wrong'].abs().min():.0f}."
         ),
-    )
-
-
-def paired(difference: pd.Series, note: str) -> Endpoint:
-    """An endpoint from differences indexed by batch size and seed."""
-    cells = difference.unstack("batch_size")
-    return Endpoint(
-        effect=cells.mean(axis=1),
-        cells={f"batch size {batch_size}": cells[batch_size] for batch_size in cells},
-        unit="decades",
-        note=note,
     )

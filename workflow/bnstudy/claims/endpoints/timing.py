@@ -9,7 +9,7 @@ from bnstudy.claims.endpoints.base import Endpoint
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """ln of ratios of step times, mean over batch sizes; a block stands for a seed.
+    """ln of ratios of step times, mean over batch sizes; a seed is a process.
 
     `training` (L2): batch over none, on condition that the same holds for inference. `inference`
     and `inference_fused`: batch, as it is and folded into the Linear layers, over none.

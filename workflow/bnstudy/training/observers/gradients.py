@@ -35,29 +35,34 @@ class GradientNorms(Observer):
 
 
 class GradientRange(Observer):
-    """How far apart the gradients of the hidden layers are, in decades.
+    """How far apart the gradients of the hidden layers are, and how large they are together, in decades.
 
     `gradient_range` is the median over every `gradient_every`-th step of log10(max_l g_l / min_l g_l)
     with g_l = ||dL/dW_l||_F, `gradient_range_initial` its value at the first. A layer whose gradient
     is more than twelve decades below the largest, or zero, counts as twelve decades below: in float32
     it has none. Without batch normalization and with PyTorch's default initialization g_l^2 shrinks by
     1/6 a layer towards the input; with it, g_l^2 grows by about 1.48 (Yang et al. 2019, theorem 8).
+    `gradient_size` is the median of log10 ||(g_1, g_2, ...)||, from -12 to 12.
     """
 
-    state = ("ranges",)
+    state = ("ranges", "sizes")
 
     def __init__(self, gradient_every: int = 25):
         self.every = gradient_every
         self.ranges: list[float] = []
+        self.sizes: list[float] = []
 
     def observe(self, now: Moment) -> Rows:
         if now.step % self.every == 0:
-            self.ranges.append(dynamic_range(hidden_gradient_norms(now.model)))
+            norms = hidden_gradient_norms(now.model)
+            self.ranges.append(dynamic_range(norms))
+            self.sizes.append(log_size(norms))
         return ()
 
     def end(self, now: Moment) -> Rows:
         yield 0, "train", "gradient_range_initial", self.ranges[0]
         yield now.step, "train", "gradient_range", statistics.median(self.ranges)
+        yield now.step, "train", "gradient_size", statistics.median(self.sizes)
 
 
 def dynamic_range(norms: list[float]) -> float:
@@ -70,6 +75,16 @@ def dynamic_range(norms: list[float]) -> float:
     if not all(map(math.isfinite, norms)) or smallest <= 10**-DECADES_AT_MOST * largest:
         return DECADES_AT_MOST
     return math.log10(largest / smallest)
+
+
+def log_size(norms: list[float]) -> float:
+    """log10 of the norm of all together, within +-`DECADES_AT_MOST`; not finite counts as too large."""
+    size = math.hypot(*norms)
+    if not math.isfinite(size):
+        return DECADES_AT_MOST
+    return (
+        max(-DECADES_AT_MOST, min(DECADES_AT_MOST, math.log10(size))) if size else -DECADES_AT_MOST
+    )
 
 
 @torch.no_grad()
