@@ -36,7 +36,9 @@ from bnstudy.report import (
     verdict_figures,
     verdicts,
 )
-from bnstudy.report.reporting import Report, escape_markdown, title_of
+from bnstudy.report.explorer import explorer
+from bnstudy.report.rendering import slug
+from bnstudy.report.reporting import Report
 
 torch.set_num_threads(1)
 report = Report(config, tables, data)
@@ -44,10 +46,16 @@ results = report.results
 judged = verdicts.Claims.load(claims, tables, report.config)
 
 # %% tags=["remove-input"]
-report.text(f"# {escape_markdown(title_of(report.config))}", design.subtitle(results))
+report.opening()
+report.notice(design.unfinished(results))
 
 # %% tags=["remove-input"]
-report.notice(design.unfinished(results))
+for dataset in report.each_dataset():
+    report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
+
+# %% tags=["remove-input"]
+report.verdicts({claim.id: slug(claim.heading) for claim in judged.judged})
+report.text(design.subtitle(results))
 
 # %% tags=["remove-input"]
 for dataset in results.datasets:
@@ -177,7 +185,8 @@ normalized = (x - mean) / (variance + epsilon) ** 0.5
 report.figure(
     figures.four_samples(
         pd.DataFrame({"input": x, "normalized": normalized, "output": gamma * normalized + beta})
-    )
+    ),
+    live={"kind": "playground"},
 )
 
 # %% tags=["remove-input"]
@@ -409,13 +418,6 @@ report.table(materials.settings_table(results))
 # Speed is counted in optimizer steps until the accuracy on a fixed set of validation images first
 # reaches the target, as the median of three measurements in a row, so that a single lucky one does not
 # count.
-
-# %% [markdown]
-# ### Learning curves
-
-# %% tags=["remove-input"]
-for dataset in report.each_dataset():
-    report.figure(figures.learning_curves(results, dataset))
 
 # %% [markdown]
 # ### Training against validation

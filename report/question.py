@@ -24,15 +24,24 @@ import pandas as pd
 
 from bnstudy import provenance
 from bnstudy.report import design, exhibits, figures, findings, interactions, materials
-from bnstudy.report.reporting import Report, escape_markdown, title_of
+from bnstudy.report.explorer import explorer
+from bnstudy.report.reporting import Report
 from bnstudy.report.tables import Exhibit
 
 report = Report(config, tables, data)
 results = report.results
 
 # %% tags=["remove-input"]
-report.text(f"# {escape_markdown(title_of(report.config))}", design.subtitle(results))
+report.opening()
 report.notice(design.unfinished(results))
+
+# %% tags=["remove-input"]
+for dataset in report.each_dataset():
+    report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
+
+# %% tags=["remove-input"]
+report.verdicts({claim["id"]: "tab-claims" for claim in report.config["claims"]})
+report.text(design.subtitle(results))
 
 # %% tags=["remove-input"]
 for dataset in results.datasets:
@@ -73,7 +82,6 @@ report.bullets(design.design(results))
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.figure(figures.learning_curves(results, dataset))
     report.figure(figures.steps_to_target(results, dataset))
 
 # %% [markdown]

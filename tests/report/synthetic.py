@@ -164,7 +164,9 @@ def write(path: Path, columns: Iterable[str], rows: list[dict]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(columns)), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            missing = {key: "" for key, value in row.items() if pd.isna(value)}
+            writer.writerow(row | missing)
 
 
 def one_run(

@@ -1,4 +1,3 @@
-"use strict";
 // The page reads completely without this script; it sorts tables, marks the section being read in the
 // contents and lets the keyboard reach what scrolls sideways.
 

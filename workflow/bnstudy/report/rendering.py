@@ -11,11 +11,13 @@ import csv
 import hashlib
 import html
 import io
+import json
 import re
 import string
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from fontTools import subset
 from fontTools.ttLib import TTFont
@@ -28,6 +30,7 @@ from traitlets.config import Config
 from bnstudy.errors import UserError
 
 SVG, NARROW_SVG, CSV = "image/svg+xml", "application/vnd.bnstudy.narrow+svg", "text/csv"
+LIVE = "application/vnd.bnstudy.live+json"
 # Found without importing ziamath, of which nothing but the font is used.
 MATH_FONT = Path(find_spec("ziamath").origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
 # Minus, root, sum, partial and hat; the variation selector of script letters; the italic h, which
@@ -46,6 +49,7 @@ DARK = {
     "#56b4e9": "#a8d8ff",
     "#949494": "#858585",
 }
+UNSAFE = dict.fromkeys(map(ord, '%#"&<>'))  # characters within a data URI in an attribute
 NUMBERED_LINKS = {"figure": "fig-", "table": "tab-", "section": ""}
 
 
@@ -192,6 +196,7 @@ class ReportExporter(HTMLExporter):
         return (
             f'<figure id="fig-{label}"><picture>{source}'
             f'<img src="{svg_uri(wide)}" alt="{alt}" {sizes(wide)}></picture>'
+            f"{live_html(output.data.get(LIVE))}"
             f'<figcaption><span class="number">Figure&nbsp;{number}.</span> {caption}</figcaption>'
             f"</figure>\n{data_html(output.data[CSV], label, number)}"
         )
@@ -199,9 +204,13 @@ class ReportExporter(HTMLExporter):
     def _init_resources(self, resources: dict | None) -> dict:
         resources = super()._init_resources(resources)
         folder = self.templates / "report"
-        for name in ("report.css", "report.js"):
-            resources[name.replace(".", "_")] = (folder / name).read_text(encoding="utf-8")
-        digest = hashlib.sha256(resources["report_js"].encode()).digest()
+        styles, scripts = (
+            [path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"*.{kind}"))]
+            for kind in ("css", "js")
+        )
+        resources["style"] = "".join([color_variables(), *styles])
+        resources["script"] = "".join(['"use strict";\n', *scripts])
+        digest = hashlib.sha256(resources["script"].encode()).digest()
         resources["script_hash"] = base64.b64encode(digest).decode()
         resources["font_licence"] = (folder / "OFL.txt").read_text(encoding="utf-8")
         resources["font_copyright"] = TTFont(MATH_FONT)["name"].getDebugName(0)
@@ -256,6 +265,23 @@ def check_links(page: str) -> None:
             raise UserError(f"the report links to #{target}, which it does not contain")
 
 
+def live_html(live: dict | None) -> str:
+    """What the page's script needs to make a figure live, as JSON that cannot end its element."""
+    if live is None:
+        return ""
+    content = json.dumps(live, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    return f'<script type="application/json">{content}</script>'
+
+
+def color_variables() -> str:
+    """The colours of figures as variables of the page: `--x0173b2` for `#0173b2`."""
+    light, dark = (
+        "".join(f"--x{color[1:]}:{shown};" for color, shown in pairs)
+        for pairs in (zip(DARK, DARK, strict=True), DARK.items())
+    )
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+
+
 def themed(svg: str) -> str:
     """An SVG whose colours follow the reader's colour scheme."""
     light, dark = [], []
@@ -276,8 +302,9 @@ def sizes(svg: str) -> str:
     return f'width="{round(float(width) * 96 / 72)}" height="{round(float(height) * 96 / 72)}"'
 
 
-def data_uri(mime: str, text: str) -> str:
-    return f"data:{mime};base64,{base64.b64encode(text.encode()).decode()}"
+def csv_uri(text: str) -> str:
+    """A CSV as a data URI for `href`, a quarter shorter than in base64."""
+    return f"data:{CSV},{quote(text, safe=string.punctuation.translate(UNSAFE) + ' ')}"
 
 
 def svg_uri(svg: str) -> str:
@@ -314,7 +341,7 @@ def data_html(text: str, label: str, number: int) -> str:
     size = max(1, round(len(text) / 1000))
     return (
         f'<details class="data"><summary>Data of figure {number}</summary>'
-        f'<p><a download="{label}.csv" href="{data_uri(CSV, text)}">{label}.csv</a> '
+        f'<p><a download="{label}.csv" href="{csv_uri(text)}">{label}.csv</a> '
         f"({size} kB, all {len(rows):,} rows)</p>"
         '<div class="scroll"><table class="sortable"><caption><span class="caption">'
         f"Data of figure {number}: {extent}</span></caption><thead><tr>{head}</tr></thead>"

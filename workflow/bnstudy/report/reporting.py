@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # the workflow asks for the notebook's name, which takes neit
     from bnstudy.report.tables import Exhibit
 
 CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.narrow+svg"
+PAGE = "application/vnd.bnstudy.page+html"  # for the page alone; Jupyter has its own text
+LIVE = "application/vnd.bnstudy.live+json"  # what the page's script makes of a figure
 FIGURE_LIMIT = 600_000  # bytes of SVG for both layouts; draw fewer marks or rasterize beyond that
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
 FIRST_ERROR_LINES = 3
@@ -89,6 +91,7 @@ class Report:
         self.results = Results.load(Path(config), Path(tables), facts)
         self.config = self.results.config
         plugins.load(self.config.get("plugins", []))  # what the names of its levels stand for
+        self.tables = Path(tables)
         self.counts = {"figure": 0, "table": 0}
 
     def text(self, *paragraphs: str) -> None:
@@ -108,6 +111,27 @@ class Report:
         """Show sentences as a list."""
         self.text("\n".join(f"- {item}" for item in items))
 
+    def opening(self) -> None:
+        """Show the first screen: the finding as title, what it rests on, and key numbers."""
+        from bnstudy.report.opening import first_screen
+
+        screen = first_screen(self.results, self.tables, title_of(self.config))
+        title, *rest = map(escape_markdown, [screen.title, *screen.plain])
+        self.on_page(screen.html, "\n\n".join([f"# {title}", *rest]))
+
+    def verdicts(self, anchors: Mapping[str, str]) -> None:
+        """Show a mark for each claim that was judged, leading to the anchor given for it."""
+        from bnstudy.report.opening import verdicts
+
+        if strip := verdicts(self.tables, anchors, self.results):
+            self.on_page(strip, "")
+
+    def on_page(self, content: str, text: str) -> None:
+        """Show HTML, whose texts are escaped, on the page, and Markdown in Jupyter."""
+        from IPython.display import display
+
+        display({PAGE: content, "text/markdown": text}, raw=True)
+
     def each_dataset(self) -> Iterator[str]:
         """The datasets in turn, each under a heading if there are several."""
         for dataset in self.results.datasets:
@@ -125,8 +149,11 @@ class Report:
         self.counts[kind] += 1
         return self.counts[kind]
 
-    def figure(self, drawing: object) -> None:
+    def figure(self, drawing: object, live: Mapping[str, object] | None = None) -> None:
         """Show a `look.Drawing` with its number, caption, alternative text and data.
+
+        On a page with script, `live` makes it something to explore or to play with: its `kind` and
+        what that takes. The picture stands for it on paper, without script and in Jupyter.
 
         Raises
         ------
@@ -154,6 +181,8 @@ class Report:
         }
         table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
         bundle = {SVG: wide, NARROW_SVG: narrow, CSV: table, "text/plain": drawing.finding}
+        if live is not None:
+            bundle[LIVE] = dict(live)
         display(bundle, metadata={"bnstudy": meta}, raw=True)
         # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
         display(

@@ -1,0 +1,178 @@
+"""The curves of a study as compact numbers, which the page's script draws as the reader likes.
+
+Nothing is named in the script: measures, axes, levels and seeds come from here, whatever was
+compared. `report/templates/report/explorer.js` documents how it reads them.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bnstudy import settings
+from bnstudy.report.figures.common import looks, tidy
+from bnstudy.report.figures.times import seconds_per_step
+from bnstudy.report.look import ENOUGH, thinned
+from bnstudy.report.results import SPACE, Level, Results, percent, short_name
+
+POINTS = 60_000  # of all curves together; more would make the page slow and large
+SPLITS = {
+    "probe": "validation {}, probed often",
+    "validation": "validation {}",
+    "train_subset": "training {}",
+    "train": "training {}, as trained",
+}
+# Of a value in the data: what is shown has at least one digit less.
+DECIMALS = {"accuracy": 5, "loss": 4}
+LONG = 30  # ratio of the largest to the smallest value from which an axis is logarithmic
+
+
+def explorer(results: Results, dataset: str) -> dict[str, object]:
+    """The curves on a dataset, of every measure, level, cell and seed.
+
+    Returns
+    -------
+    dict
+        What JSON can hold. `series[measure][level][cell]` is the index of its steps in `grids` and
+        a list per seed: both lists hold the first number and then the gaps to the next ones, values
+        in units of ten to minus the `decimals` of their measure, null where there is none.
+    """
+    frame = tidy(results, results.metrics, dataset)
+    several = frame.groupby(["split", "metric"])["step"].transform("nunique") > 1
+    frame = frame[several & (frame["split"] != "test")]
+    curves = max(1, len(frame.groupby(["split", "metric", "level", "cell", "seed"])))
+    frame = thinned(frame, "step", ["split", "metric", "level", "cell"], max(9, POINTS // curves))
+    titles = [results.cell_title(cell) for cell in results.cells]
+    pace = seconds_per_step(results, dataset).set_index(["level", "cell"])["seconds_per_step"]
+    grids: list[list[int]] = []
+    measures, series = [], []
+    for (split, metric), part in sorted(
+        frame.groupby(["split", "metric"]), key=lambda group: rank(*group[0])
+    ):
+        of = measure(results, split, metric, part["value"].astype(float))
+        arms = [
+            [
+                curve(part[(part["level"] == level) & (part["cell"] == title)], results, of, grids)
+                for title in titles
+            ]
+            for level in results.levels
+        ]
+        measures.append(of)
+        series.append(arms)
+    dash = {name: look.dash for name, look in looks(results).items()}
+    return {
+        "kind": "explorer",
+        "title": results.title(dataset),
+        "measures": measures,
+        "axes": [
+            {
+                "name": axis,
+                "label": settings.label(axis),
+                "values": [short_name(axis, value) for value in results.values(axis)],
+            }
+            for axis in results.cell_axes
+        ],
+        "levels": [
+            {"name": look.name, "color": look.color, "dash": list(dash[level] or [])}
+            for level, look in looks(results).items()
+        ],
+        "seeds": results.seeds,
+        "quantiles": [
+            round(float(stats.t.ppf(0.975, n - 1)), 6) if n >= ENOUGH else None
+            for n in range(len(results.seeds) + 1)
+        ],
+        "against": [
+            {"name": "steps", "unit": "step", "factor": None},
+            {"name": "epochs", "unit": "epoch", "factor": per_step(results, epochs_per_step)},
+            {"name": "images seen", "unit": "image", "factor": per_step(results, batch_size)},
+            {
+                "name": "seconds of training",
+                "unit": "second",
+                "factor": [
+                    [finite(pace.get((level, title), math.nan)) for title in titles]
+                    for level in results.levels
+                ],
+            },
+        ],
+        "grids": grids,
+        "series": series,
+    }
+
+
+def rank(split: str, metric: str) -> tuple:
+    """The order of the measures: what the study is about first, what was observed last."""
+    known = [*SPLITS]
+    return (known.index(split) if split in known else len(known), split, metric)
+
+
+def measure(results: Results, split: str, metric: str, values: pd.Series) -> dict[str, object]:
+    """How a measure is called, read and drawn."""
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    size = max(abs(low), abs(high), 1e-12)
+    decimals = DECIMALS.get(metric, 4 - math.floor(math.log10(size)))
+    scale = "log" if low > 0 and (metric == "loss" or high > LONG * low) else "linear"
+    found = {
+        "name": f"{split} {metric}",
+        "title": SPLITS.get(split, f"{split} {{}}").format(metric).replace("_", " "),
+        "unit": {"accuracy": f"{SPACE}%", "loss": f"{SPACE}nats"}.get(metric, ""),
+        "times": 100 if metric == "accuracy" else 1,
+        "digits": {"accuracy": 2, "loss": 3}.get(metric),
+        "decimals": decimals,
+        "scale": "error" if metric == "accuracy" else scale,
+        "better": {"accuracy": 1, "loss": -1}.get(metric, 0),
+        "targets": [],
+    }
+    if (split, metric) == ("probe", "accuracy"):
+        found["targets"] = [[t, percent(t)] for t in results.values("target")]
+    return found
+
+
+def curve(part: pd.DataFrame, results: Results, of: dict, grids: list[list[int]]) -> list:
+    """The index of the steps of a curve and the values of each seed, as gaps."""
+    wide = part.pivot_table(index="step", columns="seed", values="value", dropna=False)
+    steps = gaps([int(step) for step in wide.index])
+    if steps not in grids:
+        grids.append(steps)
+    rows = []
+    for seed in results.seeds:
+        values = wide.get(seed, [])
+        scaled = [v * 10.0 ** of["decimals"] if np.isfinite(v) else None for v in values]
+        rows.append(gaps([None if v is None else round(v) for v in scaled]))
+    return [grids.index(steps), rows]
+
+
+def gaps(values: list[int | None]) -> list[int | None]:
+    """The first number and the differences to the next ones, without what is missing at the end."""
+    while values and values[-1] is None:
+        values = values[:-1]
+    found, before = [], 0
+    for value in values:
+        found.append(None if value is None else value - before)
+        before = before if value is None else value
+    return found
+
+
+def per_step(results: Results, of: object) -> list[list[float | None]]:
+    """What a step adds on an axis, by level and cell."""
+    return [
+        [finite(of(results, level, cell)) for cell in results.cells] for level in results.levels
+    ]
+
+
+def setting(results: Results, name: str, level: Level, cell: dict[str, Level]) -> Level:
+    return level if results.axis == name else cell.get(name, results.values(name)[0])
+
+
+def batch_size(results: Results, level: Level, cell: dict[str, Level]) -> float:
+    return float(setting(results, "batch_size", level, cell))
+
+
+def epochs_per_step(results: Results, level: Level, cell: dict[str, Level]) -> float:
+    runs = results.select(results.runs, **{results.axis: level}, **cell)["n_steps"]
+    return setting(results, "epochs", level, cell) / float(runs.max()) if len(runs) else math.nan
+
+
+def finite(x: float) -> float | None:
+    return float(f"{x:.8g}") if math.isfinite(x) else None
