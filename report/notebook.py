@@ -10,40 +10,57 @@
 #     name: python3
 # ---
 
+# %% [markdown] tags=["remove-cell"]
+# # What batch normalization does to training
+#
+# The same network with and without batch normalization, trained from the same weights on the same
+# images: what the method is, an implementation that runs in front of you, and a study of many seeds
+# that says what it does and how sure one may be. Run the cells from top to bottom; they find the
+# results wherever this notebook lies. Without results, `make` in the checkout makes them.
+
 # %% tags=["parameters"]
-# Paths as seen from the folder in which the workflow ran. `data` may name several datasets.
+# Where the study is, as seen from its folder. `data` may name several datasets.
 config = "results/run_config.yaml"
 tables = "results/tables"
 claims = "config/claims.yaml"
 data = ["results/data/mnist/prepared.safetensors"]
 
-# %% tags=["remove-cell"]
-from pathlib import Path
+# %% tags=["remove-input"]
+from itertools import pairwise
 
+import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from bnstudy import provenance
-from bnstudy.networks import mlp as models
+from bnstudy.networks import mlp, norms
 from bnstudy.report import (
+    analysis,
     design,
     exhibits,
     figures,
     findings,
-    interactions,
     materials,
     verdict_exhibits,
     verdict_figures,
     verdicts,
 )
 from bnstudy.report.explorer import explorer
+from bnstudy.report.look import Drawing, looks_of, series
+from bnstudy.report.panels import small_multiples
 from bnstudy.report.rendering import slug
 from bnstudy.report.reporting import Report
+from bnstudy.report.tables import Exhibit
+from bnstudy.training import loop
 
-torch.set_num_threads(1)
-report = Report(config, tables, data)
-results = report.results
-judged = verdicts.Claims.load(claims, tables, report.config)
+torch.set_num_threads(1)  # the same sums in the same order, whatever the machine
+report = Report(config, tables, data, claims)
+results, judged = report.results, report.claims
+runs, metrics = results.runs, results.metrics  # a row per run; a row per run, step and measure
+first = results.datasets[0]
 
 # %% tags=["remove-input"]
 report.opening()
@@ -54,24 +71,13 @@ for dataset in report.each_dataset():
     report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
 
 # %% tags=["remove-input"]
-report.verdicts({claim.id: slug(claim.heading) for claim in judged.judged})
+report.verdicts({claim.id: slug(claim.heading) for claim in judged.judged if claim.was_run})
 report.text(design.subtitle(results))
 
 # %% tags=["remove-input"]
 for dataset in results.datasets:
-    answer, limits = findings.headline(results, dataset)
-    report.text(f"> {answer}", limits)
-
-# %% tags=["remove-input"]
-for dataset in results.datasets:
+    report.text(findings.headline(results, dataset)[1])
     report.table(exhibits.key_numbers(results, dataset))
-
-# %% [markdown]
-# Every number on this page is computed from the tables of the study when the page is built, and so
-# is every sentence that states a finding. [Section](#training-and-evaluation) shows the evidence of
-# the main comparison, [section](#analysis) weighs it, [section](#claims-one-by-one) takes the
-# claims about batch normalization one by one, and [Provenance](#provenance) says how to obtain it
-# all again.
 
 # %% tags=["remove-input"]
 if missing := materials.missing(results):
@@ -79,58 +85,39 @@ if missing := materials.missing(results):
     report.table(missing)
 
 # %% [markdown]
-# ## Claims at a glance
-
-# %% tags=["remove-input"]
-report.text(f"> {verdicts.headline(judged)}")
-if card := verdict_figures.scorecard(judged):
-    report.figure(card)
-
-# %% [markdown]
-# The claims are those of a text that sums up what textbooks say. For each of them the measure, the
-# smallest effect that matters and the probability that the claim comes out right were written down
-# in advance. A claim is *supported* if Holm p is below 0.05 and the mean effect is as claimed and
-# at least the smallest that matters; *refuted* if that is so in the opposite direction; *not
-# supported* if the 90 % interval excludes an effect as large as the claim needs; and *inconclusive*
-# otherwise. *Mixed* says that a part of the study came out significantly the other way. Statements
-# that can be checked exactly hold or do not hold.
-
-# %% tags=["remove-input"]
-for table in (verdict_exhibits.scorecard(judged), verdict_exhibits.exact(judged)):
-    if table:
-        report.table(table)
-report.text(verdicts.surprises(judged), verdicts.not_run_sentence(judged.judged))
-
-# %% [markdown]
 # ## 1. Introduction
 #
 # A neural network learns in small steps, and each layer has to work with whatever the layers before
-# it put out at that moment. Batch normalization (Ioffe and Szegedy 2015) gives every feature of a
-# layer the same mean and the same spread, measured anew on each batch of training samples. It is
-# one of the most used building blocks of deep learning, and it is credited with a long list of
-# benefits, from faster training to better generalization.
+# it put out at that moment. Batch normalization
+# ([Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)) gives every feature of a layer the same
+# mean and the same spread, measured anew on each batch of training images. It is one of the most used
+# building blocks of deep learning, and it is credited with a long list of benefits, from faster
+# training to better generalization, some of which contradict each other.
 #
-# This study asks which of those benefits can be measured on a small network, and how sure one may
-# be. It compares networks that differ in nothing but their normalization:
+# Which of them can be measured on a small network, and how sure may one be?
+# [Section 2](#2.-Understanding-batch-normalization) explains the method,
+# [section 3](#3.-Dataset-and-preprocessing) prepares the images,
+# [section 4](#4.-Model-implementation) writes both networks down, and
+# [section 5](#5.-Training-and-evaluation) trains them, here and in the study, at several batch sizes.
+# [Section 6](#6.-Analysis-and-interpretation) weighs what came out. What each claim rests on stands
+# in the [appendix](#A.-Claims-one-by-one). Every sentence that states a finding is made from the
+# tables of the study.
 
 # %% tags=["remove-input"]
 report.bullets(design.design(results))
 
 # %% [markdown]
-# **How to read the numbers.** Because both members of a pair share their seed, what remains between
-# them is the effect of the normalization, and the seeds show how much that effect varies. A *95 %
-# interval* is the t-interval of the mean difference over seeds. The *p* value is that of an exact
-# sign-flip test: if the normalization did nothing, each difference could as well have had the other
-# sign, and p is the share of all sign patterns with a mean at least as far from zero as the one
-# observed. *Holm p* is that value corrected for the number of comparisons made together. A
-# difference is called higher or lower here only if Holm p is below 0.05 and the interval excludes
-# zero. Otherwise the text says that no difference could be shown, which is not the same as saying
-# that there is none. Words that may be new are explained in the [Glossary](#glossary).
+# **How to read the numbers.** Runs that share a seed are a pair: what remains between them is the
+# effect of the normalization, and the seeds show how much it varies. A *95 % interval* is the
+# t-interval of the mean difference over the seeds. A difference is called higher or lower only if
+# that interval excludes zero and the exact test, corrected for the number of comparisons, gives
+# p < 0.05. Otherwise none could be shown, which is not the same as showing that there is none. The
+# [method](#D.-Method) has the details, the [glossary](#G.-Glossary) the words.
 
 # %% [markdown]
 # ## 2. Understanding batch normalization
 #
-# ### The idea
+# ### Concept
 #
 # Take one feature of a hidden layer, that is one number which the layer computes for every sample.
 # Over a batch of samples this number has some mean and some spread, and both drift as the weights
@@ -145,7 +132,83 @@ report.bullets(design.design(results))
 # *training mode* and in *evaluation mode*, which matters for how it is measured.
 
 # %% [markdown]
-# ### The computation
+# ### Benefits
+#
+# What follows is what the method is credited with, in the words of a student's solution of an
+# assignment that sums up the textbooks, and why one may expect it. Beside each benefit stands what
+# this study found. Effects are oriented so that above zero, for ratios above one, is as claimed.
+
+# %% [markdown]
+# **Faster convergence:** “allowing the network to converge faster” (line 62). If the inputs of
+# every layer keep their scale, one learning rate fits all layers at all times, so fewer steps are
+# lost. The first explanation was that the layers no longer chase a moving distribution of inputs,
+# called covariate shift; that is disputed
+# ([Santurkar et al. 2018](https://arxiv.org/abs/1805.11604)).
+
+# %% tags=["remove-input"]
+report.text(analysis.verdicts_on(judged, ["B3", "B1a", "B1b", "B2"]))
+
+# %% [markdown]
+# **Higher learning rates:** “higher learning rates can be used” (line 63). The output does not
+# depend on the scale of the weights before the layer, and their gradient shrinks as they grow. A
+# step that was too large makes the next one smaller
+# ([Bjorck et al. 2018](https://arxiv.org/abs/1806.02375)).
+
+# %% tags=["remove-input"]
+report.text(analysis.verdicts_on(judged, ["B4", "B4b", "B5", "B6"]))
+
+# %% [markdown]
+# **Better gradient flow:** “it reduces the likelihood of vanishing or exploding gradients” (line
+# 66). Activations of equal spread should keep gradients from dying out or blowing up on their way
+# through many layers. At the start the opposite can be derived: there the gradients of deep plain
+# networks grow because of the normalization ([Yang et al. 2019](https://arxiv.org/abs/1902.08129)).
+
+# %% tags=["remove-input"]
+report.text(analysis.verdicts_on(judged, ["B7", "B8", "B9"]))
+
+# %% [markdown]
+# **Regularization:** “This noise acts as a form of regularization” (line 70). Each image is
+# normalized together with a random set of others. That noise acts like a mild augmentation and may
+# replace some dropout ([Luo et al. 2019](https://arxiv.org/abs/1809.00846),
+# [Li et al. 2019](https://arxiv.org/abs/1801.05134)).
+
+# %% tags=["remove-input"]
+report.text(analysis.verdicts_on(judged, ["B10a", "B10b", "B11", "B12"]))
+
+# %% [markdown]
+# **Less dependence on the initial weights:** “reduces the sensitivity of the network to the choice
+# of initial weights” (line 74). A badly scaled layer is rescaled by the normalization behind it.
+
+# %% tags=["remove-input"]
+report.text(analysis.verdicts_on(judged, ["B13"]))
+
+# %% [markdown]
+# **Deeper and more flexible networks:** “enables the design of deeper networks” (line 77). If
+# neither activations nor gradients fade, more layers and saturating activation functions become
+# usable ([Daneshmand et al. 2020](https://arxiv.org/abs/2003.01652),
+# [De and Smith 2020](https://arxiv.org/abs/2002.10444)).
+
+# %% tags=["remove-input"]
+report.text(analysis.verdicts_on(judged, ["B14", "B15"]))
+
+# %% [markdown]
+# **Steadier training:** “reducing the fluctuations in the loss function” (line 81). In a smoother
+# loss the steps go where the gradient says. That should show in the course of the loss and in the
+# accuracy at its end.
+
+# %% tags=["remove-input"]
+report.text(analysis.verdicts_on(judged, ["B16", "B18"]))
+
+# %% [markdown]
+# **Large batches:** “less dependent on the batch size” (line 84). Steadier optimization should
+# tolerate the few large steps that big batches allow. Very small batches are the other side: their
+# statistics are noisy ([Wu and He 2018](https://arxiv.org/abs/1803.08494)).
+
+# %% tags=["remove-input"]
+report.text(analysis.verdicts_on(judged, ["B17", "L1"]))
+
+# %% [markdown]
+# ### Working principle and learnable parameters
 #
 # Let a batch hold $m$ samples, and let $x_i$ be the value of one feature for sample $i$. In
 # training mode the layer computes the mean and the variance of the batch,
@@ -227,8 +290,7 @@ report.text(
 #   the batch itself is normalized by the biased one, with $m$. For a batch of two the one is twice
 #   the other.
 #
-# Sections [S8](#s8-small-batches) and [S9](#s9-statistics-at-inference) measure how much that
-# matters.
+# The studies S8 and S9 of the [appendix](#A.-Claims-one-by-one) measure how much that matters.
 
 # %% [markdown]
 # ### The backward pass
@@ -328,20 +390,21 @@ slope = g / torch.sqrt(layer.running_var + eps)
 checks["output, evaluation mode"] = (y, slope * (x - layer.running_mean) + b)
 checks["gradient of the input, evaluation mode"] = (samples.grad, slope * gradient)
 
-# %% tags=["remove-input"]
-report.table(materials.agreement(checks, tolerance=1e-12))
-
-# %% [markdown]
-# ### What it is said to do
-#
-# [Table](#tab-claims) lists what batch normalization is credited with, and how this study measures
-# it. These are claims, not results: some of them contradict one another, and the reason why the
-# method works is disputed. The distribution of the inputs of a layer need not become steadier for
-# training to improve (Santurkar et al. 2018), and the gradients of deep plain networks even grow
-# from layer to layer when they start (Yang et al. 2019).
-
-# %% tags=["remove-input"]
-report.table(verdict_exhibits.listed_claims(judged))
+agreement = pd.DataFrame(
+    {"quantity": name, "largest difference": float((ours - theirs).detach().abs().max())}
+    for name, (theirs, ours) in checks.items()
+)
+agreement["verdict"] = np.where(agreement["largest difference"] < 1e-12, "agrees", "differs")
+report.table(
+    Exhibit(
+        "check",
+        "torch.nn.BatchNorm1d against the formulas, largest absolute difference over all elements, "
+        "in double precision. It agrees below 1e-12.",
+        agreement,
+        {"largest difference": "{:.1e}".format},
+        words=("verdict",),
+    )
+)
 
 # %% [markdown]
 # ## 3. Dataset and preprocessing
@@ -356,92 +419,341 @@ for dataset in report.each_dataset():
     report.figure(figures.sample_images(report.data[dataset], results.label("samples", dataset)))
 
 # %% [markdown]
-# **Splits.** The training set is divided at random, by the seed of the run, into images to learn
-# from and images to validate on. Both arms of a pair get the same division. The test images play no
-# part in any choice: a run looks at them once, after its last step.
+# **Loading.** The images were downloaded once, verified by their checksums and written to one file of
+# bytes, which every run opens. The training images are divided at random, by the seed of the run, into
+# images to learn from and images to validate on; both arms of a pair get the same division. The test
+# images play no part in any choice: a run looks at them once, after its last step.
 
-# %% tags=["remove-input"]
-report.table(materials.splits(results))
+# %%
+images = report.data[first]
+order = torch.randperm(len(images.train_images), generator=torch.Generator().manual_seed(0))
+n_learn, n_validate = results.split_sizes(first)
+learn, validate = order[:n_learn], order[n_learn:]
 
-# %% [markdown]
-# **Class balance.** Accuracy is easy to read only if the classes are about equally common; a
-# classifier that guesses is then right once in as many times as there are classes.
-
-# %% tags=["remove-input"]
-for dataset in report.each_dataset():
-    report.figure(figures.class_balance(report.data[dataset], results.label("balance", dataset)))
+sizes = pd.DataFrame(
+    {"training": [n_learn], "validation": [n_validate], "test": [len(images.test_images)]},
+    index=pd.Index([images.title], name="dataset"),
+)
+report.table(Exhibit("splits", "Number of images in each split.", sizes.reset_index()))
 
 # %% tags=["remove-input"]
 report.text(design.scaling_sentence(results))
-report.table(materials.pixels(results, report.data))
+
+# %%
+# (pixel / largest - middle) / spread, in a row; standardized pixels take both from what is learned
+every = images.train_images.float() / images.pixel_max
+(scaling,) = results.values("scaling")
+middle, spread = (0.5, 0.5) if scaling == "symmetric" else (0.0, 1.0)
+if scaling == "standardize":
+    middle, spread = every[learn].mean().item(), every[learn].std().item()
+
+
+def prepare(indices):
+    return (every[indices].flatten(1) - middle) / spread, images.train_labels[indices]
+
+
+pixels = pd.DataFrame(
+    {
+        "pixels": ["as stored", "as the network sees them"],
+        "smallest": [0.0, -middle / spread],
+        "largest": [float(images.pixel_max), (1 - middle) / spread],
+        "mean": [every.mean().item() * images.pixel_max, (every.mean().item() - middle) / spread],
+        "standard deviation": [every.std().item() * images.pixel_max, every.std().item() / spread],
+    }
+)
+report.table(
+    Exhibit(
+        "pixels",
+        f"Pixel values of {images.title}, over the images for training and validation (no unit).",
+        pixels,
+        dict.fromkeys(pixels.columns[1:], "{:,.3f}".format),
+    )
+)
 
 # %% tags=["remove-input"]
-(scaling,) = results.values("scaling")
-for dataset in results.datasets:
-    _, _, mean, deviation = materials.scaled_moments(report.data[dataset], scaling)
-    report.text(design.centring_sentence(results.title(dataset), mean, deviation))
+report.text(design.centring_sentence(images.title, *map(float, pixels.iloc[1, 3:5])))
 
 # %% [markdown]
-# ## 4. Models
+# **Class balance.** Accuracy is easy to read only if the classes are about equally common.
+
+# %%
+labels = pd.Series(images.train_labels.numpy(), name="images").map(dict(enumerate(images.classes)))
+shares = labels.value_counts(normalize=True).reindex(images.classes).mul(100)
+
+
+def draw(layout):
+    height = 0.21 * len(shares) + 0.2
+    panels = small_multiples(
+        shares.reset_index(), None, None, layout, x="share of images (%)", y="class",
+        yscale=None, height=height, width=5.6,
+    )  # fmt: skip
+    for ax, _ in panels:
+        sns.barplot(x=shares.to_numpy(), y=list(shares.index), color="#56b4e9", saturation=1, ax=ax)
+    return panels.finish()
+
+
+report.figure(
+    Drawing(
+        "balance",
+        f"Bars between {shares.min():.1f} percent (class {shares.idxmin()}) and {shares.max():.1f} "
+        f"percent (class {shares.idxmax()}).",
+        f"Share of each class in the {len(labels):,} images for training and validation of "
+        f"{images.title}; equal shares would be {100 / len(shares):.3g} %.",
+        shares.rename("share of images (%)").rename_axis("class").reset_index(),
+        draw,
+    )
+)
+
+# %% [markdown]
+# ## 4. Model implementation
 #
-# All networks come from one function, shown here as it is in the code that trained them. A
-# normalization layer, where there is one, stands between each hidden linear layer and its
-# activation function. It draws no random numbers, so networks built from the same seed start with
-# the same linear weights.
+# ### The feedforward network without batch normalization
+#
+# Linear layers, each but the last followed by its activation function.
 
-# %% tags=["remove-input"]
-report.source(models.build_model)
+# %% tags=["unfolded"]
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+(activation,) = (ACTIVATIONS[name] for name in results.values("activation"))
 
-# %% tags=["remove-input"]
-for dataset in report.each_dataset():
-    report.table(materials.parameters(results, dataset, report.layers(dataset)))
-    for norm in results.treatments:
-        report.text(*findings.parameter_cost(results, dataset, norm))
+
+class PlainNetwork(nn.Sequential):
+    def __init__(self, widths):
+        *hidden, (last, n_classes) = pairwise(widths)
+        layers = []
+        for n_in, n_out in hidden:
+            layers += [nn.Linear(n_in, n_out), activation()]
+        super().__init__(*layers, nn.Linear(last, n_classes))
+
+
+# %% [markdown]
+# ### The same with batch normalization
+#
+# One line more: the layer stands between each hidden linear layer and its activation. It draws no
+# random numbers, so from the same seed both networks start with the same linear weights.
+
+
+# %% tags=["unfolded"]
+class NormalizedNetwork(nn.Sequential):
+    def __init__(self, widths):
+        *hidden, (last, n_classes) = pairwise(widths)
+        layers = []
+        for n_in, n_out in hidden:
+            layers += [nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), activation()]
+        super().__init__(*layers, nn.Linear(last, n_classes))
+
+
+# %%
+hidden = report.config["model"]["hidden"]
+widths = [images.train_images[0].numel(), *hidden, len(images.classes)]
+networks = {"none": PlainNetwork, "batch": NormalizedNetwork}
+
+
+def new_network(norm):
+    torch.manual_seed(0)
+    return networks[norm](widths)
+
+
+parameters = pd.DataFrame(
+    {
+        "network": [norms.NORMS[norm].title for norm in networks],
+        "trainable parameters": [
+            sum(p.numel() for p in new_network(norm).parameters()) for norm in networks
+        ],
+        "running statistics": [
+            sum(b.numel() for b in new_network(norm).buffers() if b.dim()) for norm in networks
+        ],
+    }
+)
+report.table(
+    Exhibit(
+        "parameters",
+        "Numbers that are learned, and numbers that are only kept for evaluation.",
+        parameters,
+        dict.fromkeys(parameters.columns[1:], "{:,}".format),
+    )
+)
+
+# %% [markdown]
+# Is this the network that the study trained? Its weights are copied into one that the study's own
+# code builds (the [code that trained](#D.-Method) stands in the appendix); both must put out the same.
+
+# %%
+inputs, _ = prepare(validate[:100])
+largest = {}
+for norm in networks:
+    ours, theirs = new_network(norm), mlp.build_model(widths[0], widths[-1], hidden=tuple(hidden),
+                                                      norm=norm, activation=results.values("activation")[0])  # fmt: skip
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    largest[norm] = (ours(inputs) - theirs(inputs)).abs().max().item()
+print({norm: f"largest difference {difference:g}" for norm, difference in largest.items()})
 
 # %% [markdown]
 # ## 5. Training and evaluation
 #
-# ### How it was trained and measured
-
-# %% tags=["remove-input"]
-report.table(materials.settings_table(results))
-
-# %% [markdown]
-# Losses are mean cross-entropies in nats per image, $-\frac{1}{N}\sum_{n=1}^{N} \ln p_n$, where
-# $p_n$ is the probability that the network gives to the right class of image $n$; guessing among
-# $C$ classes costs $\ln C$. Every mean over batches is weighted by the length of the batch. The
-# training loss comes in two kinds: *as trained*, the mean over an epoch while the weights change,
-# in training mode; and *in evaluation mode*, measured after the epoch on a fixed part of the
-# training images. Only the second may be compared with the validation loss, and all tables use it.
-# Accuracy is the share of images whose most probable class is the right one.
+# ### Training
 #
-# Speed is counted in optimizer steps until the accuracy on a fixed set of validation images first
-# reaches the target, as the median of three measurements in a row, so that a single lucky one does not
-# count.
+# Evaluation mode is what a user of the network would see: there batch normalization takes its running
+# statistics. The training loop goes through the images in a random order, batch by batch, and looks at
+# the validation images every few steps.
+
+
+# %% tags=["unfolded"]
+@torch.no_grad()
+def evaluate(network, inputs, labels):
+    """Mean cross-entropy in nats and share of images whose most probable class is right."""
+    network.eval()
+    logits = network(inputs)
+    network.train()
+    accuracy = (logits.argmax(1) == labels).float().mean()
+    return F.cross_entropy(logits, labels).item(), accuracy.item()
+
+
+def train(network, learning, validation, batch_size, optimizer, look_at):
+    """One pass over the images to learn from; yields step, validation loss and accuracy."""
+    inputs, labels = learning
+    yield 0, *evaluate(network, *validation)
+    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(1))
+    for step, batch in enumerate(order.split(batch_size), start=1):
+        loss = F.cross_entropy(network(inputs[batch]), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step in look_at:
+            yield step, *evaluate(network, *validation)
+
 
 # %% [markdown]
-# ### Training against validation
+# Both networks, live: some hundred steps on a part of the images, which takes seconds.
+
+# %%
+said = {name: results.values(name)[0] for name in ("learning_rate", "optimizer")}
+batch_sizes = [int(size) for size in results.values("batch_size")]
+batch_size = 64 if 64 in batch_sizes else batch_sizes[0]
+n_steps = min(400, len(learn) // batch_size)
+learning, validation = prepare(learn[: n_steps * batch_size]), prepare(validate[:2000])
+OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+# The study's own measurements at this batch size, to look at the same steps
+keys = {"split": "probe", "metric": "accuracy", "batch_size": batch_size, "dataset": first}
+study = results.select(metrics, **keys)
+study = study[(study["step"] <= n_steps) & study["norm"].isin(list(networks))]
+
+rows = []
+for norm in networks:
+    network = new_network(norm)
+    optimizer = OPTIMIZERS[said["optimizer"]](network.parameters(), lr=said["learning_rate"])
+    for step, loss, accuracy in train(
+        network, learning, validation, batch_size, optimizer, set(study["step"])
+    ):
+        rows.append({"norm": norm, "step": step, "loss": loss, "accuracy": accuracy})
+live = pd.DataFrame(rows)
+
+# %% [markdown]
+# Beside it the study, at the same steps and the same batch size: other divisions of the images, other
+# weights and orders, so the live run should lie among its seeds.
+
+# %%
+arms = looks_of(list(networks), "none", results.level_name)
+
+
+def draw(layout):
+    panels = small_multiples(
+        study, None, None, layout, x="step", y="validation accuracy (%)", yscale="percent",
+        height=2.2, width=5.6,
+    )  # fmt: skip
+    for ax, _ in panels:
+        style = series(arms, "norm", markers=False)
+        sns.lineplot(study, x="step", y="value", ax=ax, alpha=0.4, lw=4, **style)
+        sns.lineplot(live, x="step", y="accuracy", ax=ax, **style | {"errorbar": None})
+    return panels.finish(arms)
+
+
+ends = live[live["step"] == live["step"].max()].set_index("norm")["accuracy"]
+report.figure(
+    Drawing(
+        "live",
+        f"Two pairs of rising lines. After {live['step'].max()} steps the live networks are right on "
+        f"{100 * ends['none']:.1f} percent without and {100 * ends['batch']:.1f} percent with batch "
+        "normalization.",
+        f"Accuracy on 2,000 validation images of {images.title} over the first steps at batch size "
+        f"{batch_size}: thin lines are the networks trained above, wide ones the means of the study "
+        f"({results.n_seeds}) with their 95 % intervals.",
+        live,
+        draw,
+    )
+)
+
+# %%
+seeds = study.groupby(["norm", "step"])["value"].agg(["min", "mean", "max"])
+beside = live.set_index(["norm", "step"])[["accuracy"]].join(seeds, how="inner").mul(100)
+beside = beside.groupby("norm", sort=False).tail(4).round(2).reset_index()
+beside["inside"] = np.where(beside["accuracy"].between(beside["min"], beside["max"]), "yes", "no")
+beside["norm"] = beside["norm"].map(results.level_name)
+report.table(
+    Exhibit(
+        "live",
+        f"Validation accuracy (%) of the live networks beside the study's seeds, batch size "
+        f"{batch_size}: is the live value inside the range of the seeds?",
+        beside.rename(columns={"norm": "network", "accuracy": "live"}),
+        dict.fromkeys(("live", "min", "mean", "max"), "{:.2f}".format),
+        words=("inside",),
+    )
+)
+
+# %% [markdown]
+# ### Comparing performance
+#
+# From here on the numbers are those of the study. Losses are mean cross-entropies in nats per image;
+# guessing among $C$ classes costs $\ln C$. The training loss comes in two kinds: *as trained*, the mean
+# over an epoch while the weights change, in training mode; and *in evaluation mode*, after the epoch.
+# Only the second may be compared with the validation loss, and all tables use it. Speed is counted in
+# optimizer steps until the validation accuracy first reaches the target, as the median of three
+# measurements in a row, so that a single lucky one does not count. The curves of all epochs are in
+# [figure](#fig-curves).
+
+# %%
+# Mean and standard deviation over the seeds; a run that failed counts as one that guesses
+names = {"test_accuracy": "test accuracy (%)", "val_accuracy": "validation accuracy (%)",
+         "test_loss": "test loss (nats)", "val_loss": "validation loss (nats)",
+         "train_loss": "training loss (nats)"}  # fmt: skip
+
+
+def mean_and_spread(values, digits):
+    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}"
+
+
+cells = {}
+for name, title in names.items():
+    scale, digits = (100, 2) if name.endswith("accuracy") else (1, 4)
+    scored = results.scored(name).assign(value=lambda frame, s=scale: s * frame["value"])
+    groups = scored.groupby(["dataset", "batch_size", "norm"])["value"]
+    cells[title] = groups.agg(mean_and_spread, digits=digits)
+table = pd.DataFrame(cells).reset_index()
+table["norm"] = table["norm"].map(results.level_name)
+table["dataset"] = table["dataset"].map(results.title)
+report.table(
+    Exhibit(
+        "arms",
+        f"Every arm after {results.epochs} epochs: mean ± standard deviation over the seeds "
+        f"({results.n_seeds}).",
+        table.rename(columns={"batch_size": "batch size", "norm": "normalization"}),
+        words=("normalization",),
+    )
+)
+
+# %% [markdown]
+# **Pairs.** Runs of two arms that share a seed are a pair. Their difference is free of what the seed
+# brings to both:
+
+# %%
+by_seed = results.scored("test_accuracy").pivot_table(index="seed", columns="norm", values="value")
+if {"none", "batch"} <= set(by_seed):
+    points = 100 * (by_seed["batch"] - by_seed["none"]).dropna()
+    print(points.round(2).rename("points of test accuracy, by seed").to_string())
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.figure(figures.train_against_validation(results, dataset))
-    report.bullets(findings.gap_sentences(results, dataset))
-
-# %% [markdown]
-# ### Steps to the target
-
-# %% tags=["remove-input"]
-for dataset in report.each_dataset():
-    report.figure(figures.probe_curves(results, dataset))
-    report.figure(figures.steps_to_target(results, dataset))
-    report.table(exhibits.steps(results, dataset))
-
-# %% [markdown]
-# ### Comparison of the arms
-
-# %% tags=["remove-input"]
-for dataset in report.each_dataset():
-    report.table(exhibits.arms(results, dataset))
     report.text(design.why_no_comparison(results))
     for norm in results.treatments:
         report.figure(figures.paired_differences(results, dataset, norm))
@@ -449,128 +761,117 @@ for dataset in report.each_dataset():
         report.table(exhibits.full_comparison(results, dataset, norm))
 
 # %% [markdown]
-# ## 6. Analysis
+# **Training against validation.** The gap between both says how much of what was learned is about the
+# training images alone.
+
+# %% tags=["remove-input"]
+for dataset in report.each_dataset():
+    report.figure(figures.train_against_validation(results, dataset))
+
+# %% [markdown]
+# ### Experimenting with batch sizes
 #
-# ### Effect of the batch size
-#
-# All runs see each image equally often. A larger batch therefore means fewer steps, each of them
-# along a gradient that is less noisy.
+# All runs see each image equally often. A larger batch therefore means fewer steps, each of them along
+# a gradient that is less noisy.
+
+# %% tags=["remove-input"]
+for dataset in report.each_dataset():
+    report.figure(figures.probe_curves(results, dataset))
+    report.figure(figures.steps_to_target(results, dataset))
+
+# %%
+# Steps to the target; a run that never came there counts with all its steps
+steps = results.scored("steps_to_target").assign(
+    missed=runs["steps_to_target"].isna(), logarithm=lambda frame: np.log(frame["value"])
+)
+table = steps.groupby(["dataset", "batch_size", "norm"]).agg(
+    **{
+        "geometric mean": ("logarithm", lambda values: np.exp(values.mean())),
+        "fewest": ("value", "min"),
+        "most": ("value", "max"),
+        "never reached": ("missed", "sum"),
+    }
+)
+table.insert(3, "images seen", table["geometric mean"] * table.index.get_level_values("batch_size"))
+table = table.reset_index()
+table["norm"] = table["norm"].map(results.level_name)
+table["dataset"] = table["dataset"].map(results.title)
+report.table(
+    Exhibit(
+        "steps",
+        f"Optimizer steps to {results.target} validation accuracy over the seeds "
+        f"({results.n_seeds}). Images seen are the geometric mean times the batch size.",
+        table.rename(columns={"batch_size": "batch size", "norm": "normalization"}),
+        dict.fromkeys(("geometric mean", "fewest", "most", "images seen"), "{:,.0f}".format),
+        words=("normalization",),
+    )
+)
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.batch_size_effect(results, dataset))
-    report.bullets(interactions.axis_sentences(results, dataset, "batch_size"))
 
 # %% [markdown]
-# ### Advantages and limitations in this study
+# ## 6. Analysis and interpretation
 #
-# What follows is sorted by the tables alone: an advantage is what the rule of
-# [section](#introduction) shows to be better with the normalization, averaged over the batch sizes,
-# a limitation what it shows to be worse, together with what the normalization costs.
+# Five questions, each answered in the same order: what was found, why by the evidence of the studies
+# in the [appendix](#A.-Claims-one-by-one), and how sure that is.
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.text(design.why_no_comparison(results))
     for norm in results.treatments:
-        for title, sentences in findings.sorted_verdicts(results, dataset, norm).items():
-            report.text(f"**{title}**")
-            report.bullets(sentences)
+        for title, paragraphs in analysis.PARAGRAPHS.items():
+            report.text(f"### {title}" + f" {results.arm(norm)}" * (len(results.treatments) > 1))
+            report.text(*paragraphs(results, judged, dataset, norm))
 
 # %% [markdown]
-# ## 7. Claims one by one
+# ### What remains under other conditions
 #
-# Each study below asks one thing of many networks. What it measures is fixed as a formula, every
-# seed gives one number, oriented so that above zero is as the claim says, and the rule of
-# [Claims at a glance](#claims-at-a-glance) turns the numbers into a verdict. In each item the claim
-# comes first, with the lines of the text that makes it, then what came out, the verdict, what was
-# expected, and for which networks and data it was found. Further measures and single cells of a
-# study are exploratory: they describe, and decide nothing.
-
-
-# %% tags=["remove-cell"]
-def show(study):
-    """What came out of a study: its figures, its verdicts, its cells, and what else it measured."""
-    found = judged.of(study)
-    if study not in judged.studies and not any(claim.was_run for claim in found):
-        report.text(verdicts.study_not_run(judged, study, results.missing))
-        return
-    for drawing in verdict_figures.of_study(judged, study):
-        report.figure(drawing)
-    report.bullets(verdicts.verdict_sentences(found))
-    if cells := verdict_figures.cells(found, study):
-        report.figure(cells)
-    if further := verdict_exhibits.further(judged, study):
-        report.table(further)
-
-
-# %% [markdown]
-# ### S1 Speed and accuracy
-#
-# The grid of [section](#training-and-evaluation) settles three claims. Let $T(B)$ be the steps to
-# 95 % validation accuracy at batch size $B$. The effect of a seed on speed is the mean over the
-# batch sizes of
-#
-# $$ d(B) = \ln \frac{T_{\mathrm{none}}(B)}{T_{\mathrm{batch}}(B)} , $$
-#
-# so that $e^{d}$ is a ratio of numbers of steps. Accuracy is compared by differences. How much
-# the outcome depends on the batch size is the slope of $\ln(\text{validation loss})$ over $\log_2
-# B$, without its sign, times the range of $\log_2 B$. The runs themselves are in
-# [figure](#fig-steps) and [figure](#fig-batch-size).
+# Pixels between -1 and 1 are not centred, and a few epochs are few. If the gain came from centring the
+# input, it would be gone with standardized pixels; if it were speed alone, long training would even it
+# out. Two studies repeat the comparison to see.
 
 # %% tags=["remove-input"]
-show("core")
+if remaining := analysis.remaining_table(judged):
+    report.table(remaining)
+else:
+    report.text("Neither study is part of this run; `make` has both.")
 
 # %% [markdown]
-# A step with batch normalization costs more, so the same runs are shown once more, against their own
-# seconds instead of their steps:
+# ### Advantages and limitations
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.figure(figures.accuracy_by_time(results, dataset))
-
-# %% tags=["remove-input"]
-for study, said in report.config["studies"].items():
-    report.text(f"### {said['code']} {said['title']}", said.get("text", ""))
-    show(study)
-    if study == "identities" and study in judged.studies:
-        report.table(verdict_exhibits.checks(judged.table(study)))
-if "calibration" in judged.studies:
-    report.text(verdicts.calibration_sentence(judged.table("calibration")))
+    for norm in results.treatments:
+        report.table(analysis.balance(results, judged, dataset, norm))
 
 # %% [markdown]
-# ### Errata of the text
-#
-# Some statements of the text are wrong or imprecise whatever a study finds. [Table](#tab-errata)
-# puts them right; where a study of this page shows it, the last column leads there.
-
-# %% tags=["remove-input"]
-report.table(verdict_exhibits.errata(judged))
+# Beside what can be measured stand limits of the method itself. The output for a training image depends
+# on the images that happen to be in its batch, so a network is not the same in training and in use; the
+# running statistics must be kept with the weights and fit the data that it will see; a batch of one
+# cannot be trained on; and on several machines the statistics have to be shared or are those of a part
+# of the batch ([Wu and Johnson 2021](https://arxiv.org/abs/2105.07576)).
 
 # %% [markdown]
-# ### Published values beside ours
-
-# %% tags=["remove-input"]
-report.table(verdict_exhibits.published(judged))
-
-# %% [markdown]
-# ## 8. Conclusion
+# ## 7. Conclusion
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.text(*findings.conclusions(results, dataset))
-report.text(verdicts.headline(judged))
+    report.text(
+        findings.headline(results, dataset)[0],
+        *(" ".join(findings.conclusion(results, dataset, norm)) for norm in results.treatments),
+    )
+report.text(verdicts.headline(judged), analysis.remains(judged, "points"))
 
 # %% [markdown]
-# ### Limits of the study
-#
-# These are the limits of the main comparison. Every claim of [section](#claims-one-by-one) has its
-# own scope, which stands beside its verdict.
+# ### Limits of this study
 
 # %% tags=["remove-input"]
 report.bullets(design.scope(results))
 
 # %% [markdown]
-# ## 9. References
+# ## 8. References
 #
 # - Bjorck, N., Gomes, C. P., Selman, B., and Weinberger, K. Q. (2018). Understanding batch
 #   normalization. *Advances in Neural Information Processing Systems* 31.
@@ -626,7 +927,148 @@ report.bullets(design.scope(results))
 #   [arXiv:1902.08129](https://arxiv.org/abs/1902.08129)
 
 # %% [markdown]
-# ## Glossary
+# ## A. Claims one by one
+#
+# The claims are those of the text quoted above. For each of them the measure, the smallest effect that
+# matters and the probability that it comes out right were written down before any result was seen. A
+# claim is *supported* if Holm p is below 0.05 and the mean effect is as claimed and at least the
+# smallest that matters; *refuted* if that is so in the opposite direction; *not supported* if the 90 %
+# interval excludes an effect as large as the claim needs; and *inconclusive* otherwise. *Mixed* says
+# that a part of the study came out the other way. Statements that can be checked exactly hold or do
+# not hold.
+
+# %%
+overview = judged.frame().query("verdict != 'not run'")
+print(pd.crosstab(overview["kind"], overview["verdict"]).to_string())
+
+# %% tags=["remove-input"]
+if card := verdict_figures.scorecard(judged):
+    report.figure(card)
+report.table(verdict_exhibits.scorecard(judged))
+report.text(verdicts.surprises(judged))
+report.table(verdict_exhibits.not_run(judged))
+
+# %% [markdown]
+# Each study below asks one thing of many networks. Every seed gives one number, oriented so that above
+# zero is as the claim says. Further measures and single cells are exploratory: they describe, and
+# decide nothing.
+
+
+# %% tags=["remove-cell"]
+def show(study):
+    """What came out of a study: its figures, its verdicts, its cells, and what else it measured."""
+    found = judged.of(study)
+    for drawing in verdict_figures.of_study(judged, study):
+        report.figure(drawing)
+    report.bullets(verdicts.verdict_sentences(found))
+    report.table(verdict_exhibits.exact(judged, study))
+    if cells := verdict_figures.cells(found, study):
+        report.figure(cells)
+    report.table(verdict_exhibits.further(judged, study))
+
+
+# %% [markdown]
+# ### S1 Speed and accuracy
+#
+# The grid of [section 5](#5.-Training-and-evaluation) settles three claims. Let $T(B)$ be the steps to
+# the target at batch size $B$. The effect of a seed on speed is the mean over the batch sizes of
+#
+# $$ d(B) = \ln \frac{T_{\mathrm{none}}(B)}{T_{\mathrm{batch}}(B)} , $$
+#
+# so that $e^{d}$ is a ratio of numbers of steps. Accuracy is compared by differences. How much
+# the outcome depends on the batch size is the slope of $\ln(\text{validation loss})$ over $\log_2
+# B$, without its sign, times the range of $\log_2 B$.
+
+# %% tags=["remove-input"]
+show("core")
+
+# %% [markdown]
+# A step with batch normalization costs more, so the same runs are shown once more, against their own
+# seconds instead of their steps:
+
+# %% tags=["remove-input"]
+for dataset in report.each_dataset():
+    report.figure(figures.accuracy_by_time(results, dataset))
+
+# %% tags=["remove-input"]
+for study, said in report.config["studies"].items():
+    if study not in judged.studies and not judged.of(study):
+        continue  # it stands in the table of what was not run
+    report.text(f"### {said['code']} {said['title']}", said.get("text", ""))
+    show(study)
+    if study == "identities" and study in judged.studies:
+        report.table(verdict_exhibits.checks(judged.table(study)))
+if "calibration" in judged.studies:
+    report.text(verdicts.calibration_sentence(judged.table("calibration")))
+
+# %% [markdown]
+# ## B. Errata of the text
+
+# %% tags=["remove-input"]
+report.table(verdict_exhibits.errata(judged))
+
+# %% [markdown]
+# ## C. Published values beside ours
+
+# %% tags=["remove-input"]
+report.table(verdict_exhibits.published(judged))
+
+# %% [markdown]
+# ## D. Method
+#
+# **Pairing.** A seed fixes the division of the images, the initial weights, the order of the images and
+# the noise, each by its own generator, so that drawing one more number in one place moves nothing
+# elsewhere. The effect of a seed is the difference between its two runs, or the mean of those
+# differences over the batch sizes.
+#
+# **Test.** If the normalization did nothing, each difference could as well have had the other sign. The
+# *p* value is the share of all patterns of signs whose mean is at least as far from zero as the one
+# observed (Fisher 1935). *Holm p* is that value corrected for the number of comparisons made together:
+# the smallest is multiplied by their number, the next by one less, and so on (Holm 1979). Trends over
+# ordered settings are tested by ranks (Page 1963).
+#
+# **Scores.** Accuracy is the share of images whose most probable class is the right one. Every mean over
+# batches is weighted by the length of the batch. A run that diverged, or ended hardly better than
+# guessing, counts as one that guesses; none is left out.
+#
+# **The code that trained**, as it is:
+
+# %% tags=["remove-input"]
+report.source(mlp.build_model, loop.train, loop.evaluate)
+report.table(materials.settings_table(results))
+
+# %% [markdown]
+# ## E. Provenance
+
+# %% tags=["remove-input"]
+report.table(materials.origin(results, report.data))
+report.text(verdict_exhibits.origin_sentence(judged))
+report.table(verdict_exhibits.history(judged))
+report.table(materials.versions(results, provenance.versions()))
+
+# %% [markdown]
+# **Does the published study reproduce here?** `snakemake --cores all verify` trains some of its runs
+# again and compares.
+
+# %% tags=["remove-input"]
+if (report.tables / "verification.csv").exists():
+    report.table(materials.verification(pd.read_csv(report.tables / "verification.csv")))
+for dataset in report.each_dataset():
+    report.table(exhibits.times(results, dataset))
+report.show_config()
+
+# %% [markdown]
+# **To obtain it again,** `make` in a clone of the repository at the commit named above prepares the
+# environment, trains every run and renders this page; `make quick` does the same on a small dataset in
+# a few minutes and without a network. The same seed on the same machine with the same versions gives
+# byte-identical tables, apart from those of run times. On another machine sums of floating-point numbers
+# may round differently, so expect the findings to agree, not the last digits.
+
+# %% tags=["remove-input"]
+report.text(design.citation(results))
+
+# %% [markdown]
+# ## G. Glossary
 #
 # - **Arm:** one of the things compared, here a network with or without a normalization.
 # - **Batch, step, epoch:** a batch is the images that a network sees at once, a step one update of
@@ -668,59 +1110,3 @@ report.bullets(design.scope(results))
 #   repetitions of a study such an interval covers the true mean, if the differences are about
 #   normally distributed.
 # - **Wasserstein distance:** how far one distribution would have to be moved to become another.
-
-# %% [markdown]
-# ## Provenance
-#
-# ### Code and data
-
-# %% tags=["remove-input"]
-report.table(materials.origin(results, report.data))
-
-# %% [markdown]
-# ### The list of claims
-
-# %% tags=["remove-input"]
-report.text(verdict_exhibits.origin_sentence(judged))
-if changes := verdict_exhibits.history(judged):
-    report.table(changes)
-
-# %% [markdown]
-# ### Software and hardware
-
-# %% tags=["remove-input"]
-report.table(materials.versions(results, provenance.versions()))
-
-# %% [markdown]
-# ### Does the published study reproduce here?
-
-# %% tags=["remove-input"]
-if (verification := Path(tables, "verification.csv")).exists():
-    report.table(materials.verification(pd.read_csv(verification)))
-else:
-    report.text("Not run: `snakemake --cores all verify` tells.")
-
-# %% [markdown]
-# ### Run times
-
-# %% tags=["remove-input"]
-for dataset in report.each_dataset():
-    report.table(exhibits.times(results, dataset))
-
-# %% [markdown]
-# ### Configuration
-
-# %% tags=["remove-input"]
-report.show_config()
-
-# %% [markdown]
-# ### How to reproduce and to cite
-#
-# In a clone of the repository, at the commit named above, `make` prepares the environment, trains
-# every run and renders this page; `make quick` does the same on a small dataset in a few minutes
-# and without a network. The same seed on the same machine with the same versions gives
-# byte-identical tables, apart from those of run times. On another machine sums of floating-point
-# numbers may round differently, so expect the findings to agree, not the last digits.
-
-# %% tags=["remove-input"]
-report.text(design.citation(results))

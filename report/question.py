@@ -18,8 +18,6 @@ claims = "config/claims.yaml"
 data = ["results/data/mnist/prepared.safetensors"]
 
 # %% tags=["remove-cell"]
-from pathlib import Path
-
 import pandas as pd
 
 from bnstudy import provenance
@@ -45,7 +43,7 @@ report.text(design.subtitle(results))
 
 # %% tags=["remove-input"]
 for dataset in results.datasets:
-    answer, limits = findings.headline(results, dataset, short=True)
+    answer, limits = findings.headline(results, dataset)
     report.text(f"> {answer}", limits)
 
 # %% tags=["remove-input"]
@@ -134,7 +132,11 @@ if results.cell_axes:
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.train_against_validation(results, dataset))
-    report.bullets(findings.gap_sentences(results, dataset))
+    report.bullets(
+        sentence
+        for level in results.treatments
+        for sentence in findings.gap_sentences(results, dataset, level)
+    )
 
 # %% tags=["remove-input"]
 by_class = [exhibits.classes(results, dataset) for dataset in results.datasets]
@@ -161,7 +163,7 @@ for dataset in report.each_dataset():
 # direction, the smallest effect that matters and the probability that it will come out right.
 
 # %%
-found = Path(tables, "claims.csv")
+found = report.tables / "claims.csv"
 judged = pd.read_csv(found, keep_default_na=False, na_values=[""]) if found.exists() else None
 asked = [claim["id"] for claim in report.config["claims"]]
 if judged is not None:

@@ -257,7 +257,7 @@ def one_run(
     return run, rows, times
 
 
-def write_claims(folder: Path, path: Path, n_seeds: int = 10) -> None:
+def write_claims(folder: Path, path: Path, n_seeds: int = 12) -> None:
     """Write claims.csv and claim_effects.csv with made-up effects for a list of claims.
 
     Verdicts of all kinds come up; every ninth claim was not run.

@@ -1,6 +1,8 @@
 """Every wording a comparison can get, against numbers made for it."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ import synthetic
 
 from bnstudy.networks.models import MODELS, build
 from bnstudy.networks.weights import count_parameters, describe_layers
-from bnstudy.report import design, exhibits, findings, interactions
+from bnstudy.report import analysis, design, exhibits, findings, interactions, verdicts
 from bnstudy.report.materials import parameters, settings_table
 from bnstudy.report.results import (
     METRICS,
@@ -24,6 +26,7 @@ from bnstudy.report.results import (
     short_name,
 )
 from bnstudy.settings import Settings
+from conftest import ROOT
 
 NAN = math.nan
 TEN = list(range(10))
@@ -72,19 +75,17 @@ def plain(text: str) -> str:
 
 
 def test_higher():
-    text = plain(findings.sentence(compared()))
-    assert text == (
-        "Test accuracy was higher with batch normalization: 97.79 % against 97.58 % without "
-        "normalization, a difference of +0.21 percentage points (95 % interval +0.15 to +0.27; "
-        "Holm p = 0.016; better in 10 of 10 seeds)."
+    assert plain(findings.brief(compared())) == (
+        "test accuracy was 0.21 percentage points higher (95 % interval 0.15 to 0.27)"
     )
     assert compared().shown == "better"
 
 
 def test_lower():
     worse = compared(difference=-0.0021, ci_low=-0.0027, ci_high=-0.0015, share_of_seeds=0.0)
-    assert "was lower with batch normalization" in findings.clause(worse)
-    assert "better in 0 of 10" in plain(findings.clause(worse))
+    assert "0.21 percentage points lower (95 % interval 0.15 to 0.27)" in plain(
+        findings.brief(worse)
+    )
     assert worse.shown == "worse"
 
 
@@ -92,7 +93,7 @@ def test_lower_loss_is_better():
     loss = compared("test_loss", difference=-0.01, ci_low=-0.02, ci_high=-0.005)
     assert loss.outcome == "lower"
     assert loss.shown == "better"
-    assert "\N{MINUS SIGN}0.0100 nats" in findings.clause(loss)
+    assert findings.brief(loss).startswith("test loss was 0.0100 nats lower")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_both_test_and_interval_are_needed(changes):
     unclear = compared(**changes)
     assert unclear.outcome == "unclear"
     assert unclear.shown is None
-    assert findings.clause(unclear).startswith("no difference in test accuracy could be shown")
+    assert findings.brief(unclear).startswith("no difference in test accuracy could be shown")
 
 
 def test_interval_alone_is_explained():
@@ -135,26 +136,25 @@ def test_three_seeds():
 def test_one_seed():
     single = compared(n=1, p=1.0, p_holm=1.0, ci_low=NAN, ci_high=NAN, effect_size=NAN)
     assert single.outcome == "untested"
-    assert "allows neither an interval nor a test" in findings.clause(single)
-    assert "p =" not in plain(findings.clause(single))
+    assert plain(findings.brief(single)) == (
+        "test accuracy was 97.79 % against 97.58 % (one pair of runs, so without an interval)"
+    )
     assert findings.caveats(single) == []
 
 
 def test_equal_in_every_seed():
     same = compared(difference=0.0, ci_low=0.0, ci_high=0.0, p=1.0, p_holm=1.0, mean_level=0.9758)
     assert same.outcome == "equal"
-    assert "the same in all 10 seeds" in plain(findings.clause(same))
+    assert plain(findings.brief(same)) == "test accuracy was the same in all 10 seeds"
 
 
 def test_missing():
-    assert "could not be compared" in findings.clause(compared(difference=NAN))
-    assert "could not be compared" in findings.clause(steps(difference=NAN))
+    assert "could not be compared" in findings.brief(compared(difference=NAN))
+    assert "could not be compared" in findings.brief(steps(difference=NAN))
 
 
 def test_fewer_steps():
-    text = plain(findings.sentence(steps()))
-    assert text.startswith("It took 50 % fewer steps with batch normalization to reach 95 %")
-    assert "200 against 400 steps, a ratio of 0.50 (95 % interval 0.40 to 0.60" in text
+    assert plain(findings.brief(steps())) == "it took 50 % fewer steps to 95 % (ratio 0.40 to 0.60)"
 
 
 @pytest.mark.parametrize(
@@ -162,16 +162,17 @@ def test_fewer_steps():
 )
 def test_more_steps(ratio, words):
     more = steps(difference=math.log(ratio), ci_low=math.log(1.1), ci_high=math.log(4))
-    assert words in plain(findings.clause(more))
+    assert words in plain(findings.brief(more))
     assert more.shown == "worse"
 
 
 def test_steps_unclear_equal_and_untested():
-    assert "no difference in the number of steps" in findings.clause(steps(p_holm=0.5))
+    unclear = plain(findings.brief(steps(p_holm=0.5)))
+    assert unclear.startswith("no difference in steps to 95 % could be shown (a ratio of 0.50")
     equal = steps(difference=0.0, ci_low=0.0, ci_high=0.0)
-    assert "was the same in all" in findings.clause(equal)
+    assert "were the same in all" in findings.brief(equal)
     single = steps(n=1, ci_low=NAN, ci_high=NAN)
-    assert "neither an interval nor a test" in findings.clause(single)
+    assert "one pair of runs" in findings.brief(single)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_runs_that_never_arrived_are_counted(baseline, norm, words):
 def test_nobody_arrived():
     none = steps(difference=0.0, ci_low=0.0, ci_high=0.0, censored_baseline=10, censored_level=10)
     assert none.outcome == "censored"
-    assert "no run reached" in findings.clause(none)
+    assert "no run reached" in findings.brief(none)
     assert findings.caveats(none) == []
 
 
@@ -225,33 +226,10 @@ def test_levels_have_names(axis, level, words, short):
     assert short_name(axis, level) == short
 
 
-def test_headline_words():
-    assert plain(findings.brief(compared())) == (
-        "test accuracy was 0.21 percentage points higher (95 % interval 0.15 to 0.27)"
-    )
-    worse = compared(difference=-0.0021, ci_low=-0.0027, ci_high=-0.0015)
-    assert "0.21 percentage points lower (95 % interval 0.15 to 0.27)" in plain(
-        findings.brief(worse)
-    )
-    unclear = plain(findings.brief(compared(p_holm=0.3, ci_low=-0.001)))
-    assert unclear == (
-        "no difference in test accuracy could be shown (+0.21 percentage points, 95 % interval "
-        "\N{MINUS SIGN}0.10 to +0.27)"
-    )
-    same = compared(difference=0.0, ci_low=0.0, ci_high=0.0)
-    assert "was the same in all 10 seeds" in plain(findings.brief(same))
-    single = compared(n=1, ci_low=NAN, ci_high=NAN)
-    assert "one pair of runs" in findings.brief(single)
-    assert "could not be compared" in findings.brief(compared(difference=NAN))
-    assert plain(findings.brief(steps())) == "it took 50 % fewer steps to 95 % (ratio 0.40 to 0.60)"
-    assert "a ratio of 0.50" in findings.brief(steps(p_holm=1.0))
-
-
 def test_an_arm_that_never_arrives_has_no_ratio():
     lost = steps(censored_level=10, censored_baseline=3, difference=0.0, ci_low=0.0, ci_high=0.0)
     words = "none of 10 runs with batch normalization reached 95 % validation accuracy, which 7 of "
-    for wording in (findings.brief, findings.clause):
-        assert plain(wording(lost)).startswith(words)
+    assert plain(findings.brief(lost)).startswith(words)
     assert findings.caveats(lost) == []
 
 
@@ -260,9 +238,8 @@ def test_an_observed_number_is_neither_better_nor_worse():
     more = compared(norm, mean_baseline=10.25, mean_level=12.5, difference=2.25)
     assert more.outcome == "higher"
     assert more.shown is None
-    assert "weight norm was higher" in findings.clause(more)
-    assert "12.5 against 10.25" in findings.clause(more)
-    assert "better" not in findings.clause(more)
+    assert "weight norm was 2.25 higher" in findings.brief(more)
+    assert "better" not in findings.brief(more)
 
 
 @pytest.fixture
@@ -289,12 +266,12 @@ def test_headline_holds_the_numbers_of_the_table(study, tmp_path):
     answer, _ = findings.headline(results, "digits")
     rows = synthetic.read_rows(tmp_path / "results" / "tables" / "comparison.csv")
     row = next(r for r in rows if (r["scope"], r["metric"]) == ("all", "test_accuracy"))
-    for column in ("mean_level", "mean_baseline"):
-        assert f"{100 * float(row[column]):.2f} %" in plain(answer)
+    for column in ("difference", "ci_low", "ci_high"):
+        assert f"{100 * float(row[column]):.2f}" in answer
     row = next(r for r in rows if (r["scope"], r["metric"]) == ("all", "ln_steps_to_target"))
-    for column in ("ci_low", "ci_high", "difference"):
+    for column in ("ci_low", "ci_high"):
         assert f"{math.exp(float(row[column])):.2f}" in answer
-    assert answer.count(". ") == 1
+    assert f"{100 - 100 * math.exp(float(row['difference'])):.0f} % fewer steps" in plain(answer)
     assert answer.endswith(".")
 
 
@@ -427,18 +404,27 @@ def test_divergence_is_told(study):
     assert "accuracy 1/10" in told
 
 
+def sides(results: Results) -> dict[str, dict[str, str]]:
+    """The advantages and limitations of the page, by measure."""
+    table = analysis.balance(results, judged(results), "digits", "batch")
+    return {} if table is None else table.frame.set_index("measure").to_dict()
+
+
+def judged(results: Results) -> verdicts.Claims:
+    """Claims of which none was run."""
+    return verdicts.Claims.load(ROOT / "config" / "claims.yaml", Path("nowhere"), results.config)
+
+
 def test_advantages_and_limitations_follow_the_numbers(study):
-    better = study(seed=TEN, gain=0.01)
-    lists = findings.sorted_verdicts(better, "digits", "batch")
-    assert any("fewer steps" in s for s in lists["Advantages of batch normalization"])
-    assert not any("was lower" in s for s in lists["Limitations of batch normalization"])
-    assert "Not shown either way" not in lists
+    found = sides(study(seed=TEN, gain=0.01))
+    assert "fewer steps" in found["advantage"]["steps to 95 %".replace(" %", "\xa0%")]
+    assert found["advantage"]["test accuracy"].startswith("Test accuracy was")
+    assert found["limitation"]["test accuracy"] == ""
+    assert "trainable parameters" in found["limitation"]["parameters"]
     worse = study(seed=TEN, gain=-0.03, speedup=0.5)
-    lists = findings.sorted_verdicts(worse, "digits", "batch")
-    assert lists["Advantages of batch normalization"] == ["No measure was shown to be better."]
-    limits = " ".join(lists["Limitations of batch normalization"])
-    assert "Test accuracy was lower" in limits
-    assert "more steps" in limits or "times the steps" in limits or "none of" in limits.lower()
+    found = sides(worse)
+    assert "lower" in found["limitation"]["test accuracy"]
+    assert found["advantage"]["test accuracy"] == ""
     assert "were worse" in " ".join(findings.conclusion(worse, "digits", "batch"))
 
 
@@ -446,8 +432,45 @@ def test_conclusion_of_too_few_seeds_claims_nothing(study):
     results = study(seed=[0, 1, 2], gain=0.01)
     text = " ".join(findings.conclusion(results, "digits", "batch"))
     assert "nothing can be said for or against" in text
-    lists = findings.sorted_verdicts(results, "digits", "batch")
-    assert lists["Advantages of batch normalization"] == ["No measure was shown to be better."]
+    assert "test accuracy" not in sides(results)["advantage"]
+
+
+def test_a_wider_gap_is_a_limitation(study):
+    results = study(seed=TEN)
+    gaps = results.runs["norm"].eq("batch") * 0.05 + results.runs["seed"] * 1e-4
+    results.runs["val_loss"] = results.runs["train_loss"] + 0.1 + gaps
+    (sentence,) = findings.gap_sentences(results, "digits", "batch")
+    assert plain(sentence).startswith(
+        "The gap between validation and training loss was 0.0500 nats wider with batch normalization"
+    )
+    assert "0.1505 against 0.1004 nats" in sentence or "0.1505 against 0.1005 nats" in sentence
+    assert sides(results)["limitation"]["generalization gap"] == sentence.rstrip(".")
+    results.runs["val_loss"] = results.runs["train_loss"] + 0.1 - gaps
+    assert "narrower" in sides(results)["advantage"]["generalization gap"]
+
+
+def test_what_remains_under_other_conditions(study, tmp_path):
+    """The differences of the control studies, by hand."""
+    results = study()
+    rows = [
+        {"norm": norm, "scaling": scaling, "seed": seed, "n_steps": 1000,
+         "steps_to_target": steps * (1 + 0.1 * seed), "test_accuracy": accuracy + 0.001 * seed}
+        for scaling, at in (("symmetric", (400, 0.96, 100, 0.98)), ("standardize", (200, 0.97, 100, 0.975)))
+        for norm, steps, accuracy in (("none", *at[:2]), ("batch", *at[2:]))
+        for seed in range(3)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "input_scaling.csv", index=False)
+    claims = judged(results)
+    said = results.config["studies"]["input_scaling"]
+    claims = replace(claims, tables=tmp_path, studies={"input_scaling": said})
+    found = analysis.remaining(claims).set_index("scaling")
+    assert found["ln_steps"].tolist() == pytest.approx([0.25, 0.5])
+    assert found["points"].tolist() == pytest.approx([2.0, 0.5])
+    assert found["n"].tolist() == [3, 3]
+    assert "a ratio of 0.25 with pixels in [-1, 1]" in plain(analysis.remains(claims, "ln_steps"))
+    assert "+0.50 points with standardized pixels" in plain(analysis.remains(claims, "points"))
+    assert len(analysis.remaining_table(claims).frame) == 2
+    assert analysis.remaining_table(replace(claims, studies={})) is None
 
 
 @pytest.mark.parametrize(
@@ -486,14 +509,14 @@ def test_studies_without_a_comparison(study, grid, words):
 
 def test_change_with_batch_size(study):
     results = study(seed=list(range(10)))
-    sentences = plain(" ".join(interactions.axis_sentences(results, "digits", "batch_size")))
-    assert "The number of steps to 95 % without normalization fell from batch size 32 to 64" in (
-        sentences
+    sentences = plain(
+        " ".join(interactions.axis_sentences(results, "digits", "batch_size", "batch"))
     )
-    few = plain(" ".join(interactions.axis_sentences(study(), "digits", "batch_size")))
+    assert "From batch size 32 to 64 the number of steps to 95 % fell from " in sentences
+    few = plain(" ".join(interactions.axis_sentences(study(), "digits", "batch_size", "batch")))
     assert "No change from batch size 32 to 64 could be shown" in few
     assert "is 0.25" in few
-    one = interactions.axis_sentences(study(batch_size=[32]), "digits", "batch_size")
+    one = interactions.axis_sentences(study(batch_size=[32]), "digits", "batch_size", "batch")
     assert one == [
         "Only batch size 32 was trained, so the effect of the batch size cannot be seen."
     ]
@@ -527,12 +550,9 @@ def test_time_cost(study, factor, shown, words):
     verdict, sentence = findings.time_cost(results, "digits", "batch")
     assert verdict == shown
     assert words in sentence
-    lists = findings.sorted_verdicts(results, "digits", "batch")
-    titles = ("Advantages of {}", "Limitations of {}", "Not shown either way")
-    texts = [lists.get(t.format("batch normalization"), []) for t in titles]
-    assert [any(words in text for text in one) for one in texts] == [
-        *(shown == "better", shown == "worse", shown is None),
-    ]
+    found = sides(results)
+    told = {side: words in found[side].get("time of an epoch", "") for side in found}
+    assert told == {"advantage": shown == "better", "limitation": shown == "worse"}
 
 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "resnet"])

@@ -15,6 +15,10 @@ REFUSALS = {
 class UserError(Exception):
     """A mistake or a lack the user can repair: says what, where and what to do about it."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the sentence alone (a hook of IPython)."""
+        return [str(self)]
+
 
 def refusal(error: OSError) -> str | None:
     """One sentence about a file that the system does not let us write; None for other errors."""

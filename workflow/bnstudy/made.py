@@ -39,7 +39,7 @@ from bnstudy.settings import as_dict
 from bnstudy.studies import registry
 from bnstudy.training.observers import asked_of_run, observed_code
 
-REPORT_KINDS = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".txt"}
+REPORT_KINDS = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".txt", ".yaml"}
 RENDERED = ("report.html", "partial.html")
 RESULTS = Path("results")
 RUNS = "results/runs"

@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from bnstudy import settings, statistics
-from bnstudy.report.design import averaging, over_all, why_no_comparison
+from bnstudy.report.design import averaging, why_no_comparison
 from bnstudy.report.results import (
     ALPHA,
     SPACE,
@@ -25,7 +25,6 @@ from bnstudy.report.results import (
     counted,
     decimal,
     listed,
-    p_value,
 )
 
 INTERVAL = f"95{SPACE}% interval"
@@ -34,58 +33,6 @@ CAUTION = "The runs shared the machine with one another, so take this as a rough
 NO_COMPLETE_SEED = (
     "no seed has finished in both arms at every {} yet, so the averages cannot be compared"
 )
-
-
-def clause(c: Comparison) -> str:
-    """The finding of a comparison as a clause: no capital, no full stop, all its numbers."""
-    if c.of.kind == "ratio":
-        return steps_clause(c)
-    name, at_level, at_baseline = c.of.title, c.with_level, c.with_baseline
-    level, baseline = c.of.value(c.mean_level), c.of.value(c.mean_baseline)
-    values = f"{level} against {baseline} {at_baseline}"
-    match c.outcome:
-        case "higher" | "lower":
-            return f"{name} was {c.outcome} {at_level}: {values}, {evidence(c)}"
-        case "equal":
-            seeds = counted(c.n, "seed")
-            return f"{name} was the same in all {seeds} {at_level} and {at_baseline}: {values}"
-        case "untested":
-            return f"{name} was {level} {at_level} and {baseline} {at_baseline}; {NO_TEST}"
-        case "missing" | "censored":
-            return f"{name} could not be compared: no pair of runs has it"
-        case _:
-            return f"no difference in {name} could be shown {at_level}: {values}, {evidence(c)}"
-
-
-def steps_clause(c: Comparison) -> str:
-    """`clause` for a ratio of numbers of steps; means are geometric."""
-    if lost := lost_arm(c):
-        return lost
-    accuracy = f"{c.of.target} validation accuracy"
-    steps = f"{c.of.value(c.mean_level)} against {c.of.value(c.mean_baseline)} steps"
-    match c.outcome:
-        case "censored":
-            return f"no run reached {accuracy}, so speed cannot be compared"
-        case "missing":
-            return "speed could not be compared: no pair of runs has the number of steps"
-        case "lower" | "higher":
-            change = f"{factor(c.difference)} {c.with_level} to reach {accuracy}"
-            return f"it took {change}: {steps}, {evidence(c)}"
-        case "equal":
-            return (
-                f"the number of steps to reach {accuracy} was the same in all "
-                f"{counted(c.n, 'seed')} {c.with_level} and {c.with_baseline}: {steps}"
-            )
-        case "untested":
-            return (
-                f"it took {steps} to reach {accuracy} {c.with_level} and {c.with_baseline}; "
-                f"{NO_TEST}"
-            )
-        case _:
-            return (
-                f"no difference in the number of steps to reach {accuracy} could be shown "
-                f"{c.with_level}: {steps}, {evidence(c)}"
-            )
 
 
 def lost_arm(c: Comparison) -> str:
@@ -108,16 +55,6 @@ def factor(ln_ratio: float) -> str:
         return f"{ratio:.1f} times the steps"
     word = "fewer" if ratio < 1 else "more"
     return f"{abs(100 * (ratio - 1)):.0f}{SPACE}% {word} steps"
-
-
-def evidence(c: Comparison) -> str:
-    """The difference with its interval, p and seeds: what carries a finding."""
-    kind = "a ratio of" if c.of.kind == "ratio" else "a difference of"
-    favour = f"; better in {c.seeds_in_favour} of {counted(c.n, 'seed')}" if c.of.better else ""
-    return (
-        f"{kind} {with_unit(c.of, c.of.difference(c.difference))} ({INTERVAL} {c.interval}; "
-        f"Holm {p_value(c.p_holm)}{favour})"
-    )
 
 
 def with_unit(metric: Metric, written: str) -> str:
@@ -203,26 +140,15 @@ def censoring(c: Comparison) -> list[str]:
     else:
         consequence = "so the true ratio may be larger or smaller"
     unreached = f"{capitalized(listed(parts))} never reached {c.of.target}"
-    return [f"{unreached} and count with all the steps they had, {consequence}."]
+    return [f"{unreached} and {all_steps(c.censored_baseline + c.censored_level)}, {consequence}."]
 
 
-def sentence(c: Comparison) -> str:
-    """`clause` as a sentence, without caveats."""
-    return f"{capitalized(clause(c))}."
+def all_steps(n: int) -> str:
+    return "counts with all the steps it had" if n == 1 else "count with all the steps they had"
 
 
-def with_caveats(found: Sequence[Comparison]) -> list[str]:
-    """A sentence for each comparison, and after them what limits them, each caveat once."""
-    notes = dict.fromkeys(note for c in found for note in caveats(c))
-    return [*map(sentence, found), *notes]
-
-
-def headline(results: Results, dataset: str, *, short: bool = False) -> tuple[str, str]:
-    """The answer on speed and on accuracy, and apart from it what limits it.
-
-    One treatment has its numbers in two sentences, unless they shall be `short`; several have a
-    short sentence each.
-    """
+def headline(results: Results, dataset: str) -> tuple[str, str]:
+    """The answer on speed and on accuracy, and apart from it what limits it."""
     if reason := why_no_comparison(results):
         return reason, " ".join(divergence(results, dataset))
     found = [
@@ -231,23 +157,16 @@ def headline(results: Results, dataset: str, *, short: bool = False) -> tuple[st
     ]
     if all(len(pair) < 2 for _, pair in found):
         return f"On {results.title(dataset)}, {NO_COMPLETE_SEED.format(every(results))}.", ""
-    notes = [
-        note for _, pair in found for c in pair for note in caveats(c, short or len(found) > 1)
-    ]
-    if short or len(found) > 1:
-        notes += never_reached(results, dataset)
+    notes = [note for _, pair in found for c in pair for note in caveats(c, short=True)]
+    notes += never_reached(results, dataset)
     limits = dict.fromkeys([*notes, *divergence(results, dataset)])
     begin = f"On {results.title(dataset)}, {averaging(results)}"
-    if len(found) == 1 and not short:
-        speed, accuracy = found[0][1]
-        answer = f"{begin}{clause(speed)}. {after(results)}, {clause(accuracy)}."
-    else:
-        sentences = [
-            f"{results.arm(level)} instead of {bare(results)}, {listed(map(brief, reversed(pair)))}."
-            for level, pair in found
-            if pair
-        ]
-        answer = " ".join([f"{begin[:-2]}: {sentences[0]}", *map(capitalized, sentences[1:])])
+    sentences = [
+        f"{results.arm(level)} instead of {bare(results)}, {listed(map(brief, reversed(pair)))}."
+        for level, pair in found
+        if pair
+    ]
+    answer = " ".join([f"{begin[:-2]}: {sentences[0]}", *map(capitalized, sentences[1:])])
     return answer, " ".join(limits)
 
 
@@ -262,12 +181,6 @@ def every(results: Results) -> str:
     return listed(names) or "setting"
 
 
-def after(results: Results) -> str:
-    """`After 5 epochs`."""
-    several = len(results.values("epochs")) > 1
-    return "After the last epoch" if several else f"After {counted(results.epochs, 'epoch')}"
-
-
 def never_reached(results: Results, dataset: str) -> list[str]:
     """How many runs of each level never reached the target, unless all or none did."""
     runs = [(level, results.at(results.runs, dataset, level)) for level in results.levels]
@@ -275,7 +188,7 @@ def never_reached(results: Results, dataset: str) -> list[str]:
     parts = [f"{n} of {total} {results.arm(level)}" for level, n, total in counts if n]
     if not parts or all(n == total for _, n, total in counts):
         return []
-    unreached = f"never reached {results.target} and count with all the steps they had"
+    unreached = f"never reached {results.target} and {all_steps(sum(n for _, n, _ in counts))}"
     return [f"Of the runs, {listed(parts)} {unreached}."]
 
 
@@ -293,30 +206,6 @@ def divergence(results: Results, dataset: str) -> list[str]:
                 "steps."
             )
     return sentences
-
-
-def verdict_sentences(
-    results: Results, dataset: str, level: Level, shown: Literal["better", "worse"] | None
-) -> list[str]:
-    """The comparisons and the costs that came out as `shown`, with their caveats."""
-    found = [c for c in results.comparisons(dataset, level) if c.shown == shown]
-    time_shown, time_sentence = time_cost(results, dataset, level)
-    times = [f"{time_sentence} {CAUTION}"] if time_sentence and time_shown == shown else []
-    parameters = parameter_cost(results, dataset, level) if shown == "worse" else []
-    return [*with_caveats(found), *times, *parameters]
-
-
-def sorted_verdicts(results: Results, dataset: str, level: Level) -> dict[str, list[str]]:
-    """Advantages, limitations and what could not be shown, if any, under their headings."""
-    name = results.level_name(level)
-    lists = {
-        f"Advantages of {name}": verdict_sentences(results, dataset, level, "better")
-        or ["No measure was shown to be better."],
-        f"Limitations of {name}": verdict_sentences(results, dataset, level, "worse")
-        or ["No measure was shown to be worse."],
-        "Not shown either way": verdict_sentences(results, dataset, level, None),
-    }
-    return {title: sentences for title, sentences in lists.items() if sentences}
 
 
 def parameter_cost(results: Results, dataset: str, level: Level) -> list[str]:
@@ -398,43 +287,21 @@ def were(items: Sequence[str]) -> str:
     return "were" if len(items) > 1 or items[0].startswith("steps") else "was"
 
 
-def conclusions(results: Results, dataset: str) -> list[str]:
-    """The headline once more, and the verdict for every treatment."""
-    verdicts = [" ".join(conclusion(results, dataset, level)) for level in results.treatments]
-    return [headline(results, dataset)[0], *verdicts]
-
-
-def gap_sentences(results: Results, dataset: str) -> list[str]:
-    """How far validation loss lies above training loss, per arm and between the arms."""
+def gap_sentences(results: Results, dataset: str, level: Level) -> list[str]:
+    """How much wider the gap between validation and training loss is than the baseline's."""
     gaps = results.scored("val_loss")
     gaps["value"] -= results.scored("train_loss")["value"]
-    ends = []
-    for level in results.levels:
-        gap = results.over_cells(gaps, dataset, "value", [level])[level]
-        if len(gap):
-            mean = statistics.mean(gap)
-            relation = "above" if mean >= 0 else "below"
-            loss = "it" if ends else "the training loss"
-            ends.append(f"{decimal(abs(mean), 4)} nats {relation} {loss} {results.arm(level)}")
-    if not ends:
+    by = results.over_cells(gaps, dataset, "value", [results.baseline, level])
+    if by[level].empty:
         return []
-    mean_over = f"both in evaluation mode, on average over the seeds{over_all(results)}"
-    sentences = [f"The validation loss ended {listed(ends)}, {mean_over}."]
-    for level in results.treatments:
-        by = results.over_cells(gaps, dataset, "value", [results.baseline, level])
-        if len(by[level]) < 2:
-            continue
-        s = statistics.paired_summary((by[level] - by[results.baseline]).to_numpy())
-        numbers = (
-            f"a difference of {decimal(s.mean, 4, signed=True)} nats "
-            f"({INTERVAL} {results.metric('val_loss').interval(s.ci_low, s.ci_high)}; "
-            f"unadjusted {p_value(s.p)})"
-        )
-        if s.p < ALPHA and (s.ci_low > 0 or s.ci_high < 0):
-            word = "wider" if s.mean > 0 else "narrower"
-            sentences.append(f"This gap was {word} {results.arm(level)}: {numbers}.")
-        else:
-            sentences.append(
-                f"That the gap differs {results.arm(level)} could not be shown: {numbers}."
-            )
-    return sentences
+    values = [decimal(statistics.mean(by[one]), 4) for one in (level, results.baseline)]
+    arms = f"{values[0]} against {values[1]} nats {results.arm(results.baseline)}"
+    name = "the gap between validation and training loss"
+    if len(by[level]) < 2:
+        return [f"{capitalized(name)} was {arms} (one pair of runs, so without an interval)."]
+    s = statistics.paired_summary((by[level] - by[results.baseline]).to_numpy())
+    around = f"{INTERVAL} {results.metric('val_loss').interval(s.ci_low, s.ci_high)}"
+    if s.p < ALPHA and (s.ci_low > 0 or s.ci_high < 0):
+        size = f"{decimal(abs(s.mean), 4)} nats {'wider' if s.mean > 0 else 'narrower'}"
+        return [f"{capitalized(name)} was {size} {results.arm(level)} ({around}): {arms}."]
+    return [f"No difference in {name} could be shown {results.arm(level)} ({around}): {arms}."]

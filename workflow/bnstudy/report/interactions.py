@@ -8,7 +8,7 @@ from itertools import product
 import pandas as pd
 
 from bnstudy import settings, statistics
-from bnstudy.report.findings import INTERVAL, out_of_reach
+from bnstudy.report.findings import out_of_reach
 from bnstudy.report.results import (
     ALPHA,
     Level,
@@ -16,7 +16,6 @@ from bnstudy.report.results import (
     Results,
     arm,
     capitalized,
-    counted,
     listed,
     p_value,
     short_name,
@@ -38,10 +37,6 @@ class Change:
     ci_high: float
     p_holm: float
     n: int
-
-    @property
-    def interval(self) -> str:
-        return self.metric.interval(self.ci_low, self.ci_high)
 
     @property
     def verb(self) -> str:
@@ -102,19 +97,18 @@ def changes(results: Results, dataset: str, axis: str) -> list[Change]:
     ]
 
 
-def change_sentence(change: Change, axis: str) -> str:
-    """A `Change` that was shown, in words; an empty string for one that was not."""
-    if change.verb not in ("rose", "fell"):
+def change_sentence(found: Sequence[Change], axis: str) -> str:
+    """How a metric changes in several arms, of those that were shown; empty where none was."""
+    parts = [
+        f"{c.verb} from {c.metric.value(c.mean_start)} to {c.metric.value(c.mean_end)} {c.level}"
+        for c in found
+        if c.verb in ("rose", "fell")
+    ]
+    if not parts:
         return ""
-    metric = change.metric
-    ratio = metric.kind == "ratio"
-    name = f"the number of {metric.title}" if ratio else metric.title
-    difference = metric.difference(change.difference) + (" times" if ratio else f" {metric.unit}")
-    return (
-        f"{capitalized(name)} {change.level} {change.verb} from {span(axis, change)}, from "
-        f"{metric.value(change.mean_start)} to {metric.value(change.mean_end)} "
-        f"({difference}, {INTERVAL} {change.interval}; Holm {p_value(change.p_holm)})."
-    )
+    metric = found[0].metric
+    name = f"the number of {metric.title}" if metric.kind == "ratio" else metric.title
+    return f"From {span(axis, found[0])} {name} {listed(parts)}."
 
 
 def span(axis: str, change: Change) -> str:
@@ -123,10 +117,13 @@ def span(axis: str, change: Change) -> str:
     return f"{first} to {short_name(axis, change.end)}"
 
 
-def contrasts(results: Results, dataset: str, axis: str) -> Iterator[str]:
-    """Whether the effect of each treatment depends on another axis, by metric."""
+def contrasts(
+    results: Results, dataset: str, axis: str, levels: Sequence[Level] | None = None
+) -> Iterator[str]:
+    """Whether the effect of each treatment, or of some, depends on another axis, by metric."""
     label = settings.label(axis)
-    for level, name in product(results.treatments, effect_metrics(results, dataset)):
+    treatments = results.treatments if levels is None else levels
+    for level, name in product(treatments, effect_metrics(results, dataset)):
         of = results.metric(name)
         by = along(results, dataset, name, axis, [level, results.baseline])
         effects = {v: by[level, v] - by[results.baseline, v] for v in results.values(axis)}
@@ -140,11 +137,11 @@ def contrasts(results: Results, dataset: str, axis: str) -> Iterator[str]:
             values = f"{kind}{first} {at(axis, start)} and {last} {of.unit}".rstrip()
             values += f" {at(axis, end)}"
             if s.n < 2:
-                yield f"{capitalized(subject)} was {values} (one seed, no test)."
+                yield f"{capitalized(subject)} was {values} (one seed, so without a test)."
                 continue
-            numbers = f"{values}; unadjusted {p_value(s.p)}, {counted(s.n, 'seed')}"
+            numbers = f"{values} (unadjusted {p_value(s.p)})"
             if s.p < ALPHA and (s.ci_low > 0 or s.ci_high < 0):
-                yield f"{capitalized(subject)} depended on the {label}: {numbers}."
+                yield f"{capitalized(subject)} depends on the {label}: {numbers}."
             else:
                 yield f"That {subject} depends on the {label} could not be shown: {numbers}."
 
@@ -159,18 +156,23 @@ def effect_metrics(results: Results, dataset: str) -> tuple[str, ...]:
     return ("test_accuracy", "test_loss", "ln_steps_to_target")[: 3 if reached else 2]
 
 
-def axis_sentences(results: Results, dataset: str, axis: str) -> list[str]:
-    """What another axis does to each arm, and to the difference between the arms."""
+def axis_sentences(results: Results, dataset: str, axis: str, level: Level) -> list[str]:
+    """What another axis does to a level, to the baseline, and to the difference between them."""
     label = settings.label(axis)
     if axis not in results.cell_axes:
         only = settings.level_name(axis, results.values(axis)[0])
         return [f"Only {only} was trained, so the effect of the {label} cannot be seen."]
     found = changes(results, dataset, axis)
-    shown = [text for c in found if (text := change_sentence(c, axis))]
+    arms = (results.arm(results.baseline), results.arm(level))
+    groups: dict[tuple, list[Change]] = {}
+    for change in found:
+        if change.level in arms:
+            groups.setdefault((change.metric.name, change.start, change.end), []).append(change)
+    told = [text for group in groups.values() if (text := change_sentence(group, axis))]
     n = len(results.seeds)
-    if n > 1 and found and not shown:
+    if n > 1 and found and not told:
         spans = listed(dict.fromkeys(span(axis, c) for c in found))
-        shown = [f"No change from {spans} could be shown in any arm."]
+        told = [f"No change from {spans} could be shown in either arm."]
         if len(found) * statistics.smallest_p(n) >= ALPHA:
-            shown.append(out_of_reach(n, len(found)))
-    return [*shown, *contrasts(results, dataset, axis)]
+            told.append(out_of_reach(n, len(found)))
+    return [*told, *contrasts(results, dataset, axis, [level])]

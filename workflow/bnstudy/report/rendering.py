@@ -119,7 +119,11 @@ class Renderer(IPythonRenderer):
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         kind = text.lower()
-        if not url.startswith("#") or kind not in NUMBERED_LINKS:
+        if not url.startswith("#"):
+            return super().link(text, url, title)
+        if re.search("[A-Z.]", url):  # as Jupyter names the anchors of headings
+            url = "#" + slug(url[1:].replace("-", " "))
+        if kind not in NUMBERED_LINKS:
             return super().link(text, url, title)
         targets = self.numbers.get(url[1:])
         if not targets:

@@ -5,6 +5,7 @@ and rendered by `rendering.ReportExporter` to one HTML file.
 """
 
 import argparse
+import base64
 import html
 import re
 import sys
@@ -23,6 +24,8 @@ from bnstudy.report.results import as_level
 from bnstudy.settings import label
 
 if TYPE_CHECKING:  # the workflow asks for the notebook's name, which takes neither pandas nor torch
+    import pandas as pd
+
     from bnstudy.networks.weights import Layer
     from bnstudy.report.results import Level
     from bnstudy.report.tables import Exhibit
@@ -30,6 +33,9 @@ if TYPE_CHECKING:  # the workflow asks for the notebook's name, which takes neit
 CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.narrow+svg"
 PAGE = "application/vnd.bnstudy.page+html"  # for the page alone; Jupyter has its own text
 LIVE = "application/vnd.bnstudy.live+json"  # what the page's script makes of a figure
+PNG, PNG_DPI = "image/png", 110  # for readers of the notebook, who may see no SVG
+ROOT = Path(__file__).resolve().parents[3]  # the checkout
+REFERENCE = re.compile(r"\[(figure|table)\]\(#((?:fig|tab)-[\w-]+)\)", re.IGNORECASE)
 FIGURE_LIMIT = 600_000  # bytes of SVG for both layouts; draw fewer marks or rasterize beyond that
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
 FIRST_ERROR_LINES = 3
@@ -53,17 +59,40 @@ def title_of(config: Mapping) -> str:
     return " ".join(str(title).split())
 
 
+def study_folder(config: str) -> Path:
+    """The folder of the study whose config is asked for: where the notebook runs, or above it.
+
+    A notebook may be opened where it lies, in the folder of the study, or anywhere: then the study
+    is that of the checkout.
+
+    Raises
+    ------
+    UserError
+        If there is no such study.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, ROOT):
+        if (folder / config).exists():
+            return folder
+    raise UserError(
+        f"there are no results at {config}, neither in {here} and above it nor in {ROOT}; `make` "
+        "there makes them, or give another place in the cell of parameters"
+    )
+
+
 class Report:
     """What the notebook's cells say: text, figures and tables, numbered in the order shown.
 
     Parameters
     ----------
     config : path
-        The recorded config.
+        The recorded config, absolute or from `study_folder`, as are the others.
     tables : path
-        Folder of the four tables.
+        Folder of the tables.
     data : path or sequence of paths
         The prepared dataset or datasets.
+    claims : path, optional
+        The list of claims: config/claims.yaml.
 
     Raises
     ------
@@ -71,11 +100,16 @@ class Report:
         If a file is missing or damaged.
     """
 
-    def __init__(self, config: str, tables: str, data: str | Sequence[str]) -> None:
+    def __init__(
+        self, config: str, tables: str, data: str | Sequence[str], claims: str = ""
+    ) -> None:
         from bnstudy.data.prepared import open_prepared
         from bnstudy.report.results import DatasetFacts, Results
+        from bnstudy.report.verdicts import Claims
 
-        paths = [data] if isinstance(data, str) else data
+        folder = study_folder(config)
+        self.tables = folder / tables
+        paths = [folder / path for path in ([data] if isinstance(data, str) else data)]
         opened = [open_prepared(path) for path in paths]
         self.data = {dataset.name: dataset for dataset in opened}
         facts = {
@@ -88,11 +122,18 @@ class Report:
             )
             for name, dataset in self.data.items()
         }
-        self.results = Results.load(Path(config), Path(tables), facts)
+        self.results = Results.load(folder / config, self.tables, facts)
         self.config = self.results.config
         plugins.load(self.config.get("plugins", []))  # what the names of its levels stand for
-        self.tables = Path(tables)
         self.counts = {"figure": 0, "table": 0}
+        listed = next((p for p in (folder / claims, ROOT / claims) if p.is_file()), None)
+        self.claims = Claims.load(listed, self.tables, self.config) if listed else None
+
+    def table_of(self, name: str) -> "pd.DataFrame":
+        """Any table of the study, by its name without `.csv`."""
+        from bnstudy.report.reading import read_table
+
+        return read_table(self.tables / f"{name}.csv", self.config)
 
     def text(self, *paragraphs: str) -> None:
         """Show Markdown paragraphs; empty ones are left out."""
@@ -117,7 +158,7 @@ class Report:
 
         screen = first_screen(self.results, self.tables, title_of(self.config))
         title, *rest = map(escape_markdown, [screen.title, *screen.plain])
-        self.on_page(screen.html, "\n\n".join([f"# {title}", *rest]))
+        self.on_page(screen.html, "\n\n".join([f"**{title}**", *rest]))
 
     def verdicts(self, anchors: Mapping[str, str]) -> None:
         """Show a mark for each claim that was judged, leading to the anchor given for it."""
@@ -180,13 +221,19 @@ class Report:
             "caption": drawing.caption,
         }
         table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
-        bundle = {SVG: wide, NARROW_SVG: narrow, CSV: table, "text/plain": drawing.finding}
+        picture = base64.b64encode(drawing.png(WIDE, PNG_DPI)).decode()
+        bundle = {SVG: wide, NARROW_SVG: narrow, PNG: picture, CSV: table}
         if live is not None:
             bundle[LIVE] = dict(live)
-        display(bundle, metadata={"bnstudy": meta}, raw=True)
+        width = round(WIDE.width * 96)
+        display(
+            bundle | {"text/plain": drawing.finding},
+            metadata={"bnstudy": meta, PNG: {"alt": drawing.finding, "width": width}},
+            raw=True,
+        )
         # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
         display(
-            Markdown(f"**Figure {number}.** {drawing.caption}"),
+            Markdown(f'<a id="fig-{drawing.label}"></a>**Figure {number}.** {drawing.caption}'),
             metadata={"bnstudy": {"kind": "caption"}},
         )
 
@@ -228,18 +275,26 @@ class Report:
                 found[level] = describe_layers(network, given)
         return {level: found[level] for level in self.results.levels}
 
+    def fold(self, summary: str, code: str) -> None:
+        """Show code or a configuration, folded away behind a summary."""
+        from IPython.display import display
+
+        body = (
+            f'<details class="fold"><summary>{html.escape(summary)}</summary>'
+            f"<pre><code>{html.escape(code)}</code></pre></details>"
+        )
+        display({"text/html": body, "text/plain": code}, raw=True)
+
     def source(self, *objects: object) -> None:
-        """Show the real source of functions or classes."""
+        """Show the real source of functions or classes, folded, each under its place."""
         import inspect
 
-        self.text(
-            "```python\n" + "\n\n".join(inspect.getsource(o).rstrip() for o in objects) + "\n```"
-        )
+        for found in map(inspect.unwrap, objects):
+            place = Path(inspect.getsourcefile(found)).resolve().relative_to(ROOT)
+            self.fold(f"{found.__name__} in {place}", inspect.getsource(found).rstrip())
 
     def show_config(self) -> None:
         """Show the config as YAML, with the studies that were on, without their prose."""
-        from IPython.display import display
-
         studies = {
             name: {key: value for key, value in study.items() if key != "text"}
             for name, study in self.config["studies"].items()
@@ -249,8 +304,7 @@ class Report:
         dumped = yaml.safe_dump(
             content, sort_keys=False, allow_unicode=True, default_flow_style=None
         )
-        body = f"<pre><code>{html.escape(dumped)}</code></pre>"
-        display({"text/html": body, "text/plain": dumped}, raw=True)
+        self.fold("The configuration as it was recorded", dumped)
 
 
 def kernel_manager_class(folder: Path) -> type:
@@ -285,7 +339,7 @@ def kernel_manager_class(folder: Path) -> type:
     return OwnKernelManager
 
 
-def execute(notebook: Path, parameters: dict, failed_copy: Path) -> object:
+def execute(notebook: Path, config: Mapping, parameters: dict, failed_copy: Path) -> object:
     """Execute a jupytext notebook and return it, cleaned of times, durations and random ids.
 
     Raises
@@ -304,7 +358,7 @@ def execute(notebook: Path, parameters: dict, failed_copy: Path) -> object:
         executed = folder / "executed.ipynb"
         try:
             papermill.execute_notebook(
-                jupytext.read(notebook),
+                with_title(jupytext.read(notebook), config),
                 executed,
                 parameters=parameters,
                 kernel_name="python3",
@@ -376,6 +430,39 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def with_title(nb: object, config: Mapping) -> object:
+    """A notebook whose first heading is the title of the study."""
+    first = nb.cells[0]
+    first.source = re.sub(
+        r"\A# .*", lambda _: f"# {escape_markdown(title_of(config))}", first.source, count=1
+    )
+    return nb
+
+
+def for_jupyter(nb: object) -> object:
+    """A notebook without what only the page shows: references get their numbers there."""
+    places = {}
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            meta = output.get("metadata", {}).get("bnstudy", {})
+            if "number" in meta:
+                places.setdefault(f"{meta['kind'][:3]}-{meta['label']}", meta["number"])
+                places.setdefault(f"{meta['kind'][:3]}-{meta['group']}", meta["number"])
+
+    def numbered(text: str) -> str:
+        return REFERENCE.sub(lambda m: f"[{m[1]} {places.get(m[2], '')}](#{m[2]})", text)
+
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            cell.source = numbered(cell.source)
+        for output in cell.get("outputs", []):
+            for kind in (NARROW_SVG, PAGE, LIVE):
+                output.get("data", {}).pop(kind, None)
+            if "text/markdown" in output.get("data", {}):
+                output.data["text/markdown"] = numbered(output.data["text/markdown"])
+    return nb
+
+
 def figure_files(nb: object) -> dict[str, bytes]:
     """The figures of an executed notebook as SVG and their data as CSV, by file name."""
     files = {}
@@ -384,6 +471,7 @@ def figure_files(nb: object) -> dict[str, bytes]:
             meta = output.get("metadata", {}).get("bnstudy", {})
             if meta.get("kind") == "figure":
                 files[f"{meta['label']}.svg"] = output.data[SVG].encode()
+                files[f"{meta['label']}.png"] = base64.b64decode(output.data[PNG])
                 files[f"{meta['label']}.csv"] = output.data[CSV].encode()
     return files
 
@@ -431,18 +519,18 @@ def report(
         "claims": relative(claims),
         "data": [relative(path) for path in data],
     }
-    nb = execute(notebook, parameters, failed_copy)
     recorded = yaml.safe_load(config.read_text(encoding="utf-8"))
+    nb = execute(notebook, recorded, parameters, failed_copy)
     nb.metadata["title"] = title_of(recorded)
     if (tables / "missing.csv").exists():
         nb.metadata["title"] += " (partial)"
     nb.metadata["description"] = "A paired study with several seeds, from runs to verdicts."
-    content = (nbformat.writes(nb) + "\n").encode()
     try:
         rendered, _ = ReportExporter(notebook.parent / "templates").from_notebook_node(nb)
     except UserError:
-        write_atomically(failed_copy, content)
+        write_atomically(failed_copy, nbformat.writes(nb).encode())
         raise
+    content = (nbformat.writes(for_jupyter(nb)) + "\n").encode()
     for name, figure in figure_files(nb).items():
         write_atomically(figures / name, figure)
     write_atomically(ipynb, content)

@@ -14,15 +14,14 @@ from bnstudy.report.amounts import effect_cell, interval, small, threshold, typo
 from bnstudy.report.exhibits import INTERVAL, Exhibit, Link
 from bnstudy.report.rendering import slug
 from bnstudy.report.results import SPACE, capitalized, counted, decimal, listed, p_text
-from bnstudy.report.verdicts import Claims, Judged, short_name, verdict_word
-
-
-def link(claim: Judged) -> Link:
-    return Link(typographic(claim.name), slug(claim.heading))
-
-
-def line_range(line: str) -> str:
-    return line.replace("-", "\N{EN DASH}") or "none"
+from bnstudy.report.verdicts import (
+    Claims,
+    Judged,
+    not_measured,
+    quotes,
+    short_name,
+    verdict_word,
+)
 
 
 def scorecard(claims: Claims) -> Exhibit | None:
@@ -38,7 +37,6 @@ def scorecard(claims: Claims) -> Exhibit | None:
             "Holm p": claim.p_holm,
             "prior": claim.prior,
             "n": claim.n,
-            "line": line_range(claim.line),
         }
         for claim in found
     ]
@@ -53,62 +51,55 @@ def scorecard(claims: Claims) -> Exhibit | None:
         "prior is the probability given to the claim beforehand. Each claim leads to its evidence.",
         pd.DataFrame(rows),
         {"Holm p": p_text, "prior": lambda x: f"{x:g}"},
-        words=("line", "verdict"),
+        words=("verdict",),
     )
 
 
-def exact(claims: Claims) -> Exhibit | None:
-    """A row per exact claim that was run."""
+def exact(claims: Claims, study: str) -> Exhibit | None:
+    """The exact statements of a study: a row each, with its error and what was seen."""
+    found = [claim for claim in claims.of(study) if claim.exact]
     rows = [
         {
-            "claim": link(claim),
+            "statement": typographic(claim.name) + plainly_quoted(claim),
             "verdict": claim.verdict,
-            "worst error": claim.effect,
-            "tolerance": claim.smallest_effect,
+            "largest error": claim.effect,
+            "allowed": claim.smallest_effect,
             "prior": claim.prior,
-            "line": line_range(claim.line),
+            "what was seen": capitalized(typographic(claim.note)),
         }
-        for claim in claims.kind("exact")
-        if claim.was_run
+        for claim in found
     ]
     if not rows:
         return None
     return Exhibit(
-        "exact",
-        "Exact statements: they hold if the worst error is within the tolerance. What is compared "
-        "with what stands in the section that each leads to.",
+        f"exact-{study.replace('_', '-')}",
+        "Exact statements: they hold if the largest error is within what rounding, or the theory, "
+        "allows.",
         pd.DataFrame(rows),
-        {"worst error": small, "tolerance": small, "prior": lambda x: f"{x:g}"},
-        words=("line", "verdict"),
-        fold="Exact statements, one by one",
+        {"largest error": small, "allowed": small, "prior": lambda x: f"{x:g}"},
+        words=("verdict", "what was seen"),
+        fold=f"{counted(len(rows), 'exact statement')}, "
+        f"{sum(c.verdict == 'holds' for c in found)} of which hold",
     )
 
 
-def listed_claims(claims: Claims) -> Exhibit:
-    """All claims with their lines, their measure and the study that measures them."""
-    rows = []
-    order = list(claims.headings)
-    for claim in sorted(claims.judged, key=lambda c: order.index(c.study)):
-        needed = "" if claim.exact else threshold(claim.smallest_effect, claim.unit)
-        rows.append(
-            {
-                "claim": typographic(claim.name),
-                "line": line_range(claim.line),
-                "measured by": typographic(claim.measure),
-                "smallest effect that matters": needed,
-                "expected": typographic(claim.expected),
-                "source": claim.source,
-                "study": Link(claim.heading, slug(claim.heading)),
-            }
-        )
-    words = ("line", "measured by", "smallest effect that matters", "expected", "source", "study")
+def plainly_quoted(claim: Judged) -> str:
+    """The sentence of the text that a claim speaks of, as plain text."""
+    found = quotes()["claims"].get(claim.id)
+    return f": “{found[1]}” (line{SPACE}{found[0]})" if found else ""
+
+
+def not_run(claims: Claims) -> Exhibit | None:
+    """The studies that were not run, in one small table."""
+    frame = not_measured(claims)
+    if frame.empty:
+        return None
     return Exhibit(
-        "claims",
-        "What is said of batch normalization, by the lines of the text that says it, and how it is "
-        "measured here.",
-        pd.DataFrame(rows),
-        words=words,
-        fold=f"All {counted(len(rows), 'claim')}, study by study",
+        "not-run",
+        "Studies that this report does not have, and the claims that have no verdict without them. "
+        "`make full` runs every study.".replace("`", ""),
+        frame,
+        words=("claims without a verdict", "why"),
     )
 
 
@@ -164,75 +155,29 @@ def checks(table: pd.DataFrame) -> Exhibit:
     )
 
 
-# Line, what the text says in our words, what is right, and the claim that shows it here.
-ERRATA = (
-    ("E1", "961", "The scale and the shift are hyperparameters to tune",
-     "They are parameters, learned like weights, as lines 122-137 of the text itself say. To choose are momentum, epsilon and the place of the layer", "L5"),
-    ("E2", "20, 62, 332, 377", "Training is faster because internal covariate shift is reduced",
-     "Disputed: by an exact definition the shift need not even get smaller (Santurkar et al. 2018)", "B2"),
-    ("E3", "146", "The running statistics average over the entire training set",
-     "PyTorch keeps an exponential average, of about the last 19 batches at its default momentum", "M5"),
-    ("E4", "105-110", "There is one variance",
-     "A batch is normalized by the biased variance (divided by m), the unbiased one (m - 1) is stored", "E4"),
-    ("E5", "146", "How the running averages are formed is left open",
-     "Libraries differ: in PyTorch momentum is the weight of the new batch, in others that of the old average", "E5"),
-    ("E6", "45, 151", "Normalized activations have mean 0 and variance 1",
-     "The variance is var / (var + epsilon), and 0 for a dead unit; and all this before scale and shift only", "E6"),
-    ("E7", "41", "The backward pass needs the gradients by scale, shift and normalized activations",
-     "It must also go through the mean and the variance, which tie the samples of a batch together", "E7"),
-    ("E8", "315, 481, 696, 906", "The sum of batch losses over the number of batches is the mean loss",
-     "Only if all batches are equally long; otherwise batches have to be weighted by their length", "E8"),
-    ("E9", "464, 679, 889", "Training and validation loss are plotted as if they were alike",
-     "The one is a mean over changing weights in training mode, the other belongs to the final weights in evaluation mode", "fig-gap"),
-    ("E10", "185", "Normalize(0.5, 0.5) normalizes the pixels",
-     "It maps them to [-1, 1]; digits are neither centred by it nor of unit variance", "E10"),
-    ("E11", "280-284", "The linear layers before the normalization have a bias",
-     "It has no effect, and its gradient is zero", "M6"),
-    ("E12", "485, 700", "The effect of the batch size is shown with batch normalization alone",
-     "Without networks that lack it nothing can be compared; here both arms run at each batch size", "fig-batch-size"),
-    ("E13", "whole text", "One run each, no seeds, no test set",
-     "A single run shows nothing about the next; here seeds are paired and the test set is used once", "tab-arms"),
-    ("E14", "63", "Higher learning rates carry no risk of divergence",
-     "The usable rates are larger, not unlimited", "B4b"),
-    ("E15", "66", "Exploding gradients are mitigated, above all in deep networks",
-     "Only where weights are larger than He's. At He's scale nothing explodes without batch normalization, and with it gradients grow from layer to layer (Yang et al. 2019)", "B8"),
-    ("E16", "77", "Depth becomes possible because covariate shift is removed",
-     "What depth needs depends on the initial weights and on residual connections", "B14"),
-    ("E17", "84, 384", "Training depends less on the batch size, and it is sensitive to the batch size",
-     "The two statements contradict each other unless ordinary and very small batches are told apart", "B17"),
-    ("E18", "151", "During training the batch statistics are updated",
-     "Batch statistics are computed anew from each batch; it is the running statistics that are updated", "E18"),
-    ("E19", "385", "Inference costs extra time",
-     "At inference the layer can be folded into the linear layer before it, at no cost at all", "M9"),
-    ("E20", "not in the text", "Any number of training images will do",
-     "If the last batch of an epoch has a single image, training stops with an error", "E20"),
-)  # fmt: skip
-
-
 def errata(claims: Claims) -> Exhibit:
     """Wrong or imprecise statements, their corrections, and what shows them here."""
     rows = []
-    for name, line, statement, correction, evidence in ERRATA:
-        claim = claims[evidence]
-        found, note = Link("both arms, every seed", evidence), ""
+    for erratum in quotes()["errata"]:
+        claim, (line, said) = claims[erratum["shown"]], erratum.get("quote", ("", ""))
+        found = Link("both arms, every seed", erratum["shown"])
         if claim is not None:
             found = Link(f"{claim.id}: {verdict_word(claim)}", slug(claim.heading))
-            note = capitalized(typographic(claim.note)) if claim.exact else ""
+            if not claim.was_run:
+                found = f"{claim.id}: not run"
         rows.append(
             {
-                "statement": f"{name}: {statement}",
-                "line": line_range(line),
-                "correction": typographic(correction),
+                "erratum": erratum["id"],
+                "the text": f"“{said}” (line{SPACE}{line})" if said else "",
+                "what is right": typographic(erratum["right"]),
                 "shown by": found,
-                "in numbers": note,
             }
         )
     return Exhibit(
         "errata",
-        "Statements of the text that are wrong or imprecise, in our words, with the line, what is "
-        "right instead, and what this study shows of it.",
+        f"Wrong or imprecise statements of the text ({quotes()['source']}), and what is right.",
         pd.DataFrame(rows),
-        words=("line", "correction", "shown by", "in numbers"),
+        words=("the text", "what is right", "shown by"),
     )
 
 

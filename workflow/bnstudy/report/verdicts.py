@@ -8,26 +8,29 @@ never gets one.
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.judge import SEPARATOR, Measured, Row, read_table
 from bnstudy.claims.listed import CORE, judged_claims, readings
-from bnstudy.config import ALPHA, default_studies, enabled_studies
+from bnstudy.config import ALPHA, ROOT, default_studies, enabled_studies
 from bnstudy.errors import UserError
-from bnstudy.report.amounts import amount, interval, sentence_of, shown, small, threshold
+from bnstudy.report.amounts import amount, interval, sentence_of, shown, threshold
 from bnstudy.report.results import SPACE, capitalized, counted, listed, p_value
 
 STATISTICAL = ("supported", "refuted", "not supported", "inconclusive")
 NOT_RUN = "not run"
 CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
+QUOTES = ROOT / "report/quotes.yaml"  # sentences of the text that claims and errata speak of
 TRUE = {"supported", "holds"}
 FALSE = {"refuted", "not supported", "does not hold"}
 
@@ -46,8 +49,6 @@ class Judged(Row):
         Whether it stands in the configuration, not in claims.yaml.
     heading : str
         The heading of its study's section.
-    incomplete : bool
-        Whether jobs of its study are missing.
     effects : array of float, shape (n,)
         One effect per seed.
     cells : dict of str to array
@@ -63,7 +64,6 @@ class Judged(Row):
     history: Sequence[str] = ()
     own: bool = False
     heading: str = ""
-    incomplete: bool = False
     effects: np.ndarray = field(default_factory=lambda: np.zeros(0))
     cells: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -97,6 +97,7 @@ class Claims:
     config: dict
     studies: dict[str, dict]  # those that were run, with their settings
     headings: dict[str, str]  # of the sections, by study
+    incomplete: set[str]  # studies with holes
 
     @classmethod
     def load(cls, claims: Path, tables: Path, config: dict) -> "Claims":
@@ -126,7 +127,7 @@ class Claims:
         judged = [
             combine(
                 entry | {"own": name in own, "heading": headings.get(study, study)},
-                rows.get(name, {}) | {"incomplete": study in incomplete},
+                rows.get(name, {}),
                 effects.get(name, {}),
             )
             for entry in judged_claims(claims, config)
@@ -138,13 +139,25 @@ class Claims:
             for name, said in ran.items()
             if name not in incomplete and (name == CORE or (tables / f"{name}.csv").exists())
         }
-        return cls(judged, claims, tables, config, ran, headings)
+        return cls(judged, claims, tables, config, ran, headings, incomplete)
 
     def __getitem__(self, name: str) -> Judged | None:
         return next((claim for claim in self.judged if claim.id == name), None)
 
     def of(self, study: str) -> list[Judged]:
-        return [claim for claim in self.judged if claim.study == study]
+        """The claims of a study that were run."""
+        return [c for c in self.judged if c.study == study and c.was_run]
+
+    def frame(self) -> pd.DataFrame:
+        """A row per claim that was judged: id, kind, study, verdict, effect, n."""
+        columns = ["id", "kind", "study", "verdict", "effect", "n"]
+        rows = [[getattr(claim, name) for name in columns] for claim in self.judged]
+        return pd.DataFrame(rows, columns=columns)
+
+    def order(self, study: str) -> int:
+        """The place of a study among the sections."""
+        names = [*self.headings]
+        return names.index(study) if study in names else len(names)
 
     def kind(self, *kinds: str) -> list[Judged]:
         return [claim for claim in self.judged if claim.kind in kinds]
@@ -187,15 +200,16 @@ def short_name(claim: Judged) -> str:
     return f"{claim.id} {text}"
 
 
-def lines(claim: Judged) -> str:
-    """Where the text makes the claim: ` (lines 61, 62 and 330)`; nothing for a claim of one's own."""
-    if claim.own:
-        return ""
-    if not claim.line:
-        return " (not in the text)"
-    places = [place.strip().replace("-", "\N{EN DASH}") for place in claim.line.split(",")]
-    several = len(places) > 1 or "\N{EN DASH}" in places[0]
-    return f" ({'lines' if several else 'line'}{SPACE}{listed(places)})"
+@cache
+def quotes() -> dict:
+    """`source`, `claims` and `errata` of report/quotes.yaml."""
+    return yaml.safe_load(QUOTES.read_text(encoding="utf-8"))
+
+
+def quoted(claim: Judged) -> str:
+    """The sentence of the text that a claim speaks of: `: “...” (line 62)`; empty without one."""
+    found = None if claim.own else quotes()["claims"].get(claim.id)
+    return f": “{shown(found[1])}” (line{SPACE}{found[0]})" if found else ""
 
 
 def verdict_word(claim: Judged) -> str:
@@ -204,20 +218,15 @@ def verdict_word(claim: Judged) -> str:
 
 
 def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
-    """What was claimed, what came out and the verdict; on a second line measure, prior and scope.
+    """What came out of a claim and the verdict; on a second line measure, prior and scope.
 
     Markdown. The second line says how the claim was measured, what was expected beforehand, for
     what the verdict holds, and where it surprised, how the measurement was checked.
     """
     found = [
-        f"**{claim.id}: {verdict_word(claim)}.** {shown(claim.claim).rstrip('.')}{lines(claim)}."
+        f"**{claim.id}: {verdict_word(claim)}.** {shown(claim.claim).rstrip('.')}{quoted(claim)}."
     ]
-    if not claim.was_run:
-        found.append(f"This was not measured here: {shown(claim.reason or 'it was not run')}.")
-    elif claim.exact:
-        found.append(exact_result(claim))
-    else:
-        found += statistical_parts(claim)
+    found += statistical_parts(claim)
     if claim.note:
         found.append(sentence_of(shown(claim.note)))
     before = f"{shown(claim.expected).rstrip('.')}; " if claim.expected else ""
@@ -225,19 +234,11 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
         f"*Measure:* {shown(claim.measure)}.",
         f"*Expected:* {before}prior {claim.prior:g}.",
     ]
-    if claim.was_run and with_scope:
+    if with_scope:
         details.append(f"*Scope:* {shown(claim.scope)}.")
-    if claim.was_run and claim.checked:
+    if claim.checked:
         details.append(f"*Measured twice:* {sentence_of(shown(claim.checked))}")
     return f"{' '.join(found)}{LINE_BREAK}{' '.join(details)}"
-
-
-def exact_result(claim: Judged) -> str:
-    """How far off an exact claim is."""
-    if claim.effect == 0:
-        return "There is no deviation at all."
-    error, allowed = small(claim.effect), small(claim.smallest_effect)
-    return f"At the worst it is off by {error}, where {allowed} is allowed."
 
 
 def statistical_parts(claim: Judged) -> list[str]:
@@ -256,15 +257,15 @@ def statistical_parts(claim: Judged) -> list[str]:
 
 def evidence(claim: Judged) -> str:
     """The effect, its interval, its seeds and its p in one sentence."""
-    found = f"The effect is {amount(claim.effect, claim.unit)}"
+    found = capitalized(amount(claim.effect, claim.unit))
     blocks = "block" if claim.study == "timing" else "seed"
     if claim.n < 2:
         return f"{found} in a single {blocks}, without interval or test."
     in_favour = round(claim.share_of_seeds * claim.n)
     p = "p" if claim.kind in ("control", "exploratory") else "Holm p"
     return (
-        f"{found}, 95{SPACE}% interval {interval(claim.ci_low, claim.ci_high, claim.unit)}; "
-        f"{in_favour} of {counted(claim.n, blocks)} go the way of the claim "
+        f"{found} (95{SPACE}% interval {interval(claim.ci_low, claim.ci_high, claim.unit)}), as "
+        f"claimed in {in_favour} of {counted(claim.n, blocks)} "
         f"({p_value(claim.p_holm).replace('p', p, 1)})."
     )
 
@@ -277,10 +278,10 @@ def because(claim: Judged) -> str:
     ninety = "" if math.isnan(low) else f"the 90{SPACE}% interval, {interval(low, high, unit)}, "
     match claim.verdict:
         case "supported":
-            return f"That is in the direction of the claim and at least {needed}."
+            return f"At least {threshold(delta, unit)} was needed."
         case "refuted":
             against = threshold(-delta, unit)
-            return f"That is against the claim and beyond what matters ({against}) that way."
+            return f"That is the opposite, beyond {against}."
         case "not supported":
             begin = capitalized(ninety) or "The interval "
             reason = f"lies below {needed}, so what the claim needs is excluded."
@@ -317,8 +318,9 @@ def why_inconclusive(claim: Judged, needed: str, ninety: str) -> str:
 
 
 def verdict_sentences(claims: Sequence[Judged]) -> list[str]:
-    """A sentence per claim as Markdown items; a scope that many share is said once, at the end."""
-    scopes = Counter(claim.scope for claim in claims if claim.was_run)
+    """A sentence per claim that seeds decide, as Markdown items; a common scope is said once."""
+    claims = [claim for claim in claims if not claim.exact]
+    scopes = Counter(claim.scope for claim in claims)
     common, count = max(scopes.items(), key=lambda item: item[1], default=("", 0))
     if count < 3:
         common = ""
@@ -388,48 +390,34 @@ def surprises(claims: Claims) -> str:
         return ""
     against = [c for c in decided if (c.verdict in TRUE) != (c.prior > 0.5) and c.prior != 0.5]
     score = sum((c.prior - (c.verdict in TRUE)) ** 2 for c in decided) / len(decided)
-    brier = (
+    named = listed(f"{c.id} ({c.verdict}, prior {c.prior:g})" for c in against)
+    surprise = f"The verdicts that were not expected are {named}. " if against else ""
+    return surprise + (
         f"The Brier score of the priors is {score:.2f} over the {counted(len(decided), 'claim')} "
         "with a definite verdict (0 is perfect, 0.25 what always saying one half would get)."
     )
-    if not against:
-        return "No definite verdict went against what was thought more likely beforehand. " + brier
-    named = listed(f"{c.id} ({c.verdict}, prior {c.prior:g})" for c in against)
-    return f"Against what was thought more likely beforehand came out {named}. {brier}"
 
 
-def not_run_sentence(claims: Iterable[Judged]) -> str:
-    """Which claims have no verdict because they were not run."""
-    waiting = [claim for claim in claims if not claim.was_run]
-    begun = [claim.id for claim in waiting if claim.incomplete]
-    missing = [claim.id for claim in waiting if not claim.incomplete]
-    sentences = []
-    if begun:
-        sentences.append(
-            f"Without a verdict so far, because jobs are missing in their studies, "
-            f"{'is' if len(begun) == 1 else 'are'} {listed(begun)}."
-        )
-    if missing:
-        verb = "was" if len(missing) == 1 else "were"
-        sentences.append(
-            f"Not run, and so without a verdict, {verb} {listed(missing)}; `make full` runs every "
-            "study."
-        )
-    return " ".join(sentences)
-
-
-def study_not_run(claims: Claims, study: str, missing: pd.DataFrame | None = None) -> str:
-    """What the section of a study says that is switched off, or that is not complete yet."""
-    concerned = listed(claim.id for claim in claims.of(study))
-    verdicts = f", so there is no verdict on {concerned}" if concerned else ""
-    if missing is not None and (missing["part"] == study).any():
-        noun = "run" if study == CORE else "cell"
-        lacking = counted(int((missing["part"] == study).sum()), noun)
-        return (
-            f"*This study is not complete{verdicts}.* In [table](#tab-missing) stands what is "
-            f"missing: {lacking}."
-        )
-    return f"*This study was not run{verdicts}.* It is switched on by `studies.{study}.enabled`."
+def not_measured(claims: Claims) -> pd.DataFrame:
+    """The studies that were not run, or lack jobs, with the claims that wait for them."""
+    waiting: dict[str, list[str]] = {}
+    for claim in claims.judged:
+        if not claim.was_run:
+            waiting.setdefault(claim.study, []).append(claim.id)
+    for study in claims.headings:
+        if study not in claims.studies and study != CORE:
+            waiting.setdefault(study, [])
+    return pd.DataFrame(
+        [
+            {
+                "study": claims.headings.get(study, study),
+                "claims without a verdict": listed(names),
+                "why": "jobs are missing" if study in claims.incomplete else "not part of this run",
+            }
+            for study, names in sorted(waiting.items(), key=lambda item: claims.order(item[0]))
+        ],
+        columns=["study", "claims without a verdict", "why"],
+    )
 
 
 def calibration_sentence(table: pd.DataFrame) -> str:
