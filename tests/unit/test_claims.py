@@ -184,6 +184,8 @@ def test_the_registered_claims_can_all_be_judged():
     ]
     # With twelve seeds the strictest step of Holm's method needs 2/4096 <= 0.05/m.
     assert len(statistical) <= 102
+    simulated = config.default_studies()["calibration"]["options"]
+    assert (simulated["n"], simulated["family_size"]) == (12, len(statistical))
     assert all("short" in entry for entry in statistical)
     studies = set(config.default_studies()) | {listed.CORE}
     assert {entry["study"] for entry in found["claims"] + found["further"]} <= studies
