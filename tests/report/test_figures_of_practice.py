@@ -50,7 +50,20 @@ def affine_only(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-TABLES = [robustness, weight_decay, large_batches, affine_only]
+def convolutional(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
+    cells = [
+        *product(("none", "batch", "group:4", "layer"), (8, 128), (6000,)),
+        ("batch", 128, 600),
+    ]
+    return pd.DataFrame(
+        {"norm": norm, "batch_size": size, "train_images": images, "seed": seed}
+        | run_row(rng, 0.85)
+        for norm, size, images in cells
+        for seed in range(seeds)
+    )
+
+
+TABLES = [robustness, weight_decay, large_batches, affine_only, convolutional]
 
 
 def drawn(made, seeds: int):

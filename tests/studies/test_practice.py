@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from bnstudy.claims.endpoints import convolutional
 from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.claims.listed import complete, load_claims
 from bnstudy.data.prepared import open_prepared
@@ -158,8 +159,12 @@ def test_nothing_to_train_is_said_before_a_run(norm, trained):
 # Claims about a metric, and declarations
 
 
-NEW = ("robustness", "weight_decay", "large_batches", "affine_only")
-CLAIMS = [one for one in load_claims(ROOT / "config/claims.yaml") if one.get("study") in NEW]
+NEW = ("robustness", "weight_decay", "large_batches", "affine_only", "convolutional")
+CLAIMS = [
+    one
+    for one in load_claims(ROOT / "config/claims.yaml")
+    if one.get("study") in NEW and "metric" in one
+]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
@@ -206,3 +211,35 @@ def test_variants_of_two_axes_lie_on_top(digits_data):
     assert [s.learning_rate for _, s in declaration.runs(part, "digits", 1)] == [0.5]
     other = declaration.cell_part(told, {"norm": "none", "batch_size": 8})
     assert other["variants"] == {}
+
+
+# S27: convolution
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_small_batches_cost_comes_out_either_way(sign):
+    """Batch falls by 5 points to the small batch, or gains them, and group by 2; few images count not."""
+    accuracies = {("batch", 128): 0.85, ("batch", 8): 0.85 - 0.05 * sign}
+    accuracies |= {("group:4", 128): 0.83, ("group:4", 8): 0.83 - 0.02 * sign, ("none", 8): 0.1}
+    made = [
+        {"norm": norm, "batch_size": size, "train_images": images, "seed": seed, "status": "ok"}
+        | {"n_classes": 10, "val_accuracy": 0.8, "test_accuracy": accuracy if images > 600 else 0.3}
+        for (norm, size), accuracy in accuracies.items()
+        for images in ((600, 6000) if (norm, size) == ("batch", 128) else (6000,))
+        for seed in (1000, 1001)
+    ]
+    effect = convolutional.endpoints(pd.DataFrame(made), {})["small_batches"].effect
+    assert effect.tolist() == pytest.approx([3 * sign] * 2)
+
+
+def test_every_arm_of_the_convolutional_study_has_its_rate():
+    shipped = study("convolutional")
+    runs = declaration.runs(shipped, "fashion_mnist", 1)
+    rates = {(one.norm, one.batch_size): one.learning_rate for _, one in runs}
+    said = shipped["variants"]["norm,batch_size"]
+    assert rates == {
+        (norm, int(size)): one["learning_rate"]
+        for key, one in said.items()
+        for norm, size in [key.split(",")]
+    }
+    assert len(rates) == 8

@@ -66,6 +66,7 @@ FIGURES: dict[str, list[Callable[[pd.DataFrame, dict], Drawing | None]]] = {
     "weight_decay": [practice.weight_decay],
     "large_batches": [practice.large_batches],
     "affine_only": [practice.affine_only],
+    "convolutional": [practice.convolutional],
     "residual_init": [questions.residual_init],
     "edge_of_stability": [questions.edge_of_stability],
     "rank": [questions.rank],

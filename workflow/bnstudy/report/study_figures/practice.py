@@ -1,4 +1,6 @@
-"""Figures of robustness, weight decay, large batches, and scale and shift alone (S17 to S20)."""
+"""Figures of robustness, weight decay, large batches, scale and shift alone (S17 to S20), and convolution (S27)."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,7 @@ def robustness(table: pd.DataFrame, options: dict) -> Drawing:
     arm = list(zip(table["norm"], table["weight_decay"] > 0, strict=True))
     frame = table.assign(kind=said[0], dose=said[2].astype(float), arm=arm)
     frame["value"] = accuracy(table, "test_accuracy")
-    return plots.curves(
+    drawing = plots.curves(
         "robustness",
         frame[["kind", "dose", "arm", "seed", "value"]],
         "Test accuracy under an attack, steps of the same size with random signs, noise, and contrast "
@@ -36,6 +38,12 @@ def robustness(table: pd.DataFrame, options: dict) -> Drawing:
         x="dose", hue="arm", looks=DECAYED, col="kind", cols=[*KINDS], col_name=KINDS, sharex=False,
         value="test accuracy (%)", other="size", wrap=(4, 2),
     )  # fmt: skip
+    ends = frame.groupby("kind")["dose"].transform("max")
+    ends = ends.mask(frame["kind"] == "contrast", frame.groupby("kind")["dose"].transform("min"))
+    looks = {arm: look for arm, look in DECAYED.items() if arm in set(frame["arm"])}
+    what = "Test accuracy (%) under the largest disturbance"
+    worst = frame[frame["dose"] == ends]
+    return replace(drawing, finding=plots.alternative(worst, "arm", looks, what, {"kind": KINDS}))
 
 
 def weight_decay(table: pd.DataFrame, options: dict) -> Drawing | None:
@@ -82,6 +90,18 @@ def affine_only(table: pd.DataFrame, options: dict) -> Drawing:
         f"Test accuracy after {options['epochs']} epochs in which only a part of the parameters was "
         f"trained, the others staying as they were drawn.{guesses(table, 'trained')}",
         hue="trained", looks=looks_of(TRAINED, "all", TRAINED), value="test accuracy (%)",
+    )  # fmt: skip
+
+
+def convolutional(table: pd.DataFrame, options: dict) -> Drawing:
+    """Test accuracy of the convolutional networks by batch size."""
+    whole = table[table["train_images"] == table["train_images"].max()]
+    return plots.strips(
+        "convolutional",
+        whole.assign(value=accuracy(whole, "test_accuracy"))[["norm", "batch_size", "seed", "value"]],
+        f"Test accuracy of a convolutional network after {options['epochs']} epochs, each arm at its own "
+        f"learning rate.{guesses(whole, 'batch_size')}",
+        x="batch_size", value="test accuracy (%)", height=2.2,
     )  # fmt: skip
 
 
