@@ -83,6 +83,7 @@ def test_unmeasured_claims_count_in_the_family_and_controls_do_not():
     assert rows["B1"].verdict == "supported"
     assert rows["C"].p_holm == pytest.approx(2 / 1024)
     assert (rows["B1"].family, rows["C"].family) == (25, 1)
+    assert (rows["B1"].level, rows["C"].level) == (pytest.approx(0.05 / 24), 0.05)
     one_more = claims.judge([*listed, claim("X24")], {"B1": endpoint()})[0]
     assert one_more.p_holm > 0.05
     assert one_more.verdict == "inconclusive"
@@ -114,10 +115,15 @@ def test_an_experiment_that_does_not_bite_decides_nothing():
     assert (row.verdict, row.unmet) == ("inconclusive", "bites")
 
 
-def test_a_trend_test_brings_its_own_p():
-    row = verdict(endpoint(p=1e-9))
-    assert (row.p, row.verdict) == (1e-9, "supported")
-    assert verdict(endpoint(p=0.6)).verdict == "inconclusive"
+def test_a_condition_may_bring_its_own_p():
+    assert verdict(endpoint(conditions={"trend": endpoint(p=1e-9)})).verdict == "supported"
+    row = verdict(endpoint(conditions={"trend": endpoint(p=0.6)}))
+    assert (row.verdict, row.unmet) == ("inconclusive", "trend")
+
+
+def test_lower_bounds_exclude_nothing():
+    row = verdict(endpoint([0.1 * x for x in UP], bounded=True))
+    assert (row.verdict, "never reached" in row.reason) == ("inconclusive", True)
 
 
 def test_the_scope_says_where_a_study_was_run_otherwise():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
 
 from bnstudy import statistics
 
@@ -66,14 +66,14 @@ def test_sign_flip_beyond_enumeration():
     d = np.random.default_rng(3).normal(0.35, 1, 20)
     p = statistics.sign_flip_test(d)
     assert p == statistics.sign_flip_test(d)  # drawn from a fixed seed
-    assert p * 100_000 == pytest.approx(round(p * 100_000))
+    assert p * 50_000 == pytest.approx(round(p * 50_000))
     # An independent exact p: the distribution of the sum, built up one seed at a time.
     sums = np.zeros(1)
     for x in d:
         sums = np.concatenate([sums + x, sums - x])
     exact = np.mean(np.abs(sums) >= abs(d.sum()) - 1e-9)
     assert p == pytest.approx(exact, abs=5 * math.sqrt(exact / 100_000))
-    assert statistics.sign_flip_test(np.ones(40)) == statistics.smallest_p(40) == 1e-5
+    assert statistics.sign_flip_test(np.ones(40)) == statistics.smallest_p(40) == 2e-5
 
 
 def test_random_signs_agree_with_all_of_them(monkeypatch):
@@ -82,7 +82,9 @@ def test_random_signs_agree_with_all_of_them(monkeypatch):
     sums = np.abs(signs @ columns.T)
     exact = (sums >= sums[0] - 1e-12).mean(axis=0)
     monkeypatch.setattr(statistics, "SIGNS_AT_ONCE", 18 * 7_000)  # the last block is a short one
-    found = statistics.sign_flip_tests(columns)
+    statistics.subsets.cache_clear()
+    found = [test.p() for test in statistics.sign_flips(columns)]
+    statistics.subsets.cache_clear()
     # Five standard errors of a share of 99,999 draws.
     assert np.all(np.abs(found - exact) < 5 * np.sqrt(exact * (1 - exact) / 99_999))
 
@@ -90,33 +92,63 @@ def test_random_signs_agree_with_all_of_them(monkeypatch):
 def test_several_tests_at_once_are_the_tests_one_at_a_time():
     for n in (1, 6, 40):
         columns = [*np.random.default_rng(n).normal(0.3, 1, (3, n)), np.zeros(n)]
-        found = statistics.sign_flip_tests(columns)
+        found = [test.p() for test in statistics.sign_flips(columns)]
         assert found == [statistics.sign_flip_test(d) for d in columns]
         assert found[-1] == 1
-    assert math.isnan(statistics.sign_flip_tests([[]])[0])
-    assert statistics.sign_flip_tests([]) == []
+    assert math.isnan(statistics.sign_flips([[]])[0].p())
+    assert statistics.sign_flips([]) == []
 
 
-def test_t_interval_of_students_sleep_data():
-    # R, t.test(extra ~ group, paired = TRUE): t = 4.0621, df = 9, p = 0.002833,
-    # 95 percent confidence interval 0.7001142 to 2.4598858, mean 1.58.
+def test_effect_size_of_students_sleep_data():
+    # R, t.test(extra ~ group, paired = TRUE): t = 4.0621, mean 1.58.
     assert statistics.mean(SLEEP) == pytest.approx(1.58)
-    assert statistics.t_interval(SLEEP) == pytest.approx((0.7001142, 2.4598858), abs=5e-8)
     assert statistics.effect_size(SLEEP) == pytest.approx(4.0621 / math.sqrt(10), abs=1e-5)
 
 
-@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
-def test_t_interval_is_scipys(confidence):
-    d = np.random.default_rng(0).normal(size=10)
-    expected = scipy_stats.ttest_1samp(d, 0).confidence_interval(confidence)
-    assert statistics.t_interval(d, confidence) == pytest.approx(tuple(expected), rel=1e-12)
+def test_against_another_effect_it_is_the_test_of_what_is_left():
+    rng = np.random.default_rng(2)
+    for n, effect in ((3, 0.25), (7, -0.5), (10, 0.75)):
+        d = rng.integers(-4, 5, n) / 4  # exact in binary, with ties
+        left = [Fraction(x) - Fraction(effect) for x in d]
+        assert statistics.sign_flip_test(d, effect) == enumerated_p(left)
+        # One side each: the share of sign vectors whose sum is at least, or at most, the observed.
+        sums = [
+            sum(s * x for s, x in zip(signs, left, strict=True))
+            for signs in itertools.product((1, -1), repeat=n)
+        ]
+        shares = [
+            np.mean([f(s, sum(left)) for s in sums]) for f in (Fraction.__ge__, Fraction.__le__)
+        ]
+        assert statistics.sign_flips([d])[0].one_sided(effect) == pytest.approx(shares, abs=0)
 
 
-def test_t_interval_by_the_table():
-    # t(0.975, 4) = 2.776: mean 3, sd sqrt(2.5), n 5.
-    low, high = statistics.t_interval([1, 2, 3, 4, 5])
-    assert (high - low) / 2 == pytest.approx(2.776 * math.sqrt(2.5 / 5), abs=1e-3)
-    assert (high + low) / 2 == pytest.approx(3)
+@pytest.mark.parametrize("level", [0.2, 0.05, 0.01, 0.002])
+def test_the_interval_holds_exactly_what_is_not_rejected(level):
+    rng = np.random.default_rng(11)
+    for d in rng.normal(0.5, 1, (20, 12)):
+        low, high = statistics.interval(d, level)
+        for end, outwards in ((low, -1), (high, 1)):
+            near = 1e-6
+            assert statistics.sign_flip_test(d, end + outwards * near) < level
+            assert statistics.sign_flip_test(d, end - outwards * near) >= level
+
+
+def test_the_interval_by_hand():
+    # 1 to 6: sign vectors 2^6 = 64, so 0.05 leaves 1/64 at each side: the smallest and the largest mean
+    # of a subset. At 0.1 it is 3/64 a side: 1, 1.5 (of 1 and 2) and 2 are the smallest means.
+    d = [1, 2, 3, 4, 5, 6]
+    assert statistics.interval(d) == (1, 6)
+    assert statistics.interval(d, 0.1) == (2, 5)
+    assert all(math.isnan(end) for end in statistics.interval(d[:5]))
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    draws = rng.normal(0.3, 1, (2_000, 8))
+    ends = [statistics.interval(d) for d in draws]
+    covered = np.mean([low <= 0.3 <= high for low, high in ends])
+    # The test is exact: 12/256 is the largest p below 0.05 that eight seeds can give.
+    assert covered == pytest.approx(1 - 12 / 256, abs=3 * math.sqrt(0.05 / 2_000))
 
 
 def test_equal_differences_have_no_spread():
@@ -124,9 +156,9 @@ def test_equal_differences_have_no_spread():
     d = [0.9 - 0.8, 0.3 - 0.2, 0.1, 0.4 - 0.3]
     assert len(set(d)) > 1
     assert statistics.standard_deviation(d) == 0
-    assert statistics.t_interval(d) == pytest.approx((0.1, 0.1))
+    assert statistics.interval(d * 2) == pytest.approx((0.1, 0.1))
     assert math.isnan(statistics.effect_size(d))
-    summary = statistics.paired_summary([0.0] * 5)
+    summary = statistics.paired_summary([0.0] * 6)
     assert (summary.mean, summary.ci_low, summary.ci_high) == (0, 0, 0)
     assert (summary.p, summary.share_of_seeds) == (1, 0)
 
@@ -149,7 +181,7 @@ def test_share_counts_ties_against():
     "function",
     [
         statistics.sign_flip_test,
-        statistics.t_interval,
+        statistics.interval,
         statistics.effect_size,
         statistics.share_of_seeds,
         statistics.paired_summary,
@@ -168,6 +200,15 @@ def test_holm_by_hand():
     assert statistics.holm([]) == []
 
 
+def test_holm_is_statsmodels():
+    rng = np.random.default_rng(4)
+    for size in (1, 2, 7, 40):
+        p = np.round(rng.random(size) ** 3, 2)  # with ties
+        assert statistics.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+        below = p < statistics.holm_level(p)
+        assert below.tolist() == multipletests(p, 0.05, "holm")[0].tolist()
+
+
 def test_holm_leaves_out_tests_that_were_not_made():
     adjusted = statistics.holm([0.02, math.nan, 0.01])
     assert adjusted[0] == 0.02
@@ -176,95 +217,131 @@ def test_holm_leaves_out_tests_that_were_not_made():
     assert all(math.isnan(p) for p in statistics.holm([math.nan, math.nan]))
 
 
-def test_equivalence_agrees_with_the_interval():
-    rng = np.random.default_rng(5)
-    for _ in range(50):
-        d = rng.normal(rng.uniform(-1, 1), 0.5, 10)
-        low, high = statistics.t_interval(d, 0.90)
-        assert (statistics.equivalence_test(d, 0.6) < 0.05) == (low > -0.6 and high < 0.6)
+def ask(d, delta=0.5, **more):
+    return statistics.Question(np.asarray(d, dtype=float), delta, **more)
 
 
-def test_equivalence_by_hand():
-    # The larger of the two one-sided p: mean 0.1, sd 1, n 4, against +0.5: t = -0.8 with 3 df.
-    d = np.array([-1, -1, 1, 1]) * math.sqrt(3) / 2 + 0.1
-    assert statistics.equivalence_test(d, 0.5) == pytest.approx(scipy_stats.t.cdf(-0.8, 3))
-    assert statistics.equivalence_test([0.1] * 5, 0.5) == 0
-    assert statistics.equivalence_test([0.7] * 5, 0.5) == 1
-    assert math.isnan(statistics.equivalence_test([0.1], 0.5))
-    with pytest.raises(ValueError, match="above zero"):
-        statistics.equivalence_test([0.1, 0.2], 0)
+def judge(d, delta=0.5, **more):
+    return statistics.verdicts([ask(d, delta, **more)])[0]
 
 
-def judge(d, delta, **options):
-    return statistics.verdict(d, delta, statistics.sign_flip_test(d), **options)
+NOISE = np.array([0.3, -0.2, 0.1, -0.1, 0.2, -0.3, 0.05, -0.05, 0.15, -0.15])
 
 
 def test_the_four_verdicts():
-    noise = np.array([0.3, -0.2, 0.1, -0.1, 0.2, -0.3, 0.05, -0.05, 0.15, -0.15])
-    assert judge(1 + noise, 0.5).verdict == "supported"
-    assert judge(-1 + noise, 0.5).verdict == "refuted"
-    small = judge(0.3 + noise, 0.6)  # significant, but smaller than matters
+    assert judge(1 + NOISE).verdict == "supported"
+    assert judge(-1 + NOISE).verdict == "refuted"
+    small = judge(0.3 + NOISE)  # there is an effect, but smaller than matters
     assert (small.verdict, small.equivalent) == ("not supported", True)
-    backwards = judge(-0.3 + noise, 0.6)  # significant the wrong way, smaller than matters
+    backwards = judge(-0.3 + NOISE)
     assert (backwards.verdict, backwards.equivalent) == ("not supported", True)
-    lopsided = judge(5 * noise - 0.9, 1)  # wide, yet +1 is excluded; -1 is not
+    lopsided = judge(5 * NOISE - 0.9, 1)  # wide, yet +1 is excluded; -1 is not
     assert (lopsided.verdict, lopsided.equivalent) == ("not supported", False)
-    assert judge(10 * noise, 0.5).verdict == "inconclusive"
-
-
-def test_a_significant_effect_around_the_threshold_is_inconclusive():
-    d = [0.4, 0.5, 0.45, 0.55, 0.5, 0.4, 0.6, 0.45, 0.5, 0.5]
-    assert judge(d, 0.49).verdict == "inconclusive"
-
-
-@pytest.mark.parametrize(("n", "family", "carries"), [(5, 1, False), (6, 1, True), (10, 25, True)])
-def test_n_has_to_carry_the_claim(n, family, carries):
-    d = np.linspace(1, 1.1, n)
-    p_holm = min(1, family * 2 / 2**n)
-    outcome = statistics.verdict(d, 0.5, p_holm, family_size=family)
-    assert outcome.verdict == ("supported" if carries else "inconclusive")
-    assert ("cannot carry" in outcome.reason) != carries
-
-
-def test_too_few_seeds_say_nothing_against_a_claim_either():
-    assert judge([0.0] * 5, 0.5).verdict == "inconclusive"
-    assert judge([0.0] * 10, 0.5, family_size=26).verdict == "inconclusive"
-    assert judge([0.0] * 10, 0.5, family_size=25).equivalent
-
-
-def test_a_late_step_of_holm_may_carry_what_the_first_would_not():
-    d = np.linspace(1, 1.1, 8)
-    adjusted = statistics.holm([statistics.sign_flip_test(d)] + [1e-5] * 24)[0]
-    assert statistics.verdict(d, 0.5, adjusted, family_size=25).verdict == "supported"
-
-
-def test_verdict_without_a_test_and_with_a_wrong_p():
-    assert statistics.verdict([], 0.5, math.nan).verdict == "inconclusive"
-    assert statistics.verdict([1.0], 0.5, 1.0).verdict == "inconclusive"
-    with pytest.raises(ValueError, match="cannot come from"):
-        statistics.verdict([1.0, 1.1, 1.2], 0.5, 0.01)
+    assert judge(10 * NOISE).verdict == "inconclusive"
+    assert judge([]).verdict == judge([1.0]).verdict == "inconclusive"
     with pytest.raises(ValueError, match="above zero"):
-        statistics.verdict([1.0] * 10, -1, 0.5)
+        judge(NOISE, -1)
 
 
-def test_no_effect_is_rarely_called_one():
+def test_an_effect_at_the_threshold_decides_nothing():
+    assert judge(0.5 + NOISE).verdict == "inconclusive"
+    assert judge([0.5] * 12).verdict == "inconclusive"  # a tie counts for both sides
+    assert judge([0.51] * 12).verdict == "supported"
+
+
+@pytest.mark.parametrize(("n", "family"), [(5, 1), (6, 1), (9, 12), (9, 13), (12, 102), (12, 103)])
+def test_n_has_to_carry_the_family(n, family):
+    carries = family * 2 / 2**n < 0.05
+    asked = [ask(np.linspace(1, 1.1, n))] + [ask([])] * (family - 1)
+    assert statistics.verdicts(asked)[0].verdict == ("supported" if carries else "inconclusive")
+    against = [ask(np.zeros(n))] + [ask([])] * (family - 1)
+    found = statistics.verdicts(against)[0]
+    assert found.verdict == ("not supported" if carries else "inconclusive")
+    assert found.equivalent == carries
+
+
+def by_definition(questions):
+    """The rule in words, one claim at a time: a second implementation, by trying every sign vector."""
+
+    def two_sided(d, effect):
+        return enumerated_p([Fraction(x) - Fraction(effect) for x in d])
+
+    def rejected(p):
+        out, order = set(), sorted(range(len(p)), key=p.__getitem__)
+        for step, i in enumerate(order):
+            if p[i] * (len(p) - step) >= 0.05:
+                break
+            out.add(i)
+        return out
+
+    ups = rejected([two_sided(d, delta) for d, delta in questions])
+    downs = rejected([two_sided(d, -delta) for d, delta in questions])
+    words = []
+    for i, (d, delta) in enumerate(questions):
+        if i in downs and np.mean(d) < -delta:
+            words.append("refuted")
+        elif i in ups:
+            words.append("supported" if np.mean(d) > delta else "not supported")
+        else:
+            words.append("inconclusive")
+    return words
+
+
+def test_the_rule_is_its_definition():
+    rng = np.random.default_rng(1)
+    seen = set()
+    for _ in range(6):
+        centres = rng.choice([-4, -0.8, 0, 0.3, 1.2, 5], 12)
+        families = [(rng.normal(c, rng.choice([0.2, 0.5]), 9), 0.5) for c in centres]
+        expected = by_definition(families)
+        found = statistics.verdicts([ask(*one) for one in families])
+        assert [one.verdict for one in found] == expected
+        seen |= set(expected)
+        for (d, delta), one in zip(families, found, strict=True):  # the interval shows the decision
+            low, high = statistics.interval(d, one.level)
+            where = {
+                "supported": low > delta,
+                "refuted": high < -delta,
+                "not supported": high < delta,
+            }
+            assert where.get(one.verdict, low <= delta <= high)
+    assert seen == {"supported", "refuted", "not supported", "inconclusive"}
+
+
+def test_what_a_claim_needs_besides():
+    assert judge(1 + NOISE, p_support=0.2).verdict == "inconclusive"
+    assert judge(-1 + NOISE, p_support=0.2).verdict == "refuted"  # it need not hold for that
+    assert judge(0.1 * NOISE, p_support=0.2).verdict == "not supported"
+    for d in (1 + NOISE, -1 + NOISE, 0.1 * NOISE):
+        assert judge(d, p_decide=0.2).verdict == "inconclusive"
+    assert judge(0.1 * NOISE, bounded=True).verdict == "inconclusive"
+    assert judge(1 + NOISE, bounded=True).verdict == "supported"
+
+
+def test_conditions_are_tested_at_the_level_of_the_claim():
+    asked = [ask(1 + NOISE, p_support=0.01)] + [ask([])] * 19
+    assert statistics.verdicts(asked)[0].verdict == "inconclusive"  # 20 * 0.01
+
+
+@pytest.mark.parametrize("effect", [-0.5, 0.0, 0.5])
+def test_a_family_at_its_margins_is_rarely_wrong(effect):
+    """All claims just where a verdict becomes wrong, which is the worst that can happen."""
     rng = np.random.default_rng(2015)
-    verdicts = []
-    below = 0
-    for d in rng.normal(size=(2_000, 8)):
-        p = statistics.sign_flip_test(d)
-        below += p < 0.05
-        verdicts.append(statistics.verdict(d, 0.1, p).verdict)
-    # The test is exact: 12/256 is the largest p below 0.05 that eight seeds can give.
-    assert below / 2_000 == pytest.approx(12 / 256, abs=3 * math.sqrt(0.05 / 2_000))
-    assert verdicts.count("supported") <= 0.05 * 2_000
-    assert verdicts.count("refuted") <= 0.05 * 2_000
+    wrong = 0
+    for d in rng.normal(effect, 1, (300, 8, 10)):
+        words = [one.verdict for one in statistics.verdicts([ask(x) for x in d])]
+        wrong += (
+            "refuted" in words
+            or "supported" in words
+            or (effect == 0.5 and "not supported" in words)
+        )
+    assert wrong / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
 
 
 def test_controls_get_their_verdicts():
     rng = np.random.default_rng(7)
     tally = {
-        effect: [judge(rng.normal(effect, 0.5, 8), 1.0).verdict for _ in range(300)]
+        effect: [judge(rng.normal(effect, 0.5, 12), 1.0).verdict for _ in range(300)]
         for effect in (0.0, 2.0, -2.0)
     }
     assert tally[0.0].count("not supported") >= 0.9 * 300

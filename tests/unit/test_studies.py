@@ -276,16 +276,16 @@ def test_control_effects_by_hand():
 
 
 def test_the_rule_seldom_supports_what_is_not_there_and_finds_what_is(digits_data, tmp_path):
-    options = {"options": {"n": 10, "studies": 2000, "deviation": 1.0, "family_size": 1}}
-    shares = {}
-    for effect in (0.0, 3.0):
-        (row,) = run(
-            "calibration", digits_data, tmp_path / "c.csv", {"effect": effect}, options, seeds=1
-        )
-        shares[effect] = {key: float(row[key]) for key in ("supported", "refuted")}
-    assert shares[0.0]["supported"] <= 0.05
-    assert shares[0.0]["refuted"] <= 0.05
-    assert shares[3.0]["supported"] > 0.95
+    options = {"n": 12, "studies": 60, "family_size": 20, "looked_at": 10}
+    options |= {"effects": [0, 1, 5], "spreads": [0.8]}
+    for distribution in ("normal", "ties"):
+        cell = {"distribution": distribution}
+        path = tmp_path / "c.csv"
+        rows = run("calibration", digits_data, path, cell, {"options": options}, seeds=1)
+        found = {float(row["effect"]): row for row in rows}
+        assert float(found[0]["supported"]) == float(found[0]["refuted"]) == 0
+        assert float(found[5]["supported"]) > 0.95
+        assert all(float(row["family_error"]) <= 0.15 for row in rows)  # 0.05 and 3 errors of 60
 
 
 def test_what_a_cell_has_not_stays_empty(tmp_path):

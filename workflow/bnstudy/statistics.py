@@ -1,17 +1,23 @@
 """Paired statistics for few seeds, and the rule that turns them into a verdict.
 
-Throughout, `d` holds one difference per seed (shape (n,)), both arms of a pair sharing the seed.
-The decisions rest on an exact test that assumes no distribution; the intervals are Student's t.
+Throughout, `d` holds one difference per seed (shape (n,)), both arms of a pair sharing the seed. Test and
+interval are one thing, the exact sign-flip test: the interval holds the effects that it does not reject.
+What they assume is that differences scatter around the effect symmetrically and that seeds are
+independent, nothing else of the distribution. Without an effect symmetry is certain, for then the names
+of the two arms are arbitrary; around another effect it is an assumption, and bnstudy.studies.calibration
+shows what its failure costs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from scipy import stats
 
-EXACT_UP_TO = 16  # seeds; 2^16 sign vectors take a third of a second
+from bnstudy.config import ALPHA
+
+EXACT_UP_TO = 16  # seeds; 2^16 sign vectors take a hundredth of a second
 MONTE_CARLO_SIGNS = 99_999  # sign vectors drawn beyond that, so p is a multiple of 1e-5
 SIGNS_AT_ONCE = 1_000_000  # signs in memory: 8 MB
 RELATIVE_TOLERANCE = 1e-9  # differences closer than this, relative to their size, are rounding
@@ -25,7 +31,7 @@ class PairedSummary:
 
     n: int
     mean: float
-    ci_low: float  # of the 95 % t-interval of the mean
+    ci_low: float  # of the 95 % interval that inverts the test
     ci_high: float
     p: float  # exact two-sided sign-flip test
     effect_size: float  # d_z
@@ -33,12 +39,39 @@ class PairedSummary:
 
 
 @dataclass(frozen=True)
+class Question:
+    """A claim as the rule sees it.
+
+    Attributes
+    ----------
+    d : array of float, shape (n,)
+        Differences per seed, oriented so that above zero is as the claim says; empty if not measured.
+    delta : float
+        The smallest effect that matters, in the unit of `d`.
+    p_support, p_decide : float
+        p-values of what has to hold besides for the claim to be supported, and to be decided at all.
+    bounded : bool
+        Whether the differences are lower bounds in size, so that small ones exclude nothing.
+    """
+
+    d: Differences
+    delta: float
+    p_support: float = 0.0
+    p_decide: float = 0.0
+    bounded: bool = False
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """The answer to a claim, and why; `equivalent` says that the effect is within +-delta."""
+    """The answer to a question: `level` is what Holm's method left for it, and so for its interval.
+
+    `p_holm` is that of the test that decided; `equivalent` says that the effect is within +-delta.
+    """
 
     verdict: str  # supported | refuted | not supported | inconclusive
-    reason: str
-    equivalent: bool
+    p_holm: float
+    level: float
+    equivalent: bool = False
 
 
 def as_differences(d: Differences) -> np.ndarray:
@@ -64,124 +97,103 @@ def mean(d: Differences) -> float:
     return math.fsum(d) / len(d) if len(d) else math.nan
 
 
-def sign_flip_test(d: Differences, seed: int = 0) -> float:
-    """Two-sided p-value of the paired sign-flip test for a mean difference of zero.
+class SignFlip:
+    """The exact sign-flip test of n paired differences against any effect, and its interval.
 
-    Without an effect the names of the two arms of a pair are arbitrary, so each of the 2^n sign
-    vectors was equally likely; p is the share of them whose absolute mean is at least as large as
-    the one observed. Up to 16 differences all of them are tried. Beyond that 99,999 are drawn from
-    `seed` and the observed one is counted among them, which makes p valid and a multiple of 1e-5.
+    Without the differences' signs each of the 2^n sign vectors is equally likely. Flipping the signs of a
+    subset makes the sum of the differences from an effect as large as observed exactly where the mean of
+    the subset is at most that effect. So the one-sided p-value of "the effect is at most x" is the share
+    of subsets, the empty one included, whose mean is at most x, and an end of the interval is the mean
+    of a subset.
 
-    Parameters
-    ----------
-    d : array of float, shape (n,)
-    seed : int
-        Of the random sign vectors; not used where all are tried.
+    Notes
+    -----
+    Fisher (1935), The Design of Experiments, section 21; Hartigan (1969), Using subsample values as
+    typical values. Up to 16 differences all subsets are taken. Beyond that 99,999 are drawn, always the
+    same; the empty one counts with them, which makes p valid and a multiple of 1e-5.
+    """
 
-    Returns
-    -------
-    float
-        At least 2 / 2^n; 1 for a single difference or for differences that are all zero; NaN
-        without differences.
+    def __init__(self, d: np.ndarray, means: np.ndarray):
+        self.d = d
+        self.means = means  # of the subsets but the empty one
+        self.total = len(means) + 1
+
+    def one_sided(self, effect: float) -> tuple[float, float]:
+        """p-values of "the effect is at most" and "at least" so large.
+
+        Means within rounding of the effect count for both, so a tie never makes p too small.
+        """
+        tolerance = RELATIVE_TOLERANCE * max(np.abs(self.d).max(initial=0), abs(effect))
+        at_most = np.count_nonzero(self.means <= effect + tolerance)
+        at_least = np.count_nonzero(self.means >= effect - tolerance)
+        return float(1 + at_most) / self.total, float(1 + at_least) / self.total
+
+    def p(self, effect: float = 0.0) -> float:
+        """Two-sided p-value; at least 2 / 2^n, 1 for a single difference, NaN without any."""
+        return min(1.0, 2 * min(self.one_sided(effect))) if len(self.d) else math.nan
+
+    def interval(self, level: float = ALPHA) -> tuple[float, float]:
+        """The effects that are not rejected at the level; NaN where n differences can reject none."""
+        rank = math.ceil(level * self.total / 2 - RELATIVE_TOLERANCE) - 1
+        if rank < 1:
+            return math.nan, math.nan
+        ends = np.partition(self.means, (rank - 1, len(self.means) - rank))
+        return float(ends[rank - 1]), float(ends[-rank])
+
+
+def sign_flips(columns: Sequence[Differences]) -> list[SignFlip]:
+    """The tests of several sets of differences of one length, which share the subsets."""
+    columns = [as_differences(d) for d in columns]
+    if not columns:
+        return []
+    n = len(columns[0])
+    # Scaled, so that sums neither overflow nor vanish.
+    scales = [np.abs(d).max(initial=0) or 1.0 for d in columns]
+    scaled = np.stack([d / scale for d, scale in zip(columns, scales, strict=True)], axis=1)
+    means = np.concatenate([chosen @ scaled / sizes for chosen, sizes in subsets(n)])
+    return [SignFlip(d, scales[i] * means[:, i]) for i, d in enumerate(columns)]
+
+
+@cache
+def subsets(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Subsets of n, all but the empty one or 99,999: blocks of rows of zeros and ones, and their sizes."""
+    every = (np.arange(1, 2**n)[:, None] >> np.arange(n)) & 1 if n <= EXACT_UP_TO else None
+    blocks = drawn_subsets(n) if every is None else [every.astype(np.float64)]
+    return [(chosen, chosen.sum(axis=1, keepdims=True)) for chosen in blocks]
+
+
+def drawn_subsets(n: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(0)
+    rows = max(1, SIGNS_AT_ONCE // n)
+    for start in range(0, MONTE_CARLO_SIGNS, rows):
+        size = (min(rows, MONTE_CARLO_SIGNS - start), -(-n // 8))
+        bits = rng.integers(256, size=size, dtype=np.uint8)
+        chosen = np.unpackbits(bits, axis=1, count=n)
+        chosen[~chosen.any(axis=1), 0] = 1
+        yield chosen.astype(np.float64)
+
+
+def sign_flip_test(d: Differences, effect: float = 0.0) -> float:
+    """Two-sided p-value of the sign-flip test, see `SignFlip`.
 
     Raises
     ------
     ValueError
         If a difference is not finite.
-
-    Notes
-    -----
-    Fisher (1935), The Design of Experiments, section 21. Sign vectors whose means are equal on
-    paper can differ in the last bits as sums; those within rounding of the observed one count as
-    equal, so a tie never makes p too small.
     """
-    return sign_flip_tests([d], seed)[0]
+    return sign_flips([d])[0].p(effect)
 
 
-def sign_flip_tests(columns: Sequence[Differences], seed: int = 0) -> list[float]:
-    """`sign_flip_test` of several sets of differences of one length, which share the sign vectors.
-
-    The same p-values as one at a time; with many seeds, drawing the signs is most of the work.
-    """
-    columns = [as_differences(d) for d in columns]
-    p = [math.nan if len(d) == 0 else 1.0 for d in columns]
-    tested = [i for i, d in enumerate(columns) if len(d) > 1 and d.any()]
-    # Scaled, so that sums neither overflow nor vanish.
-    scaled = [columns[i] / np.abs(columns[i]).max() for i in tested]
-    if tested and len(scaled[0]) > EXACT_UP_TO:
-        found = monte_carlo_tests(np.stack(scaled, axis=1), seed)
-    else:
-        found = [exact_test(d) for d in scaled]
-    for i, value in zip(tested, found, strict=True):
-        p[i] = value
-    return p
-
-
-def exact_test(d: np.ndarray) -> float:
-    """The share of all 2^n sign vectors whose sum is as extreme as that of `d`, of shape (n,)."""
-    result = stats.permutation_test(
-        (d,),
-        absolute_sum,
-        permutation_type="samples",
-        n_resamples=np.inf,
-        alternative="greater",
-        vectorized=True,
-    )
-    tolerance = RELATIVE_TOLERANCE * len(d)
-    extreme = int((result.null_distribution >= result.statistic - tolerance).sum())
-    return extreme / len(result.null_distribution)
-
-
-def monte_carlo_tests(d: np.ndarray, seed: int) -> list[float]:
-    """The p-value of each column of `d`, of shape (n, k), from sign vectors drawn from `seed`.
-
-    Own code, because SciPy's test takes about two seconds and 0.9 GB for each 100 differences.
-    """
-    n = len(d)
-    rng = np.random.default_rng(seed)
-    total = d.sum(axis=0)
-    least = np.abs(total) - RELATIVE_TOLERANCE * n
-    extreme = np.ones(d.shape[1], dtype=int)  # the observed signs
-    rows = max(1, SIGNS_AT_ONCE // n)
-    for start in range(0, MONTE_CARLO_SIGNS, rows):
-        size = (min(rows, MONTE_CARLO_SIGNS - start), -(-n // 8))
-        # A bit that is set flips a sign, which takes twice the difference off the sum.
-        flips = np.unpackbits(rng.integers(256, size=size, dtype=np.uint8), axis=1, count=n)
-        extreme += (np.abs(total - 2 * (flips.astype(np.float64) @ d)) >= least).sum(axis=0)
-    return (extreme / (MONTE_CARLO_SIGNS + 1)).tolist()
-
-
-def absolute_sum(d: np.ndarray, axis: int) -> np.ndarray:
-    return np.abs(d.sum(axis=axis))
+def interval(d: Differences, level: float = ALPHA) -> tuple[float, float]:
+    """The effects that `sign_flip_test` does not reject at a level; NaN for fewer than six differences."""
+    return sign_flips([d])[0].interval(level)
 
 
 def smallest_p(n: int) -> float:
     """The smallest p that `sign_flip_test` can give for n differences, which is 2 / 2^n or 1e-5."""
     if n <= EXACT_UP_TO:
         return min(1.0, 2 / 2**n)
-    return 1 / (MONTE_CARLO_SIGNS + 1)
-
-
-def t_interval(d: Differences, confidence: float = 0.95) -> tuple[float, float]:
-    """Student's t-interval of the mean difference.
-
-    Returns
-    -------
-    tuple of float
-        Lower and upper end; NaN for fewer than two differences, the mean twice where all
-        differences are equal.
-
-    Raises
-    ------
-    ValueError
-        If a difference is not finite.
-    """
-    d = as_differences(d)
-    if len(d) < 2:
-        return math.nan, math.nan
-    centre, spread = mean(d), standard_deviation(d)
-    half = stats.t.ppf((1 + confidence) / 2, len(d) - 1) * spread / math.sqrt(len(d))
-    return float(centre - half), float(centre + half)
+    return 2 / (MONTE_CARLO_SIGNS + 1)
 
 
 def standard_deviation(d: Differences) -> float:
@@ -216,144 +228,101 @@ def holm(p: Sequence[float]) -> list[float]:
 
     Source: Holm (1979), A simple sequentially rejective multiple test procedure.
     """
-    from statsmodels.stats.multitest import multipletests  # slow to import
-
     p = np.asarray(p, dtype=np.float64)
     adjusted = np.full(p.shape, math.nan)
-    made = ~np.isnan(p)
-    if made.any():
-        adjusted[made] = multipletests(p[made], method="holm")[1]
+    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
     return adjusted.tolist()
 
 
+def holm_level(p: Sequence[float], alpha: float = ALPHA) -> float:
+    """The level of each test where Holm's method stops: it rejects exactly the p-values below it."""
+    rejected = sum(adjusted < alpha for adjusted in holm(p))
+    return alpha / max(1, len(p) - rejected)
+
+
 def paired_summary(d: Differences) -> PairedSummary:
-    """Mean, 95 % t-interval, exact p, d_z and share of seeds of n paired differences."""
+    """Mean, 95 % interval, exact p, d_z and share of seeds of n paired differences."""
     return paired_summaries([d])[0]
 
 
 def paired_summaries(columns: Sequence[Differences]) -> list[PairedSummary]:
     """`paired_summary` of several sets of differences of one length."""
-    columns = [as_differences(d) for d in columns]
-    summaries = []
-    for d, p in zip(columns, sign_flip_tests(columns), strict=True):
-        low, high = t_interval(d)
-        summaries.append(
-            PairedSummary(
-                n=len(d),
-                mean=mean(d),
-                ci_low=low,
-                ci_high=high,
-                p=p,
-                effect_size=effect_size(d),
-                share_of_seeds=share_of_seeds(d),
-            )
+    return [
+        PairedSummary(
+            len(test.d),
+            mean(test.d),
+            *test.interval(),
+            test.p(),
+            effect_size(test.d),
+            share_of_seeds(test.d),
         )
-    return summaries
+        for test in sign_flips(columns)
+    ]
 
 
-def equivalence_test(d: Differences, delta: float) -> float:
-    """p-value of the two one-sided t-tests that the mean difference lies within +-delta.
+def verdicts(questions: Sequence[Question], alpha: float = ALPHA) -> list[Verdict]:
+    """Judge a family of claims, each by an effect and the smallest effect that matters, delta.
 
-    p < 0.05 says the same as a 90 % t-interval inside (-delta, delta).
+    Every effect is tested against +delta and against -delta. Holm's method adjusts each of the two
+    families of tests, and what it leaves as level gives the interval that shows the decision:
 
-    Parameters
-    ----------
-    d : array of float, shape (n,)
-    delta : float
-        The smallest effect that matters, in the unit of `d`.
+    - supported: the interval lies above +delta, and what the claim needs besides holds too.
+    - refuted: it lies below -delta.
+    - not supported: it lies below +delta; `equivalent` if above -delta too.
+    - inconclusive: it reaches to both sides of +delta, or n differences cannot reject anything.
 
-    Returns
-    -------
-    float
-        NaN for fewer than two differences; 0 or 1 where all differences are equal.
+    So every verdict but the last is a rejected hypothesis, and the probability that one or more of a
+    family is wrong is at most alpha. A wrong one is a rejection on the wrong side, which has half the level
+    of a two-sided test; of two margins that makes the whole.
 
     Raises
     ------
     ValueError
-        If `delta` is not positive or a difference is not finite.
+        If a smallest effect is not positive or a difference is not finite.
 
     Notes
     -----
-    Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach.
+    Murphy and Myors (1999), Testing the hypothesis that treatments have negligible effects (minimum-effect
+    tests). Holm's method with a decision about the direction: Shaffer (1980), for independent tests; for
+    others bnstudy.studies.calibration simulates it.
     """
-    from statsmodels.stats.weightstats import DescrStatsW  # slow to import
+    for one in questions:
+        if not (math.isfinite(one.delta) and one.delta > 0):
+            raise ValueError(
+                f"the smallest effect that matters must be above zero, not {one.delta}"
+            )
+    tests = [sign_flips([one.d])[0] if len(one.d) else None for one in questions]
 
-    d = as_differences(d)
-    check_delta(delta)
-    if len(d) < 2:
-        return math.nan
-    if standard_deviation(d) == 0:
-        return 0.0 if abs(mean(d)) < delta else 1.0
-    return float(DescrStatsW(d).ttost_mean(-delta, delta)[0])
+    def family(sign: int) -> tuple[list[tuple[float, bool, float]], float]:
+        found = [tested(one, test, sign) for one, test in zip(questions, tests, strict=True)]
+        p = [value for value, _ in found]
+        adjusted = zip(found, holm(p), strict=True)
+        return [(*one, p_holm) for one, p_holm in adjusted], holm_level(p, alpha)
+
+    (margin, level), (opposite, level_opposite) = family(1), family(-1)
+    decided = []
+    for (p, above, p_holm), (q, above_opposite, q_holm) in zip(margin, opposite, strict=True):
+        if q < level_opposite and not above_opposite:
+            decided.append(Verdict("refuted", q_holm, level_opposite))
+        elif p < level:
+            equivalent = not above and above_opposite and q < level_opposite
+            word = "supported" if above else "not supported"
+            decided.append(Verdict(word, p_holm, level, equivalent))
+        else:
+            decided.append(Verdict("inconclusive", p_holm, level))
+    return decided
 
 
-def check_delta(delta: float) -> None:
-    if not (math.isfinite(delta) and delta > 0):
-        raise ValueError(f"the smallest effect that matters must be above zero, not {delta}")
-
-
-def verdict(
-    d: Differences, delta: float, p_holm: float, *, family_size: int = 1, alpha: float = 0.05
-) -> Verdict:
-    """Judge one claim by its primary endpoint.
-
-    - supported: p_holm < alpha and the mean is at least +delta.
-    - refuted: p_holm < alpha and the mean is at most -delta.
-    - not supported: neither, and the 90 % t-interval lies below +delta, so an effect as large as
-      the claim needs is excluded. `equivalent` is set where the interval lies above -delta too.
-    - inconclusive: everything else, and every claim for which n is too small: where even n
-      differences of one sign could not bring p below alpha after adjustment at Holm's first step.
-      (A claim that is significant nevertheless was tested at a later step; it is judged.)
-
-    Parameters
-    ----------
-    d : array of float, shape (n,)
-        Differences per seed, oriented so that above zero is as the claim says.
-    delta : float
-        The smallest effect that matters, in the unit of `d`.
-    p_holm : float
-        Sign-flip p of `d`, Holm-adjusted over the primary endpoints; NaN if there is none.
-    family_size : int
-        Number of primary endpoints that `p_holm` is adjusted for.
-    alpha : float
-        Level of the family of tests.
-
-    Raises
-    ------
-    ValueError
-        If `delta` is not positive, a difference is not finite, or `p_holm` is smaller than any p
-        that n differences can give, and so belongs to something else.
-    """
-    d = as_differences(d)
-    check_delta(delta)
-    n = len(d)
-    if p_holm < smallest_p(n) * (1 - RELATIVE_TOLERANCE):
-        raise ValueError(
-            f"p_holm {p_holm} cannot come from {n} differences, whose least is {smallest_p(n)}"
-        )
-    significant = p_holm < alpha
-    if n < 2 or math.isnan(p_holm):
-        return Verdict("inconclusive", f"n = {n} seeds allow no test", False)
-    if not significant and (attainable := family_size * smallest_p(n)) >= alpha:
-        return Verdict(
-            "inconclusive",
-            f"n = {n} seeds cannot carry the claim: the smallest p they can give among "
-            f"{family_size} is {min(attainable, 1):.3g}, not below {alpha:g}",
-            False,
-        )
-    centre = mean(d)
-    low, high = t_interval(d, 0.90)
-    equivalent = -delta < low and high < delta
-    if significant and abs(centre) >= delta:
-        word = "supported" if centre > 0 else "refuted"
-        return Verdict(word, f"Holm p {p_holm:.3g}, mean {centre:+.3g}", False)
-    if high < delta:
-        reason = f"the 90 % interval ends at {high:+.3g}, below the smallest effect {delta:g}"
-        if equivalent:
-            reason = f"equivalent: the 90 % interval lies within +-{delta:g}"
-        return Verdict("not supported", reason, equivalent)
-    return Verdict(
-        "inconclusive",
-        f"Holm p {p_holm:.3g}; the 90 % interval {low:+.3g} to {high:+.3g} leaves it open",
-        False,
-    )
+def tested(question: Question, test: SignFlip | None, sign: int) -> tuple[float, bool]:
+    """Two-sided p against a margin, and whether the effect is above it; 1 where nothing may be decided."""
+    if test is None:
+        return 1.0, False
+    margin = sign * question.delta
+    at_most, at_least = test.one_sided(margin)
+    above = at_most < at_least
+    p = max(min(1.0, 2 * min(at_most, at_least)), question.p_decide)
+    if sign > 0:
+        p = max(p, question.p_support if above else float(question.bounded))
+    return p, above

@@ -35,7 +35,10 @@ class Row:
     """A row of the table of claims; None where there is nothing to say.
 
     `mixed` names the cells that came out significantly the other way, `unmet` what the verdict needs
-    besides its effect and was not shown, `family` counts the tests that `p_holm` is adjusted for.
+    besides its effect and was not shown. `p` is the sign-flip test of no effect, `ci_low` and `ci_high`
+    its 95 % interval. The verdict rests on the test against the smallest effect: `p_holm` is adjusted for
+    all `family` claims, and `low` to `high` is the interval at the `level` that this leaves. `looked`
+    marks entries that were written knowing earlier results.
     """
 
     id: str
@@ -60,6 +63,12 @@ class Row:
     mixed: str = ""
     unmet: str = ""
     family: int | None = None
+    level: float | None = None
+    low: float | None = None
+    high: float | None = None
+    expected_low: float | None = None
+    expected_high: float | None = None
+    looked: int = 0
     reason: str = ""
     note: str = ""
 
@@ -183,103 +192,135 @@ def actual_scope(claim: dict, config: dict) -> str:
 def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row]:
     """Give every claim its verdict.
 
-    Statistical claims are tested together: their p-values are adjusted by Holm's method over all
-    statistical claims of the list, those that were not measured counting as 1, so that leaving
-    studies out never makes a verdict easier. Controls and
-    exploratory claims stand outside this family.
+    All statistical claims of the list are one family, in which those that were not measured count too, so
+    that leaving studies out never makes a verdict easier. Controls and exploratory claims stand alone.
     """
-    statistical = [claim["id"] for claim in claims if claim["kind"] == "statistical"]
-    p = {name: raw_p(measured[name]) if name in measured else 1.0 for name in statistical}
-    p_holm = dict(zip(statistical, statistics.holm(list(p.values())), strict=True))
-    rows = []
-    for claim in claims:
-        row = {key: claim[key] for key in ("id", "kind", "claim", "line", "study", "endpoint")}
-        row |= {"scope": claim["scope"], "prior": claim["prior"]}
-        endpoint = measured.get(claim["id"])
-        if endpoint is None:
-            rows.append(Row(**row, verdict="not run", reason="what it compares was not run"))
-        elif isinstance(endpoint, Exact):
-            rows.append(judge_exact(row, endpoint))
-        else:
-            delta, alone = claim["smallest_effect"], raw_p(endpoint)
-            family = (alone, p_holm[claim["id"]], len(p)) if claim["id"] in p else (alone, alone, 1)
-            rows.append(judge_statistical(row, endpoint, delta, *family))
-    return rows
+    family = [claim for claim in claims if claim["kind"] == "statistical"]
+    alone = [[claim] for claim in claims if claim["kind"] not in ("statistical", "exact")]
+    found = {}
+    for together in (family, *alone):
+        asked = [question(claim, measured.get(claim["id"])) for claim in together]
+        answers = zip(together, statistics.verdicts(asked, ALPHA), strict=True)
+        found |= {claim["id"]: (answer, len(together)) for claim, answer in answers}
+    return [row_of(claim, measured.get(claim["id"]), found.get(claim["id"])) for claim in claims]
 
 
-def raw_p(endpoint: Endpoint) -> float:
-    """The endpoint's own p-value, or that of the exact sign-flip test."""
-    return statistics.sign_flip_test(endpoint.effect) if endpoint.p is None else endpoint.p
+def question(claim: Mapping, endpoint: Endpoint | None) -> statistics.Question:
+    """A claim as the rule sees it. Conditions all have to hold, so the largest of their p counts.
 
-
-def judge_exact(row: dict, endpoint: Exact) -> Row:
-    """An exact claim holds or does not; `effect` is its worst error."""
-    return Row(
-        **row,
-        verdict="holds" if endpoint.holds else "does not hold",
-        effect=endpoint.value,
-        smallest_effect=endpoint.tolerance,
-        reason=f"worst error {endpoint.value:.3g}, tolerance {endpoint.tolerance:.3g}",
-        note=endpoint.note,
-    )
-
-
-def judge_statistical(
-    row: dict, endpoint: Endpoint, delta: float, p: float, p_holm: float, family_size: int
-) -> Row:
-    """Apply the verdict rule to a primary endpoint, its conditions and its cells."""
-    d = endpoint.effect.to_numpy(dtype=float)
-    # A trend test can give a smaller p than n sign flips can; the rule knows the latter.
-    p_holm = max(p_holm, statistics.smallest_p(len(d)))
-    outcome = statistics.verdict(d, delta, p_holm, family_size=family_size, alpha=ALPHA)
-    word, reason = outcome.verdict, outcome.reason
-    needed = endpoint.conditions if word == "supported" else {}
-    needed = needed | (endpoint.validity if word in ("supported", "refuted") else {})
-    if missing := unmet(needed):
-        word, reason = "inconclusive", f"{reason}; but what it needs as well was not shown"
-    summary = asdict(statistics.paired_summary(d))
-    return Row(
-        **row,
-        verdict=word,
-        mixed=SEPARATOR.join(opposite_cells(word, endpoint.cells, delta)),
-        unmet=SEPARATOR.join(missing),
-        family=family_size,
-        effect=summary["mean"],
-        ci_low=summary["ci_low"],
-        ci_high=summary["ci_high"],
-        smallest_effect=delta,
-        p=p,
-        p_holm=p_holm,
-        effect_size=summary["effect_size"],
-        share_of_seeds=summary["share_of_seeds"],
-        n=summary["n"],
-        unit=endpoint.unit,
-        reason=reason,
-        note=endpoint.note,
-    )
-
-
-def unmet(conditions: dict[str, Endpoint]) -> list[str]:
-    """Conditions whose effect is not significantly above zero.
-
-    All of them have to hold, so each is tested at the full level (an intersection-union test).
+    (An intersection-union test, which needs no correction.)
     """
-    return [
-        name
-        for name, condition in conditions.items()
-        if not (raw_p(condition) < ALPHA and condition.effect.mean() > 0)
+    if endpoint is None:
+        return statistics.Question((), claim["smallest_effect"])
+    needed = [
+        max((p_above_zero(one) for one in conditions.values()), default=0.0)
+        for conditions in (endpoint.conditions, endpoint.validity)
     ]
+    d, delta = endpoint.effect.to_numpy(dtype=float), claim["smallest_effect"]
+    return statistics.Question(d, delta, *needed, bounded=endpoint.bounded)
+
+
+def p_above_zero(condition: Endpoint) -> float:
+    """p of a condition, 1 where its effect is on the wrong side."""
+    if not condition.effect.mean() > 0:
+        return 1.0
+    return statistics.sign_flip_test(condition.effect) if condition.p is None else condition.p
+
+
+def row_of(
+    claim: Mapping,
+    endpoint: Endpoint | Exact | None,
+    answer: tuple[statistics.Verdict, int] | None,
+) -> Row:
+    """The row of a claim: what was written of it, what was measured, and its verdict."""
+    known = ("id", "kind", "claim", "line", "study", "endpoint", "scope", "prior")
+    row = {key: claim[key] for key in known} | {"looked": int(claim.get("looked", False))}
+    if endpoint is None:
+        return Row(**row, verdict="not run", reason="what it compares was not run")
+    if isinstance(endpoint, Exact):
+        return Row(
+            **row,
+            verdict="holds" if endpoint.holds else "does not hold",
+            effect=endpoint.value,
+            smallest_effect=endpoint.tolerance,
+            reason=f"worst error {endpoint.value:.3g}, tolerance {endpoint.tolerance:.3g}",
+            note=endpoint.note,
+        )
+    return statistical_row(row, claim, endpoint, *answer)
+
+
+def statistical_row(
+    row: dict, claim: Mapping, endpoint: Endpoint, answer: statistics.Verdict, family: int
+) -> Row:
+    """What a statistical claim, a control or an exploratory one came to."""
+    (test,) = statistics.sign_flips([endpoint.effect.to_numpy(dtype=float)])
+    delta, summary = claim["smallest_effect"], statistics.paired_summary(test.d)
+    low, high = test.interval(answer.level)
+    missing: list[str] = []
+    if answer.verdict == "inconclusive":
+        needed = endpoint.validity | (endpoint.conditions if low > delta else {})
+        missing = [name for name, one in needed.items() if p_above_zero(one) >= answer.level]
+    return Row(
+        **row,
+        verdict=answer.verdict,
+        effect=summary.mean,
+        ci_low=summary.ci_low,
+        ci_high=summary.ci_high,
+        smallest_effect=delta,
+        p=summary.p,
+        p_holm=answer.p_holm,
+        effect_size=summary.effect_size,
+        share_of_seeds=summary.share_of_seeds,
+        n=summary.n,
+        unit=endpoint.unit,
+        mixed=SEPARATOR.join(opposite_cells(answer.verdict, endpoint.cells, delta)),
+        unmet=SEPARATOR.join(missing),
+        family=family,
+        level=answer.level,
+        low=low,
+        high=high,
+        expected_low=claim.get("expected_range", (None, None))[0],
+        expected_high=claim.get("expected_range", (None, None))[1],
+        reason=reason(answer, endpoint, delta, (low, high), missing),
+        note=endpoint.note,
+    )
+
+
+def reason(
+    answer: statistics.Verdict,
+    endpoint: Endpoint,
+    delta: float,
+    interval: tuple[float, float],
+    missing: list[str],
+) -> str:
+    """Why the verdict is what it is."""
+    n, level = len(endpoint.effect), answer.level
+    if statistics.smallest_p(n) >= level:
+        return (
+            f"the smallest p that n = {n} seeds can give is not below the level left, {level:.2g}"
+        )
+    where = f"the {100 * (1 - level):.4g} % interval {interval[0]:+.3g} to {interval[1]:+.3g}"
+    if missing:
+        return f"{where} decides alone, but what it needs as well was not shown"
+    if endpoint.bounded and interval[1] < delta:
+        return f"{where} is a lower bound, for too many targets were never reached"
+    if answer.equivalent:
+        return f"equivalent: {where} lies within +-{delta:g}"
+    words = {
+        "supported": f"lies above {delta:g}",
+        "refuted": f"lies below {-delta:g}",
+        "not supported": f"lies below {delta:g}",
+        "inconclusive": f"holds the smallest effect that matters, {delta:g}",
+    }
+    return f"{where} {words[answer.verdict]}"
 
 
 def opposite_cells(word: str, cells: dict[str, pd.Series], delta: float) -> list[str]:
-    """The cells that are significant the other way, and large enough to matter."""
-    p_cells = statistics.holm([statistics.sign_flip_test(d) for d in cells.values()])
-    direction = -1 if word == "supported" else 1
-    return [
-        name
-        for (name, d), p in zip(cells.items(), p_cells, strict=True)
-        if p < ALPHA and direction * d.mean() >= delta
-    ]
+    """The cells that came out the other way, each a question of one family."""
+    other = "refuted" if word == "supported" else "supported"
+    asked = [statistics.Question(d.to_numpy(dtype=float), delta) for d in cells.values()]
+    answers = zip(cells, statistics.verdicts(asked, ALPHA), strict=True)
+    return [name for name, answer in answers if answer.verdict == other]
 
 
 def effect_rows(measured: dict[str, Endpoint | Exact]) -> Iterator[dict]:

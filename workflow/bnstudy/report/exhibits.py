@@ -250,7 +250,7 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
         if len(results.treatments) == 1:
             differences = by[results.treatments[0]] - by[results.baseline]
             row["difference (pp)"] = 100 * statistics.mean(differences)
-            row[INTERVAL] = METRICS["test_accuracy"].interval(*statistics.t_interval(differences))
+            row[INTERVAL] = METRICS["test_accuracy"].interval(*statistics.interval(differences))
         rows.append(row)
     if not rows:
         return None

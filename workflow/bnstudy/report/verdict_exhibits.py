@@ -1,6 +1,7 @@
 """The tables of claims and verdicts: scorecard, errata, published values, what else was measured."""
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -8,13 +9,14 @@ from bnstudy import statistics
 from bnstudy.claims.endpoints.init_gradients import growth_by_network
 from bnstudy.claims.endpoints.small_batches import errors
 from bnstudy.claims.endpoints.trend import page_test
-from bnstudy.claims.judge import git_blob_hash, raw_p
+from bnstudy.claims.judge import git_blob_hash
 from bnstudy.config import ALPHA
 from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
 from bnstudy.report.exhibits import INTERVAL, Exhibit, Link
 from bnstudy.report.rendering import slug
 from bnstudy.report.results import SPACE, capitalized, counted, decimal, listed, p_text
 from bnstudy.report.verdicts import (
+    LOOKED,
     Claims,
     Judged,
     not_measured,
@@ -34,7 +36,7 @@ def scorecard(claims: Claims) -> Exhibit | None:
             "effect": effect_cell(claim.effect, claim.unit),
             INTERVAL: interval(claim.ci_low, claim.ci_high, claim.unit),
             "smallest that matters": threshold(claim.smallest_effect, claim.unit, short=True),
-            "Holm p": claim.p_holm,
+            "p": claim.p,
             "prior": claim.prior,
             "n": claim.n,
         }
@@ -47,11 +49,21 @@ def scorecard(claims: Claims) -> Exhibit | None:
         "scorecard",
         f"Statistical claims: effect, {INTERVAL} and verdict. Effects are oriented so that above "
         "zero, or above one for ratios (\N{MULTIPLICATION SIGN}), is as the claim says; pp are "
-        f"percentage points. Holm's correction spans all {family} claims, also those not run. The "
-        "prior is the probability given to the claim beforehand. Each claim leads to its evidence.",
+        f"percentage points. p is that of no effect, uncorrected; the verdicts are corrected for all "
+        f"{family} claims, also those not run. {marked(found)}The prior is the probability given to the claim beforehand. Each claim leads to its evidence.",
         pd.DataFrame(rows),
-        {"Holm p": p_text, "prior": lambda x: f"{x:g}"},
+        {"p": p_text, "prior": lambda x: f"{x:g}"},
         words=("verdict",),
+    )
+
+
+def marked(claims: Sequence[Judged]) -> str:
+    """What the mark of entries stands for, where there are any."""
+    if not any(claim.looked for claim in claims):
+        return ""
+    return (
+        f"Claims with {LOOKED} were written or changed knowing the results of earlier seeds, which are "
+        "not among these. "
     )
 
 
@@ -108,13 +120,13 @@ def further(claims: Claims, study: str) -> Exhibit | None:
     rows = []
     for title, endpoint in claims.further(study).items():
         d = endpoint.effect.to_numpy(float)
-        low, high = statistics.t_interval(d)
+        low, high = statistics.interval(d)
         rows.append(
             {
                 "measure": typographic(title),
                 "effect": effect_cell(statistics.mean(d), endpoint.unit),
-                INTERVAL: interval(low, high, endpoint.unit) if len(d) > 1 else "n/a",
-                "p": raw_p(endpoint) if len(d) > 1 else math.nan,
+                INTERVAL: interval(low, high, endpoint.unit) if not math.isnan(low) else "n/a",
+                "p": statistics.sign_flip_test(d) if len(d) > 1 else math.nan,
                 "above zero": f"{int((d > 0).sum())}/{len(d)}",
             }
         )

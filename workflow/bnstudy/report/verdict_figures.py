@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bnstudy import statistics
 from bnstudy.report.amounts import typographic
-from bnstudy.report.look import GRID, INK, MUTED, Drawing, Layout, Look, t_interval
+from bnstudy.report.look import GRID, INK, MUTED, Drawing, Layout, Look
 from bnstudy.report.marks import dots, note, row_names, spread
 from bnstudy.report.panels import plain, small_multiples
 from bnstudy.report.results import SPACE, counted, decimal, listed
@@ -107,7 +108,7 @@ def ratio_plot(
     counts = sorted({len(line.effects) for line in lines})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
     reading = (
-        f"Large marks are means, bars their 95 % t-intervals, small dots seeds ({n}). In the shaded "
+        f"Large marks are means, bars their 95 % intervals, small dots seeds ({n}). In the shaded "
         "zone an effect is too small to matter; beyond it the axis is logarithmic, and an arrow "
         "with its number stands for a mean beyond its end."
     )
@@ -118,7 +119,7 @@ def ratio_row(ax: Axes, row: int, line: Line, far: float, layout: Layout) -> Non
     """Seeds, interval, mean and verdict; what is too far out stands at the edge."""
     side, outside = np.sign(line.mean), abs(line.mean) > far
     seeds, (low, high, mean) = (
-        np.clip(v, -far, far) for v in (line.ratios, (*t_interval(line.ratios), line.mean))
+        np.clip(v, -far, far) for v in (line.ratios, (*statistics.interval(line.ratios), line.mean))
     )
     dots(ax, seeds, row + spread(len(seeds), 0.17), SEED, size=2.1)
     ax.plot([low, high], [row, row], color=INK, lw=1.5, zorder=3)

@@ -28,6 +28,7 @@ from bnstudy.report.results import SPACE, capitalized, counted, listed, p_value
 
 STATISTICAL = ("supported", "refuted", "not supported", "inconclusive")
 NOT_RUN = "not run"
+LOOKED = "\N{DAGGER}"  # marks a claim that was written knowing earlier results
 CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
 QUOTES = ROOT / "report/quotes.yaml"  # sentences of the text that claims and errata speak of
@@ -78,8 +79,7 @@ class Judged(Row):
     @property
     def untestable(self) -> bool:
         """Whether so few seeds cannot decide it, whatever they say."""
-        few = self.n < 2 or self.family * statistics.smallest_p(self.n) >= ALPHA
-        return few and not self.p_holm < ALPHA
+        return self.n < 2 or statistics.smallest_p(self.n) >= self.level
 
     @property
     def name(self) -> str:
@@ -181,8 +181,9 @@ class Claims:
 
 def combine(entry: dict, row: dict, effects: dict[str, np.ndarray]) -> Judged:
     """An entry of the list of claims with its row of claims.csv and its seeds."""
-    numbers = ("effect", "ci_low", "ci_high", "p", "p_holm", "effect_size", "share_of_seeds")
-    values = dict.fromkeys((*numbers, "smallest_effect"), math.nan)
+    names = "effect ci_low ci_high p effect_size share_of_seeds level low high"
+    names += " expected_low expected_high smallest_effect"
+    values = dict.fromkeys(names.split(), math.nan)
     values |= {"n": 0, "family": 0, "verdict": NOT_RUN} | entry
     said = ("kind", "claim", "line", "study")  # by the list
     values |= {k: v for k, v in row.items() if k not in said and not pd.isna(v)}
@@ -195,9 +196,9 @@ def combine(entry: dict, row: dict, effects: dict[str, np.ndarray]) -> Judged:
 
 
 def short_name(claim: Judged) -> str:
-    """`B3 faster convergence`."""
+    """`B3 faster convergence`, with a mark if it was written knowing earlier results."""
     text = claim.short or textwrap.shorten(claim.claim, 34, placeholder="…")
-    return f"{claim.id} {text}"
+    return f"{claim.id}{LOOKED * claim.looked} {text}"
 
 
 @cache
@@ -243,7 +244,7 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
 
 def statistical_parts(claim: Judged) -> list[str]:
     """The effect with its evidence, why the verdict is what it is, and what is mixed about it."""
-    parts = [evidence(claim), because(claim)]
+    parts = [one for one in (evidence(claim), missed_range(claim), because(claim)) if one]
     if claim.mixed:
         where = listed(shown(cell) for cell in claim.mixed.split(SEPARATOR))
         way = "opposite is true" if claim.verdict == "supported" else "claim holds"
@@ -262,59 +263,53 @@ def evidence(claim: Judged) -> str:
     if claim.n < 2:
         return f"{found} in a single {blocks}, without interval or test."
     in_favour = round(claim.share_of_seeds * claim.n)
-    p = "p" if claim.kind in ("control", "exploratory") else "Holm p"
     return (
         f"{found} (95{SPACE}% interval {interval(claim.ci_low, claim.ci_high, claim.unit)}), as "
         f"claimed in {in_favour} of {counted(claim.n, blocks)} "
-        f"({p_value(claim.p_holm).replace('p', p, 1)})."
+        f"({p_value(claim.p)})."
     )
 
 
 def because(claim: Judged) -> str:
-    """Why the numbers lead to the verdict."""
+    """Why the numbers lead to the verdict: where the interval lies that decides."""
     delta, unit = claim.smallest_effect, claim.unit
     needed = f"the smallest effect that matters ({threshold(delta, unit)})"
-    low, high = statistics.t_interval(claim.effects, 0.90)
-    ninety = "" if math.isnan(low) else f"the 90{SPACE}% interval, {interval(low, high, unit)}, "
+    if claim.untestable:
+        return f"That decides nothing: {shown(claim.reason)}."
+    found = f"The {100 * (1 - claim.level):.4g}{SPACE}% interval that decides"
+    if not math.isnan(claim.low):
+        found += f", {interval(claim.low, claim.high, unit)},"
     match claim.verdict:
         case "supported":
-            return f"At least {threshold(delta, unit)} was needed."
+            return f"{found} lies above {needed}."
         case "refuted":
-            against = threshold(-delta, unit)
-            return f"That is the opposite, beyond {against}."
+            return f"{found} lies beyond {threshold(-delta, unit)}, against the claim."
+        case "not supported" if claim.low > -delta:
+            within = f"{threshold(-delta, unit)} and {threshold(delta, unit)}"
+            return f"{found} lies between {within}: no effect that matters, either way."
         case "not supported":
-            begin = capitalized(ninety) or "The interval "
-            reason = f"lies below {needed}, so what the claim needs is excluded."
-            if -delta < low and high < delta:
-                within = f"{threshold(-delta, unit)} and {threshold(delta, unit)}"
-                reason = f"lies between {within}: no effect that matters, either way."
-            return f"{begin}{reason}{too_small(claim)}"
-    return why_inconclusive(claim, needed, ninety)
-
-
-def too_small(claim: Judged) -> str:
-    """That there is an effect after all, where the test shows one that is too small."""
-    if not (claim.p_holm < ALPHA and abs(claim.effect) < claim.smallest_effect):
-        return ""
-    way = "in the direction of the claim" if claim.effect > 0 else "against the claim"
-    return f" There is an effect {way}, but a smaller one than that."
-
-
-def why_inconclusive(claim: Judged, needed: str, ninety: str) -> str:
+            return f"{found} lies below {needed}, so what the claim needs is excluded."
     if claim.unmet:
         names = claim.unmet.split(SEPARATOR)
         wanted = listed(shown(claim.conditions.get(n, n.replace("_", " "))) for n in names)
-        alone = "supported" if claim.effect > 0 else "refuted"
         return (
-            f"By itself that would make the claim {alone}, but the verdict also needs {wanted}, "
-            "which was not shown."
+            f"{found} is on one side of {needed}, but the verdict also needs {wanted}, which was not "
+            "shown."
         )
-    if claim.untestable:
-        return f"That decides nothing: {shown(claim.reason)}."
-    spread = f", and {ninety}does not exclude {needed}" if ninety else f"; {needed} is not excluded"
-    if claim.p_holm < ALPHA:
-        return f"The effect is not chance, but it is smaller than needed{spread}."
-    return f"The test does not show an effect{spread}."
+    if claim.high < delta:
+        return "Too many runs never reached the target for a small effect to exclude a larger one."
+    return f"{found} reaches to both sides of {needed}."
+
+
+def missed_range(claim: Judged) -> str:
+    """That the effect is not within the range that was expected; empty if it is, or none was."""
+    if not claim.was_run or claim.expected_low <= claim.effect <= claim.expected_high:
+        return ""
+    if math.isnan(claim.expected_low):
+        return ""
+    expected = interval(claim.expected_low, claim.expected_high, claim.unit)
+    way = "less" if claim.effect < claim.expected_low else "more"
+    return f"That is {way} than was expected, {expected}."
 
 
 def verdict_sentences(claims: Sequence[Judged]) -> list[str]:
@@ -386,15 +381,19 @@ def exact_counts(claims: Sequence[Judged]) -> str:
 def surprises(claims: Claims) -> str:
     """Which verdicts went against what was thought more likely, and how good the priors were."""
     decided = [c for c in claims.kind("statistical", "exact") if c.verdict in TRUE | FALSE]
+    tested = [c for c in decided if not c.exact]
     if not decided:
         return ""
     against = [c for c in decided if (c.verdict in TRUE) != (c.prior > 0.5) and c.prior != 0.5]
-    score = sum((c.prior - (c.verdict in TRUE)) ** 2 for c in decided) / len(decided)
     named = listed(f"{c.id} ({c.verdict}, prior {c.prior:g})" for c in against)
     surprise = f"The verdicts that were not expected are {named}. " if against else ""
+    if not tested:
+        return surprise.strip()
+    score = sum((c.prior - (c.verdict in TRUE)) ** 2 for c in tested) / len(tested)
     return surprise + (
-        f"The Brier score of the priors is {score:.2f} over the {counted(len(decided), 'claim')} "
-        "with a definite verdict (0 is perfect, 0.25 what always saying one half would get)."
+        f"The Brier score of the priors is {score:.2f} over the "
+        f"{counted(len(tested), 'statistical claim')} with a definite verdict (0 is perfect, 0.25 "
+        "what always saying one half would get)."
     )
 
 
@@ -421,19 +420,20 @@ def not_measured(claims: Claims) -> pd.DataFrame:
 
 
 def calibration_sentence(table: pd.DataFrame) -> str:
-    """Whether the rule keeps its level, and from where on it finds what matters."""
-    shares = table.groupby("effect")["supported"].mean().sort_index()
-    sentences = []
-    if 0 in shares.index:
-        kept = "no more than" if shares[0] <= 0.05 else "more than"
-        sentences.append(
-            f"Without any effect, {100 * shares[0]:.1f}{SPACE}% of the simulated studies came out "
-            f"as supported, {kept} the 5{SPACE}% allowed."
-        )
-    found = shares.index[shares >= 0.8]
-    if len(found):
-        sentences.append(
-            f"The smallest simulated effect that was supported in at least 80{SPACE}% of them is "
-            f"{found[0]:g} times the smallest that matters."
-        )
+    """How often families had a wrong verdict, and from where on the rule finds what matters."""
+    wrong = table.groupby("distribution", sort=False)["family_error"].max()
+    errors = listed(f"{100 * share:.0f}{SPACE}% ({name})" for name, share in wrong.items())
+    worst = (
+        "At the worst effect and spread, the simulated families with one wrong verdict or more, where "
+        f"{100 * ALPHA:.0f}{SPACE}% are allowed, were {errors}."
+    )
+    sentences = [worst]
+    normal = table[table["distribution"] == "normal"]
+    for spread, part in normal.groupby("spread"):
+        found = part.loc[part["supported"] >= 0.8, "effect"]
+        if len(found):
+            sentences.append(
+                f"With a standard deviation of {spread:g} times the smallest effect that matters, an "
+                f"effect of {found.min():g} times it is supported in at least 80{SPACE}% of them."
+            )
     return " ".join(sentences)

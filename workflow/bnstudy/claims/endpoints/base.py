@@ -19,12 +19,14 @@ class Endpoint:
         Unit of `effect` and of the claim's smallest effect ("percentage points", "decades").
     censored : int
         Measured values that stand at the budget because the event never came.
+    bounded : bool
+        Whether so many do that a small effect excludes no larger one.
     conditions : dict of str to Endpoint
         Further endpoints that must hold as well for the claim to hold.
     validity : dict of str to Endpoint
         What must hold, above zero, for the experiment to decide the claim in either direction.
     p : float, optional
-        p-value of a test other than the sign-flip test (Page's trend test).
+        Of a condition that is tested otherwise than by the sign-flip test (Page's trend test).
     note : str
         One computed sentence on what else matters.
     """
@@ -33,6 +35,7 @@ class Endpoint:
     cells: dict[str, pd.Series]
     unit: str
     censored: int = 0
+    bounded: bool = False
     conditions: dict[str, "Endpoint"] = field(default_factory=dict)
     validity: dict[str, "Endpoint"] = field(default_factory=dict)
     p: float | None = None

@@ -8,7 +8,6 @@ from bnstudy.claims.endpoints.scoring import (
     CENSORED_AT_MOST,
     as_text,
     level_minus_baseline,
-    mcnemar,
     mean_over_cells,
     steps,
 )
@@ -52,12 +51,13 @@ def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoi
     if claim["direction"] == "lower":
         differences = -differences
     whole = differences.dropna()
-    p, censored, note = arrival(table, metric, axis, arms) if is_steps(metric) else (None, 0, "")
+    censored, bounded, note = arrival(table, metric) if is_steps(metric) else (0, False, "")
     if result(metric) and (bad := int(failed(table).sum())):
         note = f"{bad} of {len(table)} runs failed and count as guessing."
     if left := len(differences) - len(whole):
         note += f" {left} of {len(differences)} seeds lack a value of the metric and are left out."
-    return mean_over_cells(whole, claim["unit"], censored=censored, p=p, note=note.strip())
+    rest = {"censored": censored, "bounded": bounded, "note": note.strip()}
+    return mean_over_cells(whole, claim["unit"], **rest)
 
 
 def scored(table: pd.DataFrame, metric: str, scale: str) -> pd.Series:
@@ -74,22 +74,16 @@ def scored(table: pd.DataFrame, metric: str, scale: str) -> pd.Series:
     return np.log(values.where(values > 0)) if scale == "ratio" or metric != plain else values
 
 
-def arrival(
-    table: pd.DataFrame, metric: str, axis: str, arms: list[str]
-) -> tuple[float | None, int, str]:
-    """p, number and note of targets that were never reached.
+def arrival(table: pd.DataFrame, metric: str) -> tuple[int, bool, str]:
+    """How many targets were never reached, whether that is more than a fifth, and a note of it.
 
-    Where more than a fifth of the runs never did, the ratio is a lower bound of unknown depth; p is then
-    that of the exact McNemar test of which arm reached it, a seed counting as reached where it did so in
-    every cell.
+    Such runs count as there at the budget, so the ratio is a lower bound: of little depth where they are
+    few, else of unknown depth.
     """
     reached = table[metric.removeprefix("ln_")].notna() & ~failed(table)
     censored = int((~reached).sum())
     note = f"{censored} of {len(table)} runs never reached the target."
-    if censored <= CENSORED_AT_MOST * len(table):
-        return None, censored, note
-    by_seed = reached.groupby([as_text(table[axis]), table["seed"]]).all()
-    return mcnemar(by_seed[arms[0]], by_seed[arms[1]]), censored, note
+    return censored, censored > CENSORED_AT_MOST * len(table), note
 
 
 def last_values(metrics: pd.DataFrame, metric: str, axes: list[str]) -> pd.DataFrame:

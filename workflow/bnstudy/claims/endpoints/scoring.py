@@ -7,7 +7,6 @@ counts as reached at the budget. No run is left out, which would flatter the arm
 from collections.abc import Callable, Sequence
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.listed import words
@@ -68,9 +67,3 @@ def mean_over_cells(differences: pd.DataFrame, unit: str, **rest: object) -> End
 
 def cells_of(differences: pd.DataFrame) -> dict[str, pd.Series]:
     return {str(name): differences[name] for name in differences.columns}
-
-
-def mcnemar(a: pd.Series, b: pd.Series) -> float:
-    """Two-sided exact McNemar test of paired outcomes (McNemar 1947): 1 where no pair differs."""
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

@@ -4,7 +4,7 @@ import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.endpoints.scoring import accuracy
-from bnstudy.claims.endpoints.trend import page_test, trend_and_contrast
+from bnstudy.claims.endpoints.trend import page_test
 
 POINTS = "percentage points"
 
@@ -13,7 +13,8 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """Effects in percentage points of validation error.
 
     - `small_groups`: error with the smallest group minus error with groups of
-      `reference_group_size`, all with the same batch of the gradient; p also asks for Page's trend.
+      `reference_group_size`, all with the same batch of the gradient. Condition
+      `trend`: Page's test of a trend over all groups.
       Cells are the groups in between.
     - `evaluation_statistics`: error with running minus error with precise statistics, for the
       smallest group; cells are all groups.
@@ -41,9 +42,8 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
                 if size < reference
             },
             POINTS,
-            p=trend_and_contrast(falling, effect),
-            note=f"Page's trend test over {len(ghost.columns)} group sizes gives "
-            f"p = {page_test(falling):.2g}; with precise statistics {remaining.mean():+.2f} of the "
+            conditions={"trend": Endpoint(effect, {}, POINTS, p=page_test(falling))},
+            note=f"With precise statistics {remaining.mean():+.2f} of the "
             f"{effect.mean():+.2f} points remain, and with the statistics of groups as in training "
             f"it would be {as_trained.mean():+.2f}.",
         ),

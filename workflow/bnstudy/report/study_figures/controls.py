@@ -22,11 +22,11 @@ from bnstudy.report.look import (
     series,
     t_interval,
 )
-from bnstudy.report.marks import fit, note, rows
+from bnstudy.report.marks import fit, rows
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import ALPHA, SPACE, counted, decimal, listed
+from bnstudy.report.results import counted, decimal, listed
 from bnstudy.report.study_figures.tables import NONE
-from bnstudy.report.words import in_order, seeds_of, unrounded
+from bnstudy.report.words import seeds_of, unrounded
 
 
 def controls(table: pd.DataFrame, options: dict) -> Drawing | None:
@@ -89,41 +89,41 @@ VERDICTS = {
 
 
 def verdict_shares(table: pd.DataFrame, options: dict) -> Drawing | None:
-    """How often each verdict comes out against the true effect, by simulation."""
-    shares = 100 * table.groupby("effect")[list(VERDICTS)].mean().rename_axis(columns="verdict")
-    if shares.empty:
+    """How often each verdict comes out against the true effect, by simulation; normal differences."""
+    normal = table[table["distribution"] == "normal"]
+    if normal.empty:
         return None
-    studies = table.groupby("effect")["studies"].sum()
-    data = shares.unstack().rename("percent").reset_index()
-    data = data.assign(studies=data["effect"].map(studies))
+    shares = 100 * normal.groupby(["spread", "effect"])[list(VERDICTS)].mean()
+    data = shares.rename_axis(columns="verdict").stack().rename("percent").reset_index()
+    names = {spread: f"standard deviation {spread:g}" for spread in data["spread"].unique()}
 
     def draw(layout: Layout) -> Figure:
         panels = small_multiples(
-            data, None, None, layout, x="true effect / smallest that matters",
-            y="share of the studies (%)", height=2.2, width=5.6,
+            data, None, "spread", layout, x="true effect / smallest that matters",
+            y="share of the claims (%)", col_name=names, height=2.2, wrap=(3, 1),
         )  # fmt: skip
         for ax, part in panels:
-            level = 100 * ALPHA
-            ax.axhline(level, color=MUTED, lw=0.8, ls=":")
-            note(ax, f"{level:g}{SPACE}%", (1, level), (-2, 2), "axes data", ha="right")
             style = series(VERDICTS, "verdict") | {"clip_on": False, "ax": ax}
             sns.lineplot(part, x="effect", y="percent", **style)
             ax.set_ylim(0, 100)
         return panels.finish(VERDICTS)
 
-    def said(effect: float) -> str:
-        found = listed(f"{decimal(shares.loc[effect, v], 1)} percent {v}" for v in VERDICTS)
-        return f"at {effect:g} times the smallest effect that matters, {found}"
+    def said(pair: tuple[float, float]) -> str:
+        found = listed(f"{decimal(shares.loc[pair, v], 1)} percent {v}" for v in VERDICTS)
+        return f"at {pair[1]:g} times the smallest effect that matters, spread {pair[0]:g}, {found}"
 
-    ends = in_order(shares.index, (0, 1, shares.index.max()))
+    ends = [
+        (spread, effect)
+        for spread in names
+        for effect in (0, 3)
+        if (spread, effect) in shares.index
+    ]
     return Drawing(
         "calibration",
-        f"Verdicts of simulated studies: {'; '.join(map(said, dict.fromkeys(ends)))}.",
-        f"How often each verdict comes out in {int(studies.min()):,} simulated studies of "
-        f"{options['n']} seeds for each true effect, whose differences between seeds have a "
-        f"standard deviation of {options['deviation']:g} times the smallest effect that matters. "
-        "The dotted line marks the level of the test; at no true effect, the share of *supported* "
-        "must stay below it.",
+        f"Verdicts on simulated claims: {'; '.join(map(said, ends))}.",
+        f"How often each verdict comes out by true effect and by the standard deviation of its "
+        f"{options['n']} seeds, both in units of the smallest effect that matters. Judged in "
+        f"{int(table['studies'].min()):,} families of {options['family_size']} claims each.",
         data,
         draw,
     )
