@@ -94,7 +94,7 @@ def remaining(claims: Claims) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row per study and scaling: the ratio of steps to the target and the difference of test
-        accuracy in percentage points, paired by seed, with 95 % t-intervals.
+        accuracy in percentage points, paired by seed, with 95 % intervals.
     """
     rows = []
     for study in CONTROLS:
@@ -110,7 +110,7 @@ def remaining(claims: Claims) -> pd.DataFrame:
             for name in ("ln_steps", "points"):
                 wide = part.pivot(index="seed", columns="norm", values=name).dropna()
                 d = (wide["batch"] - wide["none"]).to_numpy()
-                low, high = statistics.t_interval(d) if len(d) > 1 else (math.nan, math.nan)
+                low, high = statistics.interval(d)
                 ends = (statistics.mean(d), low, high)
                 change = math.exp if name == "ln_steps" else float
                 columns = (name, f"{name}_low", f"{name}_high")
