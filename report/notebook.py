@@ -54,6 +54,7 @@ from bnstudy.report.panels import small_multiples
 from bnstudy.report.rendering import slug
 from bnstudy.report.reporting import Report
 from bnstudy.report.tables import Exhibit
+from bnstudy.tables import dictionary
 from bnstudy.training import loop
 
 torch.set_num_threads(1)  # the same sums in the same order, whatever the machine
@@ -1066,6 +1067,28 @@ report.show_config()
 
 # %% tags=["remove-input"]
 report.text(design.citation(results))
+
+# %% [markdown]
+# ## F. Data dictionary
+#
+# What the columns of the tables mean; the same stands in `docs/tables.md`. An empty cell of a table is
+# a value that does not exist. Levels of measurement: nominal (a name), ordinal (an order), interval
+# (differences mean something), ratio (so do ratios).
+
+# %% tags=["remove-input"]
+files = sorted(report.tables.glob("*.csv"))
+columns = {path.stem: list(pd.read_csv(path, nrows=0)) for path in files}
+contents = pd.DataFrame({"table": list(columns), "a row": map(dictionary.table, columns)})
+report.table(Exhibit("contents", "The tables of this study.", contents, words=("a row",)))
+report.table(
+    Exhibit(
+        "columns",
+        "Columns, with the tables that have them.",
+        pd.DataFrame(dictionary.rows(columns)),
+        words=("tables", "meaning", "unit", "level"),
+        fold="Every column of every table",
+    )
+)
 
 # %% [markdown]
 # ## G. Glossary

@@ -139,7 +139,7 @@ def test_numbers_run_without_gaps_and_references_are_filled(soup):
         numbers = [int(mark.split()[1].rstrip(".")) for mark in marks if mark.startswith(kind)]
         assert numbers == list(range(1, len(numbers) + 1))
     sections = [heading.get_text()[:2] for heading in soup.select("main h2")]
-    assert sections == [*(f"{n}." for n in range(1, 9)), *(f"{letter}." for letter in "ABCDEG")]
+    assert sections == [*(f"{n}." for n in range(1, 9)), *(f"{letter}." for letter in "ABCDEFG")]
     references = {link["href"]: link.get_text() for link in soup.select("main p a[href^='#']")}
     assert references["#training-and-evaluation"].lower().split() == ["section", "5"]
     number = soup.select_one("#fig-computation .number").get_text().split()[1].rstrip(".")

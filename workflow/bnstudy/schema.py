@@ -300,6 +300,8 @@ def registered(root: Path) -> str:
 
 def documents(root: Path = ROOT) -> dict[Path, str]:
     """The files that are written from the definitions, and what they should hold."""
+    from bnstudy.tables import dictionary
+
     schema = "# Written by `bnstudy document` from workflow/bnstudy/settings.py and schema.py.\n"
     schema += yaml.safe_dump(config_schema(), sort_keys=False, allow_unicode=True, width=100)
     manual = root / "config/README.md"
@@ -318,6 +320,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         schemas / "config.schema.yaml": schema,
         schemas / "registered.yaml": shipped + registered(root),
         manual: text,
+        root / "docs/tables.md": dictionary.manual(),
     }
 
 

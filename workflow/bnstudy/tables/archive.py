@@ -16,9 +16,10 @@ import os
 import subprocess
 import tomllib
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 import yaml
 
@@ -26,11 +27,19 @@ from bnstudy import provenance
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
+from bnstudy.tables import dictionary
 
 SOURCES = (
     *("Snakefile", "CITATION.cff", "LICENSE", "README.md"),
     *("environment.yml", "pyproject.toml", "requirements.txt"),
-    *("config/**/*", "profiles/**/*", "published/*", "report/*.py", "report/captions/*"),
+    *(
+        "config/**/*",
+        "profiles/**/*",
+        "published/*",
+        "report/*.py",
+        "report/*.yaml",
+        "report/captions/*",
+    ),
     "report/templates/**/*",
     *("workflow/**/*.py", "workflow/**/*.smk", "workflow/**/*.yaml"),
 )
@@ -220,6 +229,9 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
             )
         else:
             files[name] = crate.add_file(dest_path=name, properties=about)
+    for name, file in files.items():
+        if name.startswith("results/tables/"):
+            file["variableMeasured"] = measured(PurePosixPath(name).stem, packed[name], entity)
     files["README.md"]["about"] = crate.root_dataset
     software = {("Python", run["python"]) for run in runs} | {("PyTorch", r["torch"]) for r in runs}
     software.add(("Snakemake", provenance.versions()["snakemake"]))
@@ -268,6 +280,19 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
         for profile, (name, version) in PROFILES.items()
     ]
     return json.dumps(crate.metadata.generate(), indent=2, ensure_ascii=False) + "\n"
+
+
+def measured(table: str, content: bytes, entity: Callable) -> list:
+    """What the columns of a table mean, as values of properties."""
+    header = next(csv.reader(io.StringIO(content.decode())), [])
+    found = []
+    for column in header:
+        if known := dictionary.column(table, column):
+            about = {"name": column, "description": f"{known.meaning} ({known.level})"}
+            about |= {"unitText": known.unit} if known.unit else {}
+            named = quote(f"#column-{table}.{column}")
+            found.append(entity(named, "PropertyValue", **about))
+    return found
 
 
 def pack(root: Path, results: Sequence[Path], out: Path) -> None:

@@ -1,0 +1,96 @@
+"""The data dictionary: what every column of every table means, its unit and its level of measurement.
+
+`dictionary.yaml` is the one place; the settings have theirs in `bnstudy.settings`. A plug-in's own
+columns are not in it.
+"""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from bnstudy.settings import SETTINGS
+
+SOURCE = Path(__file__).with_suffix(".yaml")
+
+
+class Column(NamedTuple):
+    """What a column is; `level` is nominal, ordinal, interval or ratio."""
+
+    meaning: str
+    unit: str
+    level: str
+
+
+@cache
+def read() -> tuple[dict[str, str], dict[str, Column]]:
+    """Sentences on tables, and columns, by name."""
+    found = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
+    return found["tables"], {name: Column(*entry) for name, entry in found["columns"].items()}
+
+
+def table(name: str) -> str:
+    """What a row of a table is."""
+    tables, _ = read()
+    return tables.get(name, tables["*"])
+
+
+def column(table: str, name: str) -> Column | None:
+    """What a column of a table is; None where nothing is known of it."""
+    _, columns = read()
+    for known in (f"{table}.{name}", name):
+        if known in columns:
+            return columns[known]
+    if name in SETTINGS:
+        setting = SETTINGS[name]
+        level = "ratio" if setting.names is None else "nominal"
+        return Column(setting.text.rstrip("."), "images" if name == "batch_size" else "", level)
+    return next((found for known, found in columns.items() if matches(known, name)), None)
+
+
+def matches(known: str, name: str) -> bool:
+    return "*" in known and fnmatchcase(name, known)
+
+
+def rows(tables: dict[str, Iterable[str]]) -> list[dict[str, str]]:
+    """The dictionary of some tables: a row per column, what many tables share once."""
+    found: dict[tuple[str, Column], list[str]] = {}
+    for name, columns in tables.items():
+        for one in columns:
+            known = column(name, one) or Column("not explained: of a plug-in", "", "")
+            found.setdefault((one, known), []).append(name)
+    return [
+        {"column": name, "tables": ", ".join(places), **known._asdict()}
+        for (name, known), places in found.items()
+    ]
+
+
+def manual() -> str:
+    """The dictionary as a page of the manual."""
+    tables, columns = read()
+    lines = [
+        "<!-- Written by `bnstudy document` from workflow/bnstudy/tables/dictionary.yaml and settings.py. -->",
+        "",
+        "# The tables and their columns",
+        "",
+        "All are CSV with a header, in `results/tables/`; an empty cell is a value that does not exist.",
+        "Axes of the grid and of studies are settings. Levels of measurement: nominal (a name), ordinal",
+        "(an order), interval (differences mean something), ratio (so do ratios).",
+        "",
+        "| Table | What a row is |",
+        "| --- | --- |",
+    ]
+    said = {
+        ("every study's own" if name == "*" else f"`{name}.csv`"): s for name, s in tables.items()
+    }
+    lines += [f"| {name} | {sentence} |" for name, sentence in said.items()]
+    lines += ["", "| Column | What it is | Unit | Level |", "| --- | --- | --- | --- |"]
+    known = columns | {name: column("", name) for name in SETTINGS if name not in columns}
+    lines += [
+        f"| `{name}` | {one.meaning.replace('|', '/')} | {one.unit} | {one.level} |"
+        for name, one in known.items()
+    ]
+    return "\n".join(lines) + "\n"
