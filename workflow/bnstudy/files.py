@@ -1,6 +1,7 @@
 """Writing results: whole files or none, and the same bytes for the same values."""
 
 import csv
+import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -53,3 +54,21 @@ def write_rows(file: TextIO, columns: Sequence[str], rows: Iterable[dict]) -> No
     writer.writerow(columns)
     for row in rows:
         writer.writerow(None if row[key] != row[key] else row[key] for key in columns)
+
+
+SEAL = "rows_sha256"
+
+
+def sealed(text: str) -> str:
+    """A table with one column more, the hash of all the others, so that an edit by hand is noticed."""
+    lines = text.splitlines()
+    sha256 = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return "".join(f"{line},{SEAL if i == 0 else sha256}\n" for i, line in enumerate(lines))
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a table is as `sealed` gave it, or has no seal."""
+    named = text.partition("\n")[0].endswith(f",{SEAL}")
+    return not named or text == sealed(
+        "\n".join(line.rpartition(",")[0] for line in text.splitlines())
+    )

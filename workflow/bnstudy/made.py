@@ -23,7 +23,7 @@ from bnstudy.config import config_text, enabled_studies
 from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
-from bnstudy.files import replacing
+from bnstudy.files import is_sealed, replacing
 from bnstudy.provenance import (
     ORIGIN,
     PACKAGE,
@@ -241,26 +241,29 @@ def sources(root: Path, rule: str) -> str:
     return digest(code, {name: file_sha256(root / name) for name in names})
 
 
-DAMAGED = ["damage"] * len(ORIGIN)
+DAMAGED = ["damage, or an edit by hand"] * len(ORIGIN)
 
 
 def origin_of_run(path: Path) -> list[str] | None:
     """What a run says it was made from; None if it is not there."""
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        return [run.get(key, "") for key in ORIGIN]
+        timing = json.loads(path.with_name("timing.json").read_text(encoding="utf-8"))
+        files = timing.get("sha256", {}).items()
+        intact = all(hash_of(str(path.with_name(name))) == sha256 for name, sha256 in files)
+        return [run.get(key, "") for key in ORIGIN] if intact else DAMAGED
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return DAMAGED
 
 
 def origin_of_rows(path: Path) -> list[str] | None:
     """What the rows of a cell say they were made from; None if they are not there."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            row = next(csv.DictReader(file))
-        return [row.get(key, "") for key in ORIGIN]
+        text = path.read_text(encoding="utf-8")
+        row = next(csv.DictReader(text.splitlines()))
+        return [row.get(key, "") for key in ORIGIN] if is_sealed(text) else DAMAGED
     except FileNotFoundError:
         return None
     except (OSError, StopIteration, ValueError, csv.Error):
@@ -270,7 +273,7 @@ def origin_of_rows(path: Path) -> list[str] | None:
 def differing(found: list[str], wanted: list[str | None]) -> str | None:
     """In what a result differs from what it should be made from; what is not known yet does not."""
     if found == DAMAGED:
-        return "damage"
+        return DAMAGED[0]
     names = ("other code", "other settings", "other data")
     reasons = [n for n, a, b in zip(names, found, wanted, strict=False) if b is not None and a != b]
     if len(wanted) == len(ORIGIN) and wanted[-1] not in (None, found[-1]):

@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
             else:
                 rows = run_grid(study, data, arguments.seeds, device, kept, arguments.reuse)
             known = {"n_classes": len(data.classes)}
-            write_study(arguments.out, [known | row | origin for row in rows])
+            write_study(arguments.out, [known | row | origin for row in rows], seal=True)
         kept.remove()
     print(f"{name}, {declaration.cell_name(cell)}: {len(rows)} rows", file=sys.stderr)
 

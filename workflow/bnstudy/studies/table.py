@@ -2,17 +2,20 @@
 
 import argparse
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from bnstudy.errors import UserError
-from bnstudy.files import replacing, write_rows
+from bnstudy.files import SEAL, replacing, sealed, write_rows
 from bnstudy.provenance import ORIGIN, check_one_environment, check_unmixed, data_sha256
 
 
-def write_study(path: Path, rows: Sequence[dict]) -> None:
+def write_study(path: Path, rows: Sequence[dict], *, seal: bool = False) -> None:
     """Write rows as CSV, whole or not at all; None, and what only other rows have, is left empty.
+
+    With a seal, the last column is a hash of the others.
 
     Raises
     ------
@@ -27,8 +30,10 @@ def write_study(path: Path, rows: Sequence[dict]) -> None:
             raise ValueError(f"values that are not finite in {', '.join(odd)}: {row}")
     columns = dict.fromkeys(column for row in rows for column in row)
     path.parent.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    write_rows(text, list(columns), (dict.fromkeys(columns) | row for row in rows))
     with replacing(path) as file:
-        write_rows(file, list(columns), (dict.fromkeys(columns) | row for row in rows))
+        file.write(sealed(text.getvalue()) if seal else text.getvalue())
 
 
 def merge(
@@ -53,7 +58,7 @@ def merge(
             rows = list(csv.DictReader(file))
         if not rows:
             raise UserError(f"{path} holds no rows; remove it and run `snakemake`.")
-        merged += rows
+        merged += [{key: row[key] for key in row if key != SEAL} for row in rows]
         names += [str(path)] * len(rows)
     check_hashes(merged, names, data, allow_mixed_code=allow_mixed_code)
     write_study(out, merged)
