@@ -149,6 +149,26 @@ def test_pointer_and_touch_move_the_cursor(tab, values):
     assert len(said) > 1
 
 
+def test_a_chosen_seed_lights_up_in_every_figure_that_draws_seeds(tab):
+    pictures = "[...document.querySelectorAll('figure img')].map(i => i.getAttribute('src'))"
+    sources = "[...document.querySelectorAll('figure source')].map(i => i.srcset)"
+    before, phone = tab.evaluate(pictures), tab.evaluate(sources)
+    drawn = [i for i, picture in enumerate(before) if "id='seed-3'" in picture]
+    assert len(drawn) >= 3
+    chosen = tab.locator("#fig-curves select[name=seed]")
+    chosen.select_option("3")
+    after = tab.evaluate(pictures)
+    assert [i for i, picture in enumerate(after) if picture != before[i]] == drawn
+    assert "seed-3]" in tab.evaluate(sources)[drawn[0]]
+    shot = tab.locator("figure img").nth(drawn[0])
+    shot.evaluate("image => image.decode()")
+    lit = shot.screenshot()
+    chosen.select_option("")
+    assert (tab.evaluate(pictures), tab.evaluate(sources)) == (before, phone)
+    shot.evaluate("image => image.decode()")
+    assert shot.screenshot() != lit
+
+
 def numbers(tab: object) -> torch.Tensor:
     """The rows of the playground's table: x, normalized, y, target, gradients, y in evaluation."""
     cells = tab.evaluate(

@@ -15,6 +15,7 @@ VIEWS = {
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
 }
 PRINTED = {"width": 665, "height": 986}  # CSS pixels of A4 within margins of 18 and 17 mm
+MOST_WORDS = 60  # of an alternative text, which is read out at one go
 SIZE_BUDGET = 2_500_000  # bytes
 
 
@@ -123,6 +124,7 @@ def test_every_picture_has_its_own_alternative_text(soup):
     assert len(set(texts)) == len(texts)
     for figure, text in zip(figures, texts, strict=True):
         assert len(text) > 40
+        assert len(text.split()) <= MOST_WORDS, text
         assert text not in figure.figcaption.get_text()
 
 

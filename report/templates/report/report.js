@@ -26,20 +26,31 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-const contents = document.querySelector("nav details");
-if (matchMedia("(max-width: 71.9rem)").matches) contents.open = false;
+const contents = document.querySelector(".contents");
+const list = contents.querySelector("details"), small = matchMedia("(max-width: 71.99rem)");
+if (small.matches) list.open = false;
+contents.addEventListener("click", (event) => { if (small.matches && event.target.closest("a")) list.open = false; });
 
 const links = new Map(
-  [...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]),
+  [...contents.querySelectorAll("a")].map((link) => [link.hash.slice(1), link]),
 );
-const headings = [...document.querySelectorAll("main h2, main h3")].filter((h) => links.has(h.id));
+const headings = [...document.querySelectorAll("main :is(h2, h3)")].filter((h) => links.has(h.id));
+let current = null;
 const follow = () => {
   const passed = headings.filter((heading) => heading.getBoundingClientRect().top < 120);
-  const current = passed.at(-1)?.id;
+  if (passed.at(-1) === current) return;
+  current = passed.at(-1);
   for (const [id, link] of links) {
-    if (id === current) link.setAttribute("aria-current", "true");
+    if (id === current?.id) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
+  const link = links.get(current?.id);
+  contents.querySelector(".where").textContent = link ? `: ${link.textContent}` : "";
+  const box = small.matches ? list.querySelector("ol") : contents;
+  if (!link || !list.open) return;
+  const [inner, outer] = [link.getBoundingClientRect(), box.getBoundingClientRect()];
+  if (inner.top < outer.top + 40) box.scrollTop -= outer.top + 40 - inner.top;
+  if (inner.bottom > outer.bottom - 40) box.scrollTop += inner.bottom - outer.bottom + 40;
 };
 let waiting = false;
 addEventListener("scroll", () => {
@@ -51,6 +62,11 @@ addEventListener("scroll", () => {
   });
 }, { passive: true });
 follow();
+
+// A cell that takes the focus is shown whole.
+document.addEventListener("focusin", (event) => {
+  event.target.closest(".scroll :is(th, td)")?.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+});
 
 const reach = () => {
   for (const box of document.querySelectorAll(".scroll, .equation, pre")) {

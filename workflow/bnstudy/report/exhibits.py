@@ -26,7 +26,13 @@ from bnstudy.report.results import (
 from bnstudy.report.tables import Exhibit, Link
 
 SHORT_UNITS: dict[Kind, str] = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
-KEY_METRICS = ("test_accuracy", "ln_steps_to_target", "test_loss", "val_loss", "train_loss")
+DRAWN = {  # the key measures, and the figures that draw them
+    "test_accuracy": "fig-paired",
+    "ln_steps_to_target": "fig-steps",
+    "test_loss": "fig-paired",
+    "val_loss": "fig-gap",
+    "train_loss": "fig-gap",
+}
 MAIN_METRICS = ("test_accuracy", "test_loss", "ln_steps_to_target")
 ARM_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
 UNITS_NOTE = (
@@ -49,7 +55,8 @@ def on(results: Results, dataset: str) -> str:
 
 
 def difference_cell(c: Comparison) -> str:
-    return f"{c.of.difference(c.difference)}{SHORT_UNITS.get(c.of.kind, '')}"
+    interval = "" if math.isnan(c.ci_low) else f" ({c.interval})"
+    return f"{c.of.difference(c.difference)}{SHORT_UNITS.get(c.of.kind, '')}{interval}"
 
 
 def favour_cell(c: Comparison) -> str:
@@ -81,10 +88,9 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
     """The first table of the page: the levels over all cells, and their difference."""
     rows = []
     several = len(results.treatments) > 1
-    for metric in KEY_METRICS:
+    for metric, anchor in DRAWN.items():
         found = [c for n in results.treatments if (c := results.compare(dataset, n, metric))]
         for c in found:
-            anchor = "fig-steps" if c.of.kind == "ratio" else "fig-paired"
             row: dict[str, object] = {"measure": Link(c.of.title, anchor)}
             if several:
                 row[treatment(results)] = short_name(results.axis, c.level)
@@ -94,10 +100,7 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
                 | {
                     results.level_name(c.baseline): c.of.value(c.mean_baseline),
                     head: c.of.value(c.mean_level),
-                    "difference": difference_cell(c),
-                    INTERVAL: c.interval,
-                    "Holm p": c.p_holm if c.n > 1 else math.nan,
-                    "seeds in favour": favour_cell(c),
+                    f"difference ({INTERVAL})": difference_cell(c),
                 }
             )
     if not rows:  # no baseline, or a partial study
@@ -105,9 +108,8 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
     return Exhibit(
         results.label("key-numbers", dataset),
         f"Key numbers {on(results, dataset)}, {averaging(results)}means over {results.n_seeds}. "
-        f"{UNITS_NOTE}. Each measure leads to its evidence.",
+        f"{UNITS_NOTE}. Each measure leads to the figure that draws it.",
         pd.DataFrame(rows),
-        {"Holm p": p_text},
     )
 
 

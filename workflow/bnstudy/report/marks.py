@@ -13,7 +13,17 @@ from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
 from seaborn.utils import relative_luminance
 
-from bnstudy.report.look import MUTED, ON_DARK, ON_LIGHT, PAPER, Layout, Look, series, t_interval
+from bnstudy.report.look import (
+    INK,
+    MUTED,
+    ON_DARK,
+    ON_LIGHT,
+    PAPER,
+    Layout,
+    Look,
+    series,
+    t_interval,
+)
 from bnstudy.report.panels import said
 
 ALIKE = 0.18  # luminance of cells on which black and white letters contrast alike
@@ -30,7 +40,16 @@ def spread(count: int, width: float) -> np.ndarray:
     return np.linspace(-width, width, count) if count > 1 else np.zeros(count)
 
 
-def dots(ax: Axes, x: object, y: object, look: Look, *, size: float = 2.6, alpha: float = 0.55):
+def dots(
+    ax: Axes,
+    x: object,
+    y: object,
+    look: Look,
+    *,
+    size: float = 2.6,
+    alpha: float = 0.55,
+    **patch: object,
+) -> None:
     """Many small marks, squares or circles as the look has them, in a single path.
 
     A line of next to no length (of none at all, PNG would not show it) with round or projecting
@@ -47,11 +66,18 @@ def dots(ax: Axes, x: object, y: object, look: Look, *, size: float = 2.6, alpha
     square = look.marker == "s"
     width = 0.9 * size if square else size  # a square looks larger than a circle of its width
     cap = "projecting" if square else "round"
-    ax.add_patch(
-        PathPatch(path, fill=False, ec=look.color, lw=width, alpha=alpha, capstyle=cap, snap=False)
-    )
+    drawn = {"ec": look.color, "lw": width, "alpha": alpha, "capstyle": cap, "snap": False} | patch
+    ax.add_patch(PathPatch(path, fill=False, **drawn))
     ax.update_datalim(points)
     ax.autoscale_view()
+
+
+def seeds_apart(ax: Axes, part: pd.DataFrame, x: object, y: object) -> None:
+    """The marks of each seed once more, unseen until a reader of the page asks for that seed."""
+    if "seed" in part and part["seed"].nunique() > 1:
+        for seed, one in part.assign(x=x, y=y).groupby("seed"):
+            unseen = {"alpha": 0.004, "gid": f"seed-{seed}", "zorder": 5}
+            dots(ax, one["x"], one["y"], Look("", INK), size=5.5, **unseen)
 
 
 def threads(ax: Axes, x: np.ndarray, y: np.ndarray, **line: object) -> None:
@@ -126,6 +152,7 @@ def strip(
     if len(wide):
         both = (wide[key].reindex(columns=levels).to_numpy(float) for key in ("side", y))
         threads(ax, *both)
+    seeds_apart(ax, part, part["side"], part[y])
     for level, look in looks.items():
         one = part[part[column] == level]
         bound = one[censored].astype(bool) if censored else pd.Series(False, index=one.index)
@@ -154,6 +181,7 @@ def curve(
         one = part[part[column] == level]
         if seeds == "dots":
             dots(ax, one[x], one[y], look, size=2.2)
+            seeds_apart(ax, one, one[x], one[y])
         elif len(one):
             wide = one.pivot(index="seed", columns=x, values=y)
             threads(ax, wide.columns.to_numpy(float), wide.to_numpy(float), color=look.color)
@@ -180,6 +208,7 @@ def curves(
         one = part[part[column] == level].dropna(subset=[x, y])
         if len(one):
             dots(ax, one[x], one[y], look, size=2.2)
+            seeds_apart(ax, one, one[x], one[y])
             line = look.point(size) | {"ls": look.linestyle, "lw": 1.5, "zorder": 3}
             band = {"alpha": 0.16, "lw": 0}
             sns.lineplot(one, x=x, y=y, ax=ax, errorbar=t_interval, err_kws=band, **line)
@@ -218,7 +247,9 @@ def rows(
         one = part[part[y] == value].assign(place=float(place))
         look = looks if isinstance(looks, Look) else looks[value]
         circles = {"ls": "none", "marker": "o", "mfc": "none", "mec": MUTED, "ms": 2.8, "mew": 0.6}
-        ax.plot(one[x], place + spread(len(one), width), **circles, zorder=2)
+        sides = place + spread(len(one), width)
+        ax.plot(one[x], sides, **circles, zorder=2)
+        seeds_apart(ax, one, one[x], sides)
         if average:
             means(ax, one[np.isfinite(one[x].astype(float))], x, "place", look, orient="y")
     category_axis(ax, "y", [said(names, value) for value in order])

@@ -343,11 +343,12 @@ def data_html(text: str, label: str, number: int) -> str:
         for row in shown
     )
     size = max(1, round(len(text) / 1000))
+    sortable = ' class="sortable"' if len(rows) > 1 else ""
     return (
         f'<details class="data"><summary>Data of figure {number}</summary>'
         f'<p><a download="{label}.csv" href="{csv_uri(text)}">{label}.csv</a> '
         f"({size} kB, all {len(rows):,} rows)</p>"
-        '<div class="scroll"><table class="sortable"><caption><span class="caption">'
+        f'<div class="scroll"><table{sortable}><caption><span class="caption">'
         f"Data of figure {number}: {extent}</span></caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div></details>"
     )

@@ -79,6 +79,7 @@ def with_short_names(svg: str) -> str:
     """Ids that something refers to get short names, in order of appearance; others go."""
     used = re.findall(r'(?:href="#|url\(#)([^")]+)', svg)
     names = {name: short_name(i) for i, name in enumerate(dict.fromkeys(used))}
+    names |= {seed: seed for seed in re.findall(r' id="(seed-\d+)"', svg)}  # for the page's script
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", svg)
     return re.sub(r'(href="#|url\(#)([^")]+)', lambda m: m[1] + names[m[2]], svg)
 

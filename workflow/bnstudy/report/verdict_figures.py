@@ -29,6 +29,7 @@ from bnstudy.report.verdicts import (
 )
 
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
+NAMED = 30  # claims that an alternative text names one by one
 DEFINITE = ("supported", "refuted")
 RATIO = "effect / smallest that matters"
 SEED = Look("one seed", MUTED)
@@ -150,8 +151,12 @@ def scorecard(claims: Claims) -> Drawing | None:
     found = [c for c in claims.kind("statistical") if c.was_run and len(c.effects)]
     if not found:
         return None
-    words = {word: listed(c.id for c in found if c.verdict == word) for word in STATISTICAL}
-    parts = "; ".join(f"{word}: {named}" for word, named in words.items() if named)
+    words = {word: [c.id for c in found if c.verdict == word] for word in STATISTICAL}
+    parts = "; ".join(
+        f"{word}: {listed(named) if len(found) <= NAMED else len(named)}"
+        for word, named in words.items()
+        if named
+    )
     kinds = [claim.id[0] for claim in found]
     return ratio_plot(
         "scorecard",

@@ -26,7 +26,7 @@ from bnstudy.report.look import (
     series,
     summary,
 )
-from bnstudy.report.marks import dots, doubling_axis, rows, strip
+from bnstudy.report.marks import dots, doubling_axis, rows, seeds_apart, strip
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.results import Results, counted, decimal
 from bnstudy.report.words import INTERVALS, interval_phrase
@@ -175,6 +175,7 @@ def batch_size_effect(results: Results, dataset: str) -> Drawing:
             for level, look in arms.items():
                 seeds = part[part["level"] == level]
                 dots(ax, seeds["place"], seeds["value"], look, alpha=0.35)
+                seeds_apart(ax, seeds, seeds["place"], seeds["value"])
             doubling_axis(ax, sizes)
         return panels.finish(arms)
 
