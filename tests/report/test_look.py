@@ -1,7 +1,7 @@
 """The common look of the figures: nothing but the data decides, and nothing gets lost."""
 
 import math
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import seaborn as sns
+from scipy import stats
 
-from bnstudy import statistics
-from bnstudy.report import look, marks
+from bnstudy.report import look, marks, plots
 from bnstudy.report.look import NARROW, WIDE, Drawing, looks_of, series, summary, t_interval
 from bnstudy.report.panels import log_ticks, small_multiples
 from bnstudy.report.rendering import DARK
@@ -94,7 +94,8 @@ def test_means_and_intervals_by_hand():
     assert few["mean"] == 1.5
     assert math.isnan(few["ci_low"])
     values = np.random.default_rng(0).normal(size=7)
-    assert t_interval([*values, math.inf]) == pytest.approx(statistics.t_interval(values))
+    by_scipy = stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
+    assert t_interval([*values, math.inf]) == pytest.approx(by_scipy)
     assert all(map(math.isnan, t_interval([1.0, 2.0])))
 
 
@@ -195,16 +196,19 @@ def test_logarithmic_ticks_are_few_and_do_not_touch(limits, inches):
 
 
 def test_a_strip_joins_the_runs_of_a_seed_and_opens_those_that_are_bounds():
-    table = frame().query("metric == 'loss' and step == 1").assign(missed=lambda f: f["seed"] == 3)
+    table = frame().query("metric == 'loss' and step == 1")
+    table = table.assign(missed=table["seed"] == 3)
     looks = looks_of(["none", "batch"])
     panels = small_multiples(table, None, None, WIDE, xscale=None, yscale="geometric")
     ((ax, part),) = list(panels)
-    marks.strip(ax, part, "size", "value", looks, "norm", order=[32, 64], censored="missed")
+    options = {"order": [32, 64], "names": ["32", "64"], "missed": "missed"}
+    marks.strip(ax, part, "size", looks, "norm", **options)
     thread = ax.lines[0].get_xydata().reshape(-1, 3, 2)
     assert len(thread) == 2 * len(SEEDS)
     assert thread[0, :2, 1].tolist() == [1.0, 0.5]  # seed 0 at size 32, both norms
     assert (thread[:, 0, 0] < thread[:, 1, 0]).all()
-    assert [len(patch.get_path().vertices) for patch in ax.patches] == [12, 12]
+    shown = [patch for patch in ax.patches if not patch.get_gid()]
+    assert [len(patch.get_path().vertices) for patch in shown] == [12, 12]
     triangles = [line for line in ax.lines if line.get_marker() == "^"]
     assert [line.get_ydata().tolist() for line in triangles] == [[4.0, 4.0], [2.0, 2.0]]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["32", "64"]
@@ -218,31 +222,25 @@ def test_thinned_curves_keep_their_ends():
     assert look.thinned(table, "step", points=2000) is table
 
 
-def test_names_at_the_ends_of_lines_stand_apart():
-    panels = small_multiples(frame(), None, None, WIDE, width=5)
-    ((ax, _),) = list(panels)
-    ax.plot([0, 1], [0, 1])
-    marks.label_ends(ax, {"a": (1, 0.5), "b": (1, 0.5), "c": (1, 0.51)})
-    panels.figure.draw_without_rendering()
-    boxes = sorted((t.get_window_extent() for t in ax.texts), key=lambda box: box.y0)
-    assert all(low.y1 <= high.y1 - 5 for low, high in pairwise(boxes))
-
-
-def test_curves_have_a_band_where_there_are_seeds_for_it_and_open_marks_where_asked():
-    looks = {"a": look.Look("a"), "b": look.Look("b", look.ORANGE, filled=False)}
+def test_curves_have_a_band_where_there_are_seeds_for_it():
+    looks = {"a": look.Look("a"), "b": look.Look("b", look.ORANGE)}
     table = pd.DataFrame({"x": [1, 1, 1, 2, 2, 2], "seed": [0, 1, 2] * 2, "level": "a"})
     table = pd.concat(
-        [table.assign(y=[1.0, 2, 6, 4, 4, 4]), table.head(2).assign(y=7.0, level="b")]
+        [table.assign(value=[1.0, 2, 6, 4, 4, 4]), table.head(2).assign(value=7.0, level="b")]
     )
     ax = mpl.figure.Figure().subplots()
-    marks.curves(ax, table, "x", "y", looks, "level")
-    first, second = ax.lines
-    assert first.get_ydata().tolist() == [3, 4]
-    assert (first.get_markerfacecolor(), second.get_markerfacecolor()) == (look.BLUE, look.PAPER)
+    marks.curve(ax, table, "x", looks, "level")
+    assert ax.lines[0].get_ydata().tolist() == [3, 4]
+    assert ax.lines[0].get_color() == look.BLUE
     (low, high), *_ = [path.get_extents().intervaly for path in ax.collections[0].get_paths()]
     assert (low, high) == pytest.approx(t_interval([1, 2, 6]))
     assert len(ax.patches[0].get_path().vertices) == 2 * 6  # every seed is a dot
-    assert not any(len(band.get_paths()) for band in ax.collections[1:])
+    assert not np.isfinite(
+        np.concatenate(
+            [path.vertices for band in ax.collections[1:] for path in band.get_paths()]
+            or [[np.nan]]
+        )
+    ).any()
 
 
 def test_a_line_across_is_the_mean_with_its_interval():
@@ -265,3 +263,61 @@ def test_names_of_rows_stand_above_them_on_a_phone():
         assert [text.get_text() for text in letters] == ["one", "two"]
         assert [text.get_fontweight() for text in letters] == ["bold", "normal"]
         assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is above
+
+
+def runs(levels=("none", "batch"), sizes=(32, 64)) -> pd.DataFrame:
+    cells = product(levels, sizes, range(4))
+    return pd.DataFrame(
+        {
+            "norm": level,
+            "batch_size": size,
+            "seed": seed,
+            "value": size + 10 * levels.index(level) + seed,
+        }
+        for level, size, seed in cells
+    )
+
+
+def test_an_alternative_text_tells_the_means_of_the_frame():
+    table = runs()
+    drawn = plots.strips("x", table, "Said.", x="batch_size", value="accuracy (%)")
+    assert drawn.finding == (
+        "Accuracy (%) against batch size. Means at batch size 64: no normalization 65.5 and batch "
+        "normalization 75.5."
+    )
+    assert drawn.caption.startswith("Said. Small marks are single runs (4\N{NO-BREAK SPACE}seeds)")
+    panels = plots.curves(
+        "x", table, "", x="seed", col="batch_size", value="loss", scale="geometric"
+    )
+    geometric = math.exp(np.log([32, 64]).mean())
+    assert "batch size 32: no normalization 35 and batch normalization 45;" in panels.finding
+    pooled = plots.rows("x", table, "", hue="norm", value="loss", scale="geometric").finding
+    mean = math.exp(np.log(table[table["norm"] == "none"]["value"]).mean())
+    assert f"no normalization {mean:.3g}" in pooled
+    assert mean != pytest.approx(geometric)
+
+
+def test_alternative_texts_have_at_most_sixty_words_and_name_the_extremes_of_many_levels():
+    many = ("none", "batch", "layer", "instance", "rms", "group")
+    table = runs(levels=many, sizes=range(1, 41))
+    drawn = plots.curves("x", table, "", x="seed", col="batch_size", value="loss").finding
+    assert 40 < len(drawn.split()) <= 60
+    assert "batch size 1: no normalization 4 and" in drawn
+    assert "layer" not in drawn
+    nothing = plots.curves("x", table.head(0), "", x="seed", value="loss").finding
+    assert nothing == "Loss against seed: nothing was measured."
+
+
+def test_a_figure_of_a_study_takes_a_few_lines_and_draws_for_page_and_phone():
+    table = runs().assign(missed=lambda rows: rows["value"] > 60)
+    drawings = [
+        plots.strips("a", table, "A.", x="batch_size", value="y", missed="missed", rule=40),
+        plots.strips("b", table, "B.", col="batch_size", value="y", scale="zero"),
+        plots.curves("c", table, "C.", x="batch_size", value="y", ticks=True, dodge=1.1),
+        plots.curves("d", table, "D.", x="batch_size", value="y", estimator="median"),
+        plots.rows("e", table, "E.", hue="norm", col="batch_size", value="y", rule={32: 35}),
+    ]
+    for drawing in drawings:
+        assert len(drawing.data) == len(table)
+        for layout in (WIDE, NARROW):
+            assert drawing.svg(layout).startswith("<svg")

@@ -12,7 +12,7 @@ from scipy import stats
 
 from bnstudy import settings
 from bnstudy.report.figures.common import looks, tidy
-from bnstudy.report.figures.times import seconds_per_step
+from bnstudy.report.figures.curves import seconds_per_step
 from bnstudy.report.look import ENOUGH, thinned
 from bnstudy.report.results import SPACE, Level, Results, percent, short_name
 

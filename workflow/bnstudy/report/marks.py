@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
+from scipy import stats
 from seaborn.utils import relative_luminance
 
 from bnstudy.report.look import (
@@ -24,15 +25,21 @@ from bnstudy.report.look import (
     series,
     t_interval,
 )
-from bnstudy.report.panels import said
 
 ALIKE = 0.18  # luminance of cells on which black and white letters contrast alike
+SIGNS = 6  # values that a 95 % interval of the median takes
+Looks = Mapping[Hashable, Look]
 
 
-def mark_of(rows: pd.Series, label: str, marker: str = "^") -> list[Line2D]:
+def mark_of(rows: pd.Series, label: str) -> list[Line2D]:
     """A legend entry for the open marks of some rows, where there are any."""
-    look = {"color": MUTED, "ls": "none", "marker": marker, "mfc": "none", "label": label}
-    return [Line2D([], [], **look)] if rows.any() else []
+    look = {"color": MUTED, "ls": "none", "mfc": "none", "label": label}
+    return [Line2D([], [], marker=open_marker(label), **look)] if rows.any() else []
+
+
+def open_marker(label: str) -> str:
+    """A cross for what failed, a triangle for a value that is only a lower bound."""
+    return "x" if "train" in label else "^"
 
 
 def spread(count: int, width: float) -> np.ndarray:
@@ -41,15 +48,9 @@ def spread(count: int, width: float) -> np.ndarray:
 
 
 def dots(
-    ax: Axes,
-    x: object,
-    y: object,
-    look: Look,
-    *,
-    size: float = 2.6,
-    alpha: float = 0.55,
+    ax: Axes, x: object, y: object, look: Look, *, size: float = 2.6, alpha: float = 0.55,
     **patch: object,
-) -> None:
+) -> None:  # fmt: skip
     """Many small marks, squares or circles as the look has them, in a single path.
 
     A line of next to no length (of none at all, PNG would not show it) with round or projecting
@@ -80,6 +81,17 @@ def seeds_apart(ax: Axes, part: pd.DataFrame, x: object, y: object) -> None:
             dots(ax, one["x"], one["y"], Look("", INK), size=5.5, **unseen)
 
 
+def seeds_and_bounds(ax: Axes, one: pd.DataFrame, x: str, look: Look, missed: str | None) -> None:
+    """A small mark for each `value`, an open one where the column `missed` is true."""
+    bound = one[missed].astype(bool) if missed else pd.Series(False, index=one.index)
+    dots(ax, one[x][~bound], one["value"][~bound], look)
+    if bound.any():
+        open_ones = {"ls": "none", "marker": open_marker(missed), "mfc": "none", "ms": 3.8}
+        ax.plot(
+            one[x][bound], one["value"][bound], mec=look.color, mew=0.8, zorder=2.5, **open_ones
+        )
+
+
 def threads(ax: Axes, x: np.ndarray, y: np.ndarray, **line: object) -> None:
     """A thin line per row of two arrays of one shape, all in one path."""
     gap = np.full((len(y), 1), np.nan)
@@ -96,128 +108,95 @@ def means(
     *,
     orient: str = "x",
     estimator: str = "mean",
-    errorbar: Callable = t_interval,
 ) -> None:
     """Large marks for the means at numeric places, with their intervals."""
-    if part.empty:
-        return
-    sns.pointplot(
-        part, x=x, y=y, orient=orient, native_scale=True, estimator=estimator, errorbar=errorbar,
-        color=look.color, marker=look.marker, linestyle="none", markersize=5.5, ax=ax, zorder=4,
-        markeredgecolor=PAPER if look.filled else look.color,
-        markeredgewidth=0.8 if look.filled else 1.4,
-        markerfacecolor=look.color if look.filled else PAPER, err_kws={"linewidth": 1.8},
-    )  # fmt: skip
+    part = part[np.isfinite(part["value"].astype(float))]
+    if len(part):
+        sns.pointplot(
+            part, x=x, y=y, orient=orient, native_scale=True, estimator=estimator, color=look.color,
+            errorbar=t_interval if estimator == "mean" else median_interval, marker=look.marker,
+            linestyle="none", markersize=5.5, markeredgecolor=PAPER, markeredgewidth=0.5,
+            err_kws={"linewidth": 1.8}, ax=ax, zorder=4,
+        )  # fmt: skip
+
+
+def median_interval(values: pd.Series) -> tuple[float, float]:
+    """95 % interval of the median from order statistics; NaN of fewer values than it takes."""
+    if len(values) < SIGNS:
+        return math.nan, math.nan
+    return tuple(stats.quantile_test(values, p=0.5).confidence_interval(0.95))
 
 
 def strip(
     ax: Axes,
     part: pd.DataFrame,
-    x: str,
-    y: str,
-    looks: Mapping[Hashable, Look],
+    x: str | None,
+    looks: Looks,
     column: str,
     *,
     order: Sequence,
-    names: Sequence[str] | None = None,
-    unit: str = "seed",
-    censored: str | None = None,
-    average: bool = True,
+    names: Sequence[str],
+    missed: str | None = None,
 ) -> None:
-    """Runs of each level at each category: a mark per seed, a line between those of a seed, means.
+    """The `value` of runs by level at each category: a mark per seed, a line between those of a seed.
 
-    Parameters
-    ----------
-    x : str
-        Column of the categories, which stand in this `order` under these `names`. Where it is the
-        column of the levels itself these stand side by side.
-    column : str
-        Column of the levels, which have these looks.
-    censored : str
-        Column that is true for values which are only a bound; they are open triangles.
-    average : bool
-        Whether to draw means with intervals, geometric ones on a `geometric` axis.
+    Categories of the column `x` stand in this `order` under these `names`, levels of the `column` side
+    by side; `missed` is a column that is true for values which are only a bound.
     """
-    part = part[part[x].isin(list(order))]
-    place = part[x].map({value: i for i, value in enumerate(order)}).astype(float)
-    levels = list(looks)
-    rank = part[column].map({level: i for i, level in enumerate(levels)}).astype(float)
-    middle, apart = (len(levels) - 1) / 2, x != column
+    category = part[x] if x else pd.Series(order[0], part.index)
+    place = category.map({value: i for i, value in enumerate(order)}).astype(float)
+    rank = part[column].map({level: i for i, level in enumerate(looks)}).astype(float)
+    middle = (len(looks) - 1) / 2
+    center = place + 0.34 / max(1, len(looks) - 1) * (rank - middle)
     # Seeds stand outside of the means, which would hide them.
-    center = place + (0.34 / max(1, len(levels) - 1) * (rank - middle) if apart else 0)
     side = center + np.where(rank < max(middle, 0.5), -0.1, 0.1)
-    part = part.assign(place=center, side=side)
-    by = unit if not apart else [x, unit]
-    wide = part.pivot(index=by, columns=column, values=["side", y])
-    if len(wide):
-        both = (wide[key].reindex(columns=levels).to_numpy(float) for key in ("side", y))
-        threads(ax, *both)
-    seeds_apart(ax, part, part["side"], part[y])
+    part = part.assign(category=category, place=center, side=side)
+    wide = part.pivot(index=["category", "seed"], columns=column, values=["side", "value"])
+    threads(ax, *(wide[key].reindex(columns=[*looks]).to_numpy(float) for key in ("side", "value")))
+    seeds_apart(ax, part, part["side"], part["value"])
     for level, look in looks.items():
         one = part[part[column] == level]
-        bound = one[censored].astype(bool) if censored else pd.Series(False, index=one.index)
-        dots(ax, one["side"][~bound], one[y][~bound], look, size=2.6 if apart else 3.4)
-        open_ones = look.point(3.8) | {"marker": "^", "mfc": "none", "mec": look.color}
-        ax.plot(one["side"][bound], one[y][bound], **open_ones | {"mew": 0.8, "zorder": 2.5})
-        if average:
-            means(ax, one, "place", y, look)
-    category_axis(ax, "x", list(names or map(str, order)))
+        seeds_and_bounds(ax, one, "side", look, missed)
+        means(ax, one, "place", "value", look)
+    category_axis(ax, "x", names)
 
 
 def curve(
     ax: Axes,
     part: pd.DataFrame,
     x: str,
-    y: str,
-    looks: Mapping[Hashable, Look],
+    looks: Looks,
     column: str,
     *,
     seeds: str = "dots",
     estimator: str = "mean",
     markers: bool = True,
+    missed: str | None = None,
+    dodge: float = 1,
 ) -> None:
-    """A line of means with its band for each level of a column; seeds as small `dots` or thin `lines`."""
+    """A line of means with its band for each level of a column; seeds as small `dots` or thin `lines`.
+
+    `dodge` is the factor between levels on a logarithmic axis, which sets them side by side.
+    """
+    if dodge != 1:
+        rank = part[column].map({level: i for i, level in enumerate(looks)}).astype(float)
+        part = part.assign(**{x: part[x] * dodge ** (rank - (len(looks) - 1) / 2)})
     for level, look in looks.items() if seeds else ():
         one = part[part[column] == level]
         if seeds == "dots":
-            dots(ax, one[x], one[y], look, size=2.2)
-            seeds_apart(ax, one, one[x], one[y])
+            seeds_and_bounds(ax, one, x, look, missed)
+            seeds_apart(ax, one, one[x], one["value"])
         elif len(one):
-            wide = one.pivot(index="seed", columns=x, values=y)
+            wide = one.pivot(index="seed", columns=x, values="value")
             threads(ax, wide.columns.to_numpy(float), wide.to_numpy(float), color=look.color)
     style = series(looks, column, markers=markers) | {"estimator": estimator, "zorder": 3}
     style["errorbar"] = t_interval if estimator == "mean" else None
-    sns.lineplot(part, x=x, y=y, ax=ax, **style)
-
-
-def curves(
-    ax: Axes,
-    part: pd.DataFrame,
-    x: str,
-    y: str,
-    looks: Mapping[Hashable, Look],
-    column: str,
-    *,
-    size: float = 4.5,
-) -> None:
-    """A line of means with its band for each level of a column, and the seeds as small dots.
-
-    What `seaborn.lineplot` draws with `look.series`, and for looks with open marks, too.
-    """
-    for level, look in looks.items():
-        one = part[part[column] == level].dropna(subset=[x, y])
-        if len(one):
-            dots(ax, one[x], one[y], look, size=2.2)
-            seeds_apart(ax, one, one[x], one[y])
-            line = look.point(size) | {"ls": look.linestyle, "lw": 1.5, "zorder": 3}
-            band = {"alpha": 0.16, "lw": 0}
-            sns.lineplot(one, x=x, y=y, ax=ax, errorbar=t_interval, err_kws=band, **line)
+    if len(part):
+        sns.lineplot(part, x=x, y="value", ax=ax, **style)
 
 
 def across(ax: Axes, values: pd.Series, look: Look) -> None:
     """A line across the panel at the mean of some runs, and their interval as a band."""
-    if values.empty:
-        return
     ax.axhline(values.mean(), **look.line(lw=1.5, zorder=1.6))
     low, high = t_interval(values)
     if math.isfinite(low):
@@ -225,34 +204,18 @@ def across(ax: Axes, values: pd.Series, look: Look) -> None:
 
 
 def rows(
-    ax: Axes,
-    part: pd.DataFrame,
-    x: str,
-    y: str,
-    looks: Mapping[Hashable, Look] | Look,
-    *,
-    names: Mapping | Callable[[object], str] | None = None,
-    order: Sequence | None = None,
-    width: float = 0.25,
-    average: bool = True,
+    ax: Axes, part: pd.DataFrame, column: str, looks: Looks, *, estimator: str | None = "mean"
 ) -> None:
-    """A row for each value of `y`: an open circle per seed, mean and interval in front of them.
-
-    Rows have the names of their looks where there are no others.
-    """
-    if names is None:
-        names = str if isinstance(looks, Look) else {v: look.name for v, look in looks.items()}
-    order = list(looks) if order is None and not isinstance(looks, Look) else list(order or [])
-    for place, value in enumerate(order):
-        one = part[part[y] == value].assign(place=float(place))
-        look = looks if isinstance(looks, Look) else looks[value]
+    """A row for each level: an open circle per `value`, mean and interval in front of them."""
+    for place, (level, look) in enumerate(looks.items()):
+        one = part[part[column] == level].assign(place=float(place))
         circles = {"ls": "none", "marker": "o", "mfc": "none", "mec": MUTED, "ms": 2.8, "mew": 0.6}
-        sides = place + spread(len(one), width)
-        ax.plot(one[x], sides, **circles, zorder=2)
-        seeds_apart(ax, one, one[x], sides)
-        if average:
-            means(ax, one[np.isfinite(one[x].astype(float))], x, "place", look, orient="y")
-    category_axis(ax, "y", [said(names, value) for value in order])
+        sides = place + spread(len(one), 0.25)
+        ax.plot(one["value"], sides, **circles, zorder=2)
+        seeds_apart(ax, one, one["value"], sides)
+        if estimator:
+            means(ax, one, "value", "place", look, orient="y", estimator=estimator)
+    category_axis(ax, "y", [look.name for look in looks.values()])
 
 
 def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame, **options: object):
@@ -267,18 +230,6 @@ def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame, **options: object):
     ax.tick_params(length=0, rotation=0)
 
 
-def label_ends(ax: Axes, ends: Mapping[str, tuple[float, float]], size: float = 8) -> None:
-    """Write names beside the ends of lines, as far apart as letters need; instead of a legend."""
-    inches = ax.get_window_extent().height / ax.figure.dpi
-    low, high = ax.transData.transform(np.array([[1, y] for y in ax.get_ylim()]))[:, 1]
-    points = ax.transData.transform(np.array(list(ends.values()), dtype=float))[:, 1]
-    heights = (points - low) / (high - low) * inches * 72
-    before = -math.inf
-    for name, height in sorted(zip(ends, heights, strict=True), key=lambda pair: pair[1]):
-        before = max(height, before + 1.2 * size)
-        note(ax, name, ends[name], (7, before - height), va="center", fontsize=size)
-
-
 def note(ax: Axes, text: str, xy: tuple, offset: tuple, across: str = "data", **look: object):
     """Small text at an offset in points; `across` is `data` or `axes`, for both or each."""
     places = {"data": "data", "axes": "axes fraction"}
@@ -287,12 +238,13 @@ def note(ax: Axes, text: str, xy: tuple, offset: tuple, across: str = "data", **
     ax.annotate(text, xy, offset, xycoords=coordinates, **settings)
 
 
-def doubling_axis(ax: Axes, sizes: Sequence[float], names: Sequence[str] | None = None) -> None:
+def doubling_axis(ax: Axes, sizes: Iterable[float], name: Callable = "{:g}".format) -> None:
     """A horizontal axis of sizes that double, each with its tick; its scale is None."""
+    sizes = sorted(sizes)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, names or [f"{size:g}" for size in sizes])
+    ax.set_xticks(sizes, map(name, sizes))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlim(min(sizes) / 1.4, max(sizes) * 1.4)
+    ax.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
 
 
 def category_axis(ax: Axes, which: str, names: Sequence[str]) -> None:
@@ -315,22 +267,3 @@ def row_names(ax: Axes, names: Sequence[str], layout: Layout, bold: Sequence[boo
         bold, ax.texts if layout.narrow else ax.get_yticklabels(), strict=False
     ):
         letters.set_fontweight("bold" if heavy else "normal")
-
-
-def fit(ax: Axes, which: str, values: Iterable[float], *, log: bool = False) -> None:
-    """Let an axis hold these values, the seeds as a rule, and no more.
-
-    Intervals do not count: those of very few seeds would squeeze the rest into a corner.
-    """
-    finite = np.array([v for v in values if np.isfinite(v) and (v > 0 or not log)], dtype=float)
-    if len(finite) == 0:
-        return
-    low, high = finite.min(), finite.max()
-    if log:
-        getattr(ax, f"set_{which}scale")("log")
-        margin = max((high / low) ** 0.07, 1.03)
-        low, high = low / margin, high * margin
-    else:
-        margin = 0.07 * (high - low) or 0.05 * abs(high) or 0.05
-        low, high = low - margin, high + margin
-    getattr(ax, f"set_{which}lim")(low, high)

@@ -10,14 +10,16 @@ Options that are not named here are those of `panels.small_multiples`.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from numbers import Number
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnstudy import settings
 from bnstudy.report import marks
-from bnstudy.report.look import RULE, Drawing, Layout, Look, looks_of, summary
+from bnstudy.report.look import RULE, Drawing, Layout, Look, looks_of, summary, thinned
 from bnstudy.report.panels import of_panel, said, small_multiples
 from bnstudy.report.results import listed
 from bnstudy.report.words import bands_of, interval_phrase, number, seeds_in, seeds_of
@@ -30,7 +32,12 @@ Looks = Mapping[Hashable, Look]
 def name_of(column: str) -> Callable[[object], str]:
     """How the values of a column are named: those of a setting as everywhere, others as they are."""
     known = settings.SETTINGS.get(column)
-    return known.named if known else lambda value: str(value).replace("_", " ")
+
+    def name(value: object) -> str:
+        value = value.item() if isinstance(value, np.generic) else value
+        return known.named(value) if known else str(value).replace("_", " ")
+
+    return name
 
 
 def label_of(column: str) -> str:
@@ -58,6 +65,8 @@ def figure(
     x: str | None = None,
     other: str | Mapping | None = None,
     what: str = "",
+    apart: bool = False,
+    estimator: str = "mean",
     scale: str | Mapping | None = "linear",
     flat: bool = False,
     rule: float | Mapping | None = None,
@@ -76,8 +85,8 @@ def figure(
         Looks of the levels of `hue`, in order; those that the frame lacks are left out.
     x, other : str
         Column of the other axis, of which the alternative text takes the last value, and its label.
-    what : str
-        What is measured, for the alternative text; else it is the label of the values.
+    what, apart, estimator
+        What is measured and where its means are told, for `alternative`.
     rule : float, or mapping by panel
         Where a line of reference stands.
     then : callable
@@ -110,7 +119,7 @@ def figure(
 
     names = {c: options[key] for c, key in ((row, "row_name"), (col, "col_name")) if c}
     what = what or (value if isinstance(value, str) else "")
-    text = alternative(frame, hue, looks, what, names, x, scale)
+    text = alternative(frame, hue, looks, what, names, x, scale, value, apart, estimator)
     return Drawing(label, text, caption, frame if data is None else data, draw)
 
 
@@ -122,35 +131,62 @@ def alternative(
     names: Mapping[str, object],
     x: str | None = None,
     scale: object = None,
+    value: object = None,
+    apart: bool = False,
+    estimator: str = "mean",
 ) -> str:
     """A figure in at most 60 words: what is drawn, and the means of the levels panel by panel.
 
-    `names` are those of the values of the columns that make panels. Means are geometric where the
-    axis is; of a figure over `x` they are those at its last value.
+    `names` are those of the values of the columns that make panels; panels without any are named by the
+    label of their `value`. Means are geometric where the axis is. Of a figure over `x` they are those at
+    its last value, or where the levels are furthest `apart`.
     """
-    ending = ""
-    if x and len(frame):
-        last = frame[x].max() if pd.api.types.is_numeric_dtype(frame[x]) else frame[x].iloc[-1]
-        frame = frame[frame[x] == last]
-        ending = f" at {label_of(x)} {number(last) if isinstance(last, float) else last}"
-    parts = []
+    parts, places = [], []
     groups = frame.groupby([*names], sort=False, observed=True) if names else [((), frame)]
+    order = {v: i for i, v in enumerate(pd.unique(frame[x].dropna()))} if x else {}
+    if all(isinstance(v, Number) for v in order):
+        order = {v: v for v in order}
     for key, part in groups:
-        title = ", ".join(
-            filter(None, (said(n, k) for n, k in zip(names.values(), key, strict=True)))
-        )
-        geometric = of_panel(scale, key) == "geometric"
-        mean = summary(part, [hue], geometric=geometric).set_index(hue)["mean"].reindex([*looks])
-        mean = mean.dropna()
+        kind, title = of_panel(scale, key), [*filter(None, map(said, names.values(), key))]
+        if not title and isinstance(value, Mapping):
+            title = [of_panel(value, key) or ""]
+        if x and part[x].notna().any():
+            if apart:
+                wide = part.groupby([x, hue])["value"].mean().unstack()
+                places.append((wide.max(axis=1) - wide.min(axis=1)).idxmax())
+                title.append(f"at {places[-1]:,.3g}")
+            else:
+                places.append(max(part[x].dropna(), key=order.get))
+            part = part[part[x].isna() | (part[x] == places[-1])]
+        mean = summary(part, [hue], geometric=kind == "geometric").set_index(hue)["mean"]
+        mean = part.groupby(hue)["value"].median() if estimator == "median" else mean
+        mean = mean.reindex([*looks]).dropna() * (100 if kind == "percent" else 1)
         if len(mean) > ONE_BY_ONE:
             mean = mean.loc[[mean.idxmin(), mean.idxmax()]]
-        means = listed(f"{looks[level].name} {number(mean[level])}" for level in mean.index)
-        parts += [f"{title}: {means}".removeprefix(": ")] if means else []
-    said_first = f"{what[:1].upper()}{what[1:]}{f' against {label_of(x)}' if x else ''}".strip()
-    while len(parts) > 1 and len(f"{said_first} {ending} {parts}".split()) > MOST_WORDS - 3:
+        alone = len(looks) == 1
+        found = [number(m) if alone else f"{looks[k].name} {number(m)}" for k, m in mean.items()]
+        parts += [f"{', '.join(title)}: {listed(found)}".removeprefix(": ")] if found else []
+    start = f"{what}{f' against {label_of(x)}' if x else ''}"
+    start = start[:1].upper() + start[1:] if start.isascii() else start
+    at = ""
+    if places and not apart:
+        last = f"{places[0]:,.6g}" if isinstance(places[0], Number) else name_of(x)(places[0])
+        same = len(set(places)) == 1
+        at = f" at {label_of(x)} {last}" if same else f" at the last {label_of(x)}"
+    means = f"{start}. {estimator.capitalize()}s{' furthest apart' if apart else ''}{at}:"
+    while len(parts) > 1 and len(f"{means} {' '.join(parts)}".split()) > MOST_WORDS:
         parts.pop()
-    means = f"Means{ending}: {'; '.join(parts)}" if parts else "Nothing was measured"
-    return f"{said_first}. {means}.".removeprefix(". ")
+    return f"{means} {'; '.join(parts)}." if parts else f"{start}: nothing was measured."
+
+
+def means(frame: pd.DataFrame, by: Sequence[str | None], scale: object = None) -> pd.DataFrame:
+    """Means with intervals by these columns, the panels first; geometric where the scale is."""
+    by = [column for column in by if column]
+    if not isinstance(scale, Mapping):
+        return summary(frame, by, geometric=scale == "geometric")
+    panels = [column for column in by if set(frame[column]) & set(scale)][:1]
+    parts = frame.groupby(panels, sort=False, observed=True)
+    return pd.concat(summary(p, by, geometric=of_panel(scale, k) == "geometric") for k, p in parts)
 
 
 def curves(
@@ -163,35 +199,56 @@ def curves(
     seeds: str = "dots",
     estimator: str = "mean",
     markers: bool = True,
-    ticks: Sequence | None = None,
-    names: Sequence[str] | None = None,
+    missed: str | None = None,
+    dodge: float = 1,
+    ticks: bool | Sequence = False,
+    names: Callable[[float], str] = "{:g}".format,
     **options: object,
 ) -> Drawing:
     """A line of means with its band for each level, over a column of numbers.
 
-    `seeds` are drawn as `dots`, as thin `lines`, or not at all (``""``). `ticks` are sizes that double,
-    which all have a tick with one of the `names`. Rows without `x` are the same at any: a line across.
+    `seeds` are drawn as `dots`, as thin `lines`, or not at all (``""``). `ticks` are sizes that double, which
+    all have one; True for those of the panel. A level without `x` is the same at any: a line across. `missed` is as in `strips`.
     """
+    frame = frame[np.isfinite(frame["value"].astype(float))]
+    columns = [options.get("row"), options.get("col"), hue]
+    if seeds != "dots":
+        options = {"data": means(frame, [*columns, x], options.get("scale"))} | options
+    frame = thinned(frame, x, [column for column in columns if column])
+    style = {
+        "seeds": seeds,
+        "estimator": estimator,
+        "markers": markers,
+        "missed": missed,
+        "dodge": dodge,
+    }
 
     def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
         there = part[x].notna()
         for level, same in part[~there].groupby(hue):
             marks.across(ax, same["value"], looks[level])
-        style = {"seeds": seeds, "estimator": estimator, "markers": markers}
-        marks.curve(ax, part[there], x, "value", looks, hue, **style)
+        marks.curve(ax, part[there], x, looks, hue, **style)
         if ticks:
-            marks.doubling_axis(ax, ticks, names)
+            marks.doubling_axis(ax, set(part[x][there]) if ticks is True else ticks, names)
 
     options = {"xscale": None if ticks else "linear"} | options
+    options["legend"] = [*bounds(frame, missed), *options.get("legend", [])]
     text = f"{caption} {lines_of(frame, seeds, estimator)}".strip()
-    return figure(label, frame, text, mark, hue=hue, x=x, **options)
+    return figure(label, frame, text, mark, hue=hue, x=x, estimator=estimator, **options)
+
+
+def bounds(frame: pd.DataFrame, missed: str | None) -> list:
+    return marks.mark_of(frame[missed], missed) if missed else []
 
 
 def lines_of(frame: pd.DataFrame, seeds: str, estimator: str) -> str:
+    if "seed" not in frame:
+        return ""
     if estimator == "median":
         return f"Small marks are single runs ({seeds_in(frame)}), lines join the medians."
-    drawn = {"dots": ", dots the {}", "lines": ", thin lines the {}"}
-    return bands_of(frame, drawn.get(seeds, " over {}")) if "seed" in frame else ""
+    return bands_of(
+        frame, {"dots": ", dots the {}", "lines": ", thin lines the {}", "": " over {}"}[seeds]
+    )
 
 
 def strips(
@@ -199,36 +256,32 @@ def strips(
     frame: pd.DataFrame,
     caption: str,
     *,
-    x: str,
+    x: str | None = None,
     hue: str = "norm",
-    order: Sequence | None = None,
-    names: Sequence[str] | None = None,
+    names: Mapping | Callable | None = None,
     missed: str | None = None,
-    average: bool = True,
     **options: object,
 ) -> Drawing:
     """The runs of each level side by side at each value of `x`, a thin line between those of a seed.
 
-    `missed` is a column that is true for values which are only a bound, with its entry in the legend.
+    Without `x` there is one place in each panel. `names` are those of the values of `x`. `missed` is a column that is true for values which are only
+    a bound; its name stands in the legend.
     """
-    values = frame[x].drop_duplicates()
+    values = frame[x].drop_duplicates() if x else pd.Series([""])
     numeric = pd.api.types.is_numeric_dtype(values)
-    order = list(order or (sorted(values) if numeric else values))
-    names = names or [f"{v:g}" if numeric else name_of(x)(v) for v in order]
+    order = sorted(values) if numeric else list(values)
+    written = [said(names or ("{:g}".format if numeric else name_of(x or "")), v) for v in order]
 
     def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
         there = {level: look for level, look in looks.items() if (part[hue] == level).any()}
-        style = {"order": order, "names": names, "censored": missed, "average": average}
-        marks.strip(ax, part, x, "value", there, hue, **style)
+        marks.strip(ax, part, x, there, hue, order=order, names=written, missed=missed)
 
-    legend = marks.mark_of(frame[missed], missed) if missed else []
     text = (
         f"{caption} Small marks are single runs ({seeds_in(frame)}), a thin line joins those of a seed, "
         f"large marks are means{interval_phrase(frame)}."
     )
-    return figure(
-        label, frame, text, mark, hue=hue, x=x, **{"xscale": None, "legend": legend} | options
-    )
+    options = {"xscale": None, "legend": bounds(frame, missed)} | options
+    return figure(label, frame, text, mark, hue=hue, x=x, **options)
 
 
 def rows(
@@ -237,20 +290,27 @@ def rows(
     caption: str,
     *,
     hue: str,
-    average: bool = True,
+    estimator: str = "mean",
     noun: str = "seed",
     **options: object,
 ) -> Drawing:
     """A row for each level: an open circle per seed, mean and interval in front of them."""
-    levels = frame[hue].nunique()
 
     def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
-        marks.rows(ax, part, "value", hue, looks, average=average)
+        marks.rows(ax, part, hue, looks, estimator=estimator)
 
     scale = options.get("scale")
-    geometric = scale == "geometric" or (
-        isinstance(scale, Mapping) and "geometric" in scale.values()
+    scales = scale.values() if isinstance(scale, Mapping) else [scale]
+    marked = seeds_of(frame, geometric="geometric" in scales, noun=noun) if noun else ""
+    height = 0.4 + 0.2 * len(options.get("looks") or frame[hue].unique())
+    usual = {"yscale": None, "sharex": False, "height": height, "wrap": (3, 1)}
+    return figure(
+        label,
+        frame,
+        f"{caption} {marked}".strip(),
+        mark,
+        hue=hue,
+        flat=True,
+        estimator=estimator,
+        **usual | options,
     )
-    text = f"{caption} {seeds_of(frame, geometric=geometric, noun=noun)}"
-    usual = {"yscale": None, "sharex": False, "height": 0.4 + 0.2 * levels, "wrap": (3, 1)}
-    return figure(label, frame, text, mark, hue=hue, flat=True, **usual | options)

@@ -84,7 +84,7 @@ def number(x: float) -> str:
     """Three significant digits, `1.2e-9` below a ten thousandth."""
     if not math.isfinite(x):
         return "n/a"
-    text = f"{x:.3g}"
+    text = f"{x if abs(x) > 1e-12 else 0:.3g}"
     return text if "e" not in text or abs(x) < 1 else f"{x:,.0f}"
 
 

@@ -8,10 +8,14 @@ from bnstudy.report.figures.comparisons import (
     paired_differences,
     steps_to_target,
 )
-from bnstudy.report.figures.curves import learning_curves, probe_curves, train_against_validation
+from bnstudy.report.figures.curves import (
+    accuracy_by_time,
+    learning_curves,
+    probe_curves,
+    train_against_validation,
+)
 from bnstudy.report.figures.data import class_balance, sample_images
 from bnstudy.report.figures.layer import computation, four_samples
-from bnstudy.report.figures.times import accuracy_by_time
 
 __all__ = [
     "accuracy_by_time",

@@ -1,4 +1,4 @@
-"""The figures of the studies, a module per study; `tables` is what they share.
+"""The figures of the studies: declarations of `report.plots`; `tables` is what they share.
 
 `FIGURES` maps a study to functions of its table and its options. Each returns a `Drawing`, or None
 where a reduced grid has left it nothing to draw. Nothing is drawn for an arm, a depth or a rate that
@@ -11,26 +11,22 @@ import pandas as pd
 
 from bnstudy.report.look import Drawing
 from bnstudy.report.study_figures import (
-    controls,
     depth,
     identities,
     inference_statistics,
     init_gradients,
     landscape,
-    mechanisms,
+    layers,
     practice,
     questions,
     regularization,
-    sigmoid_mnist,
-    small_batches,
     speed,
-    stability,
     sweeps,
-    timing,
 )
 
 FIGURES: dict[str, list[Callable[[pd.DataFrame, dict], Drawing | None]]] = {
     "input_scaling": [speed.input_scaling],
+    "long_training": [speed.long_training],
     "learning_rates": [sweeps.learning_rates, sweeps.learning_rate_speed],
     "init_gains": [sweeps.init_gains],
     "depth": [depth.depth_map, depth.activations, depth.depth_gradients],
@@ -43,14 +39,15 @@ FIGURES: dict[str, list[Callable[[pd.DataFrame, dict], Drawing | None]]] = {
         landscape.covariate_shift,
         landscape.landscape_drift,
     ],
-    "sigmoid_mnist": [sigmoid_mnist.sigmoid_training, sigmoid_mnist.sigmoid_percentiles],
+    "sigmoid_mnist": [landscape.sigmoid_training, landscape.sigmoid_percentiles],
     "fashion": [speed.fashion],
-    "stability": [stability.stability],
+    "stability": [speed.stability],
     "identities": [identities.identity_errors, identities.identity_sweeps],
-    "mechanisms": [mechanisms.mechanism_arms, mechanisms.mechanism_drift],
-    "small_batches": [small_batches.small_batches],
+    "mechanisms": [layers.mechanism_arms, layers.mechanism_drift],
+    "small_batches": [layers.small_batches],
     "inference_statistics": [
         inference_statistics.staleness,
+        inference_statistics.staleness_at_rest,
         inference_statistics.last_batch,
         inference_statistics.shifted_images,
     ],
@@ -59,9 +56,9 @@ FIGURES: dict[str, list[Callable[[pd.DataFrame, dict], Drawing | None]]] = {
         regularization.noise_doses,
         regularization.dropout,
     ],
-    "timing": [timing.step_times],
-    "controls": [controls.controls],
-    "calibration": [controls.verdict_shares],
+    "timing": [layers.step_times],
+    "controls": [layers.controls],
+    "calibration": [layers.verdict_shares],
     "robustness": [practice.robustness],
     "weight_decay": [practice.weight_decay],
     "large_batches": [practice.large_batches],

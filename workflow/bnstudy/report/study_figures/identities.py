@@ -4,14 +4,16 @@ import math
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnstudy.report.look import BLUE, DOTTED, GRID, MUTED, RED, RULE, Drawing, Layout, Look
-from bnstudy.report.marks import curves, doubling_axis, fit, label_ends, note, row_names
+from bnstudy.report.look import BLUE, DOTTED, GRID, MUTED, ORANGE, RED, RULE, Drawing, Layout, Look
+from bnstudy.report.marks import note, row_names
 from bnstudy.report.panels import power, small_multiples
-from bnstudy.report.results import SPACE, counted, decimal, listed
+from bnstudy.report.plots import curves
+from bnstudy.report.results import counted, decimal, listed
 from bnstudy.report.study_figures.tables import BATCH
-from bnstudy.report.words import bands_of, significant, unrounded
+from bnstudy.report.words import significant
 
 CHECKS = {
     "M1": "formulas of both passes",
@@ -54,7 +56,7 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
     high = max(10.0, data["ratio"].max()) * 10
     powers = [10.0**e for e in range(-40, 40, 4) if 100 * zero < 10.0**e < high]
     places = data["check"].map({check: row for row, check in enumerate(checks)})
-    shown = data.assign(place=places, ratio=data["ratio"].clip(lower=zero), some=data["ratio"] > 0)
+    shown = data.assign(place=places, ratio=data["ratio"].clip(lower=zero))
     names = [f"{name}  {CHECKS[name]}" if name in CHECKS else name for name in checks]
 
     def draw(layout: Layout) -> Figure:
@@ -67,10 +69,9 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
             ax.axvspan(1, high, color=GRID, alpha=0.45, lw=0, zorder=0)
             ax.axvline(1, **RULE)
             ax.hlines(range(len(checks)), 0, 1, GRID, lw=0.6, transform=ax.get_yaxis_transform())
-            for (holds, some), one in part.groupby(["holds", "some"]):
-                color, marker = (BLUE, "o") if holds else (RED, "X")
-                point = Look("", color, marker=marker, filled=some).point(5)
-                ax.plot(one["ratio"], one["place"], **point | {"mew": 0.5 if some else 1.1})
+            for holds, color, marker in ((1, BLUE, "o"), (0, RED, "X")):
+                one = part[part["holds"] == holds]
+                ax.plot(one["ratio"], one["place"], **Look("", color, marker=marker).point(5))
             row_names(ax, names, layout)
             if 0 < kept < len(checks):
                 ax.axhline(kept - (0.85 if layout.narrow else 0.5), color=MUTED, lw=0.6)
@@ -93,9 +94,10 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
         "identities",
         f"{finding}.",
         "Error of every check that has a tolerance, divided by the tolerance (logarithmic scale); "
-        "a mark is one quantity of the check, an open one has no error at all. Right of the line the "
-        "statement, as it is written, does not hold. Checks of counts and of equality are not drawn. "
-        f"Formulas in double, networks in single precision; {counted(data['seed'].nunique(), 'seed')}.",
+        "a mark is one quantity of the check, at the left edge one without any error. Right of the "
+        "line the statement, as it is written, does not hold. Checks of counts and of equality are not "
+        f"drawn. Formulas in double, networks in single precision; "
+        f"{counted(data['seed'].nunique(), 'seed')}.",
         data,
         draw,
     )
@@ -104,7 +106,7 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Drawing | None:
 LOOKS = {
     "batch": BATCH,
     "epsilon": Look("with epsilon", BLUE),
-    "no epsilon": Look("without", BLUE, DOTTED, filled=False),
+    "no epsilon": Look("without epsilon", ORANGE, DOTTED, "s"),
 }
 LEAST = 1e-17  # an error of exactly zero is drawn here
 
@@ -117,68 +119,42 @@ def identity_sweeps(table: pd.DataFrame, options: dict) -> Drawing | None:
         "epsilon": table[table["check"] == "M7 with epsilon"],
         "no epsilon": table[(table["check"] == "M7") & output],
     }
-    data = pd.concat(
-        rows[["seed"]].assign(sweep=name, x=last_number(rows["quantity"]), value=rows["value"])
-        for name, rows in parts.items()
-    )
     if parts["batch"].empty or parts["epsilon"].empty:
         return None
-    slope = table[table["check"] == "M4 slope"]["value"].mean()
+    data = pd.concat(
+        rows[["seed"]].assign(sweep=name, size=last_number(rows["quantity"]), value=rows["value"])
+        for name, rows in parts.items()
+    )
     of_batch = data["sweep"] == "batch"
-    shown = data.assign(panel=np.where(of_batch, "batch", "weights"))
-    shown["value"] = shown["value"].mask(of_batch, 100 * shown["value"]).clip(lower=LEAST)
-    means = np.exp(np.log(shown["value"][of_batch]).groupby(shown["x"]).mean())
+    data["panel"] = np.where(of_batch, "batch", "weights")
+    data["value"] = data["value"].mask(of_batch, 100 * data["value"]).clip(lower=LEAST)
+    means = np.exp(np.log(data["value"][of_batch]).groupby(data["size"]).mean())
     sizes = means.index.to_numpy()
     ideal = np.exp(np.log(means * np.sqrt(sizes)).mean()) / np.sqrt(sizes)
+    slope = table[table["check"] == "M4 slope"]["value"].mean()
 
-    def draw(layout: Layout) -> Figure:
-        panels = small_multiples(
-            shown, None, "panel", layout, sharex=False, sharey=False, height=1.9,
-            x={"batch": "batch size", "weights": "weights multiplied by"}, wrap=(2, 1),
-            y={"batch": "deviation of the logits (%)", "weights": "relative change of the output"},
-            xscale={"weights": "log"}, yscale="log",
-            col_name={"batch": "training mode", "weights": "scale of the weights"},
-        )  # fmt: skip
-        for ax, part in panels:
-            curves(ax, part, "x", "value", LOOKS, "sweep", size=5)
-        left, right = panels.axes.values()
-        left.plot(sizes, ideal, color=MUTED, ls=(0, DOTTED), lw=1.2)
-        fit(left, "y", [*shown["value"][of_batch], *ideal], log=True)
-        doubling_axis(left, sizes)
-        words = f"measured slope {decimal(slope, 2)}\ndotted: 1 / √B"
-        note(left, words, (1, 1), (-2, -2), "axes", ha="right", va="top")
-        right.set(yscale="log", ylim=(LEAST, 30))
-        ends = shown[~of_batch].sort_values("x").groupby("sweep")[["x", "value"]].last()
-        label_ends(right, {LOOKS[sweep].name: end for sweep, *end in ends.itertuples()})
-        return panels.finish()
+    def theory(ax: Axes, part: pd.DataFrame) -> None:
+        if part["panel"].iat[0] == "batch":
+            ax.plot(sizes, ideal, color=MUTED, ls=(0, DOTTED), lw=1.2)
+            words = f"measured slope {decimal(slope, 2)}\ndotted: 1 / √B"
+            note(ax, words, (1, 1), (-2, -2), "axes", ha="right", va="top")
 
-    deviations = data[of_batch].groupby("x")["value"].mean()
-    changes = data[data["sweep"] == "epsilon"].groupby("x")["value"].mean()
-    return Drawing(
+    return curves(
         "identities-sweeps",
-        f"In training mode the logits of an image deviate by {percent(deviations.iloc[0])} between "
-        f"batches of {deviations.index[0]:g} and by {percent(deviations.iloc[-1])} between batches "
-        f"of {deviations.index[-1]:g}, a slope of {decimal(slope, 2)}. With epsilon the output "
-        f"changes by {percent(changes.iloc[0])} where weights are multiplied by "
-        f"{unrounded(changes.index[0])}, and by {percent(changes.iloc[-1])} at "
-        f"{unrounded(changes.index[-1])}.",
+        data,
         "*Training mode:* relative deviation of an image's logits over batches that it shares with "
         "different other images, against the batch size; the dotted line falls as one over the "
         "root of the batch size. *Scale of the weights:* relative change of the layer's output in "
         "training mode when the weights before it are multiplied, with epsilon as it is in PyTorch "
-        f"(0.00001) and with none. All axes are logarithmic. {bands_of(data)}",
-        data,
-        draw,
-    )
+        "(0.00001) and with none. All axes are logarithmic.",
+        x="size", hue="sweep", looks=LOOKS, col="panel", sharex=False, sharey=False, height=1.9,
+        other={"batch": "batch size", "weights": "weights multiplied by"}, wrap=(2, 1),
+        value={"batch": "deviation of the logits (%)", "weights": "relative change of the output"},
+        xscale="log", scale="log", then=theory, what="change of the output",
+        col_name={"batch": "training mode", "weights": "scale of the weights"},
+    )  # fmt: skip
 
 
 def last_number(quantity: pd.Series) -> pd.Series:
     """The number at the end of each text."""
     return quantity.str.extract(r"([0-9.e+-]+)$")[0].astype(float)
-
-
-def percent(share: float) -> str:
-    """A share in percent, to two significant digits where it is small."""
-    shown = 100 * share
-    text = decimal(shown, 1) if shown >= 1 else f"{shown:.2g}"
-    return f"{text}{SPACE}%"

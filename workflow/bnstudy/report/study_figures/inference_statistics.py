@@ -1,151 +1,100 @@
 """Figures of the statistics at inference (S9)."""
 
-import math
-
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from bnstudy.report import words
-from bnstudy.report.look import BLUE, DOTTED, INK, RULE, Drawing, Layout, Look, looks_of
-from bnstudy.report.marks import curves, fit, rows
-from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import counted, decimal, listed
-from bnstudy.report.study_figures.tables import BATCH, NONE, per_look
+from bnstudy.report.look import BLUE, DOTTED, INK, PINK, RED, SKY, Drawing, Look, looks_of
+from bnstudy.report.plots import curves, rows
+from bnstudy.report.results import counted, listed
+from bnstudy.report.study_figures.tables import BATCH, NONE
 from bnstudy.scoring import chance
-
-PRECISE = Look("precise statistics", INK, "", "")
-STALENESS = {
-    "loss": "validation loss (nats)",
-    "mean_error": "distance of the means (sd)",
-    "rest": "distance at rest (sd)",
-}
 
 
 def momentum_name(momentum: str) -> str:
     return "cumulative average" if momentum == "cumulative" else f"momentum {momentum}"
 
 
+def part_of(table: pd.DataFrame, part: str) -> tuple[pd.DataFrame, str]:
+    """The rows of a part of the study that did not diverge, and a sentence on those that did."""
+    table = table[table["part"] == part]
+    keys = ["momentum", "seed"] if part == "staleness" else ["seed"]
+    return table[table["status"] == "ok"], words.left_out(table, keys) if len(table) else ""
+
+
 def staleness(table: pd.DataFrame, options: dict) -> Drawing | None:
     """Running against precise statistics over the first steps of training."""
-    table = table[table["part"] == "staleness"]
-    found = table[table["status"] == "ok"]
+    found, left_out = part_of(table, "staleness")
     if found.empty:
         return None
-    data = found.assign(momentum=found["momentum"].astype(str))
-    data = data[["seed", "momentum", "step", "statistics", "loss", "mean_error"]]
-    momenta = looks_of(sorted(data["momentum"].unique()), name=momentum_name)
-    looks = momenta | {"precise": PRECISE}
-    running, frozen = (data[data["statistics"] == name] for name in ("running", "frozen"))
+    found = found.assign(momentum=found["momentum"].astype(str))
+    looks = looks_of(sorted(found["momentum"].unique()), name=momentum_name)
+    running, precise = (found[found["statistics"] == kind] for kind in ("running", "precise"))
     # All momenta see the same weights, so any of them has the precise statistics of all.
-    floor = data[(data["statistics"] == "precise") & (data["momentum"] == next(iter(momenta)))]
-    loss = pd.concat([running, floor.assign(momentum="precise")])
-    values = {
-        "loss": loss.assign(value=loss["loss"]),
-        "mean_error": running.assign(value=running["mean_error"]),
-        "rest": frozen.assign(value=frozen["mean_error"]),
-    }
-    shown = pd.concat(rows.assign(measure=measure) for measure, rows in values.items())
-
-    def draw(layout: Layout) -> Figure:
-        panels = small_multiples(
-            shown, None, "measure", layout, sharex=False, sharey=False, height=1.95, wrap=(3, 1),
-            x=dict.fromkeys(STALENESS, "step") | {"rest": "after an epoch, weights frozen"},
-            y={"rest": "momentum"}, yscale={"loss": "log", "mean_error": "log"}, cols=[*STALENESS],
-            xscale=dict.fromkeys(STALENESS, "log") | {"rest": "geometric"}, col_name=STALENESS,
-        )  # fmt: skip
-        for ax, part in panels:
-            if part["measure"].iat[0] == "rest":
-                rows(ax, part, "value", "momentum", momenta, names={"cumulative": "all"})
-                fit(ax, "x", part["value"], log=True)
-            else:
-                curves(ax, part, "step", "value", looks, "momentum", size=4)
-                fit(ax, "x", part["step"], log=True)
-                fit(ax, "y", part["value"], log=True)
-        return panels.finish(looks, columns=3)
-
+    floor = precise[precise["momentum"] == next(iter(looks))].assign(momentum="precise")
+    titles = {"loss": "validation loss (nats)", "mean_error": "distance of the means (sd)"}
+    frame = pd.concat([running, floor]).melt(["seed", "momentum", "step"], list(titles), "measure")
     epochs = options["staleness"]["epochs"]
-    return Drawing(
+    return curves(
         "staleness",
-        staleness_finding(loss, frozen, looks),
+        frame,
         f"*Validation loss* in the first {'epoch' if epochs == 1 else counted(epochs, 'epoch')} at "
         f"batch size {options['staleness']['batch_size']}, evaluated with running averages of "
         "several momenta and with precise statistics, the mean and variance over "
         f"{options['statistics_images']:,} training images under the weights of that step. "
         "*Distance of the means:* root mean square over units of running minus precise mean, in "
-        "standard deviations. *Distance at rest:* the same for the first layer against the whole "
-        "training set, after one more epoch with frozen weights; what is left is the short memory "
-        f"of the average. All axes of numbers are logarithmic. {words.bands_of(data)}"
-        f"{words.left_out(table, ['momentum', 'seed'])}",
-        data,
-        draw,
-    )
+        f"standard deviations. All axes are logarithmic.{left_out}",
+        x="step", hue="momentum", looks=looks | {"precise": Look("precise statistics", INK, "", "d")},
+        col="measure", col_name=titles, value="", scale="log", xscale="log", sharey=False, height=1.95,
+        wrap=(2, 1), width=7.6, what="loss and distance of the means",
+    )  # fmt: skip
 
 
-def staleness_finding(loss: pd.DataFrame, frozen: pd.DataFrame, looks: dict[str, Look]) -> str:
-    """The loss in the middle and at the end by momentum, and what is left with frozen weights."""
-    steps = sorted(loss["step"].unique())
-    early = min(steps, key=lambda step: abs(math.log(step / 10)))
-    parts = []
-    for step in dict.fromkeys((early, steps[-1])):
-        at = loss[loss["step"] == step]
-        losses = per_look(at, "momentum", looks, lambda one: words.average(one["loss"], 3))
-        parts.append(f"At step {step:g} the mean validation loss is {losses}.")
-    if len(frozen):
-        rest = frozen.groupby("momentum")["mean_error"].mean()
-        said = listed(f"{words.significant(rest[m])} ({looks[m].name})" for m in looks if m in rest)
-        parts.append(f"With frozen weights the distance of the means is {said}.")
-    return " ".join(parts)
+def staleness_at_rest(table: pd.DataFrame, options: dict) -> Drawing | None:
+    """What is left of the distance once the weights stand still."""
+    found, left_out = part_of(table, "staleness")
+    found = found[found["statistics"] == "frozen"]
+    if found.empty:
+        return None
+    frame = found.assign(momentum=found["momentum"].astype(str), value=found["mean_error"])
+    levels = sorted(frame["momentum"].unique())
+    return rows(
+        "staleness-at-rest",
+        frame[["seed", "momentum", "value"]],
+        "Distance of the running from the precise mean, for the first layer against the whole training "
+        "set, after one more epoch with frozen weights (standard deviations, logarithmic scale): what "
+        f"is left is the short memory of the average.{left_out}",
+        hue="momentum", looks=looks_of(levels, name=momentum_name), scale="geometric", width=5.6,
+        value="distance of the means (sd)",
+    )  # fmt: skip
 
 
 LAST_BATCH = {
     "kept": Look("all batches", BLUE),
-    "statistics_dropped": Look("not in the averages", BLUE, filled=False),
-    "dropped": Look("without its step", BLUE, marker="^", filled=False),
+    "statistics_dropped": Look("not in the averages", SKY, marker="D"),
+    "dropped": Look("without its step", PINK, marker="^"),
 }
 
 
 def last_batch(table: pd.DataFrame, options: dict) -> Drawing | None:
     """What a last batch of two images does to the loss at the end of each epoch."""
-    table = table[table["part"] == "last_batch"]
-    found = table[table["status"] == "ok"]
+    found, left_out = part_of(table, "last_batch")
     if found.empty:
         return None
     wide = found.pivot(index=["seed", "step"], columns="statistics", values="loss")
-    data = wide[[*LAST_BATCH]].stack().rename("loss").reset_index()
-    precise = wide["precise"].loc[[*zip(data["seed"], data["step"], strict=True)]]
-    data["ratio"] = data["loss"] / precise.to_numpy()
-    ends = {step: epoch for epoch, step in enumerate(sorted(data["step"].unique()), 1)}
-
-    def draw(layout: Layout) -> Figure:
-        panels = small_multiples(
-            data, None, "step", layout, x="relative to precise statistics", xscale="geometric",
-            yscale=None, cols=[*ends], col_name=lambda step: f"end of epoch {ends[step]}",
-            height=0.4 + 0.2 * len(LAST_BATCH), wrap=(4, 1),
-        )  # fmt: skip
-        for ax, part in panels:
-            ax.axvline(1, **RULE)
-            rows(ax, part, "ratio", "statistics", LAST_BATCH)
-            fit(ax, "x", [1, *data["ratio"]], log=True)
-        return panels.finish()
-
-    def ratio(one: pd.DataFrame) -> str:
-        return decimal(words.geometric_mean(one["ratio"]), 3)
-
-    parts = (
-        f"after epoch {ends[step]} {per_look(at, 'statistics', LAST_BATCH, ratio)}"
-        for step, at in data.groupby("step")
-    )
-    return Drawing(
+    frame = wide[[*LAST_BATCH]].div(wide["precise"], axis=0).stack().rename("value").reset_index()
+    ends = {step: f"end of epoch {i}" for i, step in enumerate(sorted(frame["step"].unique()), 1)}
+    return rows(
         "last-batch",
-        f"Validation loss over that with precise statistics: {'; '.join(parts)}.",
+        frame,
         "Validation loss with running averages over that of the whole training with precise "
         "statistics (logarithmic scale), at the end of each epoch whose last batch has two images, "
         f"at batch size {options['last_batch']['batch_size']}: with everything, without that batch "
-        "in the running averages, and without the whole step, which `drop_last` leaves out. "
-        f"{words.seeds_of(data, geometric=True)}{words.left_out(table, ['seed'])}",
-        data,
-        draw,
-    )
+        "in the running averages, and without the whole step, which `drop_last` leaves out."
+        f"{left_out}",
+        hue="statistics", looks=LAST_BATCH, col="step", cols=[*ends], col_name=ends, rule=1,
+        value="relative to precise statistics", scale="geometric", sharex=True, wrap=(4, 1),
+    )  # fmt: skip
 
 
 SHIFTS = {
@@ -156,7 +105,7 @@ SHIFTS = {
 SHIFTED = {  # by norm and statistics
     "none running": NONE,
     "batch running": BATCH,
-    "batch reestimated": Look("batch norm., estimated anew", BLUE, DOTTED, filled=False),
+    "batch reestimated": Look("batch norm., estimated anew", RED, DOTTED, "v"),
 }
 
 
@@ -178,40 +127,23 @@ def shifted_images(table: pd.DataFrame, options: dict) -> Drawing | None:
     started = {"contrast", *data[data["level"] == 0]["shift"]}
     starts = (clean.assign(shift=shift, level=0.0) for shift in shifts if shift not in started)
     data = pd.concat([data, *starts], ignore_index=True)
-    shown = data.assign(arm=data["norm"] + " " + data["statistics"])
-    looks = {arm: SHIFTED[arm] for arm in words.in_order(shown["arm"], SHIFTED)}
 
-    def draw(layout: Layout) -> Figure:
-        panels = small_multiples(
-            shown, None, "shift", layout, sharex=False, height=1.9, wrap=(3, 1), cols=shifts,
-            x={shift: unit for shift, (_, unit) in SHIFTS.items()}, xscale=None,
-            y="test accuracy (%)", col_name={shift: title for shift, (title, _) in SHIFTS.items()},
-        )  # fmt: skip
-        for ax, part in panels:
-            curves(ax, part, "level", "value", looks, "arm", size=5)
-            levels = sorted(part["level"].unique())
-            ax.set_xticks(levels, [f"{level:g}" for level in levels])
-            if part["shift"].iat[0] == "contrast":
-                ax.invert_xaxis()
-            fit(ax, "y", shown["value"])
-        return panels.finish(looks)
+    def grows_to_the_right(ax: Axes, part: pd.DataFrame) -> None:
+        levels = sorted(part["level"].unique())
+        ax.set_xticks(levels, [f"{level:g}" for level in levels])
+        if part["shift"].iat[0] == "contrast":
+            ax.invert_xaxis()
 
-    def accuracy(one: pd.DataFrame) -> str:
-        return f"{words.average(one['value'], 1)} percent"
-
-    parts = []
-    for shift, levels in shown.groupby("shift", sort=False):
-        end = levels["level"].min() if shift == "contrast" else levels["level"].max()
-        at = levels[levels["level"] == end]
-        parts.append(f"at {shift} {end:g} {per_look(at, 'arm', looks, accuracy)}")
-    return Drawing(
+    return curves(
         "shifted-images",
-        f"Mean test accuracy where the shift is largest: {'; '.join(parts)}.",
+        data.assign(arm=data["norm"] + " " + data["statistics"]),
         f"Accuracy on test images with {listed(SHIFTS[shift][0] for shift in shifts)}, one at a "
         "time, in units of the brightest pixel; shifts grow to the right. Batch normalization is "
         "evaluated with the running averages of training, and with statistics estimated anew on "
-        f"{options['statistics_images']:,} validation images with the same shift. "
-        f"{words.bands_of(data)}{words.guessing(failed, ['norm', 'seed'])}",
-        data,
-        draw,
-    )
+        f"{options['statistics_images']:,} validation images with the same shift."
+        f"{words.guessing(failed, ['norm', 'seed'])}",
+        x="level", hue="arm", looks=SHIFTED, col="shift", cols=shifts, sharex=False, xscale=None,
+        other={shift: unit for shift, (_, unit) in SHIFTS.items()}, value="test accuracy (%)",
+        col_name={shift: title for shift, (title, _) in SHIFTS.items()}, height=1.9, wrap=(3, 1),
+        then=grows_to_the_right,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from bnstudy.claims.endpoints.scoring import accuracy
 from bnstudy.report import plots
-from bnstudy.report.look import BLUE, DASHED, DOTTED, INK, ORANGE, Drawing, Look, looks_of
+from bnstudy.report.look import BLUE, DASHED, DOTTED, INK, ORANGE, RED, SKY, Drawing, Look, looks_of
 from bnstudy.report.words import guessing
 from bnstudy.scoring import failed
 from bnstudy.settings import TRAINED
@@ -18,9 +18,9 @@ from bnstudy.training.observers.angles import equilibrium
 KINDS = {"fgsm": "FGSM", "sign": "random signs", "noise": "Gaussian noise", "contrast": "contrast"}
 DECAYED = {
     ("none", False): Look("none", ORANGE, DASHED, "s"),
-    ("none", True): Look("none, weight decay", ORANGE, DOTTED, "s", filled=False),
+    ("none", True): Look("none, weight decay", RED, DOTTED, "D"),
     ("batch", False): Look("batch norm.", BLUE),
-    ("batch", True): Look("batch norm., weight decay", BLUE, DOTTED, filled=False),
+    ("batch", True): Look("batch norm., weight decay", SKY, DOTTED, "^"),
 }
 
 

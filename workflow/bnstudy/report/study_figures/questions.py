@@ -9,7 +9,7 @@ from bnstudy.claims.endpoints.residual_init import skip_in_theory
 from bnstudy.claims.endpoints.scoring import accuracy
 from bnstudy.report import plots
 from bnstudy.report.look import BLUE, DASHED, DOTTED, INK, MUTED, Drawing, Look
-from bnstudy.report.study_figures.tables import NONE, targets
+from bnstudy.report.study_figures.tables import MISSED, NONE, targets
 from bnstudy.report.words import guessing
 from bnstudy.scoring import chance, failed
 
@@ -108,8 +108,7 @@ def test_time(table: pd.DataFrame, options: dict) -> Drawing | None:
     levels = {"clean": "images as they are"} | {
         k: f"{k} {v:g}" for k, v in options["shifts"].items()
     }
-    sizes = sorted(frame["group"].dropna().unique())
-    if not sizes:
+    if frame["group"].isna().all():
         return None
     return plots.curves(
         "test-time",
@@ -117,7 +116,7 @@ def test_time(table: pd.DataFrame, options: dict) -> Drawing | None:
         "Test accuracy where batch normalization takes its statistics from the test images, so many at "
         f"once, alone or blended with the running averages, which count as {options['prior']} images.",
         x="group", hue="way", looks=ADAPTED, col="shift", cols=[*levels], col_name=levels,
-        value="test accuracy (%)", other="test images normalized together", ticks=sizes,
+        value="test accuracy (%)", other="test images normalized together", ticks=True,
         sharey=False, wrap=(2, 1),
     )  # fmt: skip
 
@@ -126,15 +125,12 @@ def fair_race(table: pd.DataFrame, options: dict) -> Drawing:
     """Steps and test accuracy of both arms, each at its own rate."""
     table = table[table["norm"].isin(["none", "batch"])]
     steps = targets(table).assign(measure=f"steps to {100 * options['target']:g} %")
-    tested = table.assign(value=accuracy(table, "test_accuracy"), censored=False)
+    tested = table.assign(value=accuracy(table, "test_accuracy"), **{MISSED: False})
     frame = pd.concat([steps, tested.assign(measure="test accuracy (%)")])
     return plots.strips(
         "fair-race",
-        frame[["norm", "seed", "measure", "value", "censored"]].rename(
-            columns={"censored": "not reached"}
-        ),
+        frame[["norm", "seed", "measure", "value", MISSED]],
         f"Each arm at its own tuned rate, {options['epochs']} epochs of standardized images, the rate "
         "falling to zero.",
-        x="norm", col="measure", value="", other="", what="Steps and accuracy", sharey=False,
-        missed="not reached",
+        col="measure", value="", what="steps and accuracy", sharey=False, missed=MISSED,
     )  # fmt: skip

@@ -1,132 +1,108 @@
-"""Figures of speed and accuracy: standardized input (S1b) and Fashion-MNIST (S13)."""
-
-from collections.abc import Callable, Sequence
+"""Figures of speed and accuracy by input scaling (S1b), on Fashion-MNIST (S13), and of stability (S14)."""
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
+from bnstudy.claims.endpoints.scoring import accuracy
 from bnstudy.data.registry import DATASETS
-from bnstudy.report.look import INK, RULE, Drawing, Layout, Look
-from bnstudy.report.marks import mark_of, strip
-from bnstudy.report.panels import small_multiples
+from bnstudy.report.look import Drawing
+from bnstudy.report.plots import strips
 from bnstudy.report.results import SPACE, counted, listed
 from bnstudy.report.study_figures.tables import (
-    arms,
+    MISSED,
+    after,
     differences,
     name,
-    steps_and_accuracy,
+    percent,
+    targets,
+    val_losses,
 )
-from bnstudy.report.words import average, geometric_mean, in_order, interval_phrase, per_level
 
-GAIN = Look("", INK, "", "D")
-GAINS = {"steps_gain": 1, "accuracy_gain": 0}  # and what is no difference
-SCALES = {"steps": "geometric", "accuracy": "linear"}
-SCALES |= {"steps_gain": "geometric", "accuracy_gain": "linear"}
+SCALES = {"steps": "geometric", "steps_gain": "geometric"}
+SCALES |= {"accuracy": "linear", "accuracy_gain": "linear"}
+
+
+def speed_and_accuracy(
+    label: str, table: pd.DataFrame, axis: str, options: dict, caption: str
+) -> Drawing:
+    """Steps to the target, where there is one, and test accuracy, and below what each pair gains."""
+    measures = {"accuracy": table.assign(value=accuracy(table, "test_accuracy"), **{MISSED: False})}
+    start, target = "Test accuracy", ""
+    if "target" in options:
+        measures = {"steps": targets(table)} | measures
+        target = percent(options["target"])
+        start = f"Steps to {target} accuracy on the validation probe (logarithmic scale; open triangles "
+        start += "never reached it and stand at their last step) and test accuracy"
+    frame = pd.concat(runs.assign(measure=measure) for measure, runs in measures.items())
+    frame = frame[["measure", axis, "norm", "seed", "value", MISSED]]
+    logs = frame["value"].mask(frame["measure"] == "steps", -np.log(frame["value"]))
+    gains = differences(frame.assign(value=logs), ["measure", axis])
+    ratios = gains["value"].mask(gains["measure"] == "steps", np.exp(gains["value"]))
+    gains = gains.assign(value=ratios, measure=gains["measure"] + "_gain", norm="batch")
+    frame = pd.concat([frame, gains.assign(**{MISSED: False})], ignore_index=True)
+    titles = {"steps": f"steps to {target}", "accuracy": "test accuracy (%)"}
+    titles |= {"steps_gain": "times fewer steps", "accuracy_gain": "points gained"}
+    below = " Below, what each pair of runs of a seed gains by batch normalization."
+    return strips(
+        label,
+        frame,
+        f"{start} {after(options)}{caption}{below if len(gains) else ''}",
+        x=axis, names=None if axis == "batch_size" else name, col="measure", col_name=titles,
+        cols=[m for m in titles if m in set(frame["measure"])], value="", scale=SCALES,
+        rule={"steps_gain": 1, "accuracy_gain": 0}, missed=MISSED, sharey=False, wrap=(2, 2),
+        height=1.7, what="steps and accuracy" if target else "accuracy",
+    )  # fmt: skip
 
 
 def input_scaling(table: pd.DataFrame, options: dict) -> Drawing:
-    """Steps and test accuracy by input scaling, and below them what each pair gains."""
-    frame = steps_and_accuracy(table, "scaling")
-    pairs = gains(frame, "scaling")
-    note = (
-        " Below, each line is a seed: how many times fewer steps its batch-normalized run took, and "
-        "by how many percentage points its test accuracy is higher; the horizontal line is no "
-        f"difference, black marks are means{interval_phrase(table)}."
-    )
-    levels = in_order(table["scaling"])
-    return Drawing(
-        "input-scaling",
-        f"Seeds and means of both arms. {means(frame, 'scaling', levels, '{} input'.format)}",
-        f"{what(options)}, batch size {options['batch_size']}, for pixels scaled to the range from "
-        "\N{MINUS SIGN}1 to 1 (symmetric) and to mean 0 and standard deviation 1 (standardized). "
-        f"{marks_of(table)}{note if len(pairs) else ''}",
-        frame.rename(columns={"censored": "not reached"}),
-        strips(pd.concat([frame, pairs]), "scaling", levels, options),
+    """Steps and test accuracy by input scaling."""
+    return speed_and_accuracy("input-scaling", table, "scaling", options, pixels(options))
+
+
+def long_training(table: pd.DataFrame, options: dict) -> Drawing:
+    """Test accuracy by input scaling after many epochs."""
+    return speed_and_accuracy("long-training", table, "scaling", options, pixels(options))
+
+
+def pixels(options: dict) -> str:
+    return (
+        f", batch size {options['batch_size']}, for pixels scaled to the range from \N{MINUS SIGN}1 to "
+        "1 (symmetric) and to mean 0 and standard deviation 1 (standardized)."
     )
 
 
 def fashion(table: pd.DataFrame, options: dict) -> Drawing:
-    """Steps and test accuracy of both arms by batch size."""
-    frame = steps_and_accuracy(table, "batch_size")
-    sizes = sorted(table["batch_size"].unique())
-    titles = [DATASETS[d].title if d in DATASETS else str(d) for d in in_order(table["dataset"])]
-    return Drawing(
-        "fashion",
-        f"Seeds and means of both arms. {means(frame, 'batch_size', sizes, 'batch size {}'.format)}",
-        f"{what(options)} on {listed(titles)}. {marks_of(table)}",
-        frame.rename(columns={"censored": "not reached"}),
-        strips(frame, "batch_size", sizes, options),
-    )
+    """Steps and test accuracy by batch size."""
+    titles = (DATASETS[d].title if d in DATASETS else str(d) for d in table["dataset"].unique())
+    return speed_and_accuracy("fashion", table, "batch_size", options, f" on {listed(titles)}.")
 
 
-def gains(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """How many times fewer steps batch normalization takes, and how many points it gains."""
-    logs = frame["value"].mask(frame["measure"] == "steps", -np.log(frame["value"]))
-    pairs = differences(frame.assign(value=logs), ["measure", axis])
-    ratios = pairs["value"].mask(pairs["measure"] == "steps", np.exp(pairs["value"]))
-    return pairs.assign(value=ratios, measure=pairs["measure"] + "_gain", norm="", censored=False)
+MEASURES = {
+    "fluctuation": "fluctuation of the loss",
+    "spikes": "spikes at that level",
+    "spikes_all": "spikes, all steps",
+    "deviation": "final loss, centered",
+}
+UNITS = {"fluctuation": "relative", "deviation": "nats"}
 
 
-def strips(
-    frame: pd.DataFrame, axis: str, levels: Sequence, options: dict
-) -> Callable[[Layout], Figure]:
-    looks = arms(frame[frame["norm"] != ""])
-    titles = {"steps": f"steps to {percent(options)}", "accuracy": "test accuracy (%)"}
-    shown = in_order(frame["measure"], SCALES)
-    titles |= {"steps_gain": "gain (ratio)", "accuracy_gain": "gain (points)"}
-
-    def draw(layout: Layout) -> Figure:
-        hyphen = "-\n" if layout.narrow else ""
-        names = [name(level).replace("standardized", f"standard{hyphen}ized") for level in levels]
-        panels = small_multiples(
-            frame, None, "measure", layout, cols=shown, x="input scaling" if axis == "scaling" else "batch size",
-            xscale=None, yscale=SCALES, sharey=False, col_name=titles, height=1.9, wrap=(2, 2),
-        )  # fmt: skip
-        for ax, part in panels:
-            ax.tick_params(axis="x", labelsize=7 if layout.narrow else 8)
-            style = {"order": levels, "names": names, "censored": "censored"}
-            if (nothing := GAINS.get(part["measure"].iat[0])) is None:
-                strip(ax, part, axis, "value", looks, "norm", **style)
-            else:
-                ax.axhline(nothing, **RULE)
-                strip(ax, part, axis, "value", dict.fromkeys(levels, GAIN), axis, **style)
-        return panels.finish([*looks.values(), *mark_of(frame["censored"], "not reached")])
-
-    return draw
-
-
-def percent(options: dict) -> str:
-    return f"{round(100 * options['target'], 1):g}{SPACE}%"
-
-
-def means(frame: pd.DataFrame, axis: str, levels: Sequence, say: Callable) -> str:
-    """`Means, geometric for steps: batch size 64, steps 400 without normalization and ...`."""
-
-    def said(level: object) -> str:
-        rows = frame[frame[axis] == level]
-        writes = {
-            "steps": ("steps", lambda one: f"{geometric_mean(one['value']):,.0f}"),
-            "accuracy": ("test accuracy", lambda one: f"{average(one['value'], 2)} percent"),
-        }
-        return ", ".join(
-            f"{word} {per_level(rows[rows['measure'] == measure], 'norm', arms(rows), write)}"
-            for measure, (word, write) in writes.items()
-        )
-
-    parts = "; ".join(f"{say(name(level))}, {said(level)}" for level in levels)
-    return f"Means, geometric for steps: {parts}."
-
-
-def what(options: dict) -> str:
-    return (
-        f"Steps to {percent(options)} accuracy on the validation probe (logarithmic scale) and test "
-        f"accuracy after {counted(options['epochs'], 'epoch')}"
-    )
-
-
-def marks_of(table: pd.DataFrame) -> str:
-    return (
-        f"Small marks are single runs ({counted(table['seed'].nunique(), 'seed')}, thin lines join "
-        f"the runs of one), large ones means{interval_phrase(table)}, for steps geometric."
-    )
+def stability(table: pd.DataFrame, options: dict) -> Drawing:
+    """Fluctuation of the loss, spikes, and spread between seeds, by batch size."""
+    loss = val_losses(table)
+    mean = loss.groupby([table["norm"], table["batch_size"]]).transform("mean")
+    spikes = 100 * table[["spikes", "spikes_all"]].astype(float)
+    frame = table.assign(deviation=loss - mean, **spikes)
+    frame = frame.melt(["norm", "batch_size", "seed"], list(MEASURES), "measure")
+    short = counted(int(table["fluctuation"].isna().sum()), "run")
+    return strips(
+        "stability",
+        frame.dropna(subset="value").round({"value": 12}),
+        "Fluctuation is the root mean square deviation of the training loss of a step from its running "
+        f"median, relative to it, while the median lies between 0.15 and 0.25{SPACE}nats ({short} too "
+        "short at that level); a spike is a step with more than twice the running median, counted at "
+        "that level and over all steps; last, the final validation loss less the mean of its arm.",
+        x="batch_size", value=UNITS | dict.fromkeys(("spikes", "spikes_all"), "% of steps"),
+        col="measure", cols=[*MEASURES], col_name=MEASURES, sharey=False,
+        scale=dict.fromkeys(MEASURES, "zero") | {"deviation": "linear"}, wrap=(2, 2), height=1.7,
+        what="steadiness of training",
+    )  # fmt: skip
