@@ -1043,7 +1043,7 @@ report.table(materials.settings_table(results))
 
 # %% tags=["remove-input"]
 report.table(materials.origin(results, report.data))
-report.text(verdict_exhibits.origin_sentence(judged))
+report.table(verdict_exhibits.registration(judged))
 report.table(verdict_exhibits.history(judged))
 report.table(materials.versions(results, provenance.versions()))
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 
 from bnstudy import provenance
 
@@ -32,3 +33,35 @@ def test_a_repository_around_the_package_is_not_taken_for_its_own(tmp_path, monk
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "workflow" / "bnstudy")
     (tmp_path / "workflow" / "bnstudy").mkdir(parents=True)
     assert provenance.git_commit() == "unknown"
+
+
+def test_a_commit_comes_before_another(tmp_path, monkeypatch):
+    """In a repository of its own: of the list, of later runs, and of an edit that is not committed."""
+    package = tmp_path / "workflow/bnstudy"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    path = tmp_path / "claims.yaml"
+
+    def git(*words):
+        named = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+        subprocess.run(["git", "-C", tmp_path, *named, *words], check=True, capture_output=True)
+
+    assert provenance.last_commit(path) == "unknown"
+    git("init", "-b", "main")
+    commits = []
+    for name, text in (("claims.yaml", "a"), ("code", "b"), ("claims.yaml", "c")):
+        (tmp_path / name).write_text(text)
+        git("add", name)
+        git("commit", "-m", name)
+        commits.append(provenance.git_commit())
+    first, runs, changed = commits
+    assert provenance.last_commit(path) == changed
+    assert provenance.came_before(first, runs) == provenance.came_before(runs, runs) == "yes"
+    assert provenance.came_before(changed, runs) == "no"
+    assert (
+        provenance.came_before("unknown", runs)
+        == provenance.came_before("0" * 40, runs)
+        == "unknown"
+    )
+    path.write_text("d")
+    assert provenance.last_commit(path) == "unknown"

@@ -17,6 +17,7 @@ from bnstudy import plugins
 from bnstudy.errors import UserError
 
 PACKAGE = Path(__file__).parent
+UNKNOWN = "unknown"
 # What every run and every row of a study says of where it comes from.
 ORIGIN = ("code_sha256", "config_sha256", "data_sha256", "environment")
 # Variables by which somebody changes the numbers of the libraries that train.
@@ -205,18 +206,37 @@ def git_commit() -> str:
 
     Uncommitted edits do not show here; `code_sha256` tells them.
     """
+    code, said = git("rev-parse", "--show-toplevel", "HEAD")
+    if code != 0:
+        return UNKNOWN
+    top, commit = said.splitlines()
+    return commit if Path(top).resolve() == PACKAGE.parent.parent.resolve() else UNKNOWN
+
+
+def git(*words: str) -> tuple[int, str]:
+    """Exit status and output of git where the package lies; status 127 where there is none."""
     root = PACKAGE.parent.parent
     try:
-        answer = subprocess.run(
-            ["git", "-C", root, "rev-parse", "--show-toplevel", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
+        done = subprocess.run(
+            ["git", "-C", root, *words], check=False, capture_output=True, text=True
         )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    top, commit = answer.stdout.splitlines()
-    return commit if Path(top).resolve() == root.resolve() else "unknown"
+    except OSError:
+        return 127, ""
+    return done.returncode, done.stdout
+
+
+def last_commit(path: Path) -> str:
+    """The commit that a file of the checkout is from, "unknown" if its content is not committed."""
+    code, changed = git("status", "--porcelain", "--", str(path.resolve()))
+    if code != 0 or changed or git_commit() == UNKNOWN:
+        return UNKNOWN
+    return git("log", "-1", "--format=%H", "--", str(path.resolve()))[1].strip() or UNKNOWN
+
+
+def came_before(first: str, second: str) -> str:
+    """Whether a commit is an ancestor of another, or it itself: yes, no, or unknown to this repository."""
+    code, _ = git("merge-base", "--is-ancestor", first, second)
+    return {0: "yes", 1: "no"}.get(code, UNKNOWN)
 
 
 def versions() -> dict[str, str]:

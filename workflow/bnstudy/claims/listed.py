@@ -49,6 +49,11 @@ def schema() -> dict:
     return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 
 
+def version_of(path: Path) -> int:
+    """The version of a list of claims; 1 of one that does not say."""
+    return read(path).get("version", 1)
+
+
 def load_claims(path: Path) -> list[dict]:
     """The claims of config/claims.yaml, as they are written."""
     return read(path)["claims"]

@@ -10,11 +10,14 @@ from bnstudy.claims.endpoints.init_gradients import growth_by_network
 from bnstudy.claims.endpoints.small_batches import errors
 from bnstudy.claims.endpoints.trend import page_test
 from bnstudy.claims.judge import git_blob_hash
+from bnstudy.claims.listed import version_of
 from bnstudy.config import ALPHA
+from bnstudy.provenance import came_before, last_commit
 from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
-from bnstudy.report.exhibits import INTERVAL, Exhibit, Link
+from bnstudy.report.exhibits import INTERVAL
 from bnstudy.report.rendering import slug
 from bnstudy.report.results import SPACE, capitalized, counted, decimal, listed, p_text
+from bnstudy.report.tables import Code, Exhibit, Link
 from bnstudy.report.verdicts import (
     LOOKED,
     Claims,
@@ -344,12 +347,28 @@ def history(claims: Claims) -> Exhibit | None:
     )
 
 
-def origin_sentence(claims: Claims) -> str:
-    """Which list of claims this page judges, as git names it."""
-    changed = sum(bool(claim.history) for claim in claims.judged)
-    return capitalized(
-        f"the list of claims has the git blob hash `{git_blob_hash(claims.path)}` "
-        "(`git hash-object config/claims.yaml`): another list, or another threshold in it, has "
-        f"another hash. {counted(changed, 'entry', 'entries')} of "
-        f"{len(claims.judged)} {'has' if changed == 1 else 'have'} a history."
+def registration(claims: Claims) -> Exhibit:
+    """Which list of claims was judged, and whether it was committed before the runs that judge it."""
+    listed_at = last_commit(claims.path)
+    ran_at = sorted(set(claims.table("runs")["git_commit"]))
+    first = sorted({came_before(listed_at, commit) for commit in ran_at})
+    looked = [claim.id for claim in claims.judged if claim.looked]
+    rows: list[tuple[str, object]] = [
+        ("version of the list of claims", version_of(claims.path)),
+        ("its hash by `git hash-object`", Code(git_blob_hash(claims.path))),
+        ("its commit", Code(listed_at)),
+        ("commit of the runs", Code(", ".join(ran_at))),
+        ("is the first an ancestor of the second?", ", ".join(first)),
+        (
+            "entries written or changed knowing the results of earlier seeds",
+            ", ".join(looked) or "none",
+        ),
+    ]
+    return Exhibit(
+        "registration",
+        "Whether the claims were written before the runs that judge them: if the commit of the list is "
+        "an ancestor of that of the runs, no result can have changed an entry. Another list has another "
+        "hash.",
+        pd.DataFrame(rows, columns=["item", "value"]),
+        words=("value",),
     )

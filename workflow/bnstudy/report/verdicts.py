@@ -276,9 +276,10 @@ def because(claim: Judged) -> str:
     needed = f"the smallest effect that matters ({threshold(delta, unit)})"
     if claim.untestable:
         return f"That decides nothing: {shown(claim.reason)}."
-    found = f"The {100 * (1 - claim.level):.4g}{SPACE}% interval that decides"
-    if not math.isnan(claim.low):
-        found += f", {interval(claim.low, claim.high, unit)},"
+    found = "The interval"
+    if claim.level < ALPHA:
+        ends = interval(claim.low, claim.high, unit)
+        found = f"The {100 * (1 - claim.level):.4g}{SPACE}% interval that decides, {ends},"
     match claim.verdict:
         case "supported":
             return f"{found} lies above {needed}."
