@@ -290,7 +290,7 @@ def measured(table: str, content: bytes, entity: Callable) -> list:
         if known := dictionary.column(table, column):
             about = {"name": column, "description": f"{known.meaning} ({known.level})"}
             about |= {"unitText": known.unit} if known.unit else {}
-            named = quote(f"#column-{table}.{column}")
+            named = f"#{quote(f'column-{table}.{column}')}"
             found.append(entity(named, "PropertyValue", **about))
     return found
 
