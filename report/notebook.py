@@ -73,7 +73,7 @@ for dataset in report.each_dataset():
 
 # %% tags=["remove-input"]
 report.verdicts({claim.id: slug(claim.heading) for claim in judged.judged if claim.was_run})
-report.text(design.subtitle(results))
+report.text(design.subtitle(results), design.byline(results))
 
 # %% tags=["remove-input"]
 for dataset in results.datasets:

@@ -39,7 +39,7 @@ for dataset in report.each_dataset():
 
 # %% tags=["remove-input"]
 report.verdicts({claim["id"]: "tab-claims" for claim in report.config["claims"]})
-report.text(design.subtitle(results))
+report.text(design.subtitle(results), design.byline(results))
 
 # %% tags=["remove-input"]
 for dataset in results.datasets:

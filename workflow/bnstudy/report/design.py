@@ -1,11 +1,14 @@
 """What was trained and how it was measured, in sentences made from the config."""
 
+import subprocess
 from importlib.metadata import version
 from itertools import product
 
 import pandas as pd
+import yaml
 
 from bnstudy import settings, statistics
+from bnstudy.config import ROOT
 from bnstudy.networks.models import MODELS
 from bnstudy.report.results import (
     ALPHA,
@@ -283,6 +286,20 @@ def scope(results: Results) -> list[str]:
             "to describe; the averages carry the conclusion."
         ),
     ]
+
+
+def byline(results: Results) -> str:
+    """Who made the study, when its code was written, and where it lies, as far as that is known."""
+    said = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    people = (
+        one.get("name") or f"{one.get('given-names', '')} {one.get('family-names', '')}".strip()
+        for one in said["authors"]
+    )
+    commits = sorted(set(results.runs["git_commit"]))
+    command = ["git", "-C", ROOT, "show", "--no-patch", "--format=%cs", commits[-1]]
+    date = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    address = said.get("repository-code") or said.get("url") or ""
+    return ", ".join(filter(None, [listed(people), date, address]))
 
 
 def citation(results: Results) -> str:
