@@ -52,6 +52,7 @@ def overfitting_path(table: pd.DataFrame, options: dict) -> Drawing | None:
             path = thinned(data[data["arm"] == arm], "epoch", points=24)
             ends = look.point(4.5) | {"ls": look.linestyle, "markevery": [0, len(path) - 1]}
             ax.plot(path["train_loss"], path["val_loss"], zorder=3, **ends)
+        ax.autoscale_view()
         ax.autoscale(enable=False)
         ax.axline((1, 1), (2, 2), color=MUTED, lw=0.8)
         ax.axvline(target, **RULE)
