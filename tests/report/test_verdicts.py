@@ -571,16 +571,15 @@ def test_compact_svg_says_the_same_in_less():
         'xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt">\n <metadata>x</metadata>\n'
         ' <g id="figure_1">\n  <!-- words -->\n  <g id="a_1"/>\n'
         '  <path id="mark" d="M 1.23456 2 \nL 3 -4.5 \nL 3 0.5 \nz\n" style="fill: #ffffff"/>\n'
-        '  <path id="A" d="M 1600 0 \nQ 32 16 48 -16 \n" transform="scale(0.015625)"/>\n'
+        '  <text style="font: 8px \'DejaVu Sans\'" x="1.005" transform="rotate(-0 1.00 2.00)">B</text>\n'
         '  <g style="fill: none">\n   <use xlink:href="#mark" x="1.000" style="fill: #ffffff"/>\n'
-        '   <use xlink:href="#A" transform="translate(63.625 0)" style="fill: #000000"/>\n'
         '  </g>\n  <path d="M 1.26 0 \nL 2.04 0.04 \nM 0 1 \n"/>\n </g>\n</svg>'
     )
     assert compact(svg) == (
         '<svg xmlns="http://www.w3.org/2000/svg" width="9pt"><style>.a{fill: #ffffff}</style>'
         '<path id="a" d="m1.23 2 1.77-6.5 0 5z" class="a"/>'
-        '<path id="b" d="m100 0q-98 1-97-1" transform="scale(0.25)"/>'
-        '<g style="fill: none"><use href="#a" x="1.00" class="a"/>'
-        '<use href="#b" x="64" style="fill: #000000"/></g><path d="m1.3 0 .7 0m-2 1"/></svg>'
+        '<text style="font: 8px system-ui, sans-serif" x="1.00">B</text>'
+        '<g style="fill: none"><use href="#a" x="1.00" class="a"/></g>'
+        '<path d="m1.3 0 .7 0m-2 1"/></svg>'
     )
     assert [short_name(i) for i in (0, 25, 26, 27)] == ["a", "z", "ba", "bb"]

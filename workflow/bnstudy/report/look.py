@@ -30,7 +30,7 @@ BLUE, ORANGE, GREEN, RED, PINK, BROWN, _, GREY, _, SKY = sns.color_palette("colo
 THEME = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("paper"),
-    "font.family": ["DejaVu Sans"],  # ships with matplotlib, so glyphs are the same everywhere
+    "font.family": ["DejaVu Sans"],  # ships with matplotlib, and is wider than what readers have
     "font.size": 8.5,
     "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
@@ -68,7 +68,7 @@ THEME = {
     "lines.markersize": 5,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "bnstudy",
     "path.simplify": False,  # it takes the dots of single seeds, lines of no length, for nothing
 }

@@ -7,6 +7,7 @@ times over, which become classes.
 
 import re
 
+FONTS = "system-ui, sans-serif"  # of the page; narrower than the one that places were computed with
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -19,13 +20,9 @@ def compact(svg: str) -> str:
         ' xmlns:xlink="http://www.w3.org/1999/xlink"', ""
     )
     svg = re.sub(r'\b(x|y)="[^"]+"|translate\([^)]+\)', shorter_numbers, svg)
-    svg = re.sub(r'( id="[^"]+")? d="([^"]+)"( transform="scale\(0\.015625\)")?', shorter_path, svg)
-    # Within a line of text a hundredth of the font size is the unit.
-    svg = re.sub(
-        r'(<use href="[^"]+") transform="translate\(([\d.]+) 0\)"',
-        lambda use: f'{use[1]} x="{float(use[2]):.0f}"',
-        svg,
-    )
+    svg = re.sub(r'( id="[^"]+")? d="([^"]+)"', shorter_path, svg)
+    svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
+    svg = svg.replace("'DejaVu Sans'", FONTS)
     return with_classes(without_bare_groups(with_short_names(svg)))
 
 
@@ -37,12 +34,10 @@ def shorter_numbers(attribute: re.Match) -> str:
 def shorter_path(attribute: re.Match) -> str:
     """A path from point to point instead of in absolute coordinates, which takes fewer digits.
 
-    Lines and areas keep tenths of a point, marks (which have a name) hundredths. The outline of a
-    letter, which matplotlib draws 64 times too large and scales down, keeps a four hundredth of the
-    font size.
+    Lines and areas keep tenths of a point, marks (which have a name) hundredths.
     """
-    name, path, letter = attribute.groups()
-    unit, digits = (16, 0) if letter else (1, 2 if name else 1)
+    name, path = attribute.groups()
+    digits = 2 if name else 1
     parts, before = [], ""
     here = start = (0.0, 0.0)
     for command, text in re.findall(r"([MLQCz])([^MLQCz]*)", path):
@@ -50,7 +45,7 @@ def shorter_path(attribute: re.Match) -> str:
             parts.append("z")
             here, before = start, ""
             continue
-        numbers = [round(float(number) / unit, digits) for number in text.split()]
+        numbers = [round(float(number), digits) for number in text.split()]
         points = list(zip(numbers[::2], numbers[1::2], strict=True))
         moves = [x - origin for point in points for x, origin in zip(point, here, strict=True)]
         # Without a letter the last one goes on, but after a move a line is drawn.
@@ -60,8 +55,7 @@ def shorter_path(attribute: re.Match) -> str:
         parts.append(separator + texts if said else command.lower() + texts)
         here, before = points[-1], command
         start = here if command == "M" else start
-    scale = ' transform="scale(0.25)"' if letter else ""
-    return f'{name or ""} d="{"".join(parts)}"{scale}'
+    return f'{name or ""} d="{"".join(parts)}"'
 
 
 def joined(numbers: list[float], digits: int) -> str:
