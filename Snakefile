@@ -62,4 +62,4 @@ onsuccess:
 
 
 onerror:
-    logger.error(watch.failure_message(FAILURES.logs() if FAILURES else []))
+    failed()

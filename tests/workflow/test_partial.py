@@ -114,10 +114,10 @@ def test_partial_report_shows_what_there_is_and_touches_nothing_else(unfinished,
             assert row["seeds"].endswith(f"/{len(seeds)}")
 
     # The grid and S5 are incomplete, S0 is complete.
-    judged = {th.get_text().split()[0].rstrip(":") for th in soup.select("#tab-exact tbody th")}
+    heads = soup.select("#tab-exact tbody th, #tab-scorecard tbody th")
+    judged = {th.get_text().split()[0].rstrip(":") for th in heads}
     assert "M1" in judged
     assert not judged & {"S4.1b", "B3", "B17", "B18", "B8"}
-    assert soup.select("#tab-scorecard") == []
     told = soup.find(id="s1-speed-and-accuracy").find_next("em").get_text()
     assert told == "This study is not complete, so there is no verdict on B3, B17 and B18."
 
@@ -167,3 +167,26 @@ def test_nothing_to_report_is_said_in_one_sentence(checkout):
     assert "none of the 80 runs of the grid can be used (most often: not started)" in text
     assert "Traceback" not in text
     assert not (checkout.root / "results/runs").exists()
+
+
+def test_data_that_cannot_be_had_cost_the_studies_of_them_alone(finished):
+    """The source lacks Fashion-MNIST and nobody else can be reached; digits need no source."""
+    study = finished.study
+    (study / "empty").mkdir()
+    finished.configure(
+        "data: {source: empty}\nstudies: {fashion: {enabled: true, seeds: 1}, stability: "
+        "{enabled: true, seeds: 1, settings: {dataset: digits, epochs: 1, probe_every: 9}}}"
+    )
+    nobody = "http://127.0.0.1:1"
+    done = finished.snakemake("--cores", "2", HTTPS_PROXY=nobody, HTTP_PROXY=nobody)
+    said, page = done.stdout + done.stderr, study / "report/partial.html"
+    assert done.returncode == 1
+    assert f"a report of the rest is {page}" in said
+    soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    rows = cells_of(soup, "missing")
+    assert {row["part of"] for row in rows} == {"fashion"}
+    for row in rows:
+        assert row["reason"].startswith("its images could not be had: fashion_mnist")
+        assert "empty" in row["reason"]  # where it was looked for
+        assert row["log"] == "results/logs/download/dataset~fashion_mnist.log"
+    assert "stability" in {path.stem for path in (study / "results/partial/tables").iterdir()}

@@ -10,6 +10,8 @@ import sys
 from functools import cache
 from math import prod
 from pathlib import Path
+from subprocess import CalledProcessError
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -365,6 +367,45 @@ def prepared_data(wildcards):
     """The datasets of the grid that are prepared already."""
     paths = [f"results/data/{name}/prepared.safetensors" for name in config["grid"]["dataset"]]
     return [path for path in paths if os.path.exists(path)]
+
+
+PARTIAL = (
+    "exec 2> {log} && mkdir -p results/partial"
+    " && printf %s {params.config:q} > results/partial/run_config.yaml"
+    " && bnstudy partial results/partial/run_config.yaml --claims {params.claims:q}"
+    " --results results --out results/partial/tables"
+    " && bnstudy report --config results/partial/run_config.yaml --tables results/partial/tables"
+    " --claims {params.claims:q} --data {params.data} --notebook {params.notebook:q}"
+    " --figures results/partial/figures --ipynb results/partial/report.ipynb"
+    " --html report/partial.html"
+)
+
+
+def report_without(logs):
+    """Report what there is where data could not be had: that costs the runs on them alone."""
+    if not any({"download", "prepare"} & set(Path(log).parts) for log in logs):
+        return
+    log = "results/logs/partial.log"
+    params = SimpleNamespace(
+        config=KEYS.text,
+        claims=source("config/claims.yaml"),
+        data=" ".join(prepared_data(None)),
+        notebook=source(f"report/{notebook_for(config)}"),
+    )
+    try:
+        shell(PARTIAL)
+    except CalledProcessError:
+        logger.error(f"No report could be made of the rest: {watch.last_words(Path(log))}")
+    else:
+        page = os.path.abspath("report/partial.html")
+        logger.error(f"Data could not be had; a report of the rest is {page}")
+
+
+def failed():
+    """At the end of a start that did not do everything."""
+    logs = FAILURES.logs() if FAILURES else []
+    report_without(logs)
+    logger.error(watch.failure_message(logs))
 
 
 def check_device():

@@ -75,11 +75,4 @@ rule partial:
         data=prepared_data,
         notebook=source(f"report/{notebook_for(config)}"),
     shell:
-        "exec 2> {log} && mkdir -p results/partial"
-        " && printf %s {params.config:q} > results/partial/run_config.yaml"
-        " && bnstudy partial results/partial/run_config.yaml --claims {params.claims:q}"
-        " --results results --out results/partial/tables"
-        " && bnstudy report --config results/partial/run_config.yaml --tables results/partial/tables"
-        " --claims {params.claims:q} --data {params.data} --notebook {params.notebook:q}"
-        " --figures results/partial/figures --ipynb results/partial/report.ipynb"
-        " --html report/partial.html"
+        PARTIAL

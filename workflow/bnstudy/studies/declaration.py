@@ -58,6 +58,12 @@ def level_text(value: object) -> object:
     return text(value) if isinstance(value, list | tuple) else value
 
 
+def dataset_of(study: Mapping, cell: Mapping, config: Mapping) -> str:
+    """The dataset of a cell: its own, that of its study, or the first of the grid."""
+    own = cell.get("dataset", study.get("settings", {}).get("dataset"))
+    return own or config["grid"]["dataset"][0]
+
+
 def cell_part(study: Mapping, cell: Mapping) -> dict:
     """The part of a study of runs that the job of one cell does, again in the form of a study."""
     loop = study.get("loop", [])

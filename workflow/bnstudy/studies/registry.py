@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from bnstudy.provenance import PACKAGE, TRAINING_CODE, imported_code
 from bnstudy.settings import Settings, as_dict, run_name
-from bnstudy.studies.declaration import cell_part, cells, runs, seeds_of
+from bnstudy.studies.declaration import cell_part, cells, dataset_of, runs, seeds_of
 from bnstudy.training.observers import observer_code
 
 # Each is a module here with run(data, cell, options, seeds, device), which gives a row per seed, or per
@@ -75,8 +75,7 @@ def jobs(
     found = {}
     for cell_name, cell in cells(study).items():
         told = job(name, study, cell)
-        dataset = cell.get("dataset", study.get("settings", {}).get("dataset"))
-        dataset = dataset or config["grid"]["dataset"][0]
+        dataset = dataset_of(study, cell, config)
         reuse: list[str] = []
         if name not in CODE_STUDIES and study.get("observers", []) == config["observers"]:
             names = [run_name(settings) for _, settings in runs(told, dataset, study["seeds"])]

@@ -14,9 +14,9 @@ from bnstudy.config import enabled_studies
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.grid import runs
-from bnstudy.logs import why_missing
+from bnstudy.logs import NOT_STARTED, last_words, why_missing
 from bnstudy.settings import Settings
-from bnstudy.studies.declaration import cells
+from bnstudy.studies.declaration import cells, dataset_of
 from bnstudy.studies.table import merge
 from bnstudy.tables import aggregate as tables
 
@@ -34,6 +34,20 @@ class Missing:
     log: str
 
 
+def entry(
+    part: str, cell: str, log: Path, dataset: str, results: Path, reason: str = ""
+) -> Missing:
+    """What is missing, for this reason or for what the log tells; else the log of its images does."""
+    reason = reason or why_missing(log)
+    if reason == NOT_STARTED and not (results / "data" / dataset / "prepared.safetensors").exists():
+        for job in ("prepare", "download"):
+            tried = results / "logs" / job / f"dataset~{dataset}.log"
+            if said := last_words(tried):
+                said = said.removeprefix("bnstudy: ")
+                return Missing(part, cell, f"its images could not be had: {said}", str(tried))
+    return Missing(part, cell, reason, str(log))
+
+
 def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], list[Missing]]:
     """The runs of the grid that can be used, and those that cannot.
 
@@ -46,7 +60,8 @@ def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], lis
 
     def leave_out(name: str, reason: str) -> None:
         log = results / "logs" / "train" / f"{name}.log"
-        missing.append(Missing(GRID, name, reason or why_missing(log), str(log)))
+        dataset = chosen[name].dataset
+        missing.append(entry(GRID, name, log, dataset, results, reason))
 
     for name, settings in chosen.items():
         folder = results / "runs" / name
@@ -81,11 +96,13 @@ def complete_studies(config: dict, results: Path) -> tuple[dict[str, list[Path]]
     missing: list[Missing] = []
     for study, settings in enabled_studies(config).items():
         folder = results / "studies" / study
-        rows = {name: folder / name / "rows.csv" for name in cells(settings)}
+        asked = cells(settings)
+        rows = {name: folder / name / "rows.csv" for name in asked}
         lacking = [name for name, path in rows.items() if not path.is_file()]
         for name in lacking:
             log = results / "logs" / "studies" / study / f"{name}.log"
-            missing.append(Missing(study, name, why_missing(log), str(log)))
+            dataset = dataset_of(settings, asked[name], config)
+            missing.append(entry(study, name, log, dataset, results))
         if not lacking:
             found[study] = list(rows.values())
     return found, missing
