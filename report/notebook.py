@@ -574,6 +574,11 @@ report.table(
     )
 )
 
+# %% tags=["remove-input"]
+for dataset in report.each_dataset():
+    built = figures.networks(report.config, report.data[dataset])
+    report.figure(figures.network_blocks(results, dataset, built))
+
 # %% [markdown]
 # Is this the network that the study trained? Its weights are copied into one that the study's own
 # code builds (the [code that trained](#D.-Method) stands in the appendix); both must put out the same.

@@ -146,8 +146,10 @@ if any(by_class):
         "An equal mean can hide that some classes were traded for others. What follows is there to "
         "look for that; with so many rows some differences are large by chance.",
     )
-    for table in by_class:
+    for dataset, table in zip(results.datasets, by_class, strict=True):
         report.table(table)
+        if confusion := figures.confusion(results, dataset):
+            report.figure(confusion)
 
 # %% [markdown]
 # ### Every arm
@@ -221,7 +223,7 @@ for dataset in report.each_dataset():
 # out. The test images are looked at once, after the last step.
 
 # %% [markdown]
-# ## 6. Data and settings
+# ## 6. Data, networks and settings
 
 # %% tags=["remove-input"]
 for name, images in report.data.items():
@@ -230,6 +232,10 @@ for name, images in report.data.items():
     report.figure(figures.class_balance(images, f"balance-{name}"))
 report.table(materials.splits(results))
 report.text(design.scaling_sentence(results))
+for dataset in report.each_dataset():
+    networks = figures.networks(report.config, report.data[dataset])
+    report.figure(figures.network_blocks(results, dataset, networks))
+    report.table(materials.parameters(results, dataset, networks))
 report.table(materials.settings_table(results))
 
 # %% [markdown]

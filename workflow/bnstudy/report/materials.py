@@ -10,7 +10,6 @@ import pandas as pd
 from bnstudy import settings
 from bnstudy.report.exhibits import whole
 from bnstudy.report.results import (
-    Level,
     Results,
     as_level,
     counted,
@@ -23,6 +22,7 @@ from bnstudy.report.tables import Code, Exhibit
 
 if TYPE_CHECKING:
     from bnstudy.networks.weights import Layer
+    from bnstudy.report.figures.networks import Network
 
 
 def agreement(checks: Mapping[str, tuple], tolerance: float) -> Exhibit:
@@ -102,15 +102,13 @@ def pixels(results: Results, data: Mapping[str, object]) -> Exhibit:
     )
 
 
-def parameters(
-    results: Results, dataset: str, layers: "Mapping[Level, Sequence[Layer]]"
-) -> Exhibit:
-    """Trainable parameters by layer, a column per level."""
-    counts = {level: named_layers(found) for level, found in layers.items()}
+def parameters(results: Results, dataset: str, networks: "Sequence[Network]") -> Exhibit:
+    """Trainable parameters by layer, a column per network."""
+    counts = {network.title: named_layers(network.layers) for network in networks}
     names = dict.fromkeys(chain(*sorted(counts.values(), key=len, reverse=True)))
     frame = pd.DataFrame({"layer": list(names)})
-    for level, found in counts.items():
-        frame[results.level_name(level)] = [found.get(name, 0) for name in names]
+    for title, found in counts.items():
+        frame[title] = [found.get(name, 0) for name in names]
     total = {"layer": "all layers"} | {column: frame[column].sum() for column in frame.columns[1:]}
     frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
     return Exhibit(

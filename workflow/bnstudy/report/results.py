@@ -260,6 +260,7 @@ class Results:
     timings: pd.DataFrame
     comparison: pd.DataFrame
     classes: pd.DataFrame | None = None
+    confusion: pd.DataFrame | None = None
     missing: pd.DataFrame | None = None  # what an unfinished study lacks: part, cell, reason, log
 
     @classmethod
@@ -274,7 +275,11 @@ class Results:
         if not Path(config).exists():
             raise UserError(f"there is no config at {config}; `snakemake tables` writes it")
         content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-        found = [name for name in ("classes", "missing") if (tables / f"{name}.csv").exists()]
+        found = [
+            name
+            for name in ("classes", "confusion", "missing")
+            if (tables / f"{name}.csv").exists()
+        ]
         frames = {name: read_table(tables / f"{name}.csv", content) for name in (*TABLES, *found)}
         if lacking := sorted(set(frames["runs"]["dataset"]) - set(facts)):
             raise UserError(

@@ -3,6 +3,7 @@
 Series are the levels of the treatment, panels the combinations of the other axes, whatever they are.
 """
 
+from bnstudy.report.figures.classes import confusion
 from bnstudy.report.figures.comparisons import (
     batch_size_effect,
     paired_differences,
@@ -16,14 +17,18 @@ from bnstudy.report.figures.curves import (
 )
 from bnstudy.report.figures.data import class_balance, sample_images
 from bnstudy.report.figures.layer import computation, four_samples
+from bnstudy.report.figures.networks import network_blocks, networks
 
 __all__ = [
     "accuracy_by_time",
     "batch_size_effect",
     "class_balance",
     "computation",
+    "confusion",
     "four_samples",
     "learning_curves",
+    "network_blocks",
+    "networks",
     "paired_differences",
     "probe_curves",
     "sample_images",

@@ -1,0 +1,217 @@
+"""The networks as blocks, read off the models that the runs built."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bnstudy import grid, settings
+from bnstudy.networks import models
+from bnstudy.report.look import BLUE, INK, MUTED, Drawing, Layout
+from bnstudy.report.results import SPACE, Results, listed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from bnstudy.networks.weights import Layer
+
+WEIGHTED = {"Linear": "linear, {} units", "Conv2d": "convolution, {} channels"}
+PLAIN = {
+    "ReLU": "ReLU",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Dropout": "dropout",
+    "MaxPool2d": "max pooling",
+    "Flatten": "maps in a row",
+    "MapMeans": "mean of each map",
+}
+RESHAPING = ("Flatten", "MapMeans")
+LINE, GAP = 0.17, 0.2  # inches of a line of text, and between two blocks
+MOST = 4  # networks that are drawn
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the grid: what tells it from the others, its layers, and what it is given."""
+
+    title: str
+    shape: tuple[int, ...]
+    layers: "tuple[Layer, ...]"
+
+
+@dataclass
+class Block:
+    """A layer with weights and what stands behind it, or a residual block; `times` in a row."""
+
+    layers: "list[Layer]"
+    residual: bool
+    times: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an image behind it."""
+        return self.layers[-1].shape
+
+
+def networks(config: Mapping, data: object) -> list[Network]:
+    """The networks that the grid builds for a dataset, a `PreparedData`; equal ones once."""
+    from bnstudy.networks.weights import describe_layers
+
+    names = [name for name, one in settings.SETTINGS.items() if one.section == "model"]
+    shape = tuple(data.train_images.shape[1:])
+    runs = (run for run in grid.runs(config).values() if run.dataset == data.name)
+    chosen = {tuple(getattr(run, name) for name in names): run for run in reversed([*runs])}
+    varied = [name for i, name in enumerate(names) if len({key[i] for key in chosen}) > 1]
+    found: dict[tuple, list[str]] = {}
+    for run in reversed(chosen.values()):
+        given = models.MODELS[run.kind].input_shape(shape)
+        layers = describe_layers(models.build(run, shape, len(data.classes)), given)
+        title = ", ".join(settings.level_name(name, getattr(run, name)) for name in varied)
+        found.setdefault((given, tuple(layers)), []).append(title or models.MODELS[run.kind].title)
+    return [Network(listed(titles), *key) for key, titles in found.items()]
+
+
+def words_of(layer: "Layer") -> str:
+    """A layer in words; what is neither weights nor known otherwise normalizes."""
+    if layer.kind in WEIGHTED:
+        return WEIGHTED[layer.kind].format(layer.shape[0])
+    name = layer.kind.removesuffix("1d").removesuffix("2d").replace("Norm", " norm")
+    return PLAIN.get(
+        layer.kind, f"{name.lower()}alization" if name.endswith("norm") else layer.kind
+    )
+
+
+def blocks_of(layers: "Sequence[Layer]") -> list[Block]:
+    """Layers in blocks, equal residual blocks in a row as one."""
+    blocks: list[Block] = []
+    place = ""  # the part of the network that the last layer is in
+    for layer in layers:
+        part, residual = layer.name.partition(".")[0], ".body." in f".{layer.name}"
+        if blocks and (part == place or not (residual or begins(layer, blocks[-1]))):
+            blocks[-1].layers.append(layer)
+        else:
+            blocks.append(Block([layer], residual))
+        place = part
+    merged = blocks[:1]
+    for block in blocks[1:]:
+        alike = [(one.kind, one.shape) for one in block.layers]
+        if block.residual and alike == [(one.kind, one.shape) for one in merged[-1].layers]:
+            merged[-1].times += 1
+        else:
+            merged.append(block)
+    return merged
+
+
+def begins(layer: "Layer", before: Block) -> bool:
+    """Whether a layer begins a block: one with weights, or the change of shape before it."""
+    reshaped = before.layers[-1].kind in RESHAPING
+    return before.residual or layer.kind in RESHAPING or (layer.kind in WEIGHTED and not reshaped)
+
+
+def sizes(shape: Sequence[int]) -> str:
+    return " \N{MULTIPLICATION SIGN} ".join(map(str, shape))
+
+
+def rows_of(network: Network) -> Iterator[dict]:
+    """A row for each layer: block, layer, shape behind it and parameters."""
+    for number, block in enumerate(blocks_of(network.layers), start=1):
+        for layer in block.layers:
+            yield {
+                "network": network.title,
+                "block": number,
+                "times": block.times,
+                "layer": words_of(layer),
+                "shape": sizes(layer.shape),
+                "parameters": layer.n_parameters,
+            }
+
+
+def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> Drawing:
+    """The networks as blocks, from the image to the logits; of many, the first ones."""
+    shown = found[:MOST]
+    table = pd.DataFrame([row for network in shown for row in rows_of(network)])
+
+    def draw(layout: Layout) -> Figure:
+        columns = 1 if layout.narrow else min(2, len(shown))
+        width = layout.width if layout.narrow else 3.6
+        titles = [textwrap.wrap(one.title, 40) for one in shown]
+        heights = [
+            LINE * len(title) + height_of(one) for title, one in zip(titles, shown, strict=True)
+        ]
+        lines = [max(heights[i : i + columns]) for i in range(0, len(shown), columns)]
+        figure = Figure(figsize=(columns * width, sum(lines) + 0.1), layout="none")
+        for i, (network, title) in enumerate(zip(shown, titles, strict=True)):
+            line, column = divmod(i, columns)
+            bottom = sum(lines[line + 1 :])
+            whole = sum(lines)
+            ax = figure.add_axes(
+                (column / columns, bottom / whole, 1 / columns, lines[line] / whole)
+            )
+            ax.set(xlim=(0, width), ylim=(lines[line], 0))
+            ax.set_axis_off()
+            ax.text(0.15, 0.06, "\n".join(title), va="top", weight="bold")
+            draw_blocks(ax, network, LINE * len(title) + 0.15, width)
+        return figure
+
+    *others, last = shown
+    rest = f" Beside it: {listed(one.title for one in others)}." if others else ""
+    more = f" The first {MOST} of {len(found)} networks." if len(found) > MOST else ""
+    return Drawing(
+        results.label("networks", dataset),
+        f"From the image down to the logits, {last.title}: "
+        f"{', then '.join(map(phrase, blocks_of(last.layers)))}.{rest}",
+        f"The networks for {results.title(dataset)}, as the runs built them. Numbers beside the "
+        f"arrows are the shape of an image there; what normalizes is blue.{more}",
+        table,
+        draw,
+    )
+
+
+def phrase(block: Block) -> str:
+    inside = listed([words_of(layer) for layer in block.layers])
+    times = f"{block.times} times " * (block.times > 1)
+    return f"{times}a residual block of {inside}" if block.residual else inside
+
+
+def height_of(network: Network) -> float:
+    """Inches of its blocks, one below the other."""
+    blocks = blocks_of(network.layers)
+    return 0.4 + GAP + sum(LINE * len(block.layers) + 0.1 + GAP for block in blocks)
+
+
+def draw_blocks(ax: "Axes", network: Network, top: float, width: float) -> None:
+    """Boxes from top to bottom with arrows between them, in inches."""
+    left, right = 0.15, width - 0.95
+    middle = (left + right) / 2
+
+    def arrow(start: float, shape: Sequence[int]) -> None:
+        look = {"arrowstyle": "-|>", "color": MUTED, "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
+        ax.annotate("", (middle, start + GAP), (middle, start), arrowprops=look)
+        where = {"ha": "right", "va": "center"}
+        ax.text(middle - 0.12, start + GAP / 2, sizes(shape), **where, color=MUTED, fontsize=7.5)
+
+    arrow(top, network.shape)
+    y = top + GAP
+    for block in blocks_of(network.layers):
+        height = LINE * len(block.layers) + 0.1
+        box = {"fc": "none", "ec": INK, "lw": 1.1}
+        ax.add_patch(Rectangle((left, y), right - left, height, **box))
+        for i, layer in enumerate(block.layers):
+            normalizes = layer.kind not in PLAIN and layer.kind not in WEIGHTED
+            style = {"color": BLUE, "weight": "bold"} if normalizes else {"color": INK}
+            place = y + 0.05 + LINE * (i + 0.5)
+            ax.text(middle, place, words_of(layer), ha="center", va="center", **style)
+        beside = [f"{SPACE}\N{MULTIPLICATION SIGN}{SPACE}{block.times}"] if block.times > 1 else []
+        if block.residual:
+            ends = y - GAP / 2, y + height - LINE
+            ax.plot([middle, right + 0.15, right + 0.15, right], [ends[0], ends[0], ends[1], ends[1]],
+                    color=MUTED, lw=1.1)  # fmt: skip
+            beside.insert(0, "+ shortcut")
+        ax.text(right + 0.2, y + height / 2, "\n".join(beside), va="center", fontsize=7.5)
+        y += height
+        arrow(y, block.shape)
+        y += GAP
