@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
 
 from bnstudy.data.registry import DATASETS
@@ -118,3 +120,55 @@ def test_a_password_in_the_source_is_written_nowhere(checkout):
     files = [path for path in checkout.study.rglob("*") if path.is_file()]
     assert len(files) > 5
     assert not [path for path in files if b"hush-hush" in path.read_bytes()]
+
+
+FORMS = """
+question: Which of the networks profits?
+exploratory: true
+datasets: {folder: {path: images/folder}, arrays: {path: images/a.npz}, sheet: {path: images/a.csv}}
+grid: {dataset: [folder, arrays, sheet], kind: [mlp, cnn], norm: [none, batch], batch_size: [32], seed: [0]}
+training: {epochs: 1}
+observers: [dead_units, variance_shift]
+studies:
+  identities: {enabled: false}
+  init_gradients: {enabled: false}
+  input_scaling: {enabled: false}
+  long_training: {enabled: false}
+"""
+
+
+def test_every_form_of_images_goes_from_the_configuration_to_the_report(checkout):
+    """300 images as PNG in folders, as arrays and as a sheet, on two kinds of network."""
+    study, folder = checkout, checkout.root / "images"
+    images = np.random.default_rng(0).integers(0, 99, (300, 8, 8), dtype=np.uint8)
+    labels = np.arange(300) % 3
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        image[:, 2 * label] += 150
+        file = folder / "folder" / "abc"[label] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    np.savez(folder / "a.npz", x_train=images, y_train=labels)
+    head = ",".join(["label", *map(str, range(64))])
+    table = np.column_stack([labels, images.reshape(300, -1)])
+    np.savetxt(folder / "a.csv", table, "%d", ",", header=head, comments="")
+    study.configure(FORMS)
+    study.run()
+    page = (study.root / "report/report.html").read_text(encoding="utf-8")
+    soup = BeautifulSoup(page, "html.parser")
+    for name in ("folder", "arrays", "sheet"):
+        suffix = "" if name == "folder" else f"-{name}"
+        for figure in (
+            f"samples-{name}",
+            f"balance-{name}",
+            f"networks{suffix}",
+            f"confusion{suffix}",
+        ):
+            assert soup.find(id=f"fig-{figure}"), figure
+        assert soup.find(id=f"tab-parameters{suffix}")
+    text = " ".join(soup.get_text().split())
+    assert "a sixth of each class was set apart" in text
+    assert "convolutional network" in text
+    runs = pd.read_csv(study.root / "results/tables/runs.csv")
+    assert runs["n_test"].between(35, 65).all()  # a hash of each image decides
+    assert (runs["status"] == "ok").all()
+    assert runs.loc[runs["norm"] == "batch", "variance_shift_1"].notna().all()
