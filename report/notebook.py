@@ -775,6 +775,18 @@ for dataset in report.each_dataset():
     report.figure(figures.train_against_validation(results, dataset))
 
 # %% [markdown]
+# ### By class
+#
+# An equal mean can hide that some classes were traded for others. Nothing is tested here: with so many
+# classes some differences are large by chance.
+
+# %% tags=["remove-input"]
+for dataset in report.each_dataset():
+    report.table(exhibits.classes(results, dataset))
+    if confusion := figures.confusion(results, dataset):
+        report.figure(confusion)
+
+# %% [markdown]
 # ### Experimenting with batch sizes
 #
 # All runs see each image equally often. A larger batch therefore means fewer steps, each of them along
