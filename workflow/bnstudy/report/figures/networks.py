@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from bnstudy import grid, settings
 from bnstudy.networks import models
 from bnstudy.report.look import BLUE, INK, MUTED, Drawing, Layout
-from bnstudy.report.results import SPACE, Results, listed
+from bnstudy.report.results import SPACE, Results, counted, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,7 @@ PLAIN = {
 RESHAPING = ("Flatten", "MapMeans")
 LINE, GAP = 0.17, 0.2  # inches of a line of text, and between two blocks
 MOST = 4  # networks that are drawn
+SAID = 5  # blocks that the alternative text names
 
 
 @dataclass(frozen=True)
@@ -157,13 +158,15 @@ def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> 
             draw_blocks(ax, network, LINE * len(title) + 0.15, width)
         return figure
 
-    *others, last = shown
-    rest = f" Beside it: {listed(one.title for one in others)}." if others else ""
+    last = shown[-1]
+    said = [phrase(block) for block in blocks_of(last.layers)]
+    if len(said) > SAID:
+        said[2:-2] = [f"{len(said) - 4} blocks more"]
+    rest = f" Drawn beside it: {len(shown) - 1} more." if len(shown) > 1 else ""
     more = f" The first {MOST} of {len(found)} networks." if len(found) > MOST else ""
     return Drawing(
         results.label("networks", dataset),
-        f"From the image down to the logits, {last.title}: "
-        f"{', then '.join(map(phrase, blocks_of(last.layers)))}.{rest}",
+        f"From the image down to the logits, {last.title}: {', then '.join(said)}.{rest}",
         f"The networks for {results.title(dataset)}, as the runs built them. Numbers beside the "
         f"arrows are the shape of an image there; what normalizes is blue.{more}",
         table,
@@ -172,9 +175,9 @@ def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> 
 
 
 def phrase(block: Block) -> str:
-    inside = listed([words_of(layer) for layer in block.layers])
-    times = f"{block.times} times " * (block.times > 1)
-    return f"{times}a residual block of {inside}" if block.residual else inside
+    if block.residual:
+        return f"{counted(block.times, 'residual block')} of {words_of(block.layers[0])}"
+    return listed([words_of(layer) for layer in block.layers])
 
 
 def height_of(network: Network) -> float:
