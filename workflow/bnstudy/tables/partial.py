@@ -43,7 +43,7 @@ def entry(
         for job in ("prepare", "download"):
             tried = results / "logs" / job / f"dataset~{dataset}.log"
             if said := last_words(tried):
-                said = said.removeprefix("bnstudy: ")
+                said = said.removeprefix("bnstudy: ").removesuffix(" Tried:")
                 return Missing(part, cell, f"its images could not be had: {said}", str(tried))
     return Missing(part, cell, reason, str(log))
 
