@@ -104,6 +104,7 @@ class Report:
         self, config: str, tables: str, data: str | Sequence[str], claims: str = ""
     ) -> None:
         from bnstudy.data.prepared import open_prepared
+        from bnstudy.data.registry import add_prepared
         from bnstudy.report.results import DatasetFacts, Results
         from bnstudy.report.verdicts import Claims
 
@@ -111,6 +112,8 @@ class Report:
         self.tables = folder / tables
         paths = [folder / path for path in ([data] if isinstance(data, str) else data)]
         opened = [open_prepared(path) for path in paths]
+        for dataset in opened:
+            add_prepared(dataset)  # images of the user's own are in no registry yet
         self.data = {dataset.name: dataset for dataset in opened}
         facts = {
             name: DatasetFacts(
