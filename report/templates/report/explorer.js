@@ -92,7 +92,7 @@ function explorer(figure, data) {
     let [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
     if (low === high) [low, high] = [low - Math.abs(low) / 20 - 1e-9, high + Math.abs(high) / 20 + 1e-9];
     const xs = points.map((p) => p.x), along = logarithmic() ? Math.log10 : (x) => x;
-    const [first, last] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [0, 1];
+    const [first, last] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [1, 10]; // above zero, for a logarithm
     const across = (x) => box.left + (along(x) - along(first)) / (along(last) - along(first) || 1) * (box.right - box.left);
     const up = (value) => {
       const share = (height.of(Math.min(Math.max(value, low), high)) - height.of(low)) / (height.of(high) - height.of(low));

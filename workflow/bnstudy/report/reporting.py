@@ -129,7 +129,9 @@ class Report:
         self.config = self.results.config
         plugins.load(self.config.get("plugins", []))  # what the names of its levels stand for
         self.counts = {"figure": 0, "table": 0}
-        listed = next((p for p in (folder / claims, ROOT / claims) if p.is_file()), None)
+        # A notebook that came from another machine may name a place that is not here.
+        places = (folder / claims, ROOT / claims, ROOT / "config" / Path(claims).name)
+        listed = next((place for place in places if place.is_file()), None)
         self.claims = Claims.load(listed, self.tables, self.config) if listed else None
 
     def table_of(self, name: str) -> "pd.DataFrame":
