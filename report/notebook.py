@@ -738,6 +738,7 @@ for name, title in names.items():
 table = pd.DataFrame(cells).reset_index()
 table["norm"] = table["norm"].map(results.level_name)
 table["dataset"] = table["dataset"].map(results.title)
+table = table.drop(columns="dataset") if len(results.datasets) == 1 else table
 report.table(
     Exhibit(
         "arms",
@@ -814,6 +815,7 @@ table.insert(3, "images seen", table["geometric mean"] * table.index.get_level_v
 table = table.reset_index()
 table["norm"] = table["norm"].map(results.level_name)
 table["dataset"] = table["dataset"].map(results.title)
+table = table.drop(columns="dataset") if len(results.datasets) == 1 else table
 report.table(
     Exhibit(
         "steps",
