@@ -99,7 +99,7 @@ def test_a_single_run_of_a_single_arm_is_drawn(made, norm):
 def test_numbers_of_the_figures_by_hand():
     figure, table, said = drawn(edge_of_stability, 2)
     shown = figure(table, said).data
-    assert shown.groupby("learning_rate")["value"].max().tolist() == [1, 1]
+    assert shown.groupby("learning_rate")["mean"].max().tolist() == [1, 1]
     figure, table, said = drawn(test_time, 2)
     shown = figure(table, said).data
     assert set(shown.loc[shown["way"] == "blended", "group"]) == {5, 50, 500}

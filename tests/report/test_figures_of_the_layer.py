@@ -297,7 +297,7 @@ REDUCED = {
     "staleness only": ("inference_statistics", lambda t: t[t["part"] == "staleness"], 2),
     "one shift": ("inference_statistics", lambda t: t[t["shift"] == "noise"], 1),
     "no dropout": ("regularization", lambda t: t[~t["arm"].str.contains("dropout")], 2),
-    "only dropout": ("regularization", lambda t: t[t["arm"].isin(["none", "none_dropout"])], 1),
+    "only dropout": ("regularization", lambda t: t[t["arm"].isin(["none", "none_dropout"])], 2),
     "training only": ("timing", lambda t: t[t["phase"] == "training"], 1),
     "no baseline": ("timing", lambda t: t[t["arm"] != "none"], 0),
     "one learning rate": ("controls", lambda t: t[t["learning_rate"] == 0.001], 1),
@@ -397,7 +397,7 @@ def test_timing_has_medians_and_marks_what_is_outside():
     check(drawing)
     training = drawing.data[drawing.data["phase"] == "training"]
     median = training[training["batch_size"] == 32]["ratio"].median()
-    assert f"training: 32 {median:.2f}" in drawing.finding
+    assert f"training: batch size 32 {median:.3g}" in drawing.finding
     assert "Drawn at the edge: 4\N{NO-BREAK SPACE}circles" in drawing.caption
 
 

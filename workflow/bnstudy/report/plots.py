@@ -182,7 +182,7 @@ def alternative(
 def means(frame: pd.DataFrame, by: Sequence[str | None], scale: object = None) -> pd.DataFrame:
     """Means with intervals by these columns, the panels first; geometric where the scale is."""
     by = [column for column in by if column]
-    if not isinstance(scale, Mapping):
+    if frame.empty or not isinstance(scale, Mapping):
         return summary(frame, by, geometric=scale == "geometric")
     panels = [column for column in by if set(frame[column]) & set(scale)][:1]
     parts = frame.groupby(panels, sort=False, observed=True)

@@ -177,8 +177,8 @@ def step_times(table: pd.DataFrame, options: dict) -> Drawing | None:
         f"that the arms took in turns; large marks are medians{intervals}. The vertical line marks "
         "equal times." + (f" Drawn at the edge: {counted(outside, 'circle')}." if outside else ""),
         hue="batch_size", estimator="median", col="kind", col_name=PHASES, cols=[*PHASES],
-        looks={size: Look(str(size)) for size in sorted(data["batch_size"].unique())},
-        value="time over that without", other="batch size", scale="geometric", rule=1, sharex=True,
+        looks={size: Look(f"batch size {size}") for size in sorted(data["batch_size"].unique())},
+        value="time over that without", scale="geometric", rule=1, sharex=True,
         noun="", data=data.drop(columns="kind"),
     )  # fmt: skip
 
