@@ -20,14 +20,11 @@ from bnstudy import plugins
 from bnstudy.config import notebook_for
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
-from bnstudy.report.results import as_level
 from bnstudy.settings import label
 
 if TYPE_CHECKING:  # the workflow asks for the notebook's name, which takes neither pandas nor torch
     import pandas as pd
 
-    from bnstudy.networks.weights import Layer
-    from bnstudy.report.results import Level
     from bnstudy.report.tables import Exhibit
 
 CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.narrow+svg"
@@ -263,22 +260,6 @@ class Report:
             metadata={"bnstudy": meta},
             raw=True,
         )
-
-    def layers(self, dataset: str) -> "dict[Level, list[Layer]]":
-        """The layers of the network of every level, as the runs on a dataset built it."""
-        from bnstudy import grid
-        from bnstudy.networks import models
-        from bnstudy.networks.weights import describe_layers
-
-        data, found = self.data[dataset], {}
-        shape = tuple(data.train_images.shape[1:])
-        for settings in grid.runs(self.config).values():
-            level = as_level(getattr(settings, self.results.axis))
-            if settings.dataset == dataset and level not in found:
-                network = models.build(settings, shape, len(data.classes))
-                given = models.MODELS[settings.kind].input_shape(shape)
-                found[level] = describe_layers(network, given)
-        return {level: found[level] for level in self.results.levels}
 
     def fold(self, summary: str, code: str) -> None:
         """Show code or a configuration, folded away behind a summary."""
