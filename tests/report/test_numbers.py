@@ -326,7 +326,6 @@ FAMILIES: list[tuple[str, Callable[[Study, str], list]]] = [
     ("seeds per cell", lambda s, _: [s.seeds]),
     ("smallest p of the sign-flip", lambda s, _: [f"{2 / 2**s.seeds:.3g}", 0.05]),
     ("One learning rate and", lambda s, _: [3]),
-    ("entries of", lambda s, _: [sum("history" in e for e in s.listed.values()), len(s.listed)]),
     (r"[Nn]o difference could be shown in", lambda s, _: [95]),
 ]  # fmt: skip
 # Sums by hand, and numbers that are checked elsewhere.
