@@ -18,11 +18,12 @@ CORES ?= all
 BIN := .venv/bin
 PEERS := .venv-peers
 READY := .venv/ready
+TESTS := .venv/ready-tests
 # What was chosen when the environment was made stays chosen until it is said otherwise.
 INSTALLED_TORCH := $(shell cat .venv/torch 2>/dev/null)
 TORCH ?= $(or $(INSTALLED_TORCH),default)
 
-INSTALL := $(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode
+INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: all env full test test-faults test-slurm quick bench bench-peers lock audit again
 .DELETE_ON_ERROR:
@@ -38,7 +39,7 @@ full: $(READY)
 quick: $(READY)
 	$(BIN)/snakemake --cores $(CORES) --directory .quick --configfile config/quick.yaml
 
-test: $(READY)
+test: $(TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
@@ -46,28 +47,29 @@ test: $(READY)
 	$(BIN)/codespell
 	$(BIN)/python -m pytest
 
-test-faults: $(READY)
+test-faults: $(TESTS)
 	$(BIN)/python -m pytest tests/faults
 
 # What Slurm runs is installed by apt: slurmctld slurmd slurm-client munge.
-test-slurm: $(READY)
+test-slurm: $(TESTS)
 	$(BIN)/python -m pytest tests/cluster
 
-bench: $(READY)
+bench: $(TESTS)
 	$(BIN)/python -m pytest benchmarks --benchmark-disable-gc --benchmark-columns=min,median,max,rounds
 
-bench-peers: $(READY) $(PEERS)/ready
+bench-peers: $(TESTS) $(PEERS)/ready
 	$(BIN)/python benchmarks/peers.py
 
 LOCK := $(BIN)/python -m uv pip compile --universal --python-version 3.11 --no-header
 
 lock: $(READY)
-	$(LOCK) --all-extras pyproject.toml --output-file requirements.txt
-	$(LOCK) benchmarks/peers/requirements.in --constraints requirements.txt --output-file benchmarks/peers/requirements.txt
+	$(LOCK) --extra cluster pyproject.toml --output-file requirements.txt
+	$(LOCK) --no-annotate --all-extras --constraints requirements.txt pyproject.toml --output-file tests/requirements.txt
+	$(LOCK) --no-annotate benchmarks/peers/requirements.in --constraints tests/requirements.txt --output-file benchmarks/peers/requirements.txt
 
 # The pins are complete (--no-deps). A package nobody could tell about counts as a failure (--strict).
 audit: $(READY)
-	$(BIN)/python -m uv tool run pip-audit --requirement requirements.txt --no-deps --disable-pip --strict
+	$(BIN)/python -m uv tool run pip-audit --requirement tests/requirements.txt --no-deps --disable-pip --strict
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -88,18 +90,29 @@ endif
 # pip alone takes four times as long as uv. Without compiled bytecode every job would compile
 # PyTorch's Python files for itself wherever PYTHONDONTWRITEBYTECODE is set.
 $(READY): requirements.txt pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet uv
+	@echo "make: installs PyTorch, Snakemake and what they need into .venv, about 6 GB, for some minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 ifeq ($(TORCH),default)
-	$(INSTALL) -r requirements.txt
+	@$(INSTALL) -r requirements.txt
 else
-	$(INSTALL) --torch-backend $(TORCH) --constraints requirements.txt -r pyproject.toml --all-extras
+	@$(INSTALL) --torch-backend $(TORCH) --constraints requirements.txt -r pyproject.toml --extra cluster
 endif
-	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@echo $(TORCH) > .venv/torch
 	@touch $@
 
+# What runs need is installed by `make`, what checks and tests need by those who ask for them.
+$(TESTS): tests/requirements.txt $(READY)
+	@echo "make: installs what the tests need"
+ifeq ($(TORCH),default)
+	@$(INSTALL) -r tests/requirements.txt
+else
+	@$(INSTALL) --torch-backend $(TORCH) --constraints tests/requirements.txt -r pyproject.toml --all-extras
+endif
+	@touch $@
+
 # The peers have an environment of their own, so that neither side's packages are in the other's way.
-$(PEERS)/ready: benchmarks/peers/requirements.txt | $(READY)
+$(PEERS)/ready: benchmarks/peers/requirements.txt | $(TESTS)
 	$(PYTHON) -m venv $(PEERS)
 	$(BIN)/python -m uv pip install --python $(PEERS)/bin/python --compile-bytecode -r $<
 	@touch $@

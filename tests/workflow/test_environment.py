@@ -1,11 +1,16 @@
-"""pyproject.toml, requirements.txt and environment.yml name one set of packages; `make` installs it."""
+"""pyproject.toml, the pins and environment.yml name the same packages; `make` installs what runs need.
 
+What only tests need is pinned in tests/requirements.txt, which holds the pins of runs as well.
+"""
+
+import ast
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import requires, version
+from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
@@ -17,29 +22,67 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = PROJECT["optional-dependencies"].values()
-DECLARED = [Requirement(text) for texts in (PROJECT["dependencies"], *EXTRAS) for text in texts]
-LINES = (ROOT / "requirements.txt").read_text().splitlines()
-PINNED = [Requirement(line) for line in LINES if line.strip() and not line.lstrip().startswith("#")]
+EXTRAS = PROJECT["optional-dependencies"]
+RUNNING = [Requirement(text) for text in (*PROJECT["dependencies"], *EXTRAS["cluster"])]
+TESTING = [Requirement(text) for texts in EXTRAS.values() for text in texts]
+LINES = {
+    name: (ROOT / name).read_text().splitlines()
+    for name in ("requirements.txt", "tests/requirements.txt")
+}
+PINNED = {
+    name: [Requirement(line) for line in lines if line.strip() and not line.strip().startswith("#")]
+    for name, lines in LINES.items()
+}
 
 
-def pins(name: str) -> list[str]:
+def pins(name: str, file: str = "requirements.txt") -> list[str]:
     """Versions a package is pinned to; there may be one for each platform or Python."""
-    found = [r for r in PINNED if canonicalize_name(r.name) == canonicalize_name(name)]
+    found = [r for r in PINNED[file] if canonicalize_name(r.name) == canonicalize_name(name)]
     return [spec.version for requirement in found for spec in requirement.specifier]
 
 
-@pytest.mark.parametrize("declared", DECLARED, ids=str)
-def test_what_is_declared_is_pinned_to_a_version_that_satisfies_it(declared):
-    assert pins(declared.name)
-    assert all(declared.specifier.contains(pin) for pin in pins(declared.name))
+@pytest.mark.parametrize(
+    ("declared", "file"),
+    [(declared, "requirements.txt") for declared in RUNNING]
+    + [(declared, "tests/requirements.txt") for declared in RUNNING + TESTING],
+    ids=str,
+)
+def test_what_is_declared_is_pinned_to_a_version_that_satisfies_it(declared, file):
+    assert pins(declared.name, file)
+    assert all(declared.specifier.contains(pin) for pin in pins(declared.name, file))
 
 
-def test_requirements_are_exact_pins_and_nothing_else():
-    for requirement in PINNED:
+@pytest.mark.parametrize("file", LINES)
+def test_requirements_are_exact_pins_and_nothing_else(file):
+    for requirement in PINNED[file]:
         assert [spec.operator for spec in requirement.specifier] == ["=="], requirement
         assert requirement.url is None
-    assert not [line for line in LINES if "://" in line or line.lstrip().startswith("-")]
+    assert not [line for line in LINES[file] if "://" in line or line.lstrip().startswith("-")]
+
+
+def test_tests_run_with_what_runs_have():
+    for requirement in PINNED["requirements.txt"]:
+        assert pins(requirement.name) == pins(requirement.name, "tests/requirements.txt")
+
+
+def test_every_package_that_is_imported_is_declared():
+    """By the syntax of every file; the package's own modules and helpers of tests are no packages."""
+    files = [*ROOT.glob("workflow/**/*.py"), *ROOT.glob("report/*.py"), *ROOT.glob("tests/**/*.py")]
+    own = {"bnstudy", *(path.stem for path in files), *(path.parent.name for path in files)}
+    own |= {path.stem for path in ROOT.glob("benchmarks/*.py")}
+    declared = {canonicalize_name(requirement.name) for requirement in RUNNING + TESTING}
+    providers = packages_distributions()
+    missing = {}
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in {name.partition(".")[0] for name in names}:
+                known = {canonicalize_name(provider) for provider in providers.get(name, [])}
+                if not (name in sys.stdlib_module_names or name in own or known & declared):
+                    missing[name] = str(path.relative_to(ROOT))
+    assert missing == {}
 
 
 def test_torch_and_torchvision_are_a_pair():
@@ -47,7 +90,7 @@ def test_torch_and_torchvision_are_a_pair():
     (needed,) = [r for r in map(Requirement, requires("torchvision")) if r.name == "torch"]
     assert all(needed.specifier.contains(pin) for pin in pins("torch"))
     for name in ("torch", "torchvision"):
-        (declared,) = [r for r in DECLARED if r.name == name]
+        (declared,) = [r for r in RUNNING if r.name == name]
         assert pins(name) == [next(iter(declared.specifier)).version]
         assert Version(version(name)).base_version == pins(name)[0]
     import torch
@@ -74,8 +117,9 @@ def test_conda_installs_the_same_set():
 @pytest.fixture
 def planned(tmp_path):
     """What `make` would do in a checkout: planned(*arguments) returns its commands."""
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "tests").mkdir()
+    for name in ("Makefile", "requirements.txt", "pyproject.toml", "tests/requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
     environment = {"PATH": os.environ["PATH"]}  # nothing of a `make` that runs the tests
 
     def plan(*arguments: str) -> list[str]:

@@ -20,6 +20,8 @@ import yaml
 from rocrate_validator import services
 from test_run import read
 
+from bnstudy.tables.archive import source_files
+
 ROOT = Path(__file__).parents[2]
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 VERIFICATION = "results/tables/verification.csv"
@@ -173,6 +175,34 @@ def test_an_archive_has_results_and_sources_and_runs_again(released, tmp_path):
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
     study = type(released)(tmp_path, tmp_path / ".quick")
     assert study.plan().counts["train"] == 12
+
+
+def test_what_the_documents_link_to_and_show_is_in_the_archive():
+    packed = set(source_files(ROOT))
+    for name in sorted(name for name in packed if name.endswith(".md")):
+        for target in re.findall(r"\]\(([^)#:\s]+)[^)]*\)", (ROOT / name).read_text()):
+            linked = (ROOT / name).parent.joinpath(target).resolve().relative_to(ROOT).as_posix()
+            inside = linked in packed or any(path.startswith(f"{linked}/") for path in packed)
+            assert inside, f"{name} links to {target}"
+
+
+def test_an_archive_names_every_author(copied):
+    path = copied.root / "CITATION.cff"
+    citation = yaml.safe_load(path.read_text())
+    person = {"given-names": "Ada", "name-particle": "de", "family-names": "Example"}
+    orcid = "https://orcid.org/0000-0000-0000-0000"
+    citation["authors"] = [person | {"orcid": orcid}, {"name": "A laboratory"}]
+    path.write_text(yaml.safe_dump(citation))
+    archive_of(copied).unlink()
+    copied.run("archive", cores=1)
+    with zipfile.ZipFile(archive_of(copied)) as archive:
+        metadata = json.loads(archive.read("ro-crate-metadata.json"))
+    entities = {entity["@id"]: entity for entity in metadata["@graph"]}
+    authors = [entities[author["@id"]] for author in entities["./"]["author"]]
+    assert [(author["@type"], author["name"]) for author in authors] == [
+        ("Person", "Ada de Example"),
+        ("Organization", "A laboratory"),
+    ]
 
 
 def test_an_archive_is_a_workflow_run_crate(released, tmp_path):

@@ -30,17 +30,13 @@ from bnstudy.files import replacing
 from bnstudy.tables import dictionary
 
 SOURCES = (
-    *("Snakefile", "CITATION.cff", "LICENSE", "README.md"),
+    *("Snakefile", "Makefile", "CITATION.cff", "LICENSE", "*.md"),
     *("environment.yml", "pyproject.toml", "requirements.txt"),
-    *(
-        "config/**/*",
-        "profiles/**/*",
-        "published/*",
-        "report/*.py",
-        "report/*.yaml",
-        "report/captions/*",
-    ),
+    *("config/**/*", "docs/*", "profiles/**/*", "published/*"),
+    *("report/*.py", "report/*.yaml", "report/captions/*"),
     "report/templates/**/*",
+    *("benchmarks/*", "benchmarks/peers/*", "benchmarks/results/*"),
+    *("tests/**/*.py", "tests/requirements.txt", "tests/data/*"),
     *("workflow/**/*.py", "workflow/**/*.smk", "workflow/**/*.yaml"),
 )
 FORMATS = {
@@ -131,6 +127,12 @@ def about_data(name: str) -> dict[str, str]:
     }
 
 
+def author_name(author: dict[str, str]) -> str:
+    """The name of an author of CITATION.cff: a person's parts in their order, or an entity's name."""
+    parts = ("given-names", "name-particle", "family-names", "name-suffix")
+    return author.get("name") or " ".join(author[part] for part in parts if part in author)
+
+
 def check_private(name: str, content: bytes) -> None:
     """Refuse a result that tells where on this machine it was made.
 
@@ -197,16 +199,22 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
     def entity(at: str, kind: str, **properties: object) -> ContextEntity:
         return crate.add(ContextEntity(crate, at, {"@type": kind} | properties))
 
-    (author,) = citation["authors"]
-    author = entity("#authors", "Organization", name=author["name"])
+    authors = [
+        entity(
+            about.get("orcid", f"#author-{number}"),
+            "Person" if "family-names" in about else "Organization",
+            name=author_name(about),
+        )
+        for number, about in enumerate(citation["authors"], 1)
+    ]
     licence = entity(LICENCE, "CreativeWork", name="MIT License", identifier="MIT", url=LICENCE)
     crate.name = config["report"]["title"]
     crate.description = " ".join(citation["abstract"].split())
     crate.keywords = citation["keywords"]
     crate.datePublished = date.isoformat()
     crate.license = licence
-    crate.root_dataset["author"] = author
-    crate.publisher = author
+    crate.root_dataset["author"] = authors
+    crate.publisher = authors
     crate.root_dataset["version"] = citation["version"]
 
     files = {}
@@ -219,7 +227,7 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
         if name == "Snakefile":
             about |= {
                 "name": citation["title"],
-                "author": author,
+                "author": authors,
                 "license": licence,
                 "version": citation["version"],
                 "dateCreated": date.isoformat(),
@@ -271,7 +279,7 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
             "name": "The run of the workflow that made the tables, the figures and the report",
             "description": f"{len(runs)} training runs and the studies behind the claims.",
             "actionStatus": "http://schema.org/CompletedActionStatus",
-            "agent": author,
+            "agent": authors,
         },
     )
     crate.root_dataset["mentions"] = action
