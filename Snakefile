@@ -8,13 +8,15 @@ What is trained is up to config/config.yaml; how it is run, to profiles/.
 from snakemake.utils import min_version
 
 min_version("9.13")
+# Where this file is, also when another workflow imports it as a module.
+ROOT = str(workflow.current_basedir)
 
 
-configfile: f"{workflow.basedir}/config/studies.yaml"
-configfile: f"{workflow.basedir}/config/config.yaml"
+configfile: f"{ROOT}/config/studies.yaml"
+configfile: f"{ROOT}/config/config.yaml"
 
 
-report: f"{workflow.basedir}/report/captions/workflow.rst"
+report: f"{ROOT}/report/captions/workflow.rst"
 
 
 include: "workflow/rules/common.smk"

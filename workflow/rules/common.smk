@@ -8,14 +8,16 @@ import re
 import shlex
 import sys
 from functools import cache
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from subprocess import CalledProcessError
 from types import SimpleNamespace
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import RerunTrigger
+from snakemake.utils import update_config
 
 from bnstudy import grid, made, plugins, settings, watch
 from bnstudy.claims.listed import problems as claim_problems
@@ -28,6 +30,13 @@ from bnstudy.provenance import environment, processor
 from bnstudy.tables.archive import project_version, source_files
 from bnstudy.tables.published import choose_cells, published_runs
 
+if workflow.modifier.skip_configfile:
+    # Imported as a module with a `config:` of its own, which is laid over the defaults as well.
+    given, config = config, {}
+    for name in ("studies", "config"):
+        update_config(config, load_configfile(f"{ROOT}/config/{name}.yaml"))
+    update_config(config, given)
+
 
 def source(path):
     """A file of the checkout, relative to the working directory.
@@ -36,7 +45,7 @@ def source(path):
     study because its folder was moved. It is in the checkout wherever the results are: `local` says so
     to executors without a shared file system.
     """
-    return local(os.path.relpath(f"{workflow.basedir}/{path}"))
+    return local(os.path.relpath(f"{ROOT}/{path}"))
 
 
 def find_plugin(name):
@@ -66,8 +75,8 @@ try:
 except UserError as error:
     raise WorkflowError(f"the configuration cannot be used\n{error}") from None
 
-KEYS = made.Keys(config, Path(workflow.basedir), here())
-if workflow.is_main_process:
+KEYS = made.Keys(config, Path(ROOT), here())
+if workflow.is_main_process and workflow.modifier.parent_modifier is None:  # no module of another
     # What another process of Snakemake, on a node of a cluster, is given instead of reading the files
     # again, which somebody may have edited by then.
     workflow.config_settings.config_args = [f"given={made.pack(config)}"]
@@ -279,7 +288,7 @@ def study_seeds(wildcards):
 
 
 def published(file=""):
-    return Path(workflow.basedir, "published", file)
+    return Path(ROOT, "published", file)
 
 
 @cache
@@ -325,7 +334,7 @@ def verification_table():
 
 def archive_file():
     """Named like the report's notebook, with the version of the workflow."""
-    version = project_version(Path(workflow.basedir))
+    version = project_version(Path(ROOT))
     return f"results/archive/{config['report']['name']}-{version}.zip"
 
 
@@ -343,6 +352,17 @@ def training_memory(wildcards):
     return 600 + 13 * million_pixels(dataset_of(wildcards))
 
 
+# Minutes that an epoch of 50,000 images may take on one core, many times what it takes; others, 10.
+EPOCH_MINUTES = {"mlp": 0.5, "cnn": 2}
+
+
+def training_minutes(wildcards, attempt):
+    """Minutes after which a scheduler may end a run, more at each new attempt."""
+    run = RUNS[wildcards.run]
+    epochs = run.epochs * DATASETS[run.dataset].n_train / 50_000
+    return attempt * ceil(10 + epochs * EPOCH_MINUTES.get(run.kind, 10))
+
+
 def success_message():
     if any(job.rule.name == "partial" for job in workflow.dag.jobs):
         return f"The report is {os.path.abspath('report/partial.html')}"
@@ -357,7 +377,7 @@ def table(name):
     """A table of the results, registered for Snakemake's own report."""
     return report(
         f"results/tables/{name}.csv",
-        caption=f"{workflow.basedir}/report/captions/{name}.rst",
+        caption=f"{ROOT}/report/captions/{name}.rst",
         category="Tables",
         labels={"table": name},
     )

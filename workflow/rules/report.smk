@@ -18,7 +18,7 @@ rule render:
     output:
         html=report(
             "report/report.html",
-            caption=f"{workflow.basedir}/report/captions/page.rst",
+            caption=f"{ROOT}/report/captions/page.rst",
             category="Report",
             labels={"content": "the whole report"},
         ),
@@ -26,7 +26,7 @@ rule render:
         figures=report(
             directory("results/figures"),
             patterns=["{name}.svg"],
-            caption=f"{workflow.basedir}/report/captions/figure.rst",
+            caption=f"{ROOT}/report/captions/figure.rst",
             category="Figures",
             labels={"figure": "{name}"},
         ),

@@ -25,7 +25,7 @@ rule train:
     threads: 1
     resources:
         mem_mb=training_memory,
-        runtime=60,
+        runtime=training_minutes,
         gpu=int(uses_cuda(config)),
         runs=1,
     params:
