@@ -5,9 +5,17 @@
 What is trained is up to config/config.yaml; how it is run, to profiles/.
 """
 
+from importlib.util import find_spec
+
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.13")
+if find_spec("bnstudy") is None:
+    raise WorkflowError(
+        "the environment that this snakemake is from has no package bnstudy; run `make env` and "
+        "`source .venv/bin/activate` in the checkout, or `pip install --editable` the checkout here"
+    )
 # Where this file is, also when another workflow imports it as a module.
 ROOT = str(workflow.current_basedir)
 

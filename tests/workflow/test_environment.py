@@ -160,3 +160,25 @@ def test_later_make_installs_again_only_for_another_pytorch(planned, tmp_path):
     commands = planned("TORCH=default")
     assert installs(commands)
     assert commands[-1] == ".venv/bin/snakemake --cores all"
+
+
+def test_a_snakemake_without_the_package_says_what_to_do(tmp_path):
+    """Another environment's snakemake, which knows nothing of `bnstudy`."""
+    hidden = (
+        "import importlib.util, sys\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'bnstudy' else find(name, *a)\n"
+        "from snakemake.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "-n", "--snakefile", ROOT / "Snakefile"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 1
+    assert "has no package bnstudy; run `make env`" in said
+    assert "ModuleNotFoundError" not in said
