@@ -45,7 +45,7 @@ test: $(TESTS)
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 	$(BIN)/codespell
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-faults: $(TESTS)
 	$(BIN)/python -m pytest tests/faults

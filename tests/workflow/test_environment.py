@@ -141,7 +141,7 @@ def installs(commands: list[str]) -> bool:
     [
         ((), ".venv/bin/snakemake --cores all"),
         (("CORES=1", "full"), ".venv/bin/snakemake --cores 1 --configfile config/full.yaml"),
-        (("test",), ".venv/bin/python -m pytest"),
+        (("test",), ".venv/bin/python -m pytest -n 2 --dist loadfile"),
     ],
 )
 def test_first_make_installs_and_then_does_what_it_is_asked_for(planned, target, last):
