@@ -110,7 +110,7 @@ report.bullets(design.design(results))
 # %% [markdown]
 # **How to read the numbers.** Runs that share a seed are a pair: what remains between them is the
 # effect of the normalization, and the seeds show how much it varies. A *95 % interval* is the
-# t-interval of the mean difference over the seeds. A difference is called higher or lower only if
+# interval of the differences that the test does not reject. A difference is called higher or lower only if
 # that interval excludes zero and the exact test, corrected for the number of comparisons, gives
 # p < 0.05. Otherwise none could be shown, which is not the same as showing that there is none. The
 # [method](#D.-Method) has the details, the [glossary](#G.-Glossary) the words.
@@ -951,9 +951,10 @@ report.bullets(design.scope(results))
 #
 # The claims are those of the text quoted above. For each of them the measure, the smallest effect that
 # matters and the probability that it comes out right were written down before any result was seen. A
-# claim is *supported* if Holm p is below 0.05 and the mean effect is as claimed and at least the
-# smallest that matters; *refuted* if that is so in the opposite direction; *not supported* if the 90 %
-# interval excludes an effect as large as the claim needs; and *inconclusive* otherwise. *Mixed* says
+# claim is judged by the interval of its effect, at the level that Holm's correction for all claims leaves:
+# it is *supported* if the interval lies above the smallest effect that matters, *refuted* if it lies
+# below its opposite, *not supported* if it lies below the smallest effect that matters, and
+# *inconclusive* if it reaches to both sides of it. *Mixed* says
 # that a part of the study came out the other way. Statements that can be checked exactly hold or do
 # not hold.
 
@@ -1043,9 +1044,13 @@ report.table(verdict_exhibits.published(judged))
 #
 # **Test.** If the normalization did nothing, each difference could as well have had the other sign. The
 # *p* value is the share of all patterns of signs whose mean is at least as far from zero as the one
-# observed (Fisher 1935). *Holm p* is that value corrected for the number of comparisons made together:
-# the smallest is multiplied by their number, the next by one less, and so on (Holm 1979). Trends over
-# ordered settings are tested by ranks (Page 1963).
+# observed (Fisher 1935). Each effect has this one p, not corrected. The same test against any other
+# effect gives the *interval*: it holds the effects that are not rejected. Both assume that differences
+# scatter symmetrically around the effect, and nothing else of their distribution. Where several tests
+# are made together, what counts as shown is decided by Holm's correction (1979): the smallest p is
+# multiplied by their number, the next by one less, and so on. Claims are tested against the smallest
+# effect that matters instead of zero, to both sides of it. Trends over ordered settings are tested by
+# ranks (Page 1963).
 #
 # **Scores.** Accuracy is the share of images whose most probable class is the right one. Every mean over
 # batches is weighted by the length of the batch. A run that diverged, or ended hardly better than
@@ -1135,6 +1140,9 @@ report.table(
 # - **Holm's method:** where several tests are made together, one of them easily looks significant by
 #   chance. The method multiplies the smallest p by the number of tests, the next by one less, and so
 #   on, and never lets a later one be smaller than an earlier one.
+# - **Interval:** of a difference, all values that the sign-flip test does not reject at 5 %. In 95 of
+#   100 repetitions of a study it covers the true difference. Bands and bars of means are t-intervals: the
+#   mean plus and minus a multiple of its standard error.
 # - **Nat:** the unit of a loss that is made with natural logarithms.
 # - **Page's trend test:** tests whether values rise in an order given beforehand, by their ranks
 #   within each seed.
@@ -1148,7 +1156,4 @@ report.table(
 #   zero as the one observed, so with $n$ seeds it cannot be smaller than $2/2^n$.
 # - **Soft rank:** how many independent directions the activations of a layer use, counted by their
 #   singular values; a low one says that a deep network has made all images alike.
-# - **t-interval:** mean difference plus and minus a multiple of its standard error. In 95 of 100
-#   repetitions of a study such an interval covers the true mean, if the differences are about
-#   normally distributed.
 # - **Wasserstein distance:** how far one distribution would have to be moved to become another.

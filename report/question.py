@@ -201,20 +201,21 @@ for dataset in report.each_dataset():
 # nothing elsewhere. The effect of a seed is the difference between its two runs; where several
 # settings were combined, the mean of those differences over all combinations.
 #
-# **Interval and test.** The 95 % interval is Student's t-interval of the mean effect over the seeds.
-# The test assumes no distribution: if the compared setting did nothing, each difference could as well
+# **Interval and test.** The test assumes no distribution: if the compared setting did nothing, each difference could as well
 # have had the other sign, and p is the share of all patterns of signs with a mean at least as far
 # from zero as the one observed (Fisher 1935). With $n$ seeds it cannot be smaller than $2/2^n$.
+# The 95 % interval holds the effects that the same test does not reject.
 #
 # **Several tests.** Who looks at many measures finds one that differs by chance. Holm's method
 # multiplies the smallest p by the number of tests, the next by one less, and so on (Holm 1979). It
 # spans the measures of the means, and the cells of each measure. A difference is called higher or
-# lower here only if Holm p is below 0.05 and the interval excludes zero. Otherwise none could be
+# lower here only if p, corrected so, is below 0.05; the p that is shown is not corrected. Otherwise none could be
 # shown, which is not the same as showing that there is none.
 #
-# **Verdicts.** A claim is *supported* if Holm p is below 0.05 and the effect is as claimed and at
-# least the smallest that matters; *refuted* if that is so in the opposite direction; *not supported*
-# if the 90 % interval excludes an effect as large as the claim needs; *inconclusive* otherwise.
+# **Verdicts.** A claim is judged by the interval of its effect, at the level that Holm's correction for all claims leaves:
+# it is *supported* if the interval lies above the smallest effect that matters, *refuted* if it lies
+# below its opposite, *not supported* if it lies below the smallest effect that matters, and
+# *inconclusive* if it reaches to both sides of it.
 #
 # **Scores.** Accuracy is the share of images whose most probable class is the right one. Losses are
 # mean cross-entropies in nats per image; guessing among $C$ classes costs $\ln C$. Steps count until

@@ -84,7 +84,7 @@ def sure(c: Comparison) -> str:
         return ""
     better, n = c.seeds_in_favour, c.n
     agree = f"All {n} seeds" if better in (0, n) else f"{max(better, n - better)} of {n} seeds"
-    return f"{agree} agree (Holm {p_value(c.p_holm)})."
+    return f"{agree} agree ({p_value(c.p)})."
 
 
 def remaining(claims: Claims) -> pd.DataFrame:

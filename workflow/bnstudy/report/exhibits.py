@@ -215,7 +215,6 @@ def comparison_of(
                     "difference": c.of.difference(c.difference),
                     INTERVAL: c.interval,
                     "p": c.p if c.n > 1 else math.nan,
-                    "Holm p": c.p_holm if c.n > 1 else math.nan,
                     "d_z": c.effect_size,
                     "seeds": favour_cell(c),
                 }
@@ -226,10 +225,10 @@ def comparison_of(
     return Exhibit(
         results.label(label, dataset, level),
         f"{capitalized(pair)} {on(results, dataset)}, paired by seed. {UNITS_NOTE}. p is of the "
-        "exact sign-flip test; d_z is the mean difference over its standard deviation; the last "
+        "exact sign-flip test, not corrected; d_z is the mean difference over its standard deviation; the last "
         "column counts the seeds that were better.",
         pd.DataFrame(rows),
-        {"p": p_text, "Holm p": p_text, "d_z": lambda x: decimal(x, 2, signed=True)},
+        {"p": p_text, "d_z": lambda x: decimal(x, 2, signed=True)},
         words=[settings.label(a) for a in axes if isinstance(results.values(a)[0], str)],
         overall=overall,
         fold=fold,

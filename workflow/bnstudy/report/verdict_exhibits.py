@@ -135,11 +135,10 @@ def further(claims: Claims, study: str) -> Exhibit | None:
         )
     if not rows:
         return None
-    blocks = "blocks" if study == "timing" else "seeds"
     return Exhibit(
         f"further-{study}",
         f"What else {claims.headings[study].split()[0]} measured: exploratory, p not corrected. Ratios "
-        f"(\N{MULTIPLICATION SIGN}) stand beside differences; the last column counts the {blocks} "
+        f"(\N{MULTIPLICATION SIGN}) stand beside differences; the last column counts the seeds "
         "with an effect above zero, for ratios above one.",
         pd.DataFrame(rows),
         {"p": p_text},

@@ -259,14 +259,12 @@ def statistical_parts(claim: Judged) -> list[str]:
 def evidence(claim: Judged) -> str:
     """The effect, its interval, its seeds and its p in one sentence."""
     found = capitalized(amount(claim.effect, claim.unit))
-    blocks = "block" if claim.study == "timing" else "seed"
     if claim.n < 2:
-        return f"{found} in a single {blocks}, without interval or test."
+        return f"{found} in a single seed, without interval or test."
     in_favour = round(claim.share_of_seeds * claim.n)
     return (
         f"{found} (95{SPACE}% interval {interval(claim.ci_low, claim.ci_high, claim.unit)}), as "
-        f"claimed in {in_favour} of {counted(claim.n, blocks)} "
-        f"({p_value(claim.p)})."
+        f"claimed in {in_favour} of {counted(claim.n, 'seed')} ({p_value(claim.p)})."
     )
 
 
