@@ -101,7 +101,7 @@ function explorer(figure, data) {
     svg.setAttribute("viewBox", `0 0 ${width} ${tall}`);
     svg.style.height = `${tall}px`;
     const back = element("g"), front = element("g");
-    for (const tick of height.ticks(low, high, narrow ? 7 : 10)) {
+    for (const tick of height.ticks(low, high, narrow ? 8 : 13)) {
       back.append(element("line", { class: "grid", x1: box.left, x2: box.right, y1: up(tick), y2: up(tick) }),
         element("text", { class: "tick", x: box.left - 8, y: up(tick) + 4, "text-anchor": "end" }, short(tick) + (measure.times === 100 ? "\u2009%" : "")));
     }

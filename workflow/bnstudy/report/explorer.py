@@ -15,6 +15,7 @@ from bnstudy.report.figures.common import looks, tidy
 from bnstudy.report.figures.curves import seconds_per_step
 from bnstudy.report.look import ENOUGH, thinned
 from bnstudy.report.results import SPACE, Level, Results, percent, short_name
+from bnstudy.report.words import bands_of
 
 POINTS = 60_000  # of all curves together; more would make the page slow and large
 SPLITS = {
@@ -63,7 +64,11 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
     dash = {name: look.dash for name, look in looks(results).items()}
     return {
         "kind": "explorer",
-        "title": results.title(dataset),
+        "caption": (
+            f"Learning curves on {results.title(dataset)}: point at them, touch them, or use the "
+            f"arrow keys. {bands_of(results.runs)[:-1]}. Losses, and the errors behind accuracies, "
+            "are on logarithmic scales. The address keeps what you chose."
+        ),
         "measures": measures,
         "axes": [
             {

@@ -212,7 +212,9 @@ def cost(results: Results, dataset: str, level: Level, left: Mapping) -> list[Ti
     gap = ""
     if len(by[level]):
         before, after = (statistics.mean(by[one]) for one in (results.baseline, level))
-        gap = f"loss gap to training {decimal(after, 3)} against {decimal(before, 3)}{SPACE}nats"
+        gap = (
+            f"gap to the training loss {decimal(after, 3)} against {decimal(before, 3)}{SPACE}nats"
+        )
     if ratios.empty:
         return []
     value = f"\N{MULTIPLICATION SIGN}{SPACE}{decimal(ratios.median(), 2)}"
@@ -257,7 +259,8 @@ def verdicts(tables: Path, anchors: Mapping[str, str], results: Results) -> str:
     if rows.empty:
         return ""
     counts = Counter(rows["verdict"])
-    said = listed(f"{n} {word}" for word in SIGNS if (n := counts[word]))
+    verbs = {"holds": "hold", "does not hold": "do not hold"}
+    said = listed(f"{n} {verbs.get(word, word)}" for word in SIGNS if (n := counts[word]))
     marks = "".join(
         mark(row["id"], row["claim"], row["verdict"], anchors[row["id"]])
         for row in rows.to_dict("records")
