@@ -15,16 +15,13 @@ training: {epochs: 20, probe_every: 5}
 report: {name: a_report, title: "What happens when things go wrong"}
 studies:
   identities: {enabled: false}
+  input_scaling: {enabled: false}
+  long_training: {enabled: false}
   init_gradients:
     enabled: true
     seeds: 1
-    options:
-      batch_sizes: [32]
-      depths: [12]
-      width: 64
-      theory_depth: 12
-      middle: [4, 8]
-      claim_depth: 12
+    grid: {network: [none_default, none_he, batch_relu, batch_linear]}
+    options: {batch_sizes: [32], width: 64, theory_depth: 12, middle: [4, 8], claim_depth: 12}
 """
 
 
