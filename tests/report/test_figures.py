@@ -158,7 +158,7 @@ def test_a_study_of_any_shape_is_drawn(shape, made_up):
 def test_figures_speak_of_the_treatment_that_is_compared(made_up):
     results = made_up(synthetic.config("dropout", 0.0, **DROPOUT))
     curves = figures.learning_curves(results, "digits")
-    assert "with dropout 0: " in curves.finding
+    assert "dropout 0 95.5" in curves.finding
     assert "with dropout 0.5: " in curves.finding
     assert list(curves.data.columns[:2]) == ["metric", "dropout"]
     last = figures.paired_differences(results, "digits", 0.5)

@@ -1,6 +1,7 @@
 """S17 to S20 and S27: disturbed images, angles of steps, scale of weights, what is trained; by hand."""
 
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,8 +21,9 @@ from bnstudy.studies import declaration
 from bnstudy.training.inputs import Scaling, Split, stream_generator
 from bnstudy.training.observers.angles import angle, equilibrium
 from bnstudy.training.observers.robustness import accuracies_under, disturb
-from conftest import ROOT
 from studies.small import rows, study
+
+ROOT = Path(__file__).parents[2]
 
 # S17: robustness
 

@@ -448,6 +448,8 @@ def configured(**datasets: dict) -> dict:
     config |= yaml.safe_load((ROOT / "config/studies.yaml").read_text())
     config["datasets"] = datasets
     config["grid"] |= {"dataset": list(datasets), "batch_size": [16]}
+    for name in ("input_scaling", "long_training"):  # in batches of 64, more than there are images
+        config["studies"][name]["enabled"] = False
     return config
 
 
