@@ -23,13 +23,14 @@ def test_default_study(checkout):
     assert plan.counts == {
         "download": 1,
         "prepare": 1,
-        "train": 80,
+        "train": 96,
         "record_config": 1,
         "aggregate": 1,
-        **STUDIES,
+        "run_study": 15,
+        "merge_study": 4,
         **REPORT,
     }
-    assert len({tuple(run.items()) for run in plan.runs}) == 80
+    assert len({tuple(run.items()) for run in plan.runs}) == 96
 
 
 def test_targets(checkout):
@@ -58,8 +59,8 @@ def test_the_full_study_runs_every_cell_of_every_study(checkout):
 def test_gpus_that_runs_ask_for(checkout, device, gpus):
     checkout.configure(f"training: {{device: {device}}}")
     text = checkout.plan().text
-    assert text.count(f"gpu={gpus}") == 85
-    assert text.count("gpu=") == 85
+    assert text.count(f"gpu={gpus}") == 96 + 15
+    assert text.count("gpu=") == 96 + 15
 
 
 SPY = """

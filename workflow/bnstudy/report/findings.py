@@ -76,7 +76,12 @@ def brief(c: Comparison) -> str:
             return f"{name} {were([name])} the same in all {counted(c.n, 'seed')}"
         case "untested":
             values = f"{of.value(c.mean_level)} against {of.value(c.mean_baseline)}"
-            return f"{name} {were([name])} {values} (one pair of runs, so without an interval)"
+            few = (
+                "one pair of runs"
+                if c.n == 1
+                else f"{counted(c.n, 'seed')}, too few for an interval"
+            )
+            return f"{name} {were([name])} {values} ({few})"
         case "unclear":
             kind = "a ratio of " if ratio else ""
             difference = with_unit(of, of.difference(c.difference))
