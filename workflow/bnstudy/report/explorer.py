@@ -66,7 +66,7 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
         "kind": "explorer",
         "caption": (
             f"Learning curves on {results.title(dataset)}: point at them, touch them, or use the "
-            f"arrow keys. {bands_of(results.runs)[:-1]}. Losses, and the errors behind accuracies, "
+            f"arrow keys. {bands_of(results.runs, ' over {}')} Losses, and the errors behind accuracies, "
             "are on logarithmic scales. The address keeps what you chose."
         ),
         "measures": measures,
