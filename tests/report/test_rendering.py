@@ -1,10 +1,21 @@
 """What the exporter refuses, and what it makes of single pieces."""
 
+import html
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
 import nbformat
 import pytest
 
 from bnstudy.errors import UserError
-from bnstudy.report.rendering import ReportExporter, check_links, shorter, themed, to_mathml
+from bnstudy.report.rendering import (
+    ReportExporter,
+    check_links,
+    shorter,
+    svg_uri,
+    themed,
+    to_mathml,
+)
 from bnstudy.report.svg import compact
 from conftest import ROOT, render
 
@@ -57,6 +68,13 @@ def test_colours_follow_the_reader():
     svg = themed('<svg xmlns="x"><path style="fill: #0173b2; stroke: #1b1f24"/></svg>')
     assert "#0173b2" not in svg.split("</style>")[1]
     assert "prefers-color-scheme:dark" in svg
+
+
+def test_quotes_within_an_attribute_leave_the_picture_whole():
+    svg = '<svg xmlns="x"><text style="font-family: \'A B\'" class="c">it\'s</text></svg>'
+    uri = html.unescape(svg_uri(svg)).removeprefix("data:image/svg+xml,")
+    text = ElementTree.fromstring(unquote(uri))[0]
+    assert (text.attrib, text.text) == ({"style": "font-family: 'A B'", "class": "c"}, "it's")
 
 
 def test_numbers_of_figure_data_are_shortened_and_words_are_not():
