@@ -7,7 +7,7 @@ const onSeed = (listener) => seedListeners.push(listener);
 const lit = (picture, seed) => {
   const plain = picture.replace(/<style%20id='lit'>.*?<\/style>/, "");
   if (seed === null || !plain.includes(`id='seed-${seed}'`)) return plain;
-  return plain.replace("</svg>", `<style%20id='lit'>[id=seed-${seed}]>path{stroke-opacity:.9!important}</style></svg>`);
+  return plain.replace("</svg>", `<style%20id='lit'>[id=seed-${seed}]>path{opacity:.9!important}</style></svg>`);
 };
 
 function chooseSeed(seed) {
