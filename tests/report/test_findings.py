@@ -480,9 +480,8 @@ def test_what_remains_under_other_conditions(study, tmp_path):
 )
 def test_one_and_two_seeds_decide_nothing(study, n, words):
     results = study("dropout", 0.0, seed=TEN[:n], **DROPOUT)
-    answer, limits = findings.headline(results, "digits")
+    answer, _ = findings.headline(results, "digits")
     assert answer.count(words) >= 2
-    assert "no difference, however large" in limits or n == 1
 
 
 def test_all_diverged(study):

@@ -77,7 +77,7 @@ def brief(c: Comparison) -> str:
         case "untested":
             values = f"{of.value(c.mean_level)} against {of.value(c.mean_baseline)}"
             few = (
-                "one pair of runs"
+                "one pair of runs, so without an interval"
                 if c.n == 1
                 else f"{counted(c.n, 'seed')}, too few for an interval"
             )
