@@ -159,7 +159,7 @@ def test_figures_speak_of_the_treatment_that_is_compared(made_up):
     results = made_up(synthetic.config("dropout", 0.0, **DROPOUT))
     curves = figures.learning_curves(results, "digits")
     assert "dropout 0 95.5" in curves.finding
-    assert "with dropout 0.5: " in curves.finding
+    assert "dropout 0.5 97.4" in curves.finding
     assert list(curves.data.columns[:2]) == ["metric", "dropout"]
     last = figures.paired_differences(results, "digits", 0.5)
     assert "Differences between dropout 0.5 and dropout 0 on Digits" in last.caption
