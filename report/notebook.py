@@ -735,6 +735,8 @@ for name, title in names.items():
     scored = results.scored(name).assign(value=lambda frame, s=scale: s * frame["value"])
     groups = scored.groupby(["dataset", "batch_size", "norm"])["value"]
     cells[title] = groups.agg(mean_and_spread, digits=digits)
+    if groups.size().nunique() > 1:  # of an unfinished study
+        cells["n"] = groups.size()
 table = pd.DataFrame(cells).reset_index()
 table["norm"] = table["norm"].map(results.level_name)
 table["dataset"] = table["dataset"].map(results.title)
