@@ -19,9 +19,9 @@ studies:
   long_training: {enabled: false}
   init_gradients:
     enabled: true
-    seeds: 1
-    grid: {network: [none_default, none_he, batch_relu, batch_linear]}
-    options: {batch_sizes: [32], width: 64, theory_depth: 12, middle: [4, 8], claim_depth: 12}
+    seeds: 2
+    options:
+      {batch_sizes: [32], width: 64, theory_depth: 12, middle: [4, 8], claim_depth: 12, claim_batch_size: 64}
 """
 
 

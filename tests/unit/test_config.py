@@ -199,6 +199,7 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {depth: {enabled: on please}}", "studies.depth.enabled", "true or false"),
         ("studies: {depth: {seeds: 0}}", "studies.depth.seeds", "too small"),
         ("studies: {depth: {seeds: 10.0}}", "studies.depth.seeds", "write 10"),
+        ("studies: {init_gradients: {seeds: 1}}", "studies.init_gradients.seeds", "2 or more"),
         ("studies: {timing: {options: {step: 64}}}", "studies.timing.options.step", "steps"),
         ("studies: {timing: {options: {steps: [64]}}}", "studies.timing.options.steps", "kind"),
         ("studies: {timing: {options: {steps: -1}}}", "studies.timing.options.steps", "kind"),

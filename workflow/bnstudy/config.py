@@ -289,6 +289,8 @@ def study_conflicts(config: dict) -> Iterator[str]:
         for section in sections if name in known else ():
             usual = known[name].get(section, {})
             yield from departures(f"{where}.{section}", study.get(section, {}), usual)
+        if name == "init_gradients" and study["enabled"] and study["seeds"] < 2:
+            yield f"{where}.seeds: its theory is held to the spread between seeds; give it 2 or more."
         if name in CODE_STUDIES:
             continue
         problems = list(dict.fromkeys(declaration.problems(study)))
