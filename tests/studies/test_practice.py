@@ -12,7 +12,6 @@ from bnstudy.claims.endpoints import convolutional
 from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.claims.listed import complete, load_claims
 from bnstudy.data.prepared import open_prepared
-from bnstudy.errors import UserError
 from bnstudy.networks import models
 from bnstudy.networks.mlp import build_model
 from bnstudy.networks.weights import count_parameters
@@ -154,7 +153,7 @@ def test_only_what_is_chosen_moves(trained, count):
 def test_nothing_to_train_is_said_before_a_run(norm, trained):
     found = models.problem(Settings(norm=norm, trained=trained), (1, 8, 8))
     assert found[0] == "trained"
-    with pytest.raises(UserError, match="trained: affine leaves nothing"):
+    with pytest.raises(ValueError, match="trained: affine leaves nothing"):
         models.build(Settings(norm="batch_no_affine", trained="affine"), (1, 8, 8), 10)
 
 

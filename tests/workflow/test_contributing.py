@@ -47,7 +47,7 @@ def test_plugins_a_study_and_a_claim(checkout, small, tmp_path):
     words = {"supported", "refuted", "not supported", "inconclusive"}
     assert {claim["verdict"] for claim in judged} <= words
     rows = read(tables / "centring_and_rate.csv")
-    assert len(rows) == 2 * 2 * 11
+    assert len(rows) == 2 * 2 * 12
     page = (checkout.study / "report/report.html").read_text()
     for word in ("Is it enough to centre the features?", "centring", "Q1", "Q2"):
         assert word in page

@@ -9,7 +9,7 @@ def test_kubernetes_keeps_results_in_its_storage_and_sources_in_the_checkout(che
         *("--profile", str(checkout.root / "profiles/kubernetes")),
         *("--default-storage-prefix", str(storage), "--printshellcmds"),
     )
-    assert (plan.counts["train"], plan.counts["run_study"], plan.counts["render"]) == (12, 5, 1)
+    assert (plan.counts["train"], plan.counts["run_study"], plan.counts["render"]) == (12, 15, 1)
     copy = f".snakemake/storage/fs{storage}"
     assert (
         f"--out {copy}/results/runs/dataset~digits/norm~batch/epochs~2/probe_every~5/batch_size~32/seed~0"

@@ -45,7 +45,7 @@ def test_every_job_leaves_a_log_and_a_benchmark(quick_study):
     }
     assert logs == times
     single = ("prepare", "record_config", "aggregate", "judge_claims", "render")
-    assert len(logs) == 12 + 5 + 2 + len(single)  # runs, cells of studies, tables of studies
+    assert len(logs) == 12 + 15 + 4 + len(single)  # runs, cells of studies, tables of studies
 
 
 def test_recorded_configuration_is_the_merged_one(quick_study):

@@ -332,5 +332,6 @@ def main(argv: list[str]) -> None:
     )
     parser.parse_args(argv)
     for path, content in documents().items():
+        path.parent.mkdir(exist_ok=True)
         with replacing(path) as file:
             file.write(content)

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
-from bnstudy.errors import UserError
-
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 WEIGHTED = (nn.Linear, nn.Conv2d)
 
@@ -137,8 +135,8 @@ def freeze_all_but(model: nn.Module, trained: str, generator: torch.Generator | 
 
     Raises
     ------
-    UserError
-        If none is left.
+    ValueError
+        If none is left; the configuration's check refuses that before.
     """
     weighted = [module for module in model.modules() if isinstance(module, WEIGHTED)]
     affine = {*model.parameters()} - {p for layer in weighted for p in layer.parameters()}
@@ -150,7 +148,7 @@ def freeze_all_but(model: nn.Module, trained: str, generator: torch.Generator | 
             few = FewTrained(layer.weight, 2, generator)
             register_parametrization(layer, "weight", few)
     if not count_parameters(model):
-        raise UserError(f"trained: {trained} leaves nothing to train; choose another norm.")
+        raise ValueError(f"trained: {trained} leaves nothing to train; choose another norm.")
 
 
 def count_parameters(model: nn.Module) -> int:
