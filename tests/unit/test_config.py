@@ -252,11 +252,36 @@ def test_a_study_of_one_s_own_may_be_like_another_but_none_may_be_missing():
         check_config(config)
 
 
+OF_THE_DEFAULT = ["identities", "input_scaling", "long_training", "init_gradients"]
+
+
+@pytest.mark.parametrize(
+    ("text", "studies"),
+    [
+        ("{}", OF_THE_DEFAULT),
+        ("grid: {batch_size: [64], dataset: [digits]}", OF_THE_DEFAULT),
+        ("grid: {norm: [batch]}", []),
+        (
+            "{compare: {axis: dropout, baseline: 0.0}, grid: {norm: [batch], dropout: [0.0, 0.2]}}",
+            [],
+        ),
+        ("model: {kind: cnn}", []),
+        ("{model: {kind: cnn}, studies: {identities: {enabled: true}}}", ["identities"]),
+        (  # More than the images there are.
+            "studies: {long_training: {settings: {batch_size: 60000}}}",
+            [one for one in OF_THE_DEFAULT if one != "long_training"],
+        ),
+    ],
+)
+def test_studies_of_the_default_question_run_where_it_is_asked(text: str, studies: list[str]):
+    config = changed(text)
+    check_config(config)
+    assert list(enabled_studies(config)) == studies
+
+
 def test_studies_that_are_switched_on():
-    assert list(enabled_studies(DEFAULT)) == [
-        *("identities", "input_scaling", "long_training", "init_gradients"),
-    ]
     full = changed((ROOT / "config/full.yaml").read_text())
+    check_config(full)
     assert list(enabled_studies(full)) == list(default_studies()) == list(full["studies"])
 
 

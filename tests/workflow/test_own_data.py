@@ -22,8 +22,6 @@ training: {epochs: 1}
 studies:
   identities: {enabled: false}
   init_gradients: {enabled: false}
-  input_scaling: {enabled: false}
-  long_training: {enabled: false}
 """
 AGAIN = {"prepare": 1, "record_config": 1, "train": 2, "aggregate": 1, "judge_claims": 1}
 
@@ -133,11 +131,6 @@ datasets: {folder: {path: images/folder}, arrays: {path: images/a.npz}, sheet: {
 grid: {dataset: [folder, arrays, sheet], kind: [mlp, cnn], norm: [none, batch], batch_size: [32], seed: [0]}
 training: {epochs: 1}
 observers: [dead_units, variance_shift]
-studies:
-  identities: {enabled: false}
-  init_gradients: {enabled: false}
-  input_scaling: {enabled: false}
-  long_training: {enabled: false}
 """
 
 

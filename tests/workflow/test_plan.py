@@ -207,8 +207,7 @@ def test_touching_a_file_without_changing_it_reruns_nothing(finished):
 @pytest.mark.skipif(not os.path.isdir(SOURCE), reason="needs Debian's dataset-fashion-mnist")
 def test_another_source_of_the_data_neither_downloads_nor_trains_again(checkout):
     grid = "grid: {dataset: [fashion_mnist], norm: [none], batch_size: [256], seed: [0]}"
-    off = "studies: {identities: {enabled: false}, init_gradients: {enabled: false}}"
-    checkout.configure(f"{grid}\ntraining: {{epochs: 1}}\ndata: {{source: {SOURCE}}}\n{off}")
+    checkout.configure(f"{grid}\ntraining: {{epochs: 1}}\ndata: {{source: {SOURCE}}}")
     checkout.run("tables")
     copied = checkout.root / "other source"
     shutil.copytree(SOURCE, copied)

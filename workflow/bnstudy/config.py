@@ -66,7 +66,9 @@ def check_config(config: dict) -> None:
     refuse(violations(config["datasets"], dataset_schema(), "datasets"))
     own.register(config["datasets"])
     refuse(violations(config, config_schema()))
-    refuse([*conflicts(config), *study_conflicts(config)])
+    refuse(conflicts(config))
+    settle_studies(config)
+    refuse(study_conflicts(config))
 
 
 def complete(config: dict) -> None:
@@ -127,6 +129,20 @@ def setting_violation(error: ValidationError) -> list[str]:
 def default_studies() -> dict[str, dict]:
     """The studies there are, with their default settings."""
     return yaml.safe_load(STUDIES.read_text(encoding="utf-8"))["studies"]
+
+
+def settle_studies(config: dict) -> None:
+    """Decide in place about the studies for which the configuration leaves it open.
+
+    They belong to the default study's question: they run where it is asked, on data that they can use.
+    """
+    axis, baseline = DEFAULTS["compare"].values()
+    levels, dataset = config["grid"].get(axis, []), config["grid"]["dataset"][0]
+    asked = notebook_for(config) == "notebook.py" and baseline in levels and len(levels) > 1
+    for name, study in config["studies"].items():
+        if study["enabled"] is None:
+            runs = name not in CODE_STUDIES
+            study["enabled"] = asked and not (runs and any(impossible_runs(name, study, dataset)))
 
 
 def enabled_studies(config: dict) -> dict[str, dict]:

@@ -184,7 +184,10 @@ def study_schema(axes: dict) -> dict:
     return closed(
         "A study of its own: a grid of runs, or a module with options.",
         {
-            "enabled": described("Whether the study is run.", {"type": "boolean"}),
+            "enabled": described(
+                "Whether the study is run; empty: where the default study's question is asked.",
+                {"type": ["boolean", "null"]},
+            ),
             "code": described("Its short name in the report.", WORD),
             "title": described("Its question or topic.", WORD),
             "text": described("What it is about, as a paragraph of the report.", WORD),
@@ -250,7 +253,7 @@ def studies_table() -> str:
         (
             f"`{name}`",
             study.get("code", ""),
-            "yes" if study["enabled"] else "",
+            "yes" if study["enabled"] is None else "",
             study.get("title", ""),
         )
         for name, study in studies.items()
