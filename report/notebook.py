@@ -1035,6 +1035,7 @@ report.table(verdict_exhibits.errata(judged))
 
 # %% tags=["remove-input"]
 report.table(verdict_exhibits.published(judged))
+report.table(verdict_exhibits.accuracies(judged))
 
 # %% [markdown]
 # ## D. Method

@@ -460,6 +460,29 @@ def test_direction_of_a_published_effect(tmp_path):
     assert rows["direction (B9)"] == "cannot be seen"
 
 
+def test_published_accuracies_stand_beside_the_means_of_the_arms(tmp_path):
+    claims = many(tmp_path)
+    table = pd.DataFrame(
+        [
+            ("none", "symmetric", 0, 0.90),
+            ("none", "standardize", 0, 0.96),
+            ("none", "standardize", 1, 0.97),
+            ("batch", "standardize", 0, 0.98),
+        ],
+        columns=["norm", "scaling", "seed", "test_accuracy"],
+    )
+    table.to_csv(claims.tables / "long_training.csv", index=False)
+    studies = claims.studies | {"long_training": default_studies()["long_training"]}
+    for dataset, rows in (("mnist", 2), ("fashion_mnist", 0)):
+        config = claims.config | {"grid": {"dataset": [dataset]}}
+        exhibit = verdict_exhibits.accuracies(replace(claims, studies=studies, config=config))
+        assert rows == (0 if exhibit is None else len(exhibit.frame))
+        if exhibit is not None:
+            first = exhibit.frame.iloc[0]
+            assert (first["ours, none (%)"], first["ours, batch (%)"]) == ("96.50", "98.00")
+            assert "25 epochs at batch size 64" in first["ours"]
+
+
 def test_the_layer_in_numpy_beside_pytorch(tmp_path):
     for error, holds, word in ((7e-15, True, "agrees"), (0.3, False, "does not agree")):
         measured = {"M1": Exact(holds=holds, value=error, tolerance=1e-12)}
