@@ -6,6 +6,7 @@ What is trained is up to config/config.yaml; how it is run, to profiles/.
 """
 
 from importlib.util import find_spec
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
@@ -18,6 +19,11 @@ if find_spec("bnstudy") is None:
     )
 # Where this file is, also when another workflow imports it as a module.
 ROOT = str(workflow.current_basedir)
+for path in Path(ROOT, "config").glob("*.yaml"):
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise WorkflowError(f"{path} is not UTF-8 text (UTF-16?); save it as that") from None
 
 
 configfile: f"{ROOT}/config/studies.yaml"

@@ -20,6 +20,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from checkouts import copy_checkout
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -182,3 +184,13 @@ def test_a_snakemake_without_the_package_says_what_to_do(tmp_path):
     assert done.returncode == 1
     assert "has no package bnstudy; run `make env`" in said
     assert "ModuleNotFoundError" not in said
+
+
+def test_a_configuration_in_utf_16_is_named(tmp_path):
+    """As Windows' editors may save it."""
+    checkout = copy_checkout(tmp_path)
+    config = checkout.root / "config/config.yaml"
+    config.write_text(config.read_text(), encoding="utf-16")
+    done = checkout.snakemake("-n")
+    assert done.returncode == 1
+    assert f"{config} is not UTF-8 text" in " ".join((done.stdout + done.stderr).split("\n"))
