@@ -28,6 +28,7 @@ COMMANDS = {
         "bnstudy.tables.verification:main",
         "compare runs trained here with the published ones",
     ),
+    "compare": ("bnstudy.tables.two_studies:main", "say what differs between two studies"),
     "publish": ("bnstudy.tables.published:main", "write the summary that verify compares with"),
     "note": ("bnstudy.made:main", "note what results were made from"),
     "document": ("bnstudy.schema:main", "write the schema and the manual's tables"),

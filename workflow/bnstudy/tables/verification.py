@@ -38,11 +38,14 @@ BITWISE, WITHIN, DIFFERENT = OUTCOMES = ("bitwise", "within interval", "differen
 ALPHA = 0.05
 COMPARED = ("status", *METRICS, "steps_to_target", "metrics_sha256")
 MACHINE = ("device", "device_name", "python", "torch", "code_sha256")
-COLUMNS = (
-    *("run", *ALWAYS_NAMED, "outcome", "note", "farthest_metric", "farthest_share"),
-    *("status_here", "status_published", "test_accuracy_here", "test_accuracy_published"),
-    *(f"{key}_{where}" for key in MACHINE for where in ("here", "published")),
-)
+SIDES = ("here", "published")
+
+
+def columns(sides: tuple[str, str] = SIDES) -> tuple[str, ...]:
+    """The columns of the rows that `compare` gives."""
+    first = ("run", *ALWAYS_NAMED, "outcome", "note", "farthest_metric", "farthest_share")
+    told = ("status", "test_accuracy", *MACHINE)
+    return (*first, *(f"{key}_{side}" for key in told for side in sides))
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -58,7 +61,7 @@ def half_width(values: Sequence[float]) -> float:
     return float(quantile * statistics.standard_deviation(values) * math.sqrt(2))
 
 
-def compare(here: dict, there: dict, peers: Iterable[dict]) -> dict:
+def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, str] = SIDES) -> dict:
     """The row of one run in verification.csv.
 
     Parameters
@@ -67,6 +70,8 @@ def compare(here: dict, there: dict, peers: Iterable[dict]) -> dict:
         The run trained here and the published run of the same cell, as rows of a summary.
     peers : iterable of dict
         All published runs that differ from it at most in the seed.
+    sides : tuple of str
+        What the two are called in the names of the columns.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def compare(here: dict, there: dict, peers: Iterable[dict]) -> dict:
     """
     row = {key: there[key] for key in ("run", *ALWAYS_NAMED)}
     for key in ("status", "test_accuracy", *MACHINE):
-        row |= {f"{key}_here": here[key], f"{key}_published": there[key]}
+        row |= {f"{key}_{side}": run[key] for side, run in zip(sides, (here, there), strict=True)}
     row |= {"farthest_metric": None, "farthest_share": None}
     notes = []
     if here["code_sha256"] != there["code_sha256"]:
@@ -99,7 +104,7 @@ def compare(here: dict, there: dict, peers: Iterable[dict]) -> dict:
             distance = abs(here[metric] - there[metric])
             shares[metric] = 0.0 if distance == 0 else distance / allowed if allowed else math.inf
         if len(finished) < 2:
-            notes.append("too few published seeds for an interval")
+            notes.append(f"too few {sides[1]} seeds for an interval")
         farthest = max(shares, key=shares.get)
         row |= {"farthest_metric": farthest, "farthest_share": shares[farthest]}
         # A NaN, from too few seeds, is within nothing.
@@ -143,13 +148,18 @@ def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
     return rows
 
 
-def conclusion(rows: Sequence[dict]) -> str:
-    """One sentence that says how many runs came out how."""
+def counted(rows: Sequence[dict]) -> str:
+    """How many runs came out how, in words."""
     outcomes = [row["outcome"] for row in rows]
     counts = [f"{outcomes.count(o)} {o}" for o in OUTCOMES if o in outcomes]
-    verdict = "does not reproduce" if DIFFERENT in outcomes else "reproduces"
-    runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
-    return f"The published study {verdict} here: of {runs} {', '.join(counts)}."
+    return f"of {'1 run' if len(rows) == 1 else f'{len(rows)} runs'} {', '.join(counts)}"
+
+
+def conclusion(rows: Sequence[dict]) -> str:
+    """One sentence that says how many runs came out how."""
+    different = any(row["outcome"] == DIFFERENT for row in rows)
+    verdict = "does not reproduce" if different else "reproduces"
+    return f"The published study {verdict} here: {counted(rows)}."
 
 
 def machine(row: dict, where: str) -> str:
@@ -167,15 +177,23 @@ def as_text(rows: Sequence[dict]) -> str:
         shown = ("diverged" if value is None else f"{value:.2%}" for value in accuracies)
         outcome = row["outcome"] + (f" ({row['note']})" if row["note"] else "")
         lines.append((*(str(row[key]) for key in ALWAYS_NAMED), *shown, outcome))
+    return "\n".join([*aligned(lines), *machines(rows), conclusion(rows)])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
+    return [
         "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    for where in ("here", "published"):
-        machines = dict.fromkeys(machine(row, where) for row in rows)
-        text.append(f"{where}: {'; '.join(machines)}")
-    return "\n".join([*text, conclusion(rows)])
+
+
+def machines(rows: Sequence[dict], sides: tuple[str, str] = SIDES) -> list[str]:
+    """A line for each side: on what its runs were trained."""
+    return [
+        f"{side}: {'; '.join(dict.fromkeys(machine(row, side) for row in rows))}" for side in sides
+    ]
 
 
 def main(argv: list[str]) -> None:
@@ -192,7 +210,7 @@ def main(argv: list[str]) -> None:
     rows = verify(arguments.cells, arguments.runs, arguments.published)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(arguments.out) as file:
-        write_rows(file, COLUMNS, rows)
+        write_rows(file, columns(), rows)
     print(as_text(rows), flush=True)
     if different := [row for row in rows if row["outcome"] == DIFFERENT]:
         raise UserError(
