@@ -38,10 +38,10 @@ def settings(**changes) -> Settings:
     return Settings(**{"norm": "batch", "batch_size": 64, "seed": 0, "epochs": 2} | changes)
 
 
-def run(data, asked: Settings) -> training.Run:
+def run(data, asked: Settings, **how: bool) -> training.Run:
     splits = make_splits(data, asked, CPU)
     model = training.make_model(splits["train"].pixels.shape[1:], len(data.classes), asked)
-    return training.train(model, splits, asked)
+    return training.train(model, splits, asked, **how)
 
 
 @pytest.fixture
@@ -224,6 +224,16 @@ def test_probing_more_often_changes_nothing_but_the_probes(data):
 
     assert rest(often) == rest(seldom)
     assert len(often.metrics) > len(seldom.metrics)
+
+
+def test_fewer_evaluations_change_nothing_but_the_epochs_that_are_recorded(data):
+    asked = settings(dropout=0.3, epochs=3)
+    every, last = run(data, asked), run(data, asked, each_epoch=False)
+    for name, value in every.model.state_dict().items():
+        assert torch.equal(value, last.model.state_dict()[name])
+    at_ends = {"train_subset", "validation"}
+    fewer = [row for row in every.metrics if row[2] not in at_ends or row[0] == 3]
+    assert last.metrics == fewer != every.metrics
 
 
 def test_probes_are_spaced_in_proportion_to_the_step(data):

@@ -27,6 +27,8 @@ rule run_study:
         "results/benchmarks/studies/{study}/{cell}.tsv"
     conda:
         "../../environment.yml"
+    # The longest jobs first: the short ones fill what is left at the end.
+    priority: 1
     threads: study_threads
     resources:
         mem_mb=2000,

@@ -132,6 +132,7 @@ def run_grid(
                 observers=make_observers(study.get("observers", [])),
                 checkpoint=checkpoint,
                 progress=Progress(run_name(settings), settings.epochs),
+                each_epoch=study.get("rows") == "epoch",
             )
             outcome = describe(run, settings, len(data.classes))
             return rows_of(study, settings, outcome, run.metrics)

@@ -125,10 +125,12 @@ def train(
     observers: "Sequence[Observer]" = (),
     checkpoint: "Checkpoint | None" = None,
     progress: "Progress | None" = None,
+    *,
+    each_epoch: bool = True,
 ) -> Run:
     """Train one network.
 
-    The validation split is looked at as often as the settings say, the test split once, at the end.
+    The probe is looked at as often as the settings say, the test split once, at the end.
     A loss that is not finite, in training or in evaluation, ends the run with status `diverged`. It
     is looked for at each probe and at each epoch's end: asking at every step would stall a GPU.
 
@@ -148,6 +150,9 @@ def train(
         Where to go on from, and where to keep the state at each epoch's end and in between.
     progress : Progress, optional
         Is told how far the run has come.
+    each_epoch : bool
+        Whether loss and accuracy on training and validation images are asked for at every epoch's end,
+        or at that of the last alone; nothing that is trained depends on it.
     """
     clock = clock or Clock()
     train_split, validation, test = splits["train"], splits["validation"], splits["test"]
@@ -263,9 +268,11 @@ def train(
         weights = torch.tensor(batch_lengths, dtype=torch.float64)
         as_trained = (losses.cpu().double() * weights).sum().item() / len(train_split)
         metrics.append((epoch, step, "train", "loss", as_trained))
-        finite = record(epoch, "train_subset", subset) and record(epoch, "validation", validation)
-        if not finite:
-            break
+        if each_epoch or epoch == settings.epochs:
+            finite = record(epoch, "train_subset", subset)
+            finite = finite and record(epoch, "validation", validation)
+            if not finite:
+                break
         epoch_seconds.append(clock.unmeasured() - epoch_start)
         seconds_so_far = 0.0
         if progress is not None:

@@ -28,12 +28,13 @@ class Progress:
     def end_epoch(self, epoch: int, step: int, metrics: list[tuple]) -> None:
         """An epoch is done: one line, above the bar on a terminal and alone in a log file."""
         self.update(step)
-        latest = {(split, metric): value for _, _, split, metric, value in metrics}
-        self.bar.write(
-            f"epoch {epoch}/{self.epochs}: train loss {latest['train', 'loss']:.4f} as trained, "
-            f"{latest['train_subset', 'loss']:.4f} clean; validation loss "
-            f"{latest['validation', 'loss']:.4f}, accuracy {latest['validation', 'accuracy']:.2%}",
-            file=sys.stderr,
-        )
+        known = {(split, metric): value for at, _, split, metric, value in metrics if at == epoch}
+        said = f"epoch {epoch}/{self.epochs}: train loss {known['train', 'loss']:.4f} as trained"
+        if ("validation", "loss") in known:
+            said += (
+                f", {known['train_subset', 'loss']:.4f} clean; validation loss "
+                f"{known['validation', 'loss']:.4f}, accuracy {known['validation', 'accuracy']:.2%}"
+            )
+        self.bar.write(said, file=sys.stderr)
         if epoch == self.epochs:
             self.bar.close()
