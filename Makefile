@@ -5,7 +5,7 @@
 # make test-slurm   the workflow on a throw-away Slurm cluster, its jobs cancelled, its nodes crashed
 # make quick        the same pipeline, small and without any network, in .quick/
 # make bench        how fast it is, against what it cannot do without and against the last baseline
-# make bench-peers  how fast it is against a notebook and against PyTorch Lightning with Hydra
+# make bench-peers  how fast it is against a notebook, scripts under GNU parallel, Lightning with Hydra
 # make lock         pin the dependencies of pyproject.toml again
 # make audit        ask for known vulnerabilities of the pinned packages (needs a network)
 #

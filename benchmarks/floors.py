@@ -32,6 +32,43 @@ def forward_products(network: nn.Sequential, images: int) -> Callable[[], None]:
     )
 
 
+def layer_work(network: nn.Module, images: torch.Tensor, backward: bool) -> Callable[[], None]:
+    """The convolutions and products of a network alone, on maps as they lie in memory in its own passes.
+
+    Forward for each layer and, of a step, the gradients of its weight and, but for the first, its input.
+    """
+    seen: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
+    layers = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    hooks = [
+        layer.register_forward_hook(lambda layer, got, gives: seen.append((layer, got[0], gives)))
+        for layer in layers
+    ]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()
+
+    @torch.no_grad()
+    def run() -> None:
+        for place, (layer, inputs, outputs) in enumerate(seen):
+            weight, first = layer.weight, place == 0
+            if isinstance(layer, nn.Linear):
+                inputs @ weight.T
+                if backward:
+                    outputs.T @ inputs
+                    outputs @ weight
+                continue
+            how = (layer.stride, layer.padding, layer.dilation)
+            torch.conv2d(inputs, weight, None, *how, layer.groups)
+            if backward:
+                asked = [not first, True, False]
+                torch.ops.aten.convolution_backward(
+                    outputs, inputs, weight, None, *how, False, [0, 0], layer.groups, asked
+                )
+
+    return run
+
+
 def multiply(products: list[tuple[torch.Tensor, torch.Tensor]]) -> Callable[[], None]:
     """What multiplies these pairs of matrices, one after the other, into memory that is there."""
     jobs = [(a, b, torch.empty(a.shape[0], b.shape[1])) for a, b in products]

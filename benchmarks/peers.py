@@ -1,8 +1,8 @@
 """The same eight cells the way people train them today, and by this pipeline: `make bench-peers`.
 
-A notebook's loop, PyTorch Lightning swept by a Hydra multirun, and Snakemake with `bnstudy train`:
-the same network, optimizer, split sizes, batch sizes and epochs, each from the start of its process
-to its table. The three take turns, in another order each time, and ratios are taken within a turn, so
+A notebook's loop, a script for each run under GNU parallel, PyTorch Lightning swept by a Hydra multirun,
+and Snakemake with `bnstudy train`: the same network, optimizer, split sizes, batch sizes and epochs, each
+from the start of its process to its table. They take turns, in another order each time, and ratios are taken within a turn, so
 that a slow minute slows all of them. Turn by turn the seed is another one.
 """
 
@@ -37,7 +37,7 @@ from bnstudy.report.panels import small_multiples
 NORMS = ("none", "batch")
 BATCH_SIZES = (32, 64, 128, 256)
 OURS = "this pipeline"
-WAYS = ("notebook", "Lightning + Hydra", OURS)
+WAYS = ("notebook", "scripts + parallel", "Lightning + Hydra", OURS)
 PYTHON = ROOT / ".venv-peers/bin/python"
 PACKAGES = ("lightning", "hydra-core")
 
@@ -46,6 +46,17 @@ def run_notebook(mnist: Path, folder: Path, epochs: int, seed: int) -> dict:
     command = [PYTHON, HERE / "peers/notebook_way.py", mnist / "raw", "--epochs", epochs]
     command += ["--norms", *NORMS, "--batch-sizes", *BATCH_SIZES]
     return measure([*command, "--seed", seed, "--out", "table.csv"], folder / "log", folder)
+
+
+def run_scripts(mnist: Path, folder: Path, epochs: int, seed: int) -> dict:
+    """The notebook's code as a script that trains one network, as many at once as there are cores."""
+    command = ["env", "OMP_NUM_THREADS=1", "parallel", "--jobs", "100%", "--halt", "now,fail=1"]
+    command += [PYTHON, HERE / "peers/notebook_way.py", mnist / "raw", "--epochs", epochs]
+    command += ["--norms", "{1}", "--batch-sizes", "{2}", "--seed", seed, "--out", "{1}-{2}.csv"]
+    measured = measure([*command, ":::", *NORMS, ":::", *BATCH_SIZES], folder / "log", folder)
+    tables = [pd.read_csv(path) for path in sorted(folder.glob("*-*.csv"))]
+    pd.concat(tables).to_csv(folder / "table.csv", index=False)
+    return measured
 
 
 def run_lightning(mnist: Path, folder: Path, epochs: int, seed: int) -> dict:
@@ -68,7 +79,7 @@ def run_pipeline(mnist: Path, folder: Path, epochs: int, seed: int) -> dict:
     return measured
 
 
-RUNS = dict(zip(WAYS, (run_notebook, run_lightning, run_pipeline), strict=True))
+RUNS = dict(zip(WAYS, (run_notebook, run_scripts, run_lightning, run_pipeline), strict=True))
 
 
 def read_accuracies(path: Path) -> dict[tuple[str, int], float]:

@@ -11,12 +11,14 @@ from statistics import median
 
 import pytest
 import torch
-from floors import forward_products, matrix_products, optimizer_update, seconds_of
+from floors import forward_products, layer_work, matrix_products, optimizer_update, seconds_of
 from torch import nn
 
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.optimizers import OPTIMIZERS
+from bnstudy.settings import Settings
 from bnstudy.training import loop as training
+from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_deterministic
 
 ROUNDS = 25
@@ -38,10 +40,8 @@ def work(data, monkeypatch, norm, batch_size):
     """A fresh network, the settings, and splits of one block whose evaluations cost nothing."""
     steps = STEPS[batch_size]
     monkeypatch.setattr(training, "TRAIN_SUBSET_SIZE", 10)
-    settings = training.Settings(
-        norm=norm, batch_size=batch_size, seed=0, epochs=1, probe_every=steps + 1
-    )
-    splits = training.make_splits(data, settings, torch.device("cpu"))
+    settings = Settings(norm=norm, batch_size=batch_size, seed=0, epochs=1, probe_every=steps + 1)
+    splits = make_splits(data, settings, torch.device("cpu"))
     splits = {name: split.first(10) for name, split in splits.items()} | {
         "train": splits["train"].first(steps * batch_size)
     }
@@ -89,17 +89,18 @@ def test_where_a_step_spends_its_time(monkeypatch, record, work, norm, batch_siz
 
     class Clocked(OPTIMIZERS[settings.optimizer]):
         def step(self) -> None:
+            mark("backward")
             super().step()
             mark("update")
 
-    monkeypatch.setitem(training.OPTIMIZERS, settings.optimizer, Clocked)
+    monkeypatch.setitem(OPTIMIZERS, settings.optimizer, Clocked)
     rounds: dict[str, list[float]] = {phase: [] for phase in PHASES}
     for _ in range(WARM_UP + ROUNDS):
         marks.clear()
         network = make_network()
         network.register_forward_pre_hook(while_training("gather"))
         network.register_forward_hook(while_training("forward"))
-        training.train(network, splits, settings, observe=lambda *_: mark("backward"))
+        training.train(network, splits, settings)
         # What lies between two marks belongs to the later one; the first step has no mark before it.
         spans = [(phase, end - start) for (_, start), (phase, end) in pairwise(marks)]
         for phase in PHASES:
@@ -112,8 +113,8 @@ def test_where_a_step_spends_its_time(monkeypatch, record, work, norm, batch_siz
 @pytest.mark.parametrize(("norm", "batch_size"), [("none", 256), ("batch", 256)])
 def test_evaluation_over_its_floor(benchmark, record, data, norm, batch_size):
     """A probe of 2,000 images against the matrix products of its forward pass."""
-    settings = training.Settings(norm=norm, batch_size=batch_size, seed=0)
-    splits = training.make_splits(data, settings, torch.device("cpu"))
+    settings = Settings(norm=norm, batch_size=batch_size, seed=0)
+    splits = make_splits(data, settings, torch.device("cpu"))
     probe = splits["validation"].first(training.PROBE_SIZE)
     network = training.make_model(probe.pixels.shape[1], len(data.classes), settings)
     products = forward_products(network, len(probe))
@@ -128,4 +129,51 @@ def test_evaluation_over_its_floor(benchmark, record, data, norm, batch_size):
     ratios = [a / b for a, b in zip(probes, floors, strict=True)]
     # One probe takes milliseconds, so single ones scatter: ten of them make a round.
     rounds = [median(ratios[i : i + 10]) for i in range(0, len(ratios), 10)]
-    record("probe / (its products)", rounds, "x", norm=norm)
+    record("probe / (its products)", rounds, "x", at_most=1.3, norm=norm)
+
+
+IMAGES = 128  # in a batch
+NETWORKS = {"cnn": {"kind": "cnn"}, "resnet": {"kind": "resnet", "depth": 8}}
+BLOCK = {"cnn": 10, "resnet": 2}  # steps
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_convolutional_step_and_evaluation_over_their_floor(
+    benchmark, record, data, monkeypatch, kind, norm
+):
+    """The same for convolutions, on images as the loop has them."""
+    monkeypatch.setattr(training, "TRAIN_SUBSET_SIZE", 10)
+    settings = Settings(
+        norm=norm, batch_size=IMAGES, seed=0, epochs=1, probe_every=1_000, **NETWORKS[kind]
+    )
+    splits = make_splits(data, settings, torch.device("cpu"))
+    few = {name: split.first(10) for name, split in splits.items()}
+    splits = few | {"train": splits["train"].first(BLOCK[kind] * IMAGES)}
+    images = splits["train"].first(IMAGES)
+    chunk = splits["train"].first(training.MAPS_CHUNK)
+
+    def make_network() -> nn.Module:
+        return training.make_model(splits["train"].pixels.shape[1:], len(data.classes), settings)
+
+    step = layer_work(make_network(), images.inputs, backward=True)
+    forward = layer_work(make_network(), chunk.inputs, backward=False)
+    update = optimizer_update(make_network(), settings)
+    network = make_network()
+    steps, chunks = [], []
+
+    def time_floors():
+        floor = seconds_of(step, BLOCK[kind]) + seconds_of(update, BLOCK[kind])
+        steps.append(floor)
+        floor = seconds_of(forward, 2)
+        chunks.append(seconds_of(lambda: training.evaluate(network, chunk), 2) / floor)
+        return (make_network(), splits, settings), {}
+
+    benchmark.pedantic(training.train, setup=time_floors, rounds=ROUNDS, warmup_rounds=WARM_UP)
+    blocks = benchmark.stats.stats.data
+    ratios = [block / floor for block, floor in zip(blocks, steps[-ROUNDS:], strict=True)]
+    cell = {"norm": norm, "batch_size": IMAGES}
+    record(f"{kind}: step / (convolutions + update)", ratios, "x", at_most=1.5, **cell)
+    record(
+        f"{kind}: evaluation / (its convolutions)", chunks[-ROUNDS:], "x", at_most=1.3, norm=norm
+    )

@@ -1,0 +1,45 @@
+"""Where the processor time of a finished study went: `python benchmarks/studies.py FOLDER`.
+
+Reads what Snakemake noted of every job of `make full` (or another study) in FOLDER/results/benchmarks and
+writes results/studies.csv: a row per study and one for the grid, the largest first.
+"""
+
+import csv
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from processes import RESULTS, machine, write_table
+
+
+def jobs(folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """CPU and wall seconds of every job, by study; `grid` are the runs, the rest has its rule's name."""
+    found = defaultdict(list)
+    root = folder / "results/benchmarks"
+    for path in sorted(root.glob("**/*.tsv")):
+        part, *rest = path.relative_to(root).with_suffix("").parts
+        name = rest[0] if part == "studies" else "grid" if part == "train" else part
+        with open(path, newline="") as file:
+            (row,) = csv.DictReader(file, delimiter="\t")
+        found[name].append((float(row["cpu_time"]), float(row["s"])))
+    return found
+
+
+def table(folder: Path) -> list[dict]:
+    """Rows: part, jobs, cpu_seconds (of all), longest_seconds (wall, of the longest job)."""
+    rows = [
+        {
+            "part": name,
+            "jobs": len(times),
+            "cpu_seconds": round(sum(cpu for cpu, _ in times), 1),
+            "longest_seconds": round(max(wall for _, wall in times), 1),
+        }
+        for name, times in jobs(folder).items()
+    ]
+    return sorted(rows, key=lambda row: -row["cpu_seconds"])
+
+
+if __name__ == "__main__":
+    rows = table(Path(sys.argv[1]))
+    write_table(RESULTS / "studies.csv", [row | machine() for row in rows])
+    print(f"{sum(row['cpu_seconds'] for row in rows):.0f} CPU seconds; see results/studies.csv")
