@@ -88,14 +88,18 @@ def test_peers_are_compared_within_a_turn(peers):
     times = [
         {"turn": turn, "way": way, "wall_seconds": seconds * slow}
         for turn, slow in enumerate((1, 2))
-        for way, seconds in zip(peers.WAYS, (30, 40, 10), strict=True)
+        for way, seconds in zip(peers.WAYS, (30, 20, 40, 10), strict=True)
     ]
-    assert peers.ratios_of(times) == {"notebook": [3, 3], "Lightning + Hydra": [4, 4]}
+    assert peers.ratios_of(times) == {
+        "notebook": [3, 3],
+        "scripts + parallel": [2, 2],
+        "Lightning + Hydra": [4, 4],
+    }
     accuracies = [
         {"turn": turn, "way": way, "batch_size": size, "val_accuracy": accuracy + 0.01 * worse}
         for turn in range(2)
         for size, worse in ((32, 0), (64, -1))
-        for way, accuracy in zip(peers.WAYS, (0.91 + 0.02 * turn, 0.9, 0.9), strict=True)
+        for way, accuracy in zip(peers.WAYS, (0.91 + 0.02 * turn, 0.9, 0.9, 0.9), strict=True)
     ]
     differences = peers.differences_of(accuracies)
     assert differences["notebook"] == pytest.approx([1, 3])
@@ -103,6 +107,23 @@ def test_peers_are_compared_within_a_turn(peers):
     rows = {row["quantity"]: row for row in peers.summarize(times, accuracies)}
     row = rows["notebook - this pipeline: mean validation accuracy"]
     assert (row["median"], row["least"], row["most"]) == pytest.approx((2, 1, 3))
+
+
+def test_time_of_a_study_is_the_sum_over_its_jobs(processes, tmp_path):
+    import studies
+
+    noted = {
+        "train/a/seed~0": (2, 3),
+        "train/a/seed~1": (4, 2),
+        "studies/depth/norm~none": (9, 5),
+        "render": (1, 8),
+    }
+    for name, (cpu, wall) in noted.items():
+        path = tmp_path / f"results/benchmarks/{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\tcpu_time\n{wall}\t{cpu}\n")
+    found = [tuple(row.values()) for row in studies.table(tmp_path)]
+    assert found == [("depth", 1, 9, 5), ("grid", 2, 6, 3), ("render", 1, 1, 8)]
 
 
 def test_peer_that_trained_other_cells_is_refused(peers, tmp_path):
