@@ -1,9 +1,8 @@
 """What is said around a run of Snakemake, from the events that its logger sends."""
 
-import fcntl
+import json
 import logging
 import os
-import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,28 +80,36 @@ def test_what_a_cluster_says_of_a_submission_is_passed_on(tmp_path, monkeypatch)
     assert said == [f"The submission failed: {log}\n{log.read_text().splitlines()[1]}"]
 
 
-def test_locks_of_a_snakemake_that_is_gone_are_removed_and_those_of_a_live_one_stay(
-    tmp_path, monkeypatch
+def owner(n=4, value=None):
+    """Who the locks say they belong to: this process, but for one thing."""
+    said = watch.who(os.getpid())
+    return [*said[:n], value, *said[n + 1 :]] if n < 4 or value else said
+
+
+@pytest.mark.parametrize(
+    ("said", "stay"),
+    [
+        (lambda: owner(), True),  # alive
+        (lambda: owner(3, 2**22 + 1), False),  # no such process
+        (lambda: owner(4, 1.0), False),  # another process has its number
+        (lambda: [*owner(0, "another machine")[:3], 2**22 + 1, 1.0], True),
+        (lambda: [*owner(1, "before a boot, or with a copied name")[:3], 2**22 + 1, 1.0], True),
+        (lambda: [*owner(2, "another container")[:3], 2**22 + 1, 1.0], True),
+        (lambda: None, True),
+        (dict, True),
+    ],
+)
+def test_only_locks_of_a_snakemake_that_is_known_to_be_gone_are_removed(
+    tmp_path, monkeypatch, said, stay
 ):
     monkeypatch.chdir(tmp_path)
     locks = Path(".snakemake/locks")
     locks.mkdir(parents=True)
-    Path(".snakemake/alive").write_text(socket.gethostname())
-    with open(".snakemake/alive") as other:  # another Snakemake that is alive
-        fcntl.flock(other, fcntl.LOCK_SH)
-        watch.remove_stale_locks().close()
-        assert locks.exists()
-    watch.remove_stale_locks().close()
-    assert not locks.exists()
-
-
-def test_locks_from_another_machine_stay(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    locks = Path(".snakemake/locks")
-    locks.mkdir(parents=True)
-    Path(".snakemake/alive").write_text("another machine")
-    watch.remove_stale_locks().close()
+    watch.remove_stale_locks()  # nobody said anything
     assert locks.exists()
+    watch.OWNER.write_text(json.dumps(said()))
+    watch.remove_stale_locks()
+    assert locks.exists() == stay
 
 
 def test_results_that_cannot_be_written_stop_it(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What stands around a run of Snakemake: locks, full disks, progress, and what is said at its end."""
 
-import fcntl
+import atexit
+import json
 import logging
 import os
 import shutil
@@ -10,8 +11,8 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
+import psutil
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -21,31 +22,38 @@ from bnstudy.logs import last_words
 TRAINING_RULES = {"train", "run_study", "retrain"}
 
 
-def remove_stale_locks() -> TextIO | None:
-    """Remove the locks of a Snakemake that was killed here, so that the next one continues.
+OWNER = Path(".snakemake/owner.json")
 
-    Snakemake's own locks do not tell whether who made them is still alive. A lock of the system
-    does: it ends with the process. Each Snakemake shares it, so whoever gets it alone is alone. In
-    a folder that was last used from another machine, where that is not sure, everything stays.
-    """
+
+def who(pid: int) -> list | None:
+    """A process that no other one is taken for: machine, boot, name space, number and start."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     try:
-        Path(".snakemake").mkdir(exist_ok=True)
-        file = open(".snakemake/alive", "a+")  # noqa: SIM115 - held until the process ends
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
-            file.seek(0)
-            if file.read() == socket.gethostname():
-                shutil.rmtree(".snakemake/locks", ignore_errors=True)
-            file.truncate(0)
-            file.write(socket.gethostname())
-            file.flush()
-        fcntl.flock(file, fcntl.LOCK_SH)
-    except OSError:
-        return None  # a disk that cannot be written, or has no such locks: Snakemake will tell
-    return file
+        place = [boot.read_text().strip(), os.readlink(space)] if boot.exists() else ["", ""]
+        return [socket.gethostname(), *place, pid, psutil.Process(pid).create_time()]
+    except (OSError, psutil.Error):
+        return None
+
+
+def remove_stale_locks() -> None:
+    """Remove the locks of a Snakemake that is known to be gone, so that the next one continues.
+
+    Snakemake's own locks do not tell whether who made them is still alive. Who holds them says so
+    beside them (`own_locks`). Only here, where its process would be seen, can it be known to be gone; on
+    another machine or in another container it may live, and its locks stay.
+    """
+    with suppress(OSError, ValueError, TypeError, IndexError):
+        owner, here = json.loads(OWNER.read_text()), who(os.getpid())
+        if here and owner[:3] == here[:3] and who(owner[3]) != owner:
+            OWNER.unlink()  # first: whoever locks next says so anew
+            shutil.rmtree(".snakemake/locks", ignore_errors=True)
+
+
+def own_locks() -> None:
+    """Say until this process ends that it holds the locks."""
+    with suppress(OSError):  # then they stay where it is killed, and Snakemake tells what to do
+        OWNER.write_text(json.dumps(who(os.getpid())))
+        atexit.register(OWNER.unlink, missing_ok=True)
 
 
 def disk_is_full(folder: str) -> bool:

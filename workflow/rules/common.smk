@@ -89,7 +89,8 @@ logging.raiseExceptions = False
 if config["data"]["source"] is not None:
     # Not an option of the command, for commands are printed and the address may hold a password.
     os.environ[CONFIGURED_VARIABLE] = config["data"]["source"]
-ALIVE = watch.remove_stale_locks()
+if workflow.is_main_process:
+    watch.remove_stale_locks()
 if watch.disk_is_full("."):
     raise WorkflowError(f"the disk is full ({os.getcwd()}): make room, and start again")
 # At the very end, for onerror is not called if Snakemake's own notes are what has no room.
@@ -442,6 +443,7 @@ def start():
     global FAILURES
     check_device()
     watch.lift_default_rate_limit(workflow)
+    watch.own_locks()
     jobs = list(workflow.dag.needrun_jobs())
     if STALE:
         logger.info(made.summary(STALE.values()))

@@ -306,8 +306,9 @@ def kernel_manager_class(folder: Path) -> type:
     settings.mkdir()
     spec = KernelSpec(
         argv=[
-            *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
-            f"--ipython-dir={settings}",
+            *(sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+            # A pandas.py in the working folder is not what the cells import.
+            *(f"--ipython-dir={settings}", "--InteractiveShellApp.ignore_cwd=True"),
         ],
         display_name="Python 3",
         language="python",
@@ -339,7 +340,9 @@ def execute(notebook: Path, config: Mapping, parameters: dict, failed_copy: Path
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    with tempfile.TemporaryDirectory(prefix="bnstudy-") as temporary:
+    # The path of a socket is short, some 100 characters, and that of TMPDIR may be long.
+    place = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="bnstudy-", dir=place) as temporary:
         folder = Path(temporary)
         executed = folder / "executed.ipynb"
         try:
