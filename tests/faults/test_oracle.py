@@ -92,8 +92,8 @@ class Walk:
                 (root / file).write_text(changed)
                 self.date(root / file)
         chosen = np.random.default_rng(int(self.is_["images"]))
-        labels = np.arange(240) % 3
-        images = chosen.integers(0, 200, (240, 6, 6), dtype=np.uint8) + (
+        labels = np.arange(300) % 3
+        images = chosen.integers(0, 200, (300, 6, 6), dtype=np.uint8) + (
             20 * labels[:, None, None]
         ).astype(np.uint8)
         np.savez(root / "mine.npz", x_train=images, y_train=labels)

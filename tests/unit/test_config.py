@@ -19,6 +19,7 @@ from bnstudy.config import (
     enabled_studies,
     has_nvidia_gpu,
     strict,
+    surprises,
     uses_cuda,
 )
 from bnstudy.data.registry import DATASETS
@@ -434,3 +435,52 @@ def test_job_that_slurm_gave_no_gpu_asks_for_none_on_a_node_with_gpus(monkeypatc
     assert not uses_cuda(DEFAULT)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert uses_cuda(DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "grid: {norm: [batch]}\ntraining: {}\ngrid: {seed: [1]}\n",
+            "grid stands in line 1 and again in",
+        ),
+        ("training:\n  epochs: 3\n  epochs: 5\n", "epochs stands in line 2 and again in line 3"),
+        ('{"a": [{"b": 1, "b": 2}]}', "b stands in line 1"),
+        ("grid: {batch_size: [010]}", "YAML reads 010 in line 1 as 8"),
+        ("grid: {batch_size: [1_000]}", "YAML reads 1_000 in line 1 as 1000"),
+        ("training: {epochs: 1:30}", "YAML reads 1:30 in line 1 as 90"),
+        ("grid: {seed: [0x10]}", "YAML reads 0x10 in line 1 as 16"),
+        ("grid: {seed: [0b11]}", "YAML reads 0b11 in line 1 as 3"),
+    ],
+)
+def test_what_yaml_does_behind_ones_back_is_told(tmp_path, text, told):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    (said,) = surprises(path)
+    assert told in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a: [",
+        "&a [*a]",
+        "a: &b {c: 1}\nd: *b\n",
+        "a: 1.0e-3\nb: -0\nc: 0.5\nd: '010'\ne: 2026x\n",
+    ],
+)
+def test_what_yaml_says_plainly_is_no_surprise(tmp_path, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    assert list(surprises(path)) == []
+    for shipped in (ROOT / "config").rglob("*.yaml"):
+        assert list(surprises(shipped)) == []
+
+
+def test_batches_of_a_study_that_is_code_are_checked():
+    config = copy.deepcopy(DEFAULT)
+    config["studies"]["identities"] |= {"enabled": True}
+    config["studies"]["identities"]["options"] |= {"batch_size": 47_999}
+    with pytest.raises(UserError, match=r"studies\.identities\.options\.batch_size: .*last batch"):
+        check_config(config)

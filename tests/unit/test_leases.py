@@ -14,7 +14,13 @@ import pytest
 from bnstudy.errors import UserError
 from bnstudy.training import leases
 from bnstudy.training.devices import select_device
-from bnstudy.training.leases import Card, given_by_scheduler, lease_card, visible_cards
+from bnstudy.training.leases import (
+    Card,
+    given_by_scheduler,
+    lease_card,
+    make_private,
+    visible_cards,
+)
 
 A, B, C = "GPU-aaaa1111", "GPU-aaaa2222", "GPU-cccc3333"
 CARDS = [Card(A, A, 0, "a card"), Card(B, B, 1, "a card"), Card(C, C, 2, "another card")]
@@ -99,10 +105,23 @@ def test_no_place_at_all_is_refused_instead_of_waited_for(tmp_path):
         lease_card(0, environ={}, cards=lambda: CARDS, folder=tmp_path)
 
 
-def test_a_folder_of_somebody_else_is_refused(tmp_path):
+def test_a_folder_of_somebody_else_is_left_to_them(tmp_path):
+    """A planted link, a file, another user's folder: nobody is kept from the cards, or led elsewhere."""
     (tmp_path / "leases").symlink_to(tmp_path)
-    with pytest.raises(UserError, match="leases"):
-        lease_card(environ={}, cards=lambda: CARDS, folder=tmp_path / "leases")
+    (tmp_path / "leases-1").touch()
+    (tmp_path / "leases-2").mkdir()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "leases-2", 12345, 12345)
+    found = make_private(tmp_path / "leases")
+    assert found == tmp_path / ("leases-3" if os.geteuid() == 0 else "leases-2")
+    assert make_private(tmp_path / "leases") == found
+    for n in range(10):
+        if not (tmp_path / f"leases-{n}").exists():
+            (tmp_path / f"leases-{n}").symlink_to(tmp_path)
+    found.rmdir()
+    found.touch()
+    with pytest.raises(UserError, match="somebody else"):
+        make_private(tmp_path / "leases")
 
 
 def test_the_driver_is_asked_without_an_error_where_there_is_none():

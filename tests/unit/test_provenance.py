@@ -4,6 +4,8 @@ import re
 import shutil
 import subprocess
 
+import pytest
+
 from bnstudy import provenance
 
 
@@ -65,3 +67,30 @@ def test_a_commit_comes_before_another(tmp_path, monkeypatch):
     )
     path.write_text("d")
     assert provenance.last_commit(path) == "unknown"
+
+
+def test_the_commit_is_that_of_the_checkout_whatever_git_is_told(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    words = ["-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty"]
+    subprocess.run(["git", "-C", tmp_path, *words, "-m", "another"], check=True)
+    before = provenance.git_commit()
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(provenance.PACKAGE.parents[1]))
+    assert provenance.git_commit() == before
+
+
+@pytest.mark.parametrize("flag", provenance.FLAGS)
+def test_flags_that_change_numbers_are_in_the_environment(monkeypatch, flag):
+    for name in provenance.FLAGS:
+        monkeypatch.delenv(name, raising=False)
+    plain = provenance.software.__wrapped__()
+    monkeypatch.setenv(flag, "1")
+    assert provenance.software.__wrapped__() == f"{plain}, {flag}=1"
+
+
+def test_the_environment_says_what_pytorch_says_of_itself():
+    import torch
+
+    assert f"PyTorch {torch.__version__}," in provenance.software.__wrapped__() + ","
+    level = torch.backends.cpu.get_cpu_capability().lower()
+    assert level == "default" or level in provenance.processor()

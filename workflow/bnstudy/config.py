@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
@@ -30,6 +31,10 @@ from bnstudy.training import observers
 STUDIES = ROOT / "config/studies.yaml"
 SCHEMAS = ROOT / "workflow/schemas"
 ALPHA = 0.05
+
+# What YAML takes for a number, and what anybody does.
+NUMBER = re.compile(r"[-+]?[0-9][0-9_xXobBa-fA-F:.]*")
+PLAIN = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 
 KINDS = {
     "array": "a list",
@@ -308,11 +313,58 @@ def study_conflicts(config: dict) -> Iterator[str]:
         if name == "init_gradients" and study["enabled"] and study["seeds"] < 2:
             yield f"{where}.seeds: its theory is held to the spread between seeds; give it 2 or more."
         if name in CODE_STUDIES:
+            if study["enabled"]:
+                yield from impossible_training(f"{where}.options", study["options"], config)
             continue
         problems = list(dict.fromkeys(declaration.problems(study)))
         yield from (f"{where}.{problem}" for problem in problems)
         if study["enabled"] and not problems:
             yield from impossible_runs(where, study, config["grid"]["dataset"][0])
+
+
+def impossible_training(where: str, options: dict, config: dict) -> Iterator[str]:
+    """Sentences about batches that the networks of a study that is code cannot be trained on."""
+    if {"batch_size", "epochs"} <= options.keys():
+        said = {"norm": "batch", "batch_size": options["batch_size"]}
+        if found := run_problem(Settings(**said), facts(config["grid"]["dataset"][0])):
+            yield f"{where}.{found[0]}: {found[1]}."
+    for name, inner in options.items():
+        if isinstance(inner, dict):
+            yield from impossible_training(f"{where}.{name}", inner, config)
+
+
+def surprises(path: Path) -> Iterator[str]:
+    """Sentences about what YAML would make of a file without a word: a lost section, another number."""
+    try:
+        open_nodes = [yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)]
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # whoever reads it tells
+    seen = set()
+    while open_nodes:
+        node = open_nodes.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        line = node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                at, name = key.start_mark.line + 1, str(key.value)
+                if name in lines:
+                    yield (
+                        f"{path}: {name} stands in line {lines[name]} and again in line {at}, and the "
+                        "first would be lost; write it once."
+                    )
+                lines[name] = at
+                open_nodes.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            open_nodes += node.value
+        elif (
+            node.style is None and NUMBER.fullmatch(node.value) and not PLAIN.fullmatch(node.value)
+        ):
+            read = yaml.safe_load(node.value)
+            if isinstance(read, int | float):
+                yield f"{path}: YAML reads {node.value} in line {line} as {read}; write that."
 
 
 def impossible_runs(where: str, study: dict, dataset: str) -> Iterator[str]:

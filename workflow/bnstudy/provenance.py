@@ -216,9 +216,11 @@ def git_commit() -> str:
 def git(*words: str) -> tuple[int, str]:
     """Exit status and output of git where the package lies; status 127 where there is none."""
     root = PACKAGE.parent.parent
+    # GIT_DIR and the like may name another repository.
+    own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "-C", root, *words], check=False, capture_output=True, text=True
+            ["git", "-C", root, *words], check=False, capture_output=True, text=True, env=own
         )
     except OSError:
         return 127, ""

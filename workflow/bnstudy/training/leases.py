@@ -11,9 +11,11 @@ cards out among themselves, whatever workflow they belong to. Between users, tha
 import hashlib
 import os
 import random
+import stat
 import sys
 import time
 from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,7 +166,7 @@ def lease_card(
     mine = visible_cards(cards(), environ.get("CUDA_VISIBLE_DEVICES"))
     if not mine:
         return None
-    make_private(folder)
+    folder = make_private(folder)
     same_cards = hashlib.sha256(" ".join(sorted(card.uuid for card in mine)).encode()).hexdigest()
     queue = folder / f"queue-{same_cards[:16]}"
     queue.mkdir(exist_ok=True)
@@ -193,20 +195,27 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def make_private(folder: Path) -> None:
-    """Make a folder that is this user's alone, in a place where others write too.
+def make_private(folder: Path) -> Path:
+    """Make a folder that is this user's alone, in a place where others write too; returns its path.
+
+    Where somebody else has put something there, which nobody but them can remove, it gets a number.
 
     Raises
     ------
     UserError
-        If somebody else has put one there.
+        If somebody else has taken all the names.
     """
-    folder.mkdir(mode=0o700, exist_ok=True)
-    about = folder.lstat()
-    if folder.is_symlink() or about.st_uid != os.getuid():
-        raise UserError(
-            f"{folder} is not this user's own folder, so no GPU can be leased there; remove it."
-        )
+    for number in range(10):
+        mine = folder.with_name(f"{folder.name}-{number}") if number else folder
+        with suppress(FileExistsError):
+            mine.mkdir(mode=0o700, exist_ok=True)
+        about = mine.lstat()
+        if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():
+            return mine
+    raise UserError(
+        f"{folder} and the like belong to somebody else, so no GPU can be leased; give each job a card "
+        "with CUDA_VISIBLE_DEVICES in a scheduler's job, or ask who administers the machine"
+    )
 
 
 def try_lock(path: Path):
