@@ -38,10 +38,11 @@ def test_a_copy_elsewhere(finished, fault, tmp_path):
     copied.tried()
     planned = counts(copy)
     copied.lost(len(planned), f"it would run {planned}")
-    copied.tried()  # the results alone, to another working directory of the same checkout
-    shutil.copytree(copy.study, finished.root / "b", copy_function=shutil.copyfile)
-    planned = counts(Checkout(finished.root, finished.root / "b"))
-    copied.lost(len(planned), f"it would run {planned}")
+    for place in (finished.root / "b", tmp_path / "elsewhere/a/b/study"):  # the results alone
+        copied.tried()
+        shutil.copytree(copy.study, place, copy_function=shutil.copyfile)
+        planned = counts(Checkout(finished.root, place))
+        copied.lost(len(planned), f"in {place} it would run {planned}")
 
 
 @pytest.mark.parametrize("what", ["in the future", "in the past", "in no order"])

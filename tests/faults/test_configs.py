@@ -1,9 +1,12 @@
 """Configurations that are wrong in hundreds of ways: a sentence for each, and no job."""
 
 import copy
+import re
 from pathlib import Path
 
+import pytest
 import yaml
+from aftermath import CONFIG
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -152,3 +155,35 @@ def test_snakemake_with_a_malformed_file(fault, tmp_path):
             malformed.wrong(done.returncode == 0, f"{text!r} was accepted")
         malformed.wrong("Traceback" in said, f"{text!r} gives a traceback: {said}")
         malformed.wrong((study.root / "results").exists(), f"{text!r} started a job")
+
+
+EDGES = {
+    "one seed, one batch size": "grid: {seed: [0]}",
+    "one level": "grid: {norm: [batch]}",
+    "three levels of two seeds, all diverged": (
+        "grid: {norm: [none, batch, layer]}\ntraining: {optimizer: sgd, learning_rate: 1.0e+30}"
+    ),
+    "ties, and probes rarer than steps": (
+        "compare: {axis: target, baseline: 0.5}\ngrid: {norm: [none], target: [0.5, 0.6]}\n"
+        "training: {probe_every: 100000}"
+    ),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_numeric_edges_through_the_report(edge, fault, tmp_path):
+    numbers = fault("numeric edges through the report")
+    study = copy_checkout(tmp_path)
+    study.configure(CONFIG)
+    study.configure("studies: {init_gradients: {enabled: false}}\ntraining: {epochs: 1}")
+    study.configure(EDGES[edge])
+    numbers.tried()
+    done = study.snakemake()
+    said = done.stdout + done.stderr
+    numbers.wrong(done.returncode != 0, f"it failed: {said}")
+    page = (study.root / "report/report.html").read_text()
+    text = page.partition("<body")[2].partition("<footer>")[0]
+    odd = re.findall(r".{40}(?:[> ](?:nan|inf|NaN)[< .,]|-inf).{40}", text)
+    numbers.wrong(len(odd), f"in the report stands {odd}")
+    planned = study.plan().counts
+    numbers.lost(planned != {}, f"it would run again {dict(planned)}")

@@ -51,6 +51,22 @@ def test_a_run_that_is_killed(finished, fault, aftermath, name, how):
     aftermath(finished, kill, said, f"results/logs/train/{RUN}.log: ")
 
 
+def test_a_run_that_is_stopped_for_a_while(finished, fault, aftermath):
+    """As with `kill -STOP`, by a laptop that sleeps or a scheduler that suspends."""
+    pause = fault("a run is stopped and goes on (SIGSTOP, SIGCONT)")
+    forget_runs(finished)
+    running = start(finished, "tables")
+    process = training_process(finished, running)
+    pause.tried()
+    process.suspend()
+    wait_for(lambda: len(list(finished.study.glob("results/runs/**/run.json"))) >= 1, running)
+    process.resume()
+    said = running.communicate()[0]
+    pause.wrong(running.returncode != 0, f"it failed: {said}")
+    text = aftermath(finished, pause, said, None)
+    pause.lost("Nothing to be done" not in text, "something was left to do")
+
+
 def test_a_run_that_crashes(finished, fault, aftermath):
     """An error in the code, which its author has to see: the log has it, the message its last line."""
     crash = fault("a run that crashes")

@@ -484,3 +484,9 @@ def test_batches_of_a_study_that_is_code_are_checked():
     config["studies"]["identities"]["options"] |= {"batch_size": 47_999}
     with pytest.raises(UserError, match=r"studies\.identities\.options\.batch_size: .*last batch"):
         check_config(config)
+    config["studies"]["identities"]["enabled"] = None  # and left out where nobody asked for it
+    check_config(config)
+    assert not config["studies"]["identities"]["enabled"]
+    config["studies"]["identities"]["options"]["batch_size"] = "many"
+    with pytest.raises(UserError, match="batch_size"):
+        check_config(config)

@@ -1,11 +1,13 @@
 """Files take their place whole, and nobody can have a hand in it."""
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from bnstudy.errors import refusal
 from bnstudy.files import TEMPORARY, replacing
 from bnstudy.training.checkpoints import only_writer
 
@@ -53,6 +55,26 @@ def test_what_is_planted_there_is_neither_followed_nor_kept(
     assert victim.read_text() == "precious"
     assert not (tmp_path / "nowhere").exists()
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_disk_that_is_full_only_when_the_file_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("whole")
+
+    def full(path: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with (
+        pytest.raises(OSError, match="space") as caught,
+        replacing(tmp_path / "a.csv") as file,
+    ):
+        file.write("new")
+    said = f"cannot write {tmp_path / 'a.csv'}: the disk is full; make room and run"
+    assert refusal(caught.value).startswith(said)
+    assert (tmp_path / "a.csv").read_text() == "whole"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -293,6 +293,10 @@ CLEAR = np.dstack([random_images(1, 8, 8, 3)[0], random_images(1, 8, 8)[0]])
         (lambda root: (root / "weed").mkdir(), "weed is empty"),
         (overwrite("weed/0.png", GREY), "too few images of class weed for the train part, 1"),
         (overwrite("we\ned/0.png", GREY), "the class 'we\\ned' has no printable name"),
+        (overwrite("=1+cmd()/0.png", GREY), "a spreadsheet would run the class =1+cmd()"),
+        (overwrite("@SUM(1)/0.png", GREY), "a spreadsheet would run the class @SUM(1)"),
+        (overwrite("-2+3/0.png", GREY), "a spreadsheet would run the class -2+3"),
+        (overwrite("-2.5/0.png", GREY), "too few images of class -2.5"),
         (overwrite("train/rose/0.png", GREY), "daisy lies beside a train folder"),
     ],
 )

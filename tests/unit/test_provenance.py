@@ -1,5 +1,6 @@
 """Hashes that tell results of different code or settings apart."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -67,6 +68,29 @@ def test_a_commit_comes_before_another(tmp_path, monkeypatch):
     )
     path.write_text("d")
     assert provenance.last_commit(path) == "unknown"
+    # A shallow clone has the commit, but no history to tell since when the list has been as it is.
+    subprocess.run(
+        ["git", "clone", "-q", "--depth=1", tmp_path.as_uri(), tmp_path / "shallow"], check=True
+    )
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "shallow/workflow/bnstudy")
+    assert provenance.git_commit() == changed
+    assert provenance.last_commit(tmp_path / "shallow/claims.yaml") == "unknown"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_git_says_nothing_of_another_users_checkout(tmp_path, monkeypatch):
+    """It refuses to look at it, and that stops nothing."""
+    package = tmp_path / "workflow/bnstudy"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    words = ["-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty"]
+    for command in (["init", "-q"], [*words, "-m", "mine"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    assert provenance.git_commit() != "unknown"
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 12345, 12345)
+    monkeypatch.setenv("HOME", str(tmp_path))  # whose settings may trust every folder
+    assert provenance.git_commit() == provenance.last_commit(package) == "unknown"
 
 
 def test_the_commit_is_that_of_the_checkout_whatever_git_is_told(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import sys
 import pytest
 import yaml
 
+from bnstudy.cli import COMMANDS, load
 from bnstudy.config import has_nvidia_gpu
 from bnstudy.studies import declaration
+from checkouts import ROOT
 
 SOURCE = "/usr/share/datasets/fashion-mnist"
 REPORT = {"judge_claims": 1, "render": 1, "all": 1}
@@ -216,3 +219,48 @@ def test_another_source_of_the_data_neither_downloads_nor_trains_again(checkout)
     # Nor does it hide a change that does train.
     checkout.configure("training: {epochs: 2}")
     assert checkout.plan("tables").counts["train"] == 1
+
+
+PLACES = ("*.md", "config/*.md", "profiles/**/*.*", "report/*.py", "benchmarks/*.md", "Snakefile")
+TEXTS = [
+    path.read_text(encoding="utf-8")
+    for pattern in (*PLACES, "workflow/**/*.py", "workflow/**/*.smk", "config/*.yaml")
+    for path in sorted(ROOT.glob(pattern))
+]
+SNAKEMAKE = r"`(snakemake\b[^`\n{]*)`|^[# ]*(snakemake --[^\n]*)$"
+BNSTUDY = r"`(bnstudy [a-z][^`\n{]*)`|^(bnstudy [^\n]*)$"
+
+
+def printed(pattern):
+    """Every command that a document, a comment or a message prints."""
+    found = [re.findall(pattern, text, re.MULTILINE) for text in TEXTS]
+    return sorted({"".join(words) for each in found for words in each})
+
+
+def test_every_snakemake_that_is_printed_is_one(finished):
+    """As printed; those that would do something are only planned."""
+    for name in ("my_study.yaml", "my_question.yaml"):
+        shutil.copy(finished.root / "config/examples/dropout.yaml", finished.root / name)
+    commands = printed(SNAKEMAKE)
+    assert {"snakemake", "snakemake tables", "snakemake --cores 1 partial"} <= set(commands)
+    for command in commands:
+        words = shlex.split(command)[1:]
+        if "--report" in words or "profiles/generic" in words:  # see their own tests
+            continue
+        plan = [] if words in ([], ["tables"], ["--forcerun", "prepare"]) else ["-n"]
+        done = finished.snakemake(*words, *plan)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def test_every_bnstudy_that_is_printed_is_one(capsys):
+    commands = printed(BNSTUDY)
+    assert len(commands) > 10
+    for command in commands:
+        _, name, *words = shlex.split(command)
+        assert name in COMMANDS, command
+        with pytest.raises(SystemExit):
+            load(name)(["--help"])
+        known = capsys.readouterr().out
+        assert [word for word in words if word.startswith("--") and word not in known] == [], (
+            command
+        )

@@ -20,6 +20,7 @@ import yaml
 from rocrate_validator import services
 from test_run import read
 
+from bnstudy.config import enabled_studies
 from bnstudy.tables.archive import source_files
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,10 @@ def copied(released, tmp_path):
 def said(done: subprocess.CompletedProcess) -> str:
     """What was printed, in one line: the logger breaks lines to the width of the terminal."""
     return " ".join((done.stdout + done.stderr).split())
+
+
+def recorded(study) -> dict:
+    return yaml.safe_load((study.study / "results/run_config.yaml").read_text())
 
 
 def archive_of(study) -> Path:
@@ -175,6 +180,18 @@ def test_an_archive_has_results_and_sources_and_runs_again(released, tmp_path):
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
     study = type(released)(tmp_path, tmp_path / ".quick")
     assert study.plan().counts["train"] == 12
+    # Where it was unpacked, with another setting: what it holds of the old one is made anew.
+    study = type(released)(tmp_path, tmp_path)
+    study.configure((tmp_path / "config/quick.yaml").read_text())
+    study.configure("grid: {batch_size: [64], seed: [0]}\ntraining: {epochs: 1}")
+    off = {name: {"enabled": False} for name in enabled_studies(recorded(study))}
+    study.configure(yaml.safe_dump({"studies": off}))
+    study.run("tables")
+    runs = read(tmp_path / "results/tables/runs.csv")
+    assert {(run["norm"], run["seed"]) for run in runs} == {("none", "0"), ("batch", "0")}
+    assert all("epochs~1" in run["run"] for run in runs)
+    assert recorded(study)["training"]["epochs"] == 1
+    assert study.plan("tables").counts == {}
 
 
 def test_what_the_documents_link_to_and_show_is_in_the_archive():

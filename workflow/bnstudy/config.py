@@ -146,8 +146,8 @@ def settle_studies(config: dict) -> None:
     asked = notebook_for(config) == "notebook.py" and baseline in levels and len(levels) > 1
     for name, study in config["studies"].items():
         if study["enabled"] is None:
-            runs = name not in CODE_STUDIES
-            study["enabled"] = asked and not (runs and any(impossible_runs(name, study, dataset)))
+            impossible = impossible_training if name in CODE_STUDIES else impossible_runs
+            study["enabled"] = asked and not any(impossible(name, study, dataset))
 
 
 def enabled_studies(config: dict) -> dict[str, dict]:
@@ -314,7 +314,7 @@ def study_conflicts(config: dict) -> Iterator[str]:
             yield f"{where}.seeds: its theory is held to the spread between seeds; give it 2 or more."
         if name in CODE_STUDIES:
             if study["enabled"]:
-                yield from impossible_training(f"{where}.options", study["options"], config)
+                yield from impossible_training(where, study, config["grid"]["dataset"][0])
             continue
         problems = list(dict.fromkeys(declaration.problems(study)))
         yield from (f"{where}.{problem}" for problem in problems)
@@ -322,15 +322,16 @@ def study_conflicts(config: dict) -> Iterator[str]:
             yield from impossible_runs(where, study, config["grid"]["dataset"][0])
 
 
-def impossible_training(where: str, options: dict, config: dict) -> Iterator[str]:
+def impossible_training(where: str, study: dict, dataset: str) -> Iterator[str]:
     """Sentences about batches that the networks of a study that is code cannot be trained on."""
-    if {"batch_size", "epochs"} <= options.keys():
-        said = {"norm": "batch", "batch_size": options["batch_size"]}
-        if found := run_problem(Settings(**said), facts(config["grid"]["dataset"][0])):
-            yield f"{where}.{found[0]}: {found[1]}."
-    for name, inner in options.items():
+    for name, inner in study.items():
         if isinstance(inner, dict):
-            yield from impossible_training(f"{where}.{name}", inner, config)
+            yield from impossible_training(f"{where}.{name}", inner, dataset)
+    size = study.get("batch_size")
+    if not isinstance(size, int) or "epochs" not in study:
+        return
+    if found := run_problem(Settings(norm="batch", batch_size=size), facts(dataset)):
+        yield f"{where}.{found[0]}: {found[1]}."
 
 
 def surprises(path: Path) -> Iterator[str]:

@@ -67,8 +67,5 @@ def sealed(text: str) -> str:
 
 
 def is_sealed(text: str) -> bool:
-    """Whether a table is as `sealed` gave it, or has no seal."""
-    named = text.partition("\n")[0].endswith(f",{SEAL}")
-    return not named or text == sealed(
-        "\n".join(line.rpartition(",")[0] for line in text.splitlines())
-    )
+    """Whether a table is as `sealed` gave it."""
+    return text == sealed("\n".join(line.rpartition(",")[0] for line in text.splitlines()))

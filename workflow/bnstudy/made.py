@@ -249,7 +249,7 @@ def origin_of_run(path: Path) -> list[str] | None:
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         timing = json.loads(path.with_name("timing.json").read_text(encoding="utf-8"))
-        files = timing.get("sha256", {}).items()
+        files = timing["sha256"].items()
         intact = all(hash_of(str(path.with_name(name))) == sha256 for name, sha256 in files)
         return [run.get(key, "") for key in ORIGIN] if intact else DAMAGED
     except FileNotFoundError:

@@ -228,9 +228,13 @@ def git(*words: str) -> tuple[int, str]:
 
 
 def last_commit(path: Path) -> str:
-    """The commit that a file of the checkout is from, "unknown" if its content is not committed."""
+    """The commit that a file of the checkout is from, "unknown" if its content is not committed.
+
+    So is that of a shallow clone, whose history ends before git can tell.
+    """
     code, changed = git("status", "--porcelain", "--", str(path.resolve()))
-    if code != 0 or changed or git_commit() == UNKNOWN:
+    shallow = git("rev-parse", "--is-shallow-repository")[1].strip() == "true"
+    if code != 0 or changed or shallow or git_commit() == UNKNOWN:
         return UNKNOWN
     return git("log", "-1", "--format=%H", "--", str(path.resolve()))[1].strip() or UNKNOWN
 

@@ -8,6 +8,7 @@ smallest hashes, so that an image stays on its side whatever is added beside it.
 
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 KEYS = ("path", "title", "size", "grey", "label")  # of an entry in the configuration
 LEAST = 5  # training images of a class
+# What a spreadsheet takes for a formula, where it opens a table with the name of a class.
+FORMULA = re.compile(r"[=@].|[-+].*[^\d.]")
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,8 @@ def classes_of(
     classes = sorted(counts["train"], key=lambda c: (int(c) if c.isdecimal() else math.inf, c))
     if strange := [name for name in classes if not name.isprintable()]:
         raise UserError(f"{path}: the class {strange[0]!a} has no printable name; rename it")
+    if formulas := [name for name in classes if FORMULA.match(name)]:
+        raise UserError(f"{path}: a spreadsheet would run the class {formulas[0]}; rename it")
     if len(classes) < 2:
         raise UserError(f"{path} has one class only, {''.join(classes)}; at least two are needed")
     for part, least in (("train", LEAST), ("test", 1)):
