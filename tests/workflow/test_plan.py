@@ -207,6 +207,14 @@ def test_touching_a_file_without_changing_it_reruns_nothing(finished):
     assert finished.plan().counts == {}
 
 
+def test_touch_makes_nothing_pass_for_up_to_date(finished):
+    """Snakemake's --touch gives all results the date of today."""
+    finished.edit("workflow/bnstudy/tables/aggregate.py")
+    said = finished.run("--touch", cores=1)
+    assert "--touch leaves out of date what is so" in " ".join(said.split())
+    assert finished.plan().counts == {"aggregate": 1} | REPORT
+
+
 @pytest.mark.skipif(not os.path.isdir(SOURCE), reason="needs Debian's dataset-fashion-mnist")
 def test_another_source_of_the_data_neither_downloads_nor_trains_again(checkout):
     grid = "grid: {dataset: [fashion_mnist], norm: [none], batch_size: [256], seed: [0]}"

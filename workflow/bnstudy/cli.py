@@ -29,6 +29,7 @@ COMMANDS = {
         "compare runs trained here with the published ones",
     ),
     "compare": ("bnstudy.tables.two_studies:main", "say what differs between two studies"),
+    "tensorboard": ("bnstudy.tables.events:main", "write metrics as they come, for TensorBoard"),
     "publish": ("bnstudy.tables.published:main", "write the summary that verify compares with"),
     "note": ("bnstudy.made:main", "note what results were made from"),
     "document": ("bnstudy.schema:main", "write the schema and the manual's tables"),

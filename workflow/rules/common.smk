@@ -447,7 +447,9 @@ def start():
     watch.lift_default_rate_limit(workflow)
     watch.own_locks()
     jobs = list(workflow.dag.needrun_jobs())
-    if STALE:
+    if STALE and workflow.touch:
+        logger.info("Content decides what is made again: --touch leaves out of date what is so.")
+    elif STALE:
         logger.info(made.summary(STALE.values()))
     MADE.update(str(path) for job in jobs for path in job.output)
     FAILURES = watch.watch_jobs(jobs)

@@ -1,0 +1,86 @@
+"""The metrics of runs for TensorBoard, also of those that still train: `bnstudy tensorboard`.
+
+A run that is done has its metrics.csv, one that trains its checkpoint, which holds all that was
+measured until then: it is written at the end of every epoch and each `checkpoint_every` steps.
+"""
+
+import argparse
+import csv
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from bnstudy.errors import UserError
+from bnstudy.training.checkpoints import NAME, Checkpoint
+
+
+def read_metrics(folder: Path) -> list[tuple]:
+    """Rows (epoch, step, split, metric, value) of a run, as far as it has come."""
+    try:
+        with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
+            rows = [
+                (int(row["epoch"]), int(row["step"]), row["split"], row["metric"], row["value"])
+                for row in csv.DictReader(file)
+            ]
+        return [(*place, float(value) if value else None) for *place, value in rows]
+    except FileNotFoundError:
+        state = Checkpoint(folder, {}, every=1).load()
+        return state["metrics"] if state else []
+
+
+class Export:
+    """Writes what is new of the runs in a folder as event files, a folder for each run in `out`."""
+
+    def __init__(self, runs: Path, out: Path):
+        self.runs = runs
+        self.out = out
+        self.written: dict[Path, set[tuple]] = defaultdict(set)
+
+    def update(self) -> int:
+        """Write what was measured since the last time; returns how many runs have metrics."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        found = {path.parent for name in ("metrics.csv", NAME) for path in self.runs.rglob(name)}
+        for folder in sorted(found):
+            known = self.written[folder]
+            rows = [row for row in read_metrics(folder) if row[1:4] not in known]
+            if not rows:
+                continue
+            target = self.out / folder.relative_to(self.runs)
+            if not known:
+                for earlier in target.glob("events.out.tfevents.*"):
+                    earlier.unlink()
+            writer = EventFileWriter(str(target))
+            now = time.time()
+            for _, step, split, metric, value in sorted(rows, key=lambda row: row[1:4]):
+                if value is not None:
+                    scalar = Summary.Value(tag=f"{metric}/{split}", simple_value=value)
+                    writer.add_event(
+                        Event(wall_time=now, step=step, summary=Summary(value=[scalar]))
+                    )
+            writer.close()
+            known.update(row[1:4] for row in rows)
+        return len(found)
+
+
+def main(argv: list[str]) -> None:
+    """Run `bnstudy tensorboard`."""
+    parser = argparse.ArgumentParser(
+        prog="bnstudy tensorboard",
+        description="Write the metrics of runs, running ones too, as event files for TensorBoard.",
+    )
+    parser.add_argument("results", type=Path, help="folder results/ of a study")
+    parser.add_argument("--out", type=Path, required=True, help="folder for `tensorboard --logdir`")
+    parser.add_argument("--every", type=float, help="go on, every so many seconds, until Ctrl-C")
+    arguments = parser.parse_args(argv)
+    export = Export(arguments.results / "runs", arguments.out)
+    try:
+        count = export.update()
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}: `pip install tensorboard` gets what is missing.") from None
+    print(f"{count} runs; look at them with `tensorboard --logdir {arguments.out}`", flush=True)
+    while arguments.every:
+        time.sleep(arguments.every)
+        export.update()
