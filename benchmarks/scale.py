@@ -6,8 +6,8 @@ process, timed from start to end. Nothing is extrapolated: `scale.svg` shows wha
 """
 
 import argparse
+import json
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -32,9 +32,12 @@ from processes import (
     write_table,
 )
 
+from bnstudy.provenance import config_sha256
 from bnstudy.report.look import PAPER, WIDE, Drawing
 from bnstudy.report.panels import small_multiples
-from bnstudy.tables.aggregate import run_path
+from bnstudy.settings import make, run_name
+from bnstudy.training.command import seal
+from bnstudy.training.observers import asked_of_run
 
 AXES = {"dataset": ["mnist"], "norm": ["none", "batch"], "batch_size": [32, 64, 128, 256]}
 ARMS = [
@@ -42,7 +45,6 @@ ARMS = [
     for norm in AXES["norm"]
     for size in AXES["batch_size"]
 ]
-FILES = ("metrics.csv", "run.json", "timing.json")
 # What is drawn of each measurement: colour (of seaborn's colour-blind-safe palette), dashes, marker.
 STYLES = {
     "dry run": ("#0173b2", "solid", "o"),
@@ -73,7 +75,7 @@ done
 case $command in
   download) mkdir -p "$out" ;;
   prepare) : > "$out" ;;
-  train) cp {templates}/norm~"$norm"/batch_size~"$size"/seed~0/* "$out" ;;
+  train) cp {templates}/norm~"$norm"/batch_size~"$size"/seed~1000/* "$out" ;;
 esac
 """
 
@@ -84,25 +86,31 @@ def grid_of(runs: int) -> dict[str, list]:
 
 
 def copy_runs(results: Path, out: Path, runs: int) -> None:
-    """Copies of the runs of seed 0 under the seeds 0, 1, 2, ..., and the configuration of them all."""
+    """Copies of a study's runs of its first seed under the seeds 0, 1, 2, ..., and their configuration."""
     config = yaml.safe_load((results / "run_config.yaml").read_text())
-    default = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    config["training"] = default["training"] | config["training"]  # keys that are younger
+    first = config["grid"]["seed"][0]
     config["grid"] = grid_of(runs)
     out.mkdir(parents=True)
     (out / "run_config.yaml").write_text(yaml.safe_dump(config))
     for arm in ARMS:
-        first = run_path(arm | {"seed": 0})
-        files = {name: (results / "runs" / first / name).read_text() for name in FILES}
-        benchmark = (results / "benchmarks/train" / f"{first}.tsv").read_text()
+        source = run_name(make(arm | {"seed": first}))
+        run = json.loads((results / "runs" / source / "run.json").read_text())
+        timing, metrics = (
+            (results / "runs" / source / name).read_text()
+            for name in ("timing.json", "metrics.csv")
+        )
+        benchmark = (results / "benchmarks/train" / f"{source}.tsv").read_text()
         for seed in config["grid"]["seed"]:
-            name = run_path(arm | {"seed": seed})
+            settings = run["settings"] | {"seed": seed}
+            name = run_name(make(arm | {"seed": seed}))
+            sha256 = config_sha256(asked_of_run(settings, run["observers"]))
+            own = run | {"run": name, "settings": settings, "config_sha256": sha256}
             folder = out / "runs" / name
             folder.mkdir(parents=True)
-            own = re.sub(r'"seed": 0\b', f'"seed": {seed}', files["run.json"])
-            own = own.replace(first, name)
-            for file, content in (files | {"run.json": own}).items():
-                (folder / file).write_text(content)
+            (folder / "run.json").write_text(json.dumps(own))
+            (folder / "timing.json").write_text(timing)
+            (folder / "metrics.csv").write_text(metrics)
+            seal(folder)
             tsv = out / "benchmarks/train" / f"{name}.tsv"
             tsv.parent.mkdir(parents=True, exist_ok=True)
             tsv.write_text(benchmark)

@@ -15,6 +15,7 @@ from bnstudy.provenance import config_sha256, data_sha256
 from bnstudy.scoring import RESULTS, failed, fails_below
 from bnstudy.settings import SETTINGS, as_dict, make, run_name
 from bnstudy.tables import aggregate as tables
+from bnstudy.training.command import seal
 
 ROOT = Path(__file__).parents[2]
 TABLES = tables.TABLES
@@ -134,6 +135,7 @@ class Results:
         self.path(name).write_text(json.dumps(run, indent=2))
         self.path(name, "timing.json").write_text(json.dumps(timing))
         self.path(name, "metrics.csv").write_text(metrics_text(run))
+        seal(self.path(name).parent)
 
     def diverge(self, name: str) -> None:
         nothing = dict.fromkeys([*RESULTS, "steps_to_target"])
@@ -142,6 +144,7 @@ class Results:
     def edit(self, name: str, **values) -> None:
         run = json.loads(self.path(name).read_text()) | values
         self.path(name).write_text(json.dumps(run))
+        seal(self.path(name).parent)
 
     def aggregate(self, *options: str) -> dict[str, pd.DataFrame]:
         out = self.folder / "tables"
@@ -475,32 +478,16 @@ def test_a_missing_run(tmp_path, file):
     ("edit", "named"),
     [
         ({"run": RUN.replace("16", "32")}, "says run"),
-        ({"accuracy": 1}, "unknown key 'accuracy'"),
-        ({"status": "crashed"}, "unknown status 'crashed'"),
-        ({"status": "diverged"}, "'train_loss' with status 'diverged'"),
-        ({"val_loss": None}, "None for 'val_loss'"),
-        ({"val_loss": "0.5"}, "'0.5' for 'val_loss'"),
-        ({"n_steps": 1.5}, "1.5 for the count 'n_steps'"),
-        ({"observed": {"norm": "large"}}, "no numbers for 'observed'"),
-        ({"confusion": None}, "no confusion matrix of counts"),
-        ({"confusion": [[1, 2], [3, -4]]}, "no confusion matrix of counts"),
-        ({"confusion": confusion(0.5, 800)}, "not that of its test accuracy"),
         ({"config_sha256": "f" * 64}, "not that of its settings"),
-        ({"n_classes": True}, "True for the count 'n_classes'"),
-        ({"n_classes": 1}, "fewer than two classes"),
-        ({"steps_to_target": 201}, "201 for 'steps_to_target'"),
-        ({"code_sha256": ""}, "no text for 'code_sha256'"),
-        ({"settings": []}, "settings"),
         ({"settings": SETTINGS_OF_RUN | {"epochs": 4}}, "epochs 4 where the configuration says 5"),
         ({"settings": SETTINGS_OF_RUN | {"seed": 3}}, "seed 3 where the configuration says 1"),
         (
             {"settings": SETTINGS_OF_RUN | {"colour": 3}},
             "colour 3 where the configuration says None",
         ),
-        ({"test_loss": 0.6}, "test loss 0.5 where run.json says 0.6"),
     ],
 )
-def test_a_run_that_contradicts_itself(tmp_path, edit, named):
+def test_a_run_that_is_not_what_was_asked_for(tmp_path, edit, named):
     results = Results(tmp_path / "results", study())
     results.edit(RUN, **edit)
     message = refused(results)
@@ -509,46 +496,26 @@ def test_a_run_that_contradicts_itself(tmp_path, edit, named):
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("file", "change", "named"),
     [
-        (lambda text: text[:-9], "is not JSON"),
-        (lambda text: "[1]", "is not a JSON object"),
-        (lambda text: text.replace('"torch"', '"run": "", "torch"', 1), "key 'run' twice"),
-        (lambda text: text.replace('"val_loss": 0.5', '"val_loss": NaN'), "holds NaN"),
-        (lambda text: text.replace('"device": "cpu",', ""), "lacks the key 'device'"),
-        (lambda text: "\udcff", "is not JSON"),
+        ("run.json", lambda text: text[:-9], "is not JSON"),
+        ("run.json", lambda text: "[1]", "is not a JSON object"),
+        ("run.json", lambda text: "\udcff", "is not JSON"),
+        ("run.json", lambda text: text.replace("0.75", "0.76", 1), "is not as it was written"),
+        ("metrics.csv", lambda text: "", "is not as it was written"),
+        ("metrics.csv", lambda text: text.replace("0.1", "0.2", 1), "is not as it was written"),
+        ("metrics.csv", lambda text: text[:-5], "is not as it was written"),
+        ("timing.json", lambda text: "", "is not JSON"),
+        ("timing.json", lambda text: "{}", "is not as it was written"),
+        ("timing.json", lambda text: text.replace("12.1", '"long"'), "lacks a number"),
     ],
 )
-def test_a_malformed_run_json(tmp_path, change, named):
+def test_a_file_that_was_changed(tmp_path, file, change, named):
     results = Results(tmp_path / "results", study())
-    path = results.path(RUN)
+    path = results.path(RUN, file)
     path.write_text(change(path.read_text()), errors="surrogateescape")
     message = refused(results)
-    assert f"{RUN}/run.json" in message
-    assert named in message
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (lambda text: "", "empty"),
-        (lambda text: text.replace("step", "steps", 1), "does not start with"),
-        (lambda text: text.replace("0,0,probe,loss,0.1\n", "0,0,probe,loss\n"), "in line 3"),
-        (lambda text: text.replace("0,0,probe,loss,0.1", "0,0,probe,loss,high"), "in line 3"),
-        (lambda text: text.replace("0,0,probe,loss,0.1", "0,0,probe,loss,nan"), "'nan' in line 3"),
-        (lambda text: text.replace("probe,loss", "probe,accuracy"), "repeats a row"),
-        (lambda text: text.replace("0,0,probe", "0,1,probe", 1), "out of order in line 3"),
-        (lambda text: text.replace("probe,loss", "training,loss"), "unknown series"),
-        (lambda text: text.replace("5,200,", "5,201,"), "unknown series or step"),
-        (lambda text: text[: text.index("5,200,validation")], "ends with validation loss None"),
-    ],
-)
-def test_a_malformed_metrics_csv(tmp_path, change, named):
-    results = Results(tmp_path / "results", study())
-    path = results.path(RUN, "metrics.csv")
-    path.write_text(change(path.read_text()))
-    message = refused(results)
-    assert f"{RUN}/metrics.csv" in message
+    assert RUN in message
     assert named in message
 
 
@@ -556,8 +523,9 @@ def test_tables_stay_as_they_were_if_anything_is_wrong(tmp_path):
     results = Results(tmp_path / "results", study())
     before = results.bytes()
     results.write(RUN, val_loss=0.25)
-    results.path(RUN, "timing.json").write_text('{"start_seconds": "soon"}')
-    assert "no number for 'start_seconds'" in refused(results)
+    timing = results.path(RUN, "timing.json")
+    timing.write_text(timing.read_text().replace("2.5", '"soon"'))
+    assert "lacks a number" in refused(results)
     out = results.folder / "tables"
     assert {path.name for path in out.iterdir()} == {f"{name}.csv" for name in TABLES}
     assert {name: (out / f"{name}.csv").read_bytes() for name in TABLES} == before

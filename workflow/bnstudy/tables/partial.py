@@ -69,10 +69,9 @@ def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], lis
             leave_out(name, "")
             continue
         try:
-            run = tables.read_run(folder / "run.json", name, settings)
-            tables.read_metrics(folder / "metrics.csv", run)
+            run = tables.read_run(folder, name, settings)
             benchmark = results / "benchmarks" / "train" / f"{name}.tsv"
-            tables.read_timing(folder / "timing.json", benchmark, run)
+            tables.read_timing(folder / "timing.json", benchmark)
         except UserError as error:
             leave_out(name, str(error))
             continue

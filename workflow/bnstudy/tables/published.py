@@ -125,8 +125,7 @@ def read_result(folder: Path, name: str, settings: Settings) -> dict:
     """
     from bnstudy.tables import aggregate as tables
 
-    run = tables.read_run(folder / "run.json", name, settings)
-    tables.read_metrics(folder / "metrics.csv", run)
+    run = tables.read_run(folder, name, settings)
     run["metrics_sha256"] = file_sha256(folder / "metrics.csv")
     run["device_name"] = tables.read_object(folder / "timing.json").get("device_name")
     return run
