@@ -86,8 +86,11 @@ def grid_of(runs: int) -> dict[str, list]:
 
 
 def copy_runs(results: Path, out: Path, runs: int) -> None:
-    """Copies of a study's runs of its first seed under the seeds 0, 1, 2, ..., and their configuration."""
-    config = yaml.safe_load((results / "run_config.yaml").read_text())
+    """Copies of the default study's runs of its first seed under the seeds 0, 1, 2, ..., and their
+    configuration.
+    """
+    files = [ROOT / "config" / f"{name}.yaml" for name in ("config", "studies")]
+    config = {k: v for path in files for k, v in yaml.safe_load(path.read_text()).items()}
     first = config["grid"]["seed"][0]
     config["grid"] = grid_of(runs)
     out.mkdir(parents=True)
