@@ -43,7 +43,6 @@ test: $(TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
-	$(BIN)/snakemake --lint
 	$(BIN)/codespell
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

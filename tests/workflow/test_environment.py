@@ -186,6 +186,14 @@ def test_a_snakemake_without_the_package_says_what_to_do(tmp_path):
     assert "ModuleNotFoundError" not in said
 
 
+def test_snakemake_s_linter_finds_nothing_else_than_that_no_rule_makes_its_environment():
+    """All rules run in the one environment that snakemake itself is from."""
+    command = [sys.executable, "-m", "snakemake", "--lint", "--snakefile", ROOT / "Snakefile"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    titles = set(re.findall(r"^    \* (.+?):?$", done.stdout + done.stderr, re.MULTILINE))
+    assert titles == {"Specify a conda environment or container for each rule."}
+
+
 def test_a_configuration_in_utf_16_is_named(tmp_path):
     """As Windows' editors may save it."""
     checkout = copy_checkout(tmp_path)
@@ -194,3 +202,25 @@ def test_a_configuration_in_utf_16_is_named(tmp_path):
     done = checkout.snakemake("-n")
     assert done.returncode == 1
     assert f"{config} is not UTF-8 text" in " ".join((done.stdout + done.stderr).split("\n"))
+
+
+def test_a_wheel_says_that_it_is_no_checkout(tmp_path):
+    """Data files at the root of the checkout are in no wheel: built and unpacked, it refuses to run."""
+    checkout = copy_checkout(tmp_path).root
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    built = subprocess.run(
+        [sys.executable, "-c", build], cwd=checkout, check=True, capture_output=True, text=True
+    )
+    wheel = checkout / built.stdout.split()[-1]
+    shutil.unpack_archive(wheel, tmp_path / "site", "zip")
+    done = subprocess.run(
+        [sys.executable, "-m", "bnstudy", "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "`pip install --editable`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

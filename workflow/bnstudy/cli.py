@@ -8,6 +8,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from bnstudy.errors import UserError, refusal
 
@@ -61,6 +62,11 @@ def load(command: str) -> Callable[[list[str]], None]:
 def main() -> None:
     """Run one subcommand; what the user can repair becomes one line on stderr and exit status 2."""
     arguments = sys.argv[1:]
+    if not (Path(__file__).parents[2] / "Snakefile").exists():
+        sys.exit(
+            "bnstudy: the study's configuration and report are in its checkout and not in this "
+            "package alone; get the checkout, and there `pip install --editable` it."
+        )
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage() + "\n\n`bnstudy COMMAND --help` lists a command's options.")
         return

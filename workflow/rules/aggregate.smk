@@ -19,8 +19,6 @@ rule record_config:
         "results/logs/record_config.log",
     benchmark:
         "results/benchmarks/record_config.tsv"
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=100,
@@ -51,8 +49,6 @@ rule aggregate:
         "results/logs/aggregate.log",
     benchmark:
         "results/benchmarks/aggregate.tsv"
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -21,8 +21,6 @@ rule download:
     # Before anything is trained, so that a source that fails is known at once.
     priority: 2
     retries: 2
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -46,8 +44,6 @@ rule prepare:
     benchmark:
         "results/benchmarks/prepare/dataset~{dataset}.tsv"
     priority: 1
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=preparing_memory,

@@ -19,8 +19,6 @@ rule retrain:
         "results/logs/retrain/{run}.log",
     benchmark:
         "results/benchmarks/retrain/{run}.tsv"
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=training_memory,
@@ -45,8 +43,6 @@ rule verify:
         published=published_files,
     log:
         "results/logs/verify.log",
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -76,8 +72,6 @@ rule pack:
         "results/logs/pack.log",
     benchmark:
         "results/benchmarks/pack.tsv"
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=1000,

@@ -35,8 +35,6 @@ rule render:
         "results/logs/render.log",
     benchmark:
         "results/benchmarks/render.tsv"
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=3000,
@@ -63,8 +61,6 @@ rule partial:
     """
     log:
         "results/logs/partial.log",
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=3000,

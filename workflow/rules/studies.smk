@@ -25,8 +25,6 @@ rule run_study:
         "results/logs/studies/{study}/{cell}.log",
     benchmark:
         "results/benchmarks/studies/{study}/{cell}.tsv"
-    conda:
-        "../../environment.yml"
     # The longest jobs first: the short ones fill what is left at the end.
     priority: 1
     threads: study_threads
@@ -62,8 +60,6 @@ rule merge_study:
         "results/benchmarks/merge_study/{study}.tsv"
     wildcard_constraints:
         study="|".join(STUDIES) or "no_study",
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=500,
@@ -90,8 +86,6 @@ rule judge_claims:
         "results/logs/judge_claims.log",
     benchmark:
         "results/benchmarks/judge_claims.tsv"
-    conda:
-        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=2000,

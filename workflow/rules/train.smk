@@ -19,8 +19,6 @@ rule train:
         "results/logs/train/{run}.log",
     benchmark:
         "results/benchmarks/train/{run}.tsv"
-    conda:
-        "../../environment.yml"
     # The number of threads changes the order of floating-point sums.
     threads: 1
     resources:
