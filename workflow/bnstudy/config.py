@@ -20,6 +20,7 @@ from bnstudy.checks import Facts, run_problem
 from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.data.sources import insecure
+from bnstudy.documents import LOADER, read_yaml
 from bnstudy.errors import UserError
 from bnstudy.schema import ROOT, PlainDumper, config_schema, dataset_schema
 from bnstudy.scoring import METRICS
@@ -88,17 +89,6 @@ def complete(config: dict) -> None:
             config[section].setdefault(key, value)
 
 
-def check_document(document: object, schema: str) -> None:
-    """Check a document against one of the schemas.
-
-    Raises
-    ------
-    UserError
-        One sentence a line for everything found wrong, each beginning with the key it is about.
-    """
-    refuse(violations(document, yaml.safe_load((SCHEMAS / schema).read_text(encoding="utf-8"))))
-
-
 def refuse(problems: Iterable[str]) -> None:
     if problems := list(dict.fromkeys(problems)):
         raise UserError("\n".join(problems))
@@ -133,7 +123,7 @@ def setting_violation(error: ValidationError) -> list[str]:
 @cache
 def default_studies() -> dict[str, dict]:
     """The studies there are, with their default settings."""
-    return yaml.safe_load(STUDIES.read_text(encoding="utf-8"))["studies"]
+    return read_yaml(STUDIES)["studies"]
 
 
 def settle_studies(config: dict) -> None:
@@ -337,7 +327,7 @@ def impossible_training(where: str, study: dict, dataset: str) -> Iterator[str]:
 def surprises(path: Path) -> Iterator[str]:
     """Sentences about what YAML would make of a file without a word: a lost section, another number."""
     try:
-        open_nodes = [yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)]
+        open_nodes = [yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)]
     except (OSError, ValueError, yaml.YAMLError):
         return  # whoever reads it tells
     seen = set()
@@ -360,9 +350,7 @@ def surprises(path: Path) -> Iterator[str]:
                 open_nodes.append(value)
         elif isinstance(node, yaml.SequenceNode):
             open_nodes += node.value
-        elif (
-            node.style is None and NUMBER.fullmatch(node.value) and not PLAIN.fullmatch(node.value)
-        ):
+        elif not node.style and NUMBER.fullmatch(node.value) and not PLAIN.fullmatch(node.value):
             read = yaml.safe_load(node.value)
             if isinstance(read, int | float):
                 yield f"{path}: YAML reads {node.value} in line {line} as {read}; write that."

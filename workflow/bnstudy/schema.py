@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from bnstudy.documents import read_yaml
 from bnstudy.files import replacing
 from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Setting, plain
 
@@ -248,7 +249,7 @@ def keys_table() -> str:
 
 def studies_table() -> str:
     """The manual's table of the studies."""
-    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text(encoding="utf-8"))["studies"]
+    studies = read_yaml(ROOT / "config/studies.yaml")["studies"]
     rows = [
         (
             f"`{name}`",
@@ -291,7 +292,7 @@ class PlainDumper(yaml.SafeDumper):
 def registered(root: Path) -> str:
     """What config/claims.yaml takes for granted, whatever somebody's own config.yaml says by now."""
     files = [root / "config/config.yaml", root / "config/studies.yaml"]
-    config, studies = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)
+    config, studies = map(read_yaml, files)
     shipped = {key: config[key] for key in ("grid", *SECTIONS)}
     decide = ("seeds", "grid", "settings", "variants", "options")
     shipped["studies"] = {

@@ -15,13 +15,13 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.claims.endpoints.metrics import last_values, metric_endpoint
 from bnstudy.claims.listed import CORE, axes_of, judged_claims
 from bnstudy.config import ALPHA, SCHEMAS, check_config, enabled_studies
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.grid import axes as axes_of_grid
@@ -161,7 +161,7 @@ def departures(config: dict, study: str) -> list[str]:
     may have edited them. Where another dataset, fewer seeds or other settings were used, that scope
     would be wrong.
     """
-    shipped = yaml.safe_load((SCHEMAS / "registered.yaml").read_text(encoding="utf-8"))
+    shipped = read_yaml(SCHEMAS / "registered.yaml")
     if study == CORE:
         pairs = [
             (f"grid.{axis}", values, shipped["grid"].get(axis))
@@ -374,6 +374,6 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
-    config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+    config = read_yaml(arguments.config)
     check_config(config)  # completes it, with the user's plug-ins
     judge_all(arguments.claims, config, arguments.tables, arguments.out)

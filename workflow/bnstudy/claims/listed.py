@@ -11,6 +11,7 @@ import yaml
 
 from bnstudy import config as configuration
 from bnstudy.config import closest, default_studies, seeds_needed, violations
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.scoring import METRICS, RESULTS
 from bnstudy.settings import SETTINGS, label, show, text
@@ -35,7 +36,7 @@ def read(path: Path) -> dict:
         If the file is missing, or an entry does not fit the schema, or two share an id.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = read_yaml(path)
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as a list of claims: {error}.") from None
     configuration.refuse(violations(found, schema()))
@@ -46,7 +47,7 @@ def read(path: Path) -> dict:
 
 
 def schema() -> dict:
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    return read_yaml(SCHEMA)
 
 
 def version_of(path: Path) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from bnstudy.config import check_config
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.grid import RUN, axes, cell, runs
@@ -59,7 +60,7 @@ def read_config(path: Path) -> dict:
         If there is no such file, if it is not YAML, or if it is no valid configuration.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = read_yaml(path)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}); `snakemake` writes it, or name another "

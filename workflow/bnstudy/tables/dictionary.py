@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
+from bnstudy.documents import read_yaml
 from bnstudy.settings import SETTINGS
 
 SOURCE = Path(__file__).with_suffix(".yaml")
@@ -28,7 +27,7 @@ class Column(NamedTuple):
 @cache
 def read() -> tuple[dict[str, str], dict[str, Column]]:
     """Sentences on tables, and columns, by name."""
-    found = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
+    found = read_yaml(SOURCE)
     return found["tables"], {name: Column(*entry) for name, entry in found["columns"].items()}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from bnstudy import grid
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.provenance import file_sha256
@@ -70,7 +71,7 @@ def read_settings(folder: Path) -> dict:
     """
     path = folder / "settings.yaml"
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = read_yaml(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {REMEDY}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
