@@ -89,6 +89,10 @@ def parents(name: str) -> list[str]:
 # The files that decide what is recorded of a run: editing one of them, and only these, trains again.
 # What prints, parses and waits is elsewhere.
 TRAINING_CODE = (*imported_code("training.loop"), "scoring.py", "training/record.py")
+# What names, hashes, checks and writes: imported by what decides rows, and decides none.
+NEUTRAL_CODE = {
+    *(*imported_code("provenance"), *imported_code("settings"), *imported_code("files")),
+} - set(TRAINING_CODE)
 
 
 def code_sha256(files: tuple[str, ...] = TRAINING_CODE) -> str:

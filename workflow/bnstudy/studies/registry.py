@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bnstudy.provenance import PACKAGE, TRAINING_CODE, imported_code
+from bnstudy.provenance import NEUTRAL_CODE, PACKAGE, TRAINING_CODE, imported_code
 from bnstudy.settings import Settings, as_dict, run_name
 from bnstudy.studies.declaration import cell_part, cells, dataset_of, runs, seeds_of
 from bnstudy.training.observers import observer_code
@@ -38,7 +38,7 @@ def study_code(name: str, study: Mapping) -> tuple[str, ...]:
         files = lists | set(imported_code(module.replace("/", ".")))
     else:
         files = {*RUNNER, *observer_code(study.get("observers", []))}
-    return tuple(sorted(files - (set(imported_code("settings")) - set(TRAINING_CODE))))
+    return tuple(sorted(files - NEUTRAL_CODE))
 
 
 def job(name: str, study: Mapping, cell: Mapping) -> dict:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bnstudy.errors import UserError
 from bnstudy.networks.norms import parse
-from bnstudy.provenance import TRAINING_CODE, imported_code
+from bnstudy.provenance import NEUTRAL_CODE, TRAINING_CODE, imported_code
 
 if TYPE_CHECKING:
     from bnstudy.training.observing import Observer
@@ -105,7 +105,5 @@ def observer_code(entries: Sequence[str | dict]) -> tuple[str, ...]:
     """Files of the package that these observers need; plug-ins count by themselves."""
     places = [OBSERVERS[name] for name, _ in map(name_and_options, entries)]
     modules = {place.split(":")[0] for place in places if isinstance(place, str)}
-    files = (imported_code(f"training.observers.{module}") for module in modules)
-    return tuple(
-        sorted({file for found in files for file in found} - {"training/observers/__init__.py"})
-    )
+    files = {file for one in modules for file in imported_code(f"training.observers.{one}")}
+    return tuple(sorted(files - NEUTRAL_CODE - {"training/observers/__init__.py"}))
