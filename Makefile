@@ -1,7 +1,7 @@
 # make              environment, then the main job: every run, the tables, report/report.html
 # make full         the main job with every study of config/studies.yaml
 # make test         every check and test
-# make test-faults  kills, full disks, broken downloads: is anything lost or silently wrong?
+# make test-faults  kills, full disks, random edits: is anything lost or silently wrong? (LONG=1: more)
 # make test-slurm   the workflow on a throw-away Slurm cluster, its jobs cancelled, its nodes crashed
 # make quick        the same pipeline, small and without any network, in .quick/
 # make bench        how fast it is, against what it cannot do without and against the last baseline
@@ -47,7 +47,7 @@ test: $(TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-faults: $(TESTS)
-	$(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m pytest -m fault tests/faults tests/unit tests/workflow tests/report
 
 # What Slurm runs is installed by apt: slurmctld slurmd slurm-client munge.
 test-slurm: $(TESTS)

@@ -13,7 +13,8 @@ A test asks for the recorder of each fault it causes and counts what it sees::
 `lost` counts finished work that was done again, or complete files that are gone. `wrong` counts
 partial files taken for whole ones, wrong numbers, tracebacks, and silence where the user should
 have been told. A test fails if it counted any of either, or if it tried nothing; one that breaks
-off counts as wrong. After the last test the counts are printed as a table.
+off counts as wrong. After the last test the counts are printed as a table. Faults that other tests try
+(`@pytest.mark.fault(name)`) stand in it as well.
 """
 
 import shutil
@@ -31,6 +32,15 @@ OF_THIS_TEST = pytest.StashKey[list[Fault]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEDGER] = {}
+
+
+@pytest.hookimpl(tryfirst=True)  # before those without the mark are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if mark := item.get_closest_marker("fault"):
+            item.user_properties.append(("fault", mark.args[0]))
+        elif item.path.parent == Path(__file__).parent:
+            item.add_marker("fault")
 
 
 @pytest.fixture
@@ -62,6 +72,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> objec
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ledger = terminalreporter.config.stash[LEDGER]
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name in (value for key, value in report.user_properties if key == "fault"):
+                ledger.setdefault(name, []).append(Fault(name, 1, 0, int(outcome != "passed")))
     if not ledger:
         return
     rows = [

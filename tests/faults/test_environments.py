@@ -103,6 +103,26 @@ def test_another_environment(finished, fault):
     other.lost(planned != {}, f"it would run {dict(planned)}")
 
 
+def test_odd_surroundings(finished, fault, undisturbed, tmp_path):
+    """A home that cannot be written, a long TMPDIR, a matplotlibrc, modules and folders in the way."""
+    odd = fault("an odd home, TMPDIR, matplotlibrc; stray modules and folders")
+    temporary = tmp_path / ("t" * 120)
+    temporary.mkdir()
+    (finished.study / "matplotlibrc").write_text("text.usetex: true\nfont.size: 30\n")
+    for module in ("pandas", "torch", "yaml"):
+        (finished.study / f"{module}.py").write_text("raise SystemExit('the wrong one')\n")
+    (finished.study / TRAINED.format("batch", 1) / "a stray folder/run.json").mkdir(parents=True)
+    shutil.rmtree(finished.study / "report")
+    shutil.rmtree(finished.study / "results/tables")
+    (finished.study / TRAINED.format("batch", 1) / "run.json").unlink()
+    odd.tried()
+    done = finished.snakemake(HOME="/proc/none", TMPDIR=str(temporary), MPLCONFIGDIR="/proc/none")
+    odd.wrong(done.returncode != 0, f"it failed: {said_by(done)}")
+    odd.wrong("Traceback" in said_by(done), f"a traceback was shown: {said_by(done)}")
+    odd.wrong(results(finished) != results(undisturbed), "other results")
+    odd.wrong(not (finished.study / "report/report.html").is_file(), "there is no report")
+
+
 def test_tables_of_two_environments_are_refused(finished, fault):
     """Also where somebody makes the runs and tables by hand."""
     mixed = fault("runs of two environments in one table")

@@ -273,7 +273,7 @@ def built(tmp_path_factory) -> Checkout:
     config = yaml.safe_load((study.root / "config/config.yaml").read_text())
     (study.root / "config/config.yaml").write_text(yaml.safe_dump(config))
     Walk(study, 0).write()
-    study.run()
+    study.run("tables")
     return study
 
 

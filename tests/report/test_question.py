@@ -99,6 +99,7 @@ def test_claims_of_the_configuration_have_their_verdicts(soup):
     assert "not run" in rows[1].get_text()
 
 
+@pytest.mark.fault("HTML in questions, claims and names of classes")
 def test_words_of_the_user_are_text(soup, dropout):
     assert soup.title.get_text() == PAYLOAD
     assert PAYLOAD in soup.get_text()

@@ -437,6 +437,7 @@ def test_job_that_slurm_gave_no_gpu_asks_for_none_on_a_node_with_gpus(monkeypatc
     assert uses_cuda(DEFAULT)
 
 
+@pytest.mark.fault("what YAML does behind one's back")
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -478,6 +479,7 @@ def test_what_yaml_says_plainly_is_no_surprise(tmp_path, text):
         assert list(surprises(shipped)) == []
 
 
+@pytest.mark.fault("a last batch of one in a study that is code")
 def test_batches_of_a_study_that_is_code_are_checked():
     config = copy.deepcopy(DEFAULT)
     config["studies"]["identities"] |= {"enabled": True}

@@ -105,6 +105,7 @@ def test_no_place_at_all_is_refused_instead_of_waited_for(tmp_path):
         lease_card(0, environ={}, cards=lambda: CARDS, folder=tmp_path)
 
 
+@pytest.mark.fault("a lease folder of somebody else")
 def test_a_folder_of_somebody_else_is_left_to_them(tmp_path):
     """A planted link, a file, another user's folder: nobody is kept from the cards, or led elsewhere."""
     (tmp_path / "leases").symlink_to(tmp_path)

@@ -276,6 +276,7 @@ GREY, LAST = random_images(1, 8, 8)[0], "tulip/0029.png"
 CLEAR = np.dstack([random_images(1, 8, 8, 3)[0], random_images(1, 8, 8)[0]])
 
 
+@pytest.mark.fault("images of one's own that cannot be used, formulas as classes")
 @pytest.mark.parametrize(
     ("change", "said"),
     [

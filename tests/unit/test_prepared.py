@@ -166,6 +166,7 @@ def split(data: dict) -> tuple[dict, dict]:
     return {key: value for key, value in data.items() if key not in tensors}, tensors
 
 
+@pytest.mark.fault("prepared data with a right hash and bad content")
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

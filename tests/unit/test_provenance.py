@@ -38,6 +38,7 @@ def test_a_repository_around_the_package_is_not_taken_for_its_own(tmp_path, monk
     assert provenance.git_commit() == "unknown"
 
 
+@pytest.mark.fault("no history: no git, a shallow clone, an edit")
 def test_a_commit_comes_before_another(tmp_path, monkeypatch):
     """In a repository of its own: of the list, of later runs, and of an edit that is not committed."""
     package = tmp_path / "workflow/bnstudy"
@@ -77,6 +78,7 @@ def test_a_commit_comes_before_another(tmp_path, monkeypatch):
     assert provenance.last_commit(tmp_path / "shallow/claims.yaml") == "unknown"
 
 
+@pytest.mark.fault("another user's checkout")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_git_says_nothing_of_another_users_checkout(tmp_path, monkeypatch):
     """It refuses to look at it, and that stops nothing."""
@@ -93,6 +95,7 @@ def test_git_says_nothing_of_another_users_checkout(tmp_path, monkeypatch):
     assert provenance.git_commit() == provenance.last_commit(package) == "unknown"
 
 
+@pytest.mark.fault("GIT_DIR of another repository")
 def test_the_commit_is_that_of_the_checkout_whatever_git_is_told(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     words = ["-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty"]

@@ -126,6 +126,7 @@ def evil_files(mark: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.fault("a file with a program in it")
 @pytest.mark.parametrize("kind", ["pickle", "torch", "npz", "yaml"])
 def test_a_malicious_file_is_refused_and_not_run(tmp_path, kind):
     mark = tmp_path / "mark"
@@ -195,6 +196,7 @@ def files_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+@pytest.mark.fault("a hostile archive")
 def test_a_hostile_archive_writes_and_reads_nothing_outside(tmp_path):
     (tmp_path / "secret").write_text("secret")
     given = tmp_path / "given"
@@ -277,6 +279,7 @@ def test_plain_http_in_the_configuration_is_refused_before_any_job():
         check_config(config)
 
 
+@pytest.mark.fault("a source that redirects to plain http")
 def test_a_redirect_to_plain_http_is_refused(tmp_path, monkeypatch):
     """The names of this machine stand for others: 127.0.0.1 is trusted here, localhost is not."""
     body = gzip.compress(b"content")

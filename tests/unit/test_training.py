@@ -391,6 +391,7 @@ WRONG = {
 }
 
 
+@pytest.mark.fault("settings that cannot be, given to bnstudy train")
 @pytest.mark.parametrize("words", WRONG)
 def test_what_the_configuration_refuses_the_command_line_refuses_too(digits_data, tmp_path, words):
     with pytest.raises(UserError) as caught:

@@ -107,6 +107,7 @@ def test_an_image_that_cannot_be_read_is_named(own):
     assert "datasets.flowers: images/flowers/a/0.png cannot be read" in done.stdout + done.stderr
 
 
+@pytest.mark.fault("a password in data.source")
 def test_a_password_in_the_source_is_written_nowhere(checkout):
     checkout.study = checkout.root / "study"
     checkout.study.mkdir()

@@ -245,6 +245,7 @@ def printed(pattern):
     return sorted({"".join(words) for each in found for words in each})
 
 
+@pytest.mark.fault("a command as it is printed")
 def test_every_snakemake_that_is_printed_is_one(finished):
     """As printed; those that would do something are only planned."""
     for name in ("my_study.yaml", "my_question.yaml"):
@@ -260,6 +261,7 @@ def test_every_snakemake_that_is_printed_is_one(finished):
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
+@pytest.mark.fault("a command as it is printed")
 def test_every_bnstudy_that_is_printed_is_one(capsys):
     commands = printed(BNSTUDY)
     assert len(commands) > 10

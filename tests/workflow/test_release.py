@@ -167,6 +167,7 @@ def test_dates_in_an_archive_are_the_given_one(copied):
     assert root["datePublished"] == "2023-11-14T22:13:20+00:00"
 
 
+@pytest.mark.fault("an unpacked archive with a changed setting")
 def test_an_archive_has_results_and_sources_and_runs_again(released, tmp_path):
     with zipfile.ZipFile(archive_of(released)) as archive:
         archive.extractall(tmp_path)
@@ -266,6 +267,7 @@ def test_an_archive_is_a_workflow_run_crate(released, tmp_path):
     assert any("CreateAction" in problem for problem in problems(broken))
 
 
+@pytest.mark.fault("names and places in what is published")
 def test_nothing_that_is_published_tells_where_it_was_made(released):
     """Paths anywhere; names of host and user as words, for they may be short."""
     secrets = [str(released.root), f"{Path.home()}/", str(ROOT), "/tmp/"]
@@ -337,6 +339,7 @@ def test_hostile_text_is_recorded_as_it_is(checkout):
     assert_nothing_ran(checkout)
 
 
+@pytest.mark.fault("commands hidden in the configuration")
 def test_a_hostile_source_is_only_a_folder_that_is_not_there(checkout):
     nowhere = "http://127.0.0.1:9"  # whatever else is tried answers at once
     checkout.configure(yaml.safe_dump({"data": {"source": HOSTILE}}))
@@ -354,6 +357,7 @@ def test_a_hostile_source_is_only_a_folder_that_is_not_there(checkout):
 VALUE = "$(touch pwned)`touch pwned`;touch pwned;'\""
 
 
+@pytest.mark.fault("commands hidden in the configuration")
 def test_a_hostile_value_in_the_grid_of_a_study_is_refused(checkout):
     grid = {"norm": [VALUE]}
     checkout.configure(yaml.safe_dump({"studies": {"depth": {"enabled": True, "grid": grid}}}))
@@ -376,6 +380,7 @@ def test_a_hostile_value_in_the_definition_of_a_study_is_only_a_name(checkout):
     assert_nothing_ran(checkout)
 
 
+@pytest.mark.fault("commands hidden in the configuration")
 @pytest.mark.parametrize("name", ["$(touch pwned)", "a;touch pwned"])
 def test_a_hostile_file_name_is_refused(checkout, name):
     checkout.configure(yaml.safe_dump({"report": {"name": name}}))
