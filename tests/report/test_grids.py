@@ -25,6 +25,10 @@ STUDIES = {
         {"batch_size": [32], "seed": [0, 1]},
         {"diverged": [("none", 32, 0), ("none", 32, 1)]},
     ),
+    "everything diverged": (
+        {"batch_size": [32], "seed": [0, 1]},
+        {"diverged": [(norm, 32, seed) for norm in ("none", "batch") for seed in (0, 1)]},
+    ),
     "one cell lacks": ({}, {"lacking": [("none", 64, s) for s in SEEDS]}),
     "one arm lacks": ({}, {"lacking": [("batch", b, s) for b in (32, 64) for s in SEEDS]}),
     "no pair at any size": (

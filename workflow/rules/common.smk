@@ -406,7 +406,8 @@ PARTIAL = (
 
 def report_without(logs):
     """Report what there is where data could not be had: that costs the runs on them alone."""
-    if not any({"download", "prepare"} & set(Path(log).parts) for log in logs):
+    no_data = any({"download", "prepare"} & set(Path(log).parts) for log in logs)
+    if not no_data or not prepared_data(None):
         return
     log = "results/logs/partial.log"
     params = SimpleNamespace(

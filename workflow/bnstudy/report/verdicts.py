@@ -167,7 +167,10 @@ class Claims:
         return read_table(self.tables / f"{study}.csv")
 
     def further(self, study: str) -> dict[str, Endpoint]:
-        """What a study measures besides its claims, by title; nothing where its grid was cut too far."""
+        """What a study measures besides its claims, by title; nothing where its grid was cut too far.
+
+        Without what cannot be known, such as seconds per step where every run diverged.
+        """
         if study not in self.studies:
             return {}
         measured = Measured(study, self.studies[study], self.config, self.tables)
@@ -176,7 +179,11 @@ class Claims:
             found = {one["short"]: measured.endpoint(one) for one in asked}
         except UserError:
             return {}
-        return {title: one for title, one in found.items() if one is not None}
+        return {
+            title: one
+            for title, one in found.items()
+            if one is not None and np.isfinite(one.effect.to_numpy(float)).all()
+        }
 
 
 def combine(entry: dict, row: dict, effects: dict[str, np.ndarray]) -> Judged:
