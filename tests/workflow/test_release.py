@@ -317,7 +317,13 @@ def test_citation_is_valid_and_of_this_version():
     assert [error.message for error in validator.iter_errors(citation)] == []
     assert list(validator.iter_errors(citation | {"version": [1]}))
     assert list(validator.iter_errors({k: v for k, v in citation.items() if k != "authors"}))
-    assert f'version = "{citation["version"]}"' in (ROOT / "pyproject.toml").read_text()
+    version, title = citation["version"], citation["title"]
+    assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"## {version} - {citation['date-released']}\n" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"bnstudy:{version}" in (ROOT / "profiles/kubernetes/config.yaml").read_text()
+    assert (ROOT / "README.md").read_text().startswith(f"# {title}\n")
+    assert f'description = "{title}"' in (ROOT / "pyproject.toml").read_text()
+    assert yaml.safe_load((ROOT / "config/config.yaml").read_text())["report"]["title"] == title
 
 
 # Text of the configuration never becomes a command
