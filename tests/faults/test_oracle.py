@@ -197,8 +197,9 @@ class Scratch:
         if folder.exists():
             return folder
         study = Checkout(walk.study.root, folder)
-        config = yaml.safe_load((study.root / "config/studies.yaml").read_text())
-        update_config(config, walk.config)
+        config: dict = {}
+        for name in ("studies", "config"):
+            update_config(config, yaml.safe_load((study.root / f"config/{name}.yaml").read_text()))
         check_config(config)
         (folder / "results").mkdir(parents=True)
         (folder / "results/run_config.yaml").write_text(config_text(config))
