@@ -45,6 +45,24 @@ def test_a_copy_elsewhere(finished, fault, tmp_path):
         copied.lost(len(planned), f"in {place} it would run {planned}")
 
 
+def test_an_unpacked_archive_with_another_setting(finished, fault, tmp_path):
+    """It has tables and no runs: what it holds of the old setting is made anew where it lies."""
+    unpacked = fault("an unpacked archive with a changed setting")
+    finished.run("archive")
+    (archive,) = finished.study.glob("results/archive/*.zip")
+    shutil.unpack_archive(archive, tmp_path / "unpacked")
+    study = Checkout(tmp_path / "unpacked", tmp_path / "unpacked")
+    study.configure("grid: {seed: [0]}\ntraining: {epochs: 1}")
+    study.configure("studies: {init_gradients: {enabled: false}}")
+    unpacked.tried()
+    done = study.snakemake("tables")
+    unpacked.wrong(done.returncode != 0, f"it failed: {done.stdout + done.stderr}")
+    runs = (study.root / "results/tables/runs.csv").read_text().splitlines()[1:]
+    unpacked.wrong([("/epochs~1/" in run) for run in runs] != [True, True], f"it has {runs}")
+    planned = counts(study, "tables")
+    unpacked.lost(planned != {}, f"it would run again {planned}")
+
+
 @pytest.mark.parametrize("what", ["in the future", "in the past", "in no order"])
 def test_clocks(finished, fault, what):
     """Dates that no longer tell what came first: nothing runs for them, and edits are seen."""

@@ -158,8 +158,6 @@ def test_snakemake_with_a_malformed_file(fault, tmp_path):
 
 
 EDGES = {
-    "one seed, one batch size": "grid: {seed: [0]}",
-    "one level": "grid: {norm: [batch]}",
     "three levels of two seeds, all diverged": (
         "grid: {norm: [none, batch, layer]}\ntraining: {optimizer: sgd, learning_rate: 1.0e+30}"
     ),

@@ -63,7 +63,6 @@ def executed(parameters: dict, monkeypatch: pytest.MonkeyPatch) -> object:
     return nb
 
 
-@pytest.mark.fault("numeric edges through the report")
 @pytest.mark.parametrize("name", STUDIES)
 def test_report_of_an_odd_study(name, tmp_path, images, monkeypatch):
     grid, options = STUDIES[name]
