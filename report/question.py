@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% tags=["parameters"]
 # Paths as seen from the folder in which the workflow ran. `data` may name several datasets.
 config = "results/run_config.yaml"
@@ -24,14 +12,13 @@ from bnstudy import provenance
 from bnstudy.report import design, exhibits, figures, findings, interactions, materials
 from bnstudy.report.explorer import explorer
 from bnstudy.report.reporting import Report
-from bnstudy.report.tables import Exhibit
 
 report = Report(config, tables, data)
 results = report.results
 
 # %% tags=["remove-input"]
 report.opening()
-report.notice(design.unfinished(results))
+report.text(design.unfinished(results))
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
@@ -99,7 +86,7 @@ if results.treatments:
     names = [results.level_name(level) for level in summary.index]
     summary.insert(0, "level", names)
     caption = f"Percentage points of test accuracy, {len(pairs)} seeds."
-    report.table(Exhibit("by-hand", caption, summary))
+    report.frame("by-hand", caption, summary)
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
@@ -132,11 +119,8 @@ if results.cell_axes:
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.train_against_validation(results, dataset))
-    report.bullets(
-        sentence
-        for level in results.treatments
-        for sentence in findings.gap_sentences(results, dataset, level)
-    )
+    gaps = [results.gap(dataset, level) for level in results.treatments]
+    report.bullets(findings.gap_sentence(gap) for gap in gaps if gap)
 
 # %% tags=["remove-input"]
 by_class = [exhibits.classes(results, dataset) for dataset in results.datasets]
@@ -161,8 +145,7 @@ for dataset in report.each_dataset():
 # %% [markdown]
 # ## 3. The claims
 #
-# A claim is written into the configuration before any result is known, with its measure, its
-# direction, the smallest effect that matters and the probability that it will come out right.
+# {{ text/verdicts.md }}
 
 # %%
 found = report.tables / "claims.csv"
@@ -196,32 +179,7 @@ for dataset in report.each_dataset():
 # %% [markdown]
 # ## 5. How it was measured
 #
-# **Pairing.** A seed fixes the division of the images, the initial weights, the order of the samples
-# and the noise, each by its own generator, so that drawing one more number in one place moves
-# nothing elsewhere. The effect of a seed is the difference between its two runs; where several
-# settings were combined, the mean of those differences over all combinations.
-#
-# **Interval and test.** The test assumes no distribution: if the compared setting did nothing, each difference could as well
-# have had the other sign, and p is the share of all patterns of signs with a mean at least as far
-# from zero as the one observed (Fisher 1935). With $n$ seeds it cannot be smaller than $2/2^n$.
-# The 95 % interval holds the effects that the same test does not reject.
-#
-# **Several tests.** Who looks at many measures finds one that differs by chance. Holm's method
-# multiplies the smallest p by the number of tests, the next by one less, and so on (Holm 1979). It
-# spans the measures of the means, and the cells of each measure. A difference is called higher or
-# lower here only if p, corrected so, is below 0.05; the p that is shown is not corrected. Otherwise none could be
-# shown, which is not the same as showing that there is none.
-#
-# **Verdicts.** A claim is judged by the interval of its effect, at the level that Holm's correction for all claims leaves:
-# it is *supported* if the interval lies above the smallest effect that matters, *refuted* if it lies
-# below its opposite, *not supported* if it lies below the smallest effect that matters, and
-# *inconclusive* if it reaches to both sides of it.
-#
-# **Scores.** Accuracy is the share of images whose most probable class is the right one. Losses are
-# mean cross-entropies in nats per image; guessing among $C$ classes costs $\ln C$. Steps count until
-# the median of three successive measurements on a fixed set of validation images reaches the target.
-# A run that diverged, or ended hardly better than guessing, counts as one that guesses; none is left
-# out. The test images are looked at once, after the last step.
+# {{ text/method.md }}
 
 # %% [markdown]
 # ## 6. Data, networks and settings
@@ -246,11 +204,12 @@ report.table(materials.settings_table(results))
 report.bullets(design.scope(results))
 
 # %% [markdown]
+# {{ text/limits.md }}
+
+# %% [markdown]
 # ## Provenance
 #
-# The same configuration makes this page again. The same seed on the same machine with the same
-# versions gives byte-identical tables, apart from those of run times; another machine may round sums
-# differently, so expect the findings to agree there, not the last digits.
+# {{ text/reproduce.md }}
 
 # %% tags=["remove-input"]
 report.table(materials.origin(results, report.data))

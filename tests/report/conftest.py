@@ -34,7 +34,7 @@ def render(
         notebook=notebook,
         figures=folder / "figures",
         ipynb=folder / "report.ipynb",
-        page=folder / "report.html",
+        html=folder / "report.html",
         failed_copy=folder / "failed.ipynb",
     )
 

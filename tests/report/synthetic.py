@@ -54,7 +54,12 @@ def config(axis: str = "norm", baseline: object = "none", **grid: list) -> dict:
             "jobs_per_gpu": 1,
         },
         "report": {"name": "12_July_BatchNormalization", "title": "A made-up study"},
-        "studies": yaml.safe_load(STUDIES.read_text(encoding="utf-8"))["studies"],
+        "studies": {
+            name: study | {"enabled": study["enabled"] is not False}  # null: where it is asked
+            for name, study in yaml.safe_load(STUDIES.read_text(encoding="utf-8"))[
+                "studies"
+            ].items()
+        },
     }
 
 

@@ -14,18 +14,18 @@ from bnstudy.networks.models import MODELS, build
 from bnstudy.networks.weights import count_parameters, describe_layers
 from bnstudy.report import analysis, design, exhibits, findings, interactions, verdicts
 from bnstudy.report.materials import parameters, settings_table
-from bnstudy.report.results import (
+from bnstudy.report.measures import (
     METRICS,
     Comparison,
-    DatasetFacts,
     Metric,
-    Results,
     arm,
     decimal,
     listed,
     p_value,
     short_name,
 )
+from bnstudy.report.remaining import remaining
+from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.settings import Settings
 from conftest import ROOT
 
@@ -352,7 +352,7 @@ def test_any_axis_is_the_treatment(study, axis, baseline, grid, cells):
         frame = exhibits.comparison(results, "digits", level).frame
         assert len(frame) == 3 * (len(cells) + (len(cells) > 1))
         assert {results.level_name(level), results.level_name(results.baseline)} < set(frame)
-    for table in (exhibits.arms, exhibits.steps, exhibits.times):
+    for table in (exhibits.arms, exhibits.times):
         assert len(table(results, "digits").frame) == len(cells) * len(results.levels)
 
 
@@ -440,7 +440,7 @@ def test_a_wider_gap_is_a_limitation(study):
     results = study(seed=TEN)
     gaps = results.runs["norm"].eq("batch") * 0.05 + results.runs["seed"] * 1e-4
     results.runs["val_loss"] = results.runs["train_loss"] + 0.1 + gaps
-    (sentence,) = findings.gap_sentences(results, "digits", "batch")
+    sentence = findings.gap_sentence(results.gap("digits", "batch"))
     assert plain(sentence).startswith(
         "The gap between validation and training loss was 0.0500 nats wider with batch normalization"
     )
@@ -461,17 +461,18 @@ def test_what_remains_under_other_conditions(study, tmp_path):
         for seed in range(3)
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv(tmp_path / "input_scaling.csv", index=False)
-    claims = judged(results)
-    said = results.config["studies"]["input_scaling"]
-    claims = replace(claims, tables=tmp_path, studies={"input_scaling": said})
-    found = analysis.remaining(claims).set_index("scaling")
-    assert found["ln_steps"].tolist() == pytest.approx([0.25, 0.5])
-    assert found["points"].tolist() == pytest.approx([2.0, 0.5])
-    assert found["n"].tolist() == [3, 3]
-    assert "a ratio of 0.25 with pixels in [-1, 1]" in plain(analysis.remains(claims, "ln_steps"))
-    assert "+0.50 points with standardized pixels" in plain(analysis.remains(claims, "points"))
-    assert len(analysis.remaining_table(claims).frame) == 2
-    assert analysis.remaining_table(replace(claims, studies={})) is None
+    results.config["studies"]["input_scaling"]["enabled"] = True
+    results = replace(results, tables=tmp_path)
+    found = list(remaining(results, "batch"))
+    assert [one.scaling for one in found] == ["symmetric", "standardize"]
+    assert [math.exp(one.effects[0].difference) for one in found] == pytest.approx([0.25, 0.5])
+    assert [one.effects[1].difference for one in found] == pytest.approx([0.02, 0.005])
+    assert [c.n for one in found for c in one.effects] == [3, 3, 3, 3]
+    assert "+0.50 points with standardized pixels" in plain(analysis.remains(results, "batch"))
+    table = analysis.remaining_table(results, "batch").frame
+    assert list(table["ratio of steps"]) == ["0.25", "0.50"]
+    results.config["studies"]["input_scaling"]["enabled"] = False
+    assert analysis.remaining_table(results, "batch") is None
 
 
 @pytest.mark.parametrize(
@@ -508,17 +509,17 @@ def test_studies_without_a_comparison(study, grid, words):
     assert results.treatments == []
 
 
-def test_change_with_batch_size(study):
-    results = study(seed=list(range(10)))
-    sentences = plain(
-        " ".join(interactions.axis_sentences(results, "digits", "batch_size", "batch"))
-    )
-    assert "From batch size 32 to 64 the number of steps to 95 % fell from " in sentences
-    few = plain(" ".join(interactions.axis_sentences(study(), "digits", "batch_size", "batch")))
-    assert "No change from batch size 32 to 64 could be shown" in few
-    assert "is 0.25" in few
-    one = interactions.axis_sentences(study(batch_size=[32]), "digits", "batch_size", "batch")
-    assert one == [
+def test_what_the_batch_size_does_to_the_effect(study):
+    results = study(seed=TEN)
+    told = plain(" ".join(analysis.batch_size(results, "digits", "batch")))
+    means = results.scored("test_loss").groupby(["norm", "batch_size"])["value"].mean()
+    for size in (32, 64):
+        pair = f"({means['batch', size]:.4f} against {means['none', size]:.4f})"
+        assert f"nats at {size} {pair}" in told
+    assert "on steps to 95 % depends on the batch size could not be shown" in told
+    (one, *_) = analysis.batch_size(study(seed=[0]), "digits", "batch")
+    assert one.endswith("one seed, so without a test.")
+    assert analysis.batch_size(study(batch_size=[32]), "digits", "batch") == [
         "Only batch size 32 was trained, so the effect of the batch size cannot be seen."
     ]
 
@@ -530,9 +531,8 @@ def test_whether_an_effect_depends_on_another_axis(study):
     runs = results.runs.groupby(["scaling", "norm", "seed"])["test_accuracy"].mean()
     effect = runs.loc["unit"] - runs.loc["symmetric"]
     means = [100 * effect.loc[norm].mean() for norm in ("none", "batch")]
-    assert f"{means[0]:+.2f} without normalization and {means[1]:+.2f} percentage points with" in (
-        first
-    )
+    assert f"{means[0]:+.2f} percentage points without normalization (" in first
+    assert f"{means[1]:+.2f} percentage points with batch normalization (" in first
     assert "pixels in [0, 1] on test accuracy" in first
 
 

@@ -1,12 +1,11 @@
 """The notebook on every odd shape of study: nothing crashes, nothing dangles."""
 
-import IPython.display
-import jupytext
 import nbformat
 import pytest
 import synthetic
 
 from bnstudy.report.rendering import ReportExporter
+from bnstudy.report.reporting import read_notebook
 from conftest import ROOT
 
 SOURCE = ROOT / "report" / "notebook.py"
@@ -45,14 +44,14 @@ STUDIES = {
 
 def executed(parameters: dict, monkeypatch: pytest.MonkeyPatch) -> object:
     """The notebook, run in this process without a kernel."""
-    nb = jupytext.read(SOURCE)
+    nb = read_notebook(SOURCE, synthetic.config())
     outputs: list = []
 
     def display(shown: object, metadata: dict | None = None, raw: bool = False) -> None:
         data = shown if raw else {"text/markdown": shown.data}
         outputs.append(nbformat.v4.new_output("display_data", data, metadata=metadata or {}))
 
-    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr("bnstudy.report.reporting.display", display)
     namespace: dict = {}
     for cell in nb.cells:
         if cell.cell_type == "code":

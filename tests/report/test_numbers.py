@@ -18,6 +18,7 @@ import yaml
 from bs4 import BeautifulSoup
 from scipy import stats
 
+from bnstudy.report.verdicts import quotes
 from conftest import ROOT
 
 METRICS = {
@@ -32,6 +33,7 @@ METRICS = {
 TIMES = "\N{MULTIPLICATION SIGN}"
 NUMBER = re.compile(rf"(?<![\w.])[+-]?\d+(?:,\d{{3}})*(?:\.\d+)?(?: {TIMES} 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?")
 RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+VERDICTS = ("supported", "holds", "refuted", "does not hold", "not supported", "inconclusive")
 CLAIM = re.compile(r"^(?P<id>[A-Z][\w.-]*): (?P<verdict>[a-z ]+?)(?P<mixed>, mixed)?\. ")
 
 
@@ -186,41 +188,18 @@ def found_here(study: Study, sentence: str) -> list:
     return numbers
 
 
-def changed(study: Study, sentence: str) -> list:
-    """The change of both arms from the smallest to the largest batch size, where the test shows it."""
-    tested = [
-        (metric, norm)
-        for metric in ("test_accuracy", "test_loss", "ln_steps_to_target")
-        for norm in ("none", "batch")
-    ]
-    small, large = study.sizes[0], study.sizes[-1]
-    differences = [
-        (study.values(*cell, large) - study.values(*cell, small)).to_numpy() for cell in tested
-    ]
-    p = holm([sign_flip(d) for d in differences])
-    metric = metric_of(sentence)
-    numbers = [small, large] + ([95] if metric == "ln_steps_to_target" else [])
-    for norm in ("none", "batch"):
-        own = tested.index((metric, norm))
-        low, high = interval(differences[own])
-        if p[own] < 0.05 and (low > 0 or high < 0):
-            f = scale(metric)
-            numbers += [f(study.values(metric, norm, size).mean()) for size in (small, large)]
-    return numbers
-
-
 def contrasted(study: Study, sentence: str) -> list:
-    """The effect at the smallest and at the largest batch size, and whether it differs."""
+    """Whether the effect differs at the ends of the batch sizes, and the effect and both arms there."""
     metric = metric_of(sentence)
     f = scale(metric)
-    effects = [
-        (study.values(metric, "batch", size) - study.values(metric, "none", size)).to_numpy()
-        for size in (study.sizes[0], study.sizes[-1])
-    ]
-    means = [f(effect.mean()) for effect in effects]
-    begin = [95] if metric == "ln_steps_to_target" else []
-    p = sign_flip(effects[1] - effects[0])
-    return [*begin, means[0], study.sizes[0], means[1], study.sizes[-1], p]
+    ends = {size: [study.values(metric, n, size) for n in ("batch", "none")]
+            for size in (study.sizes[0], study.sizes[-1])}  # fmt: skip
+    effects = [(batch - none).to_numpy() for batch, none in ends.values()]
+    numbers = [95] if metric == "ln_steps_to_target" else []
+    numbers.append(sign_flip(effects[1] - effects[0]))
+    for size, (batch, none) in ends.items():
+        numbers += [f((batch - none).mean()), size, f(batch.mean()), f(none.mean())]
+    return numbers
 
 
 def gaps(study: Study) -> dict[str, np.ndarray]:
@@ -244,24 +223,21 @@ def out_of_reach(study: Study, sentence: str) -> list:
 
 
 def never_reached(study: Study, sentence: str) -> list:
-    runs = study.runs[study.runs["norm"] == "none"]
-    return [runs["steps_to_target"].isna().sum(), len(runs), 95]
+    runs = study.runs
+    lost = runs[runs["steps_to_target"].isna()].groupby("norm").size()
+    total = runs.groupby("norm").size()
+    return [n for norm in ("none", "batch") if norm in lost for n in (lost[norm], total[norm])] + [
+        95
+    ]
 
 
 def counts(study: Study, sentence: str) -> list:
     """How many claims came out how."""
-    kinds = study.claims["kind"]
-    if "statistical" in sentence:
-        found = study.claims[kinds == "statistical"]
-        word = found["verdict"]
-        expected: list = [len(found)]
-        for verdict in ("supported", "refuted", "not supported", "inconclusive"):
-            if n := (word == verdict).sum():
-                mixed = ((word == verdict) & found["mixed"].notna()).sum()
-                expected += [n, mixed] if mixed else [n]
-        return [*expected, (word == "not run").sum()]
-    found = study.claims[kinds == "exact"]["verdict"]
-    return [len(found), *((found == w).sum() for w in ("holds", "does not hold", "not run"))]
+    found = study.claims[study.claims["kind"].isin(["statistical", "exact"])]
+    run = found[found["verdict"] != "not run"]
+    numbers = [run["verdict"].value_counts().get(word, 0) for word in VERDICTS]
+    rest = [run["mixed"].notna().sum(), len(found) - len(run)]
+    return [len(run), *(n for n in [*numbers, *rest] if n)]
 
 
 def decided(study: Study) -> pd.DataFrame:
@@ -306,11 +282,10 @@ FAMILIES: list[tuple[str, Callable[[Study, str], list]]] = [
     (r"seeds agree", agreeing),
     (r"^The ratio of steps runs", by_size),
     (r"^Found here: ", found_here),
-    (r"^From batch size .* (rose|fell)", changed),
     (r"depend(ed|s) on the batch size", contrasted),
     ("smallest p that the test can give", out_of_reach),
     ("never reached 95", never_reached),
-    (r"^Of the .* (claims|statements)", counts),
+    (r"claims judged: ", counts),
     ("verdicts that were not expected", surprises),
     ("The Brier score", brier),
     ("An epoch took", epoch_time),
@@ -336,6 +311,7 @@ def prose(folder: Path) -> Iterator[str]:
     """The computed paragraphs and list items of the notebook; what studies.yaml says is not."""
     config = yaml.safe_load((folder / "results" / "run_config.yaml").read_text())
     declared = "".join(bare(study["text"]) for study in config["studies"].values())
+    whys = [said["why"] for said in quotes()["benefits"]]
     notebook = nbformat.read(folder / "report.ipynb", as_version=4)
     for cell in notebook.cells:
         if cell.source.startswith("report.opening"):
@@ -345,6 +321,8 @@ def prose(folder: Path) -> Iterator[str]:
             meta = output.get("metadata", {}).get("bnstudy", {})
             if text and meta.get("kind") != "caption" and not text.startswith(("```", "#")):
                 for block in text.split("\n\n"):
+                    if bare(plain(block)).endswith(tuple(map(bare, map(plain, whys)))):
+                        continue
                     yield from re.split(r"^- ", block, flags=re.MULTILINE)
             elif text and text.startswith("#"):
                 text = re.sub(r"\[(table|figure) \d+\](?=\(#)", r"[\1]", text)

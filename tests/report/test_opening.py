@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 
@@ -27,7 +28,7 @@ def screen(tmp_path, images):
         grid = {k: options.pop(k) for k in [*options] if k in ("norm", "dropout", "seed")}
         settings = synthetic.config(axis, baseline, **({"seed": TWELVE} | grid))
         synthetic.write_study(tmp_path, settings, [images], **options)
-        return first_screen(load(tmp_path), tmp_path / "results" / "tables", "A question")
+        return first_screen(load(tmp_path), "A question")
 
     return show
 
@@ -43,12 +44,14 @@ def write_remaining(folder: Path, study: str, gains: dict[str, float]) -> None:
     tables.mkdir(parents=True)
     with (tables / f"{study}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["norm", "scaling", "seed", "test_accuracy"])
+        writer.writerow(["norm", "scaling", "seed", "test_accuracy", "steps_to_target", "n_steps"])
         for scaling, gain in gains.items():
             for seed in TWELVE:
                 base = 0.9 + 0.001 * seed
-                writer.writerow(["none", scaling, seed, base])
-                writer.writerow(["batch", scaling, seed, base + gain + 0.0001 * (seed % 2 - 0.5)])
+                writer.writerow(["none", scaling, seed, base, "", 100])
+                writer.writerow(
+                    ["batch", scaling, seed, base + gain + 0.0001 * (seed % 2 - 0.5), 50, 100]
+                )
 
 
 def test_a_gain_in_both_is_the_title(screen):
@@ -116,12 +119,13 @@ def test_the_page_shows_a_title_with_markup_as_text(screen):
 def test_only_judged_claims_get_a_mark(screen, tmp_path):
     screen()
     tables = tmp_path / "results" / "tables"
-    assert verdicts(tables, {"X1": "there"}, load(tmp_path)) == ""
     with (tables / "claims.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "claim", "verdict"])
         writer.writerows([["X1", "It <helps>", "supported"], ["X2", "It hurts", "not run"]])
-    strip = verdicts(tables, {"X1": "there", "X2": "here"}, load(tmp_path))
+    rows = pd.read_csv(tables / "claims.csv")
+    assert verdicts(rows, {"X2": "here"}) == ""
+    strip = verdicts(rows, {"X1": "there", "X2": "here"})
     assert strip.count("<li>") == 1
     assert 'href="#there"' in strip
     assert "It &lt;helps&gt;: supported" in strip

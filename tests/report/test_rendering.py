@@ -11,7 +11,6 @@ from bnstudy.errors import UserError
 from bnstudy.report.rendering import (
     ReportExporter,
     check_links,
-    shorter,
     svg_uri,
     themed,
     to_mathml,
@@ -75,12 +74,6 @@ def test_quotes_within_an_attribute_leave_the_picture_whole():
     uri = html.unescape(svg_uri(svg)).removeprefix("data:image/svg+xml,")
     text = ElementTree.fromstring(unquote(uri))[0]
     assert (text.attrib, text.text) == ({"style": "font-family: 'A B'", "class": "c"}, "it's")
-
-
-def test_numbers_of_figure_data_are_shortened_and_words_are_not():
-    assert [shorter(cell) for cell in ("0.123456789", "1e-07", "12", "0.5 to 1", "-2.0")] == [
-        *("0.12346", "1e-07", "12", "0.5 to 1", "-2"),
-    ]
 
 
 def test_failing_cell_keeps_the_notebook(tmp_path, images):

@@ -6,7 +6,7 @@ const value = (row, column) => {
   return cell.dataset.value ?? cell.textContent.trim();
 };
 
-for (const table of document.querySelectorAll("table.sortable")) {
+const sortable = (table) => {
   [...table.tHead.rows[0].cells].forEach((header, column) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -24,7 +24,25 @@ for (const table of document.querySelectorAll("table.sortable")) {
       table.tBodies[0].append(...rows);
     });
   });
-}
+};
+document.querySelectorAll("table.sortable").forEach(sortable);
+
+// The data of a figure as a table, made of the CSV when it is opened.
+const fields = (line) => line.split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/)
+  .map((field) => field.replace(/^"|"$/g, "").replaceAll('""', '"'));
+const rounded = (text) => (/^-?\d+\.\d+(e-?\d+)?$/.test(text) ? String(+(+text).toPrecision(5)) : text);
+document.addEventListener("toggle", ({ target: box }) => {
+  if (!box.matches("details.data") || box.querySelector("table")) return;
+  const text = decodeURIComponent(box.querySelector("a").getAttribute("href").replace(/^[^,]*,/, ""));
+  const [head, ...rows] = text.trim().split("\n").map(fields);
+  const table = element("table", {},
+    element("caption", {}, element("span", { class: "caption" }, box.querySelector("summary").textContent)),
+    element("thead", {}, element("tr", {}, ...head.map((name) => element("th", { scope: "col" }, name)))),
+    element("tbody", {}, ...rows.map((row) => element("tr", {},
+      ...row.map((field) => element("td", { "data-value": field }, rounded(field)))))));
+  box.append(element("div", { class: "scroll" }, table));
+  if (rows.length > 1) sortable(table);
+}, true);
 
 const contents = document.querySelector(".contents");
 const list = contents.querySelector("details"), small = matchMedia("(max-width: 71.99rem)");

@@ -3,9 +3,8 @@
 import math
 import re
 
-from bnstudy.report.reporting import escape_markdown
-from bnstudy.report.results import MINUS, SPACE, capitalized, decimal, number
-from bnstudy.report.words import SUPERSCRIPTS
+from bnstudy.report.measures import MINUS, SPACE, capitalized, decimal, number
+from bnstudy.report.words import SUPERSCRIPTS, escape_markdown
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 

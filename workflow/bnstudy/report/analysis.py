@@ -4,41 +4,28 @@ Effects come first, each with one phrase of uncertainty; which words are used, t
 """
 
 import math
-import textwrap
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from bnstudy import statistics
+from bnstudy import settings
 from bnstudy.report.amounts import effect_cell, interval, shown
 from bnstudy.report.findings import (
     CAUTION,
     INTERVAL,
     brief,
     caveats,
-    gap_sentences,
+    gap_sentence,
     parameter_cost,
     time_cost,
 )
-from bnstudy.report.interactions import axis_sentences
-from bnstudy.report.results import (
-    SPACE,
-    SPOKEN,
-    Comparison,
-    Level,
-    Results,
-    capitalized,
-    counted,
-    decimal,
-    level_name,
-    listed,
-    p_value,
-)
+from bnstudy.report.interactions import contrasts
+from bnstudy.report.measures import SPACE, SPOKEN, Comparison, capitalized, listed, p_value
+from bnstudy.report.remaining import remaining
+from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import Exhibit
-from bnstudy.report.verdicts import Claims, Judged, verdict_word
+from bnstudy.report.verdicts import Claims, Judged, quotes, verdict_word
 
-CONTROLS = ("input_scaling", "long_training")  # the main comparison again, under other conditions
 LIMITS = ("L1", "L2", "L3", "L4")  # claims about what the method costs, or where it fails
 
 
@@ -49,8 +36,9 @@ def place(claim: Judged) -> str:
 
 def short_verdict(claim: Judged) -> str:
     """`[B3](#...) faster convergence: **supported**, +1.4 pp (+1.3 to +1.5)`, as Markdown."""
-    words = claim.short or textwrap.shorten(claim.claim, 60, placeholder="…")
-    found = f"{place(claim)} {shown(words)}: **{verdict_word(claim)}**"
+    found = (
+        f"{place(claim)} {shown(claim.short or claim.claim).rstrip('.')}: **{verdict_word(claim)}**"
+    )
     if claim.exact:
         return found
     size = effect_cell(claim.effect, claim.unit)
@@ -67,15 +55,17 @@ def verdicts_on(claims: Claims, names: Sequence[str]) -> str:
     return " ".join(filter(None, parts))
 
 
+def benefit(claims: Claims, said: dict) -> tuple[str, str]:
+    """A benefit of `verdicts.quotes` with the words of the text, and the verdicts on it."""
+    line, words = quotes()["claims"][said["quote"]]
+    begin = f"**{said['title']}:** “{shown(words)}” (line{SPACE}{line})."
+    return f"{begin} {said['why']}", verdicts_on(claims, said["claims"])
+
+
 def evidence(claims: Claims, names: Sequence[str]) -> str:
     """The verdicts on those claims that were measured; empty where none was."""
     found = [claim for name in names if (claim := claims[name]) and claim.was_run]
     return f"*Found here:* {'; '.join(map(short_verdict, found))}." if found else ""
-
-
-def explained(claims: Claims, why: str, names: Sequence[str]) -> str:
-    """An explanation with the evidence for it, or that this run cannot tell."""
-    return f"{why} {evidence(claims, names) or 'The studies that would tell are not in this run.'}"
 
 
 def sure(c: Comparison) -> str:
@@ -87,61 +77,22 @@ def sure(c: Comparison) -> str:
     return f"{agree} agree ({p_value(c.p)})."
 
 
-def remaining(claims: Claims) -> pd.DataFrame:
-    """The effect of batch normalization in the studies that repeat the main comparison.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per study and scaling: the ratio of steps to the target and the difference of test
-        accuracy in percentage points, paired by seed, with 95 % intervals.
-    """
-    rows = []
-    for study in CONTROLS:
-        if study not in claims.studies:
-            continue
-        said = claims.config["studies"][study]
-        table = claims.table(study).sort_values("seed")
-        steps = table["steps_to_target"].fillna(table["n_steps"])
-        table = table.assign(ln_steps=np.log(steps), points=100 * table["test_accuracy"])
-        for scaling, part in table.groupby("scaling", sort=False):
-            row: dict = {"study": study, "scaling": scaling}
-            row["epochs"] = said["settings"].get("epochs", claims.config["training"]["epochs"])
-            for name in ("ln_steps", "points"):
-                wide = part.pivot(index="seed", columns="norm", values=name).dropna()
-                d = (wide["batch"] - wide["none"]).to_numpy()
-                low, high = statistics.interval(d)
-                ends = (statistics.mean(d), low, high)
-                change = math.exp if name == "ln_steps" else float
-                columns = (name, f"{name}_low", f"{name}_high")
-                row |= dict(zip(columns, map(change, ends), strict=True)) | {"n": len(d)}
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def condition(row: pd.Series) -> str:
-    """`standardized pixels, 25 epochs`."""
-    return f"{level_name('scaling', row['scaling'])}, {counted(int(row['epochs']), 'epoch')}"
-
-
-def remaining_table(claims: Claims) -> Exhibit | None:
+def remaining_table(results: Results, level: Level) -> Exhibit | None:
     """`remaining` as a table; None where neither study was run."""
-    found = remaining(claims)
-    if found.empty:
-        return None
-    spans = {"ln_steps": "ratio of steps", "points": "test accuracy (pp)"}
+    titles = {"ln_steps_to_target": "ratio of steps", "test_accuracy": "test accuracy"}
     rows = []
-    for _, row in found.iterrows():
-        cells: dict[str, object] = {"condition": condition(row), "seeds": row["n"]}
-        for name, title in spans.items():
-            signed = name == "points"
-            ends = [decimal(row[f"{name}_{end}"], 2, signed=signed) for end in ("low", "high")]
-            cells[title] = decimal(row[name], 2, signed=signed)
-            cells[f"{INTERVAL} of the {title.split(' (')[0]}"] = f"{SPACE}to{SPACE}".join(ends)
+    for one in remaining(results, level):
+        cells: dict[str, object] = {"condition": one.condition, "seeds": one.effects[0].n}
+        for c in one.effects:
+            title = titles[c.of.name]
+            cells[title + " (pp)" * (c.of.kind == "accuracy")] = c.of.difference(c.difference)
+            cells[f"{INTERVAL} of the {title}"] = c.interval
         rows.append(cells)
+    if not rows:
+        return None
     return Exhibit(
-        "remaining",
-        "What batch normalization does to the number of steps to the target and to the test "
+        results.label("remaining", results.datasets[0], level),
+        f"What {results.level_name(level)} does to the number of steps to the target and to the test "
         "accuracy under other conditions, paired by seed at batch size 64. A ratio below 1 means "
         "fewer steps.",
         pd.DataFrame(rows),
@@ -149,31 +100,37 @@ def remaining_table(claims: Claims) -> Exhibit | None:
     )
 
 
-def remains(claims: Claims, name: str) -> str:
-    """What is left of an effect with centred input and with long training, in one sentence."""
-    found = remaining(claims)
-    if found.empty:
-        return ""
-    write = {
-        "ln_steps": lambda x: f"a ratio of {decimal(x, 2)}",
-        "points": lambda x: f"{decimal(x, 2, signed=True)} points",
-    }[name]
-    parts = [f"{write(row[name])} with {condition(row)}" for _, row in found.iterrows()]
-    return f"What remains of it under other conditions: {listed(parts)} (means over the seeds)."
+def remains(results: Results, level: Level) -> str:
+    """What is left of the difference in accuracy with centred input and with long training."""
+    parts = [
+        f"{accuracy.of.difference(accuracy.difference)} points with {one.condition}"
+        for one in remaining(results, level)
+        for _, accuracy in [one.effects]
+    ]
+    return (
+        f"Under other conditions the difference in test accuracy was {listed(parts)}."
+        if parts
+        else ""
+    )
 
 
-def speed(results: Results, claims: Claims, dataset: str, level: Level) -> list[str]:
-    """Steps to the target: how much, why, how sure."""
+def answer(
+    results: Results, claims: Claims, dataset: str, level: Level, question: str
+) -> list[str]:
+    """What was found and how sure it is, and why by the evidence of the studies."""
+    asked = quotes()["questions"][question]
+    told = evidence(claims, asked["claims"])
+    if asked["why"]:
+        told = f"{asked['why']} {told or 'The studies that would tell are not in this run.'}"
+    return [" ".join(filter(None, QUESTIONS[question](results, dataset, level))), told]
+
+
+def speed(results: Results, dataset: str, level: Level) -> list[str]:
+    """Steps to the target: how much, how sure, and at which batch sizes."""
     c = results.compare(dataset, level, "ln_steps_to_target")
     if c is None:
         return []
-    paragraph = [f"{capitalized(brief(c))}.", sure(c), across(results, dataset, level)]
-    why = (
-        "The first explanation was that covariate shift gets less, the second that the loss gets "
-        "smoother, the third that larger steps can be taken."
-    )
-    why = explained(claims, why, ("B1a", "B1b", "B2", "B9", "B4", "B5"))
-    return [" ".join(filter(None, paragraph)), why, remains(claims, "ln_steps"), *caveats(c)]
+    return [f"{capitalized(brief(c))}.", sure(c), across(results, dataset, level), *caveats(c)]
 
 
 def across(results: Results, dataset: str, level: Level) -> str:
@@ -187,49 +144,35 @@ def across(results: Results, dataset: str, level: Level) -> str:
     return f"The ratio of steps runs from {' to '.join(said)}."
 
 
-def accuracy(results: Results, claims: Claims, dataset: str, level: Level) -> list[str]:
+def accuracy(results: Results, dataset: str, level: Level) -> list[str]:
     """Test accuracy and loss after the last epoch."""
     found = results.comparisons(dataset, level, ("test_accuracy", "test_loss"))
     if not found:
         return []
-    paragraph = [f"{capitalized(listed(map(brief, found)))}.", sure(found[0])]
-    why = (
-        "At a fixed number of epochs a faster network is also a better one, so a part of this is "
-        "speed once more; what is more than speed should last in longer training."
-    )
-    why = explained(claims, why, ("B18", "B10b", "M3b"))
-    return [" ".join(filter(None, paragraph)), why, remains(claims, "points"), *caveats(found[0])]
+    return [f"{capitalized(listed(map(brief, found)))}.", sure(found[0]), *caveats(found[0])]
 
 
-def gap(results: Results, claims: Claims, dataset: str, level: Level) -> list[str]:
+def gap(results: Results, dataset: str, level: Level) -> list[str]:
     """Validation against training loss."""
-    sentences = gap_sentences(results, dataset, level)
-    why = (
-        "A network that fits its training images better has a wider gap at the same number of "
-        "epochs, so B10a compares the gap where the training loss is the same, and B10b asks "
-        "whether noise in the statistics narrows it."
-    )
-    return [" ".join(sentences), explained(claims, why, ("B10a", "B10b", "B11", "B12"))]
+    c = results.gap(dataset, level)
+    return [gap_sentence(c)] if c else []
 
 
-def batch_size(results: Results, claims: Claims, dataset: str, level: Level) -> list[str]:
-    """What the batch size does to the arms and to the difference between them."""
-    sentences = axis_sentences(results, dataset, "batch_size", level)
-    why = (
-        "A larger batch means fewer steps with less noise, for both arms alike; only with "
-        "normalization does the noise of the statistics change as well."
-    )
-    return [" ".join(sentences), explained(claims, why, ("B17", "L1"))]
+def batch_size(results: Results, dataset: str, level: Level) -> list[str]:
+    """Whether the effect depends on the batch size."""
+    if "batch_size" in results.cell_axes:
+        return list(contrasts(results, dataset, "batch_size", [level]))
+    only = settings.level_name("batch_size", results.values("batch_size")[0])
+    return [f"Only {only} was trained, so the effect of the batch size cannot be seen."]
 
 
-def cost(results: Results, claims: Claims, dataset: str, level: Level) -> list[str]:
+def cost(results: Results, dataset: str, level: Level) -> list[str]:
     """Time and parameters."""
     _, time = time_cost(results, dataset, level)
-    sentences = [time, CAUTION if time else "", *parameter_cost(results, dataset, level)]
-    return [" ".join(filter(None, sentences)), evidence(claims, ("L2", "M9"))]
+    return [time, CAUTION if time else "", *parameter_cost(results, dataset, level)]
 
 
-PARAGRAPHS = {
+QUESTIONS = {
     "Speed": speed,
     "Accuracy": accuracy,
     "Generalization gap": gap,
@@ -240,31 +183,24 @@ PARAGRAPHS = {
 
 def balance(results: Results, claims: Claims, dataset: str, level: Level) -> Exhibit | None:
     """Advantages and limitations side by side, measure by measure, as far as they were shown."""
-    rows: list[dict[str, str]] = []
-
-    def add(topic: str, said: str, side: str | None) -> None:
-        cells = {"advantage": "", "limitation": ""} | ({side: said} if side else {})
-        rows.append({"measure": topic} | cells)
-
     sides = {"better": "advantage", "worse": "limitation"}
-    for c in results.comparisons(dataset, level, SPOKEN):
-        if c.shown:
-            add(c.of.title, capitalized(brief(c)), sides[c.shown])
-    if gaps := gap_sentences(results, dataset, level):
-        way = {"wider": "limitation", "narrower": "advantage"}
-        side = next((way[word] for word in way if f" {word} " in gaps[0]), None)
-        if side:
-            add("generalization gap", gaps[0].rstrip("."), side)
-    shown_time, time = time_cost(results, dataset, level)
-    if shown_time:
-        add("time of an epoch", time.rstrip("."), sides[shown_time])
-    for sentence in parameter_cost(results, dataset, level):
-        add("parameters", sentence.rstrip("."), "limitation")
-    for claim in (claims[name] for name in LIMITS):
-        if claim and claim.verdict in ("supported", "holds", "refuted"):
-            side = "advantage" if claim.verdict == "refuted" else "limitation"
-            word = f"{capitalized(claim.short or claim.claim)} ({claim.id}): {verdict_word(claim)}"
-            add(f"claim {claim.id}", word, side)
+    gap = results.gap(dataset, level)
+    slower, time = time_cost(results, dataset, level)
+    said = [(c.of.title, c.shown, brief(c)) for c in results.comparisons(dataset, level, SPOKEN)]
+    said += [("generalization gap", gap.shown, gap_sentence(gap))] if gap else []
+    said += [("time of an epoch", slower, time)]
+    said += [("parameters", "worse", one) for one in parameter_cost(results, dataset, level)]
+    for claim in filter(None, map(claims.__getitem__, LIMITS)):
+        if claim.verdict in ("supported", "holds", "refuted"):
+            words = f"{claim.short or claim.claim} ({claim.id}): {verdict_word(claim)}"
+            way = "better" if claim.verdict == "refuted" else "worse"
+            said.append((f"claim {claim.id}", way, words))
+    rows = [
+        {"measure": topic, "advantage": "", "limitation": ""}
+        | {sides[way]: capitalized(words).rstrip(".")}
+        for topic, way, words in said
+        if way
+    ]
     if not rows:
         return None
     return Exhibit(

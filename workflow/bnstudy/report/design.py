@@ -10,10 +10,8 @@ import yaml
 from bnstudy import settings, statistics
 from bnstudy.config import ROOT
 from bnstudy.networks.models import MODELS
-from bnstudy.report.results import (
+from bnstudy.report.measures import (
     ALPHA,
-    Results,
-    as_level,
     capitalized,
     counted,
     decimal,
@@ -21,6 +19,7 @@ from bnstudy.report.results import (
     listed,
     short_name,
 )
+from bnstudy.report.results import Results, as_level
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 # Settings that `design` tells in other words than their own.
@@ -75,11 +74,6 @@ def averaging(results: Results) -> str:
     ]
     parts = [fixed(results)] + ([f"averaged over {listed(over)}"] if over else [])
     return "".join(f"{part}, " for part in parts if part)
-
-
-def over_all(results: Results) -> str:
-    """` and all batch sizes` where several were averaged; else nothing."""
-    return "".join(f" and all {plural(axis)}" for axis in results.cell_axes)
 
 
 def why_no_comparison(results: Results) -> str:
@@ -143,11 +137,11 @@ def unfinished(results: Results) -> str:
         if n
     )
     if not lacking:
-        return "This is a partial report, but nothing is missing: `snakemake` makes the full one."
+        return "> **This is a partial report, but nothing is missing: `snakemake` makes the full one.**"
     return (
-        f"This report is partial: {lacking} are missing or cannot be used; "
+        f"> **This report is partial: {lacking} are missing or cannot be used; "
         "[table](#tab-missing) lists them. Comparisons count the seeds that have all their runs, "
-        "and claims whose study is incomplete have no verdict."
+        "and claims whose study is incomplete have no verdict.**"
     )
 
 
@@ -275,15 +269,6 @@ def scope(results: Results) -> list[str]:
         (
             f"{rates} and {counted(results.epochs, 'epoch')} for everything. No arm was tuned; at "
             "its own best learning rate, or trained for longer, any could do better."
-        ),
-        (
-            "The seeds vary the division of the images, the initial weights and the order of the "
-            "samples. The test images are always the same, so the intervals do not cover another "
-            "test set."
-        ),
-        (
-            "Comparisons in single cells, of the gap and of the effect of other settings are there "
-            "to describe; the averages carry the conclusion."
         ),
     ]
 

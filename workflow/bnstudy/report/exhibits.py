@@ -8,14 +8,12 @@ import pandas as pd
 from bnstudy import settings, statistics
 from bnstudy.report.design import averaging
 from bnstudy.report.findings import INTERVAL
-from bnstudy.report.results import (
+from bnstudy.report.measures import (
     METRICS,
     SPACE,
     Comparison,
     Kind,
-    Level,
     Metric,
-    Results,
     capitalized,
     counted,
     decimal,
@@ -23,6 +21,7 @@ from bnstudy.report.results import (
     p_text,
     short_name,
 )
+from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import Exhibit, Link
 
 SHORT_UNITS: dict[Kind, str] = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
@@ -110,38 +109,6 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
         f"Key numbers {on(results, dataset)}, {averaging(results)}means over {results.n_seeds}. "
         f"{UNITS_NOTE}. Each measure leads to the figure that draws it.",
         pd.DataFrame(rows),
-    )
-
-
-def steps(results: Results, dataset: str) -> Exhibit:
-    """Steps to the target by cell and level, with the number of runs that never came there."""
-    rows = []
-    log_runs = results.scored("ln_steps_to_target")
-    runs = results.scored("steps_to_target")
-    for cell, level, columns in places(results):
-        one = results.at(runs, dataset, level, **cell)
-        logs = results.at(log_runs, dataset, level, **cell)["value"]
-        mean = math.exp(statistics.mean(logs)) if len(logs) else math.nan
-        size = cell.get("batch_size", results.values("batch_size")[0])
-        size = level if results.axis == "batch_size" else size
-        rows.append(
-            columns
-            | {
-                "geometric mean": mean,
-                "fewest": one["value"].min(),
-                "most": one["value"].max(),
-                "images seen": round(mean) * size if len(one) else math.nan,
-                "never reached": f"{int(one['steps_to_target'].isna().sum())} of {len(one)}",
-            }
-        )
-    return Exhibit(
-        results.label("steps", dataset),
-        f"Optimizer steps to {results.target} accuracy on the validation probe "
-        f"{on(results, dataset)}, over {results.n_seeds}. Images seen are the geometric mean times "
-        "the batch size.",
-        pd.DataFrame(rows),
-        dict.fromkeys(("geometric mean", "fewest", "most", "images seen"), whole),
-        words=(treatment(results),),
     )
 
 

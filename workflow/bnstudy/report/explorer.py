@@ -14,7 +14,8 @@ from bnstudy import settings
 from bnstudy.report.figures.common import looks, tidy
 from bnstudy.report.figures.curves import seconds_per_step
 from bnstudy.report.look import ENOUGH, thinned
-from bnstudy.report.results import SPACE, Level, Results, percent, short_name
+from bnstudy.report.measures import SPACE, percent, short_name
+from bnstudy.report.results import Results
 from bnstudy.report.words import bands_of
 
 POINTS = 60_000  # of all curves together; more would make the page slow and large
@@ -45,7 +46,7 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
     curves = max(1, len(frame.groupby(["split", "metric", "level", "cell", "seed"])))
     frame = thinned(frame, "step", ["split", "metric", "level", "cell"], max(9, POINTS // curves))
     titles = [results.cell_title(cell) for cell in results.cells]
-    pace = seconds_per_step(results, dataset).set_index(["level", "cell"])["seconds_per_step"]
+    per_step = paces(results, dataset)
     grids: list[list[int]] = []
     measures, series = [], []
     for (split, metric), part in sorted(
@@ -89,16 +90,10 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
         ],
         "against": [
             {"name": "steps", "unit": "step", "factor": None},
-            {"name": "epochs", "unit": "epoch", "factor": per_step(results, epochs_per_step)},
-            {"name": "images seen", "unit": "image", "factor": per_step(results, batch_size)},
-            {
-                "name": "seconds of training",
-                "unit": "second",
-                "factor": [
-                    [finite(pace.get((level, title), math.nan)) for title in titles]
-                    for level in results.levels
-                ],
-            },
+            *(
+                {"name": name, "unit": name.split()[0].rstrip("s"), "factor": per_step[name]}
+                for name in ("epochs", "images seen", "seconds of training")
+            ),
         ],
         "grids": grids,
         "series": series,
@@ -159,24 +154,22 @@ def gaps(values: list[int | None]) -> list[int | None]:
     return found
 
 
-def per_step(results: Results, of: object) -> list[list[float | None]]:
-    """What a step adds on an axis, by level and cell."""
-    return [
-        [finite(of(results, level, cell)) for cell in results.cells] for level in results.levels
-    ]
-
-
-def setting(results: Results, name: str, level: Level, cell: dict[str, Level]) -> Level:
-    return level if results.axis == name else cell.get(name, results.values(name)[0])
-
-
-def batch_size(results: Results, level: Level, cell: dict[str, Level]) -> float:
-    return float(setting(results, "batch_size", level, cell))
-
-
-def epochs_per_step(results: Results, level: Level, cell: dict[str, Level]) -> float:
-    runs = results.select(results.runs, **{results.axis: level}, **cell)["n_steps"]
-    return setting(results, "epochs", level, cell) / float(runs.max()) if len(runs) else math.nan
+def paces(results: Results, dataset: str) -> dict[str, list[list[float | None]]]:
+    """What a step adds on each axis, by level and cell; None where nothing was run."""
+    pace = seconds_per_step(results, dataset).set_index(["level", "cell"])["seconds_per_step"]
+    found: dict[str, list] = {"epochs": [], "images seen": [], "seconds of training": []}
+    for level in results.levels:
+        rows = []
+        for cell in results.cells:
+            chosen = {results.axis: level} | cell
+            runs = results.at(results.runs, dataset, level, **cell)
+            epochs = chosen.get("epochs", results.values("epochs")[0])
+            size = chosen.get("batch_size", results.values("batch_size")[0])
+            seconds = pace.get((level, results.cell_title(cell)), math.nan)
+            rows.append((epochs / runs["n_steps"].max(), float(size), seconds))
+        for column, values in zip(found.values(), zip(*rows, strict=True), strict=True):
+            column.append([finite(value) for value in values])
+    return found
 
 
 def finite(x: float) -> float | None:

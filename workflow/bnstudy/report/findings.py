@@ -13,19 +13,18 @@ import pandas as pd
 
 from bnstudy import settings, statistics
 from bnstudy.report.design import averaging, why_no_comparison
-from bnstudy.report.results import (
+from bnstudy.report.measures import (
     ALPHA,
     SPACE,
     SPOKEN,
     Comparison,
-    Level,
     Metric,
-    Results,
     capitalized,
     counted,
     decimal,
     listed,
 )
+from bnstudy.report.results import Level, Results
 
 INTERVAL = f"95{SPACE}% interval"
 NO_TEST = "a single pair of runs allows neither an interval nor a test"
@@ -97,8 +96,8 @@ def brief(c: Comparison) -> str:
     return f"{name} was {size} {c.outcome} ({INTERVAL} {f'{SPACE}to{SPACE}'.join(ends)})"
 
 
-def caveats(c: Comparison, short: bool = False) -> list[str]:
-    """Sentences that limit what a comparison can say; if `short`, nothing of unreached targets."""
+def caveats(c: Comparison) -> list[str]:
+    """Sentences that limit what a comparison can say."""
     sentences = []
     attainable = c.family * statistics.smallest_p(c.n) if c.n else 1.0
     if c.outcome in ("unclear", "equal") and attainable >= ALPHA:
@@ -108,7 +107,7 @@ def caveats(c: Comparison, short: bool = False) -> list[str]:
             "The interval by itself excludes zero, but the test corrected for the number of "
             "comparisons does not reject."
         )
-    if c.of.kind == "ratio" and c.outcome != "censored" and not lost_arm(c) and not short:
+    if c.of.kind == "ratio" and c.outcome != "censored" and not lost_arm(c):
         sentences += censoring(c)
     return sentences
 
@@ -162,8 +161,7 @@ def headline(results: Results, dataset: str) -> tuple[str, str]:
     ]
     if all(len(pair) < 2 for _, pair in found):
         return f"On {results.title(dataset)}, {NO_COMPLETE_SEED.format(every(results))}.", ""
-    notes = [note for _, pair in found for c in pair for note in caveats(c, short=True)]
-    notes += never_reached(results, dataset)
+    notes = [note for _, pair in found for c in pair for note in caveats(c)]
     limits = dict.fromkeys([*notes, *divergence(results, dataset)])
     begin = f"On {results.title(dataset)}, {averaging(results)}"
     sentences = [
@@ -184,17 +182,6 @@ def every(results: Results) -> str:
     """What a seed must be complete in."""
     names = [settings.label(axis) for axis in results.cell_axes]
     return listed(names) or "setting"
-
-
-def never_reached(results: Results, dataset: str) -> list[str]:
-    """How many runs of each level never reached the target, unless all or none did."""
-    runs = [(level, results.at(results.runs, dataset, level)) for level in results.levels]
-    counts = [(level, int(r["steps_to_target"].isna().sum()), len(r)) for level, r in runs]
-    parts = [f"{n} of {total} {results.arm(level)}" for level, n, total in counts if n]
-    if not parts or all(n == total for _, n, total in counts):
-        return []
-    unreached = f"never reached {results.target} and {all_steps(sum(n for _, n, _ in counts))}"
-    return [f"Of the runs, {listed(parts)} {unreached}."]
 
 
 def divergence(results: Results, dataset: str) -> list[str]:
@@ -292,21 +279,15 @@ def were(items: Sequence[str]) -> str:
     return "were" if len(items) > 1 or items[0].startswith("steps") else "was"
 
 
-def gap_sentences(results: Results, dataset: str, level: Level) -> list[str]:
+def gap_sentence(c: Comparison) -> str:
     """How much wider the gap between validation and training loss is than the baseline's."""
-    gaps = results.scored("val_loss")
-    gaps["value"] -= results.scored("train_loss")["value"]
-    by = results.over_cells(gaps, dataset, "value", [results.baseline, level])
-    if by[level].empty:
-        return []
-    values = [decimal(statistics.mean(by[one]), 4) for one in (level, results.baseline)]
-    arms = f"{values[0]} against {values[1]} nats {results.arm(results.baseline)}"
-    name = "the gap between validation and training loss"
-    if len(by[level]) < 2:
-        return [f"{capitalized(name)} was {arms} (one pair of runs, so without an interval)."]
-    s = statistics.paired_summary((by[level] - by[results.baseline]).to_numpy())
-    around = f"{INTERVAL} {results.metric('val_loss').interval(s.ci_low, s.ci_high)}"
-    if s.p < ALPHA and (s.ci_low > 0 or s.ci_high < 0):
-        size = f"{decimal(abs(s.mean), 4)} nats {'wider' if s.mean > 0 else 'narrower'}"
-        return [f"{capitalized(name)} was {size} {results.arm(level)} ({around}): {arms}."]
-    return [f"No difference in {name} could be shown {results.arm(level)} ({around}): {arms}."]
+    values = [decimal(mean, 4) for mean in (c.mean_level, c.mean_baseline)]
+    arms = f"{values[0]} against {values[1]} nats {c.with_baseline}"
+    name = f"the {c.of.title}"
+    if c.n < 2:
+        return f"{capitalized(name)} was {arms} (one pair of runs, so without an interval)."
+    around = f"({INTERVAL} {c.interval}): {arms}"
+    if c.shown:
+        size = f"{decimal(abs(c.difference), 4)} nats {'wider' if c.difference > 0 else 'narrower'}"
+        return f"{capitalized(name)} was {size} {c.with_level} {around}."
+    return f"No difference in {name} could be shown {c.with_level} {around}."

@@ -9,37 +9,13 @@ import pandas as pd
 
 from bnstudy import settings
 from bnstudy.report.exhibits import whole
-from bnstudy.report.results import (
-    Results,
-    as_level,
-    counted,
-    decimal,
-    level_name,
-    listed,
-    short_name,
-)
+from bnstudy.report.measures import counted, decimal, listed, short_name
+from bnstudy.report.results import Results, as_level
 from bnstudy.report.tables import Code, Exhibit
 
 if TYPE_CHECKING:
     from bnstudy.networks.weights import Layer
     from bnstudy.report.figures.networks import Network
-
-
-def agreement(checks: Mapping[str, tuple], tolerance: float) -> Exhibit:
-    """Largest absolute difference between pairs of tensors, and whether it is within tolerance."""
-    rows = []
-    for name, (computed, expected) in checks.items():
-        error = float((computed - expected).detach().abs().max())
-        word = "agrees" if error <= tolerance else "does not agree"
-        rows.append({"quantity": name, "largest difference": error, "verdict": word})
-    return Exhibit(
-        "check",
-        "torch.nn.BatchNorm1d against the formulas, largest absolute difference over all elements, "
-        f"in double precision. It agrees if the difference is at most {tolerance:.0e}.",
-        pd.DataFrame(rows),
-        {"largest difference": lambda x: f"{x:.1e}" if x else "0"},
-        words=("verdict",),
-    )
 
 
 def splits(results: Results) -> Exhibit:
@@ -56,49 +32,6 @@ def splits(results: Results) -> Exhibit:
         "Number of images in each split.",
         pd.DataFrame(rows),
         dict.fromkeys(("training", "validation", "test"), whole),
-    )
-
-
-def scaled_moments(data: object, scaling: str) -> tuple[float, float, float, float]:
-    """Smallest and largest value, mean and standard deviation of the scaled training images.
-
-    `data` is a `bnstudy.data.prepared.PreparedData`; the images for validation are among them.
-    """
-    low, high, mean, deviation = raw_moments(data)
-    if scaling == "standardize":
-        return (low - mean) / deviation, (high - mean) / deviation, 0.0, 1.0
-    unit, shift = (data.pixel_max / 2, 1) if scaling == "symmetric" else (data.pixel_max, 0)
-    return low / unit - shift, high / unit - shift, mean / unit - shift, deviation / unit
-
-
-def raw_moments(data: object) -> tuple[float, float, float, float]:
-    """Smallest and largest value, mean and standard deviation of the pixels as stored."""
-    counts = data.train_images.flatten().bincount(minlength=256).double()
-    values = counts.new_tensor(range(len(counts)))
-    present = values[counts > 0]
-    mean = float((counts * values).sum() / counts.sum())
-    variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
-    return float(present.min()), float(present.max()), mean, variance**0.5
-
-
-def pixels(results: Results, data: Mapping[str, object]) -> Exhibit:
-    """Range, mean and standard deviation of pixels before and after scaling."""
-    columns = ("smallest", "largest", "mean", "standard deviation")
-    rows = []
-    for dataset in results.datasets:
-        stages = {"as stored": raw_moments(data[dataset])}
-        for scaling in results.values("scaling"):
-            stages[level_name("scaling", scaling)] = scaled_moments(data[dataset], scaling)
-        for stage, moments in stages.items():
-            first = {"dataset": results.title(dataset), "pixels": stage}
-            rows.append(first | dict(zip(columns, moments, strict=True)))
-    return Exhibit(
-        "pixels",
-        "Pixel values of the images for training and validation, as stored and as the networks see "
-        "them (no unit).",
-        pd.DataFrame(rows),
-        dict.fromkeys(columns, lambda x: decimal(x, 3)),
-        words=("pixels",),
     )
 
 

@@ -5,45 +5,28 @@ All of it comes from the tables, for any treatment; of several levels it speaks 
 
 import html
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from bnstudy import settings, statistics
+from bnstudy import settings
 from bnstudy.report.design import why_no_comparison
 from bnstudy.report.findings import epoch_time_ratios, factor, lost_arm
-from bnstudy.report.reading import read_table
-from bnstudy.report.results import (
-    MINUS,
-    SPACE,
-    Comparison,
-    Level,
-    Results,
-    capitalized,
-    counted,
-    decimal,
-    listed,
-)
+from bnstudy.report.measures import SPACE, Comparison, capitalized, counted, decimal, listed
+from bnstudy.report.remaining import remaining
+from bnstudy.report.results import Results
+from bnstudy.report.verdicts import SIGNS, tally
 
 # Ratios that have a name, up to a tenth of themselves.
 SHARES = {1 / 2: "half", 1 / 3: "a third", 1 / 4: "a quarter", 1 / 5: "a fifth", 1 / 10: "a tenth"}
-# Studies of what is left of the effect, and which of their runs count.
-REMAINS = {
-    "centred input": ("input_scaling", "standardize"),
-    "long training": ("long_training", "symmetric"),
-    "both": ("long_training", "standardize"),
+# What the conditions of `remaining` are called; the last one that was run is the hardest.
+HARDER = {
+    ("input_scaling", "standardize"): "centred input",
+    ("long_training", "symmetric"): "long training",
+    ("long_training", "standardize"): "centred input and long training",
 }
-SIGNS = {  # how a verdict is shown without words
-    "supported": "\N{CHECK MARK}",
-    "holds": "\N{CHECK MARK}",
-    "refuted": "\N{MULTIPLICATION X}",
-    "does not hold": "\N{MULTIPLICATION X}",
-    "not supported": MINUS,
-    "inconclusive": "?",
-}
+TIMES = f"\N{MULTIPLICATION SIGN}{SPACE}"
 
 
 @dataclass(frozen=True)
@@ -86,32 +69,27 @@ class Opening:
         return [self.sentences, *tiles]
 
 
-def first_screen(results: Results, tables: Path, question: str) -> Opening:
+def first_screen(results: Results, question: str) -> Opening:
     """What came out on the first dataset; a title that asks where nothing can be said."""
     dataset = results.datasets[0]
     if reason := why_no_comparison(results):
         return Opening("", question, reason, [])
-    found = {
-        level: results.comparisons(dataset, level, ("ln_steps_to_target", "test_accuracy"))
+    found = [
+        results.comparisons(dataset, level, ("ln_steps_to_target", "test_accuracy"))
         for level in results.treatments
-    }
-    complete = {level: pair for level, pair in found.items() if len(pair) == 2}
-    if not complete:
+    ]
+    if not (complete := [pair for pair in found if len(pair) == 2]):
         return Opening("", question, "No pair of runs is complete yet, so nothing is compared.", [])
-    level = max(complete, key=lambda level: complete[level][1].difference)
-    speed, accuracy = complete[level]
-    left = remaining(results, Path(tables), level)
-    tiles = [*main_tiles(results, speed, accuracy), *cost(results, dataset, level, left)]
-    if left:
-        name, gain = list(left.items())[-1]
-        others = [f"{one}: {points(left[one])}" for one in left if one != name]
-        tiles.append(Tile(points(gain), f"of test accuracy {conditions(name)}", "; ".join(others)))
-    sentences = f"{setting_sentence(results, dataset)} {certainty(speed, accuracy, left)}"
-    return Opening(question, finding(results, speed, accuracy), sentences, tiles)
-
-
-def conditions(name: str) -> str:
-    return "with centred input and long training" if name == "both" else f"with {name}"
+    speed, accuracy = max(complete, key=lambda pair: pair[1].difference)
+    left = {
+        HARDER[key]: one.effects[1].difference
+        for one in remaining(results, accuracy.level)
+        if (key := (one.study, one.scaling)) in HARDER
+    }
+    sentences = [setting_sentence(results, dataset), certainty(speed, accuracy, left)]
+    shown = [*main_tiles(results, speed, accuracy), price(results, accuracy), last_tile(left)]
+    tiles = [tile for tile in shown if tile]
+    return Opening(question, finding(results, speed, accuracy), " ".join(sentences), tiles)
 
 
 def points(share: float) -> str:
@@ -161,9 +139,10 @@ def certainty(speed: Comparison, accuracy: Comparison, left: Mapping[str, float]
     """How sure it is, or of what it is made."""
     if left and accuracy.shown == "better":
         name, gain = list(left.items())[-1]
+        rest = "Much of the lead in accuracy remains"
         if gain < accuracy.difference / 2:
-            return f"Most of the lead in accuracy is gone {conditions(name)}."
-        return f"Much of the lead in accuracy remains {conditions(name)}."
+            rest = "Most of the lead in accuracy is gone"
+        return f"{rest} with {name}."
     agreeing = min(max(c.seeds_in_favour, c.n - c.seeds_in_favour) for c in (speed, accuracy))
     if accuracy.n < 2:
         return "A single pair has neither an interval nor a test."
@@ -174,109 +153,63 @@ def certainty(speed: Comparison, accuracy: Comparison, left: Mapping[str, float]
 
 def main_tiles(results: Results, speed: Comparison, accuracy: Comparison) -> list[Tile]:
     """Speed and accuracy with their intervals."""
-    tiles = []
-    if speed.outcome not in ("missing", "censored") and not lost_arm(speed):
-        of = speed.of
-        values = f"{of.value(speed.mean_level)} against {of.value(speed.mean_baseline)}"
-        tiles.append(
-            Tile(
-                f"\N{MULTIPLICATION SIGN}{SPACE}{of.difference(speed.difference)}",
-                f"the steps to {of.target} accuracy",
-                values + interval_of(speed),
-            )
-        )
-    if accuracy.outcome != "missing":
-        of = accuracy.of
-        level, baseline = of.value(accuracy.mean_level), of.value(accuracy.mean_baseline)
-        epochs = counted(results.epochs, "epoch")
-        tiles.append(
-            Tile(
-                points(accuracy.difference),
-                f"of test accuracy after {epochs}",
-                f"{level} against {baseline}{interval_of(accuracy)}",
-            )
-        )
-    return tiles
+    value = f"{TIMES}{speed.of.difference(speed.difference)}"
+    steps = Tile(value, f"the steps to {speed.of.target} accuracy", arms(speed))
+    label = f"of test accuracy after {counted(results.epochs, 'epoch')}"
+    right = Tile(points(accuracy.difference), label, arms(accuracy))
+    none = speed.outcome in ("missing", "censored") or lost_arm(speed)
+    return [*([] if none else [steps]), *([] if accuracy.outcome == "missing" else [right])]
 
 
-def interval_of(c: Comparison) -> str:
-    return "" if math.isnan(c.ci_low) else f" ({c.interval})"
+def arms(c: Comparison) -> str:
+    """`97.50 % against 95.93 % (+1.43 to +1.68)`."""
+    around = "" if math.isnan(c.ci_low) else f" ({c.interval})"
+    return f"{c.of.value(c.mean_level)} against {c.of.value(c.mean_baseline)}{around}"
 
 
-def cost(results: Results, dataset: str, level: Level, left: Mapping) -> list[Tile]:
-    """The price: time per epoch, and the gap between training and validation loss."""
-    ratios = epoch_time_ratios(results, dataset, level)
-    gaps = results.scored("val_loss")
-    gaps["value"] -= results.scored("train_loss")["value"]
-    by = results.over_cells(gaps, dataset, "value", [results.baseline, level])
-    gap = ""
-    if len(by[level]):
-        before, after = (statistics.mean(by[one]) for one in (results.baseline, level))
-        gap = (
-            f"gap to the training loss {decimal(after, 3)} against {decimal(before, 3)}{SPACE}nats"
-        )
+def price(results: Results, c: Comparison) -> Tile | None:
+    """Time per epoch, and the gap between training and validation loss."""
+    ratios = epoch_time_ratios(results, c.dataset, c.level)
     if ratios.empty:
-        return []
-    value = f"\N{MULTIPLICATION SIGN}{SPACE}{decimal(ratios.median(), 2)}"
-    return [Tile(value, "the time of an epoch", gap)]
+        return None
+    said = ""
+    if gap := results.gap(c.dataset, c.level):
+        after, before = (decimal(x, 3) for x in (gap.mean_level, gap.mean_baseline))
+        said = f"gap to the training loss {after} against {before}{SPACE}nats"
+    return Tile(f"{TIMES}{decimal(ratios.median(), 2)}", "the time of an epoch", said)
 
 
-def remaining(results: Results, tables: Path, level: Level) -> dict[str, float]:
-    """The lead in test accuracy under harder conditions, from the studies that were run.
-
-    Paired by seed; as a share of the images, nothing where a study has no such runs.
-    """
-    found = {}
-    for name, (study, scaling) in REMAINS.items():
-        path = tables / f"{study}.csv"
-        if not results.config["studies"].get(study, {}).get("enabled") or not path.exists():
-            continue
-        runs = pd.read_csv(path, keep_default_na=False, na_values=[""])
-        if not {results.axis, "scaling", "test_accuracy"} <= set(runs):
-            continue
-        wide = runs[runs["scaling"] == scaling].pivot_table(
-            index="seed", columns=results.axis, values="test_accuracy"
-        )
-        if {level, results.baseline} <= set(wide):
-            differences = (wide[level] - wide[results.baseline]).dropna()
-            if len(differences):
-                found[name] = statistics.mean(differences)
-    return found
+def last_tile(left: Mapping[str, float]) -> Tile | None:
+    """The lead in accuracy that is left under the hardest conditions, with the others."""
+    if not left:
+        return None
+    *others, (name, gain) = left.items()
+    rest = "; ".join(f"{one}: {points(share)}" for one, share in others)
+    return Tile(points(gain), f"of test accuracy with {name}", rest)
 
 
-def verdicts(tables: Path, anchors: Mapping[str, str], results: Results) -> str:
+def verdicts(rows: pd.DataFrame, anchors: Mapping[str, str]) -> str:
     """The claims that were judged, a mark each with its verdict; no text without any.
 
     Parameters
     ----------
+    rows : pandas.DataFrame
+        Rows of claims.csv.
     anchors : mapping
         The anchor to which the mark of a claim leads.
     """
-    path = Path(tables) / "claims.csv"
-    rows = read_table(path, results.config) if path.exists() else pd.DataFrame(columns=["id"])
-    rows = rows[rows["id"].isin(list(anchors))]
-    rows = rows[rows["verdict"].isin(list(SIGNS))] if len(rows) else rows
-    if rows.empty:
+    judged = rows["id"].isin(list(anchors)) & rows["verdict"].isin(list(SIGNS))
+    if not judged.any():
         return ""
-    counts = Counter(rows["verdict"])
-    verbs = {"holds": "hold", "does not hold": "do not hold"}
-    said = listed(f"{n} {verbs.get(word, word)}" for word in SIGNS if (n := counts[word]))
-    marks = "".join(
-        mark(row["id"], row["claim"], row["verdict"], anchors[row["id"]])
-        for row in rows.to_dict("records")
-    )
-    heading = f"{counted(len(rows), 'claim')} judged: {said}."
+    marks = [
+        f'<li><a class="{verdict.replace(" ", "-")}" href="#{anchors[name]}" title="{claim}: {verdict}">'
+        f'<span aria-hidden="true">{SIGNS[verdict]}</span> {name}'
+        f'<span class="hidden"> {verdict}</span></a></li>'
+        for name, claim, verdict in rows.loc[judged, ["id", "claim", "verdict"]]
+        .map(html.escape)
+        .values
+    ]
     return (
-        f'<nav class="verdicts" aria-label="Verdicts"><p>{html.escape(heading)}</p>'
-        f"<ul>{marks}</ul></nav>"
-    )
-
-
-def mark(name: str, claim: str, verdict: str, anchor: str) -> str:
-    kind = verdict.replace(" ", "-")
-    said = html.escape(f"{claim}: {verdict}")
-    return (
-        f'<li><a class="{kind}" href="#{html.escape(anchor)}" title="{said}">'
-        f'<span aria-hidden="true">{SIGNS[verdict]}</span> {html.escape(name)}'
-        f'<span class="hidden"> {html.escape(verdict)}</span></a></li>'
+        f'<nav class="verdicts" aria-label="Verdicts"><p>{tally(rows.loc[judged, "verdict"])}.</p>'
+        f"<ul>{''.join(marks)}</ul></nav>"
     )

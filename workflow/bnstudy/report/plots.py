@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from bnstudy import settings
 from bnstudy.report import marks
 from bnstudy.report.look import RULE, Drawing, Layout, Look, looks_of, summary, thinned
+from bnstudy.report.measures import listed
 from bnstudy.report.panels import of_panel, said, small_multiples
-from bnstudy.report.results import listed
 from bnstudy.report.words import bands_of, interval_phrase, number, seeds_in, seeds_of
 
 MOST_WORDS = 60  # of an alternative text

@@ -7,7 +7,6 @@ stays text. The page holds no time, so equal notebooks give equal bytes.
 """
 
 import base64
-import csv
 import hashlib
 import html
 import io
@@ -29,14 +28,21 @@ from traitlets.config import Config
 
 from bnstudy.errors import UserError
 
-SVG, NARROW_SVG, CSV = "image/svg+xml", "application/vnd.bnstudy.narrow+svg", "text/csv"
-LIVE = "application/vnd.bnstudy.live+json"
+CSV, PNG, SVG, NARROW_SVG = (
+    "text/csv",
+    "image/png",
+    "image/svg+xml",
+    "application/vnd.bnstudy.narrow+svg",
+)
+PAGE = "application/vnd.bnstudy.page+html"  # for the page alone; Jupyter has its own text
+LIVE = "application/vnd.bnstudy.live+json"  # what the page's script makes of a figure
 # Found without importing ziamath, of which nothing but the font is used.
 MATH_FONT = Path(find_spec("ziamath").origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
 # Minus, root, sum, partial and hat; the variation selector of script letters; the italic h, which
 # stands apart from the other italic letters.
 OPERATORS = "+=()[]{}|,.<>/\u2212\u221a\u2211\u2202\u02c6\ufe00\u210e"
-DATA_ROWS = 40  # of a figure's data shown in the page; the CSV has all of them
+# Tokens of code that have no colour of their own.
+COLOURLESS = re.compile(r'<span class="(?!k|ow|s|l|nt|nf|nc|nd|nn|fm|m|c)\w+">([^<]*)</span>')
 # Colours of `look` that a dark page takes lighter or darker.
 DARK = {
     "#1b1f24": "#e6e9ed",
@@ -178,6 +184,7 @@ class ReportExporter(HTMLExporter):
         yield "caption", self.caption
         yield "contents", lambda _: [e for e in self.headings.entries if e[0] in (2, 3)]
         yield "figure_html", self.figure_html
+        yield "coloured", lambda code: COLOURLESS.sub(r"\1", code)
         yield "plain_text", lambda text: re.sub(r"\x1b\[[0-9;]*m", "", text)
 
     def markdown(self, source: str) -> str:
@@ -239,6 +246,15 @@ class ReportExporter(HTMLExporter):
         return page.replace("@@MATH_FONT@@", font, 1), resources
 
 
+def numbered_outputs(nb: NotebookNode) -> Iterator[tuple[NotebookNode, dict]]:
+    """The figures and tables of a notebook, with what `reporting.Report` says of them."""
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            meta = output.get("metadata", {}).get("bnstudy", {})
+            if "number" in meta:
+                yield output, meta
+
+
 def numbered_anchors(nb: NotebookNode) -> dict[str, list[tuple[str, str]]]:
     """Anchors of the figures, tables and numbered sections of a notebook, with their numbers.
 
@@ -249,12 +265,10 @@ def numbered_anchors(nb: NotebookNode) -> dict[str, list[tuple[str, str]]]:
         if cell.cell_type == "markdown":
             for number, text in re.findall(r"^## (\d+)\.\s+(.+)$", cell.source, re.MULTILINE):
                 numbers[slug(text)] = [(slug(text), number)]
-        for output in cell.get("outputs", []):
-            meta = output.get("metadata", {}).get("bnstudy")
-            if meta and "number" in meta:
-                anchor = f"{meta['kind'][:3]}-{meta['label']}"
-                for base in {anchor, f"{meta['kind'][:3]}-{meta.get('group', meta['label'])}"}:
-                    numbers.setdefault(base, []).append((anchor, str(meta["number"])))
+    for _, meta in numbered_outputs(nb):
+        names = [f"{meta['kind'][:3]}-{meta[key]}" for key in ("label", "group")]
+        for base in dict.fromkeys(names):
+            numbers.setdefault(base, []).append((names[0], str(meta["number"])))
     return numbers
 
 
@@ -333,33 +347,13 @@ def spaceless(uri: str) -> str:
 
 
 def data_html(text: str, label: str, number: int) -> str:
-    """The data of a figure, folded: a table of at most `DATA_ROWS` rows and the CSV."""
-    header, *rows = csv.reader(io.StringIO(text))
-    step = -(-len(rows) // DATA_ROWS)
-    shown = rows[::step] if step > 1 else rows
-    extent = f"{len(rows):,} rows" if step < 2 else f"every {step}th of {len(rows):,} rows"
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(shorter(cell))}</td>" for cell in row) + "</tr>"
-        for row in shown
-    )
-    size = max(1, round(len(text) / 1000))
-    sortable = ' class="sortable"' if len(rows) > 1 else ""
+    """The data of a figure, folded: the CSV, of which the page's script makes a table."""
+    size, rows = max(1, round(len(text) / 1000)), text.count("\n") - 1
     return (
         f'<details class="data"><summary>Data of figure {number}</summary>'
         f'<p><a download="{label}.csv" href="{csv_uri(text)}">{label}.csv</a> '
-        f"({size} kB, all {len(rows):,} rows)</p>"
-        f'<div class="scroll"><table{sortable}><caption><span class="caption">'
-        f"Data of figure {number}: {extent}</span></caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div></details>"
+        f"({size} kB, {rows:,} rows)</p></details>"
     )
-
-
-def shorter(cell: str) -> str:
-    """A number to five significant digits, any other text as it is."""
-    if not re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", cell):
-        return cell
-    return f"{float(cell):.5g}"
 
 
 def math_font(page: str) -> bytes:
@@ -376,7 +370,8 @@ def math_font(page: str) -> bytes:
     characters |= {chr(0x1D434 + i) for i in range(52)}  # italic Latin
     characters |= {chr(0x1D6FC + i) for i in range(32)}  # italic Greek
     characters |= {chr(0x1D7CE + i) for i in range(10)}  # bold digits
-    options = subset.Options(flavor="woff2", layout_features=["*"], name_IDs=[0, 1, 2, 13, 14])
+    # Without its features: those of small letters for indices would double the font.
+    options = subset.Options(flavor="woff2", layout_features=[], name_IDs=[0, 1, 2, 13, 14])
     font = subset.load_font(str(MATH_FONT), options)
     subsetter = subset.Subsetter(options)
     subsetter.populate(text="".join(sorted(characters)))

@@ -7,45 +7,50 @@ and rendered by `rendering.ReportExporter` to one HTML file.
 import argparse
 import base64
 import html
+import inspect
 import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import jupytext
+import nbformat
+import pandas as pd
 import yaml
+from IPython.display import Markdown, display
 
 from bnstudy import plugins
-from bnstudy.config import notebook_for
+from bnstudy.config import ROOT, notebook_for
+from bnstudy.data.prepared import open_prepared
+from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
+from bnstudy.report.look import NARROW, WIDE, Drawing
+from bnstudy.report.opening import first_screen, verdicts
+from bnstudy.report.reading import read_table
+from bnstudy.report.rendering import (
+    CSV,
+    LIVE,
+    NARROW_SVG,
+    PAGE,
+    PNG,
+    SVG,
+    ReportExporter,
+    numbered_anchors,
+    numbered_outputs,
+)
+from bnstudy.report.results import DatasetFacts, Results
+from bnstudy.report.tables import Exhibit, table_html
+from bnstudy.report.verdicts import Claims
+from bnstudy.report.words import escape_markdown, without_markup
 from bnstudy.settings import label
 
-if TYPE_CHECKING:  # the workflow asks for the notebook's name, which takes neither pandas nor torch
-    import pandas as pd
-
-    from bnstudy.report.tables import Exhibit
-
-CSV, SVG, NARROW_SVG = "text/csv", "image/svg+xml", "application/vnd.bnstudy.narrow+svg"
-PAGE = "application/vnd.bnstudy.page+html"  # for the page alone; Jupyter has its own text
-LIVE = "application/vnd.bnstudy.live+json"  # what the page's script makes of a figure
-PNG, PNG_DPI = "image/png", 110  # for readers of the notebook, who may see no SVG
-ROOT = Path(__file__).resolve().parents[3]  # the checkout
+PNG_DPI = 110  # for readers of the notebook, who may see no SVG
 REFERENCE = re.compile(r"\[(figure|table)\]\(#((?:fig|tab)-[\w-]+)\)", re.IGNORECASE)
+INCLUDED = re.compile(r"\{\{ (\S+\.md) \}\}")  # prose that stands in a file beside the notebook
 FIGURE_LIMIT = 600_000  # bytes of SVG for both layouts; draw fewer marks or rasterize beyond that
-MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
-FIRST_ERROR_LINES = 3
-
-
-def escape_markdown(text: object) -> str:
-    """Text from a config so that Markdown, TeX and HTML show it as it is, on one line."""
-    return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
-
-
-def bare(text: str) -> str:
-    """Text without what means something in Markdown or TeX, for sentences and plain captions alike."""
-    return " ".join(re.sub(r"[\\`*_{}\[\]<>$|]", " ", text).split())
+FIRST_ERROR_LINES = 3  # what matters of a long message stands at its start
 
 
 def title_of(config: Mapping) -> str:
@@ -100,11 +105,6 @@ class Report:
     def __init__(
         self, config: str, tables: str, data: str | Sequence[str], claims: str = ""
     ) -> None:
-        from bnstudy.data.prepared import open_prepared
-        from bnstudy.data.registry import add_prepared
-        from bnstudy.report.results import DatasetFacts, Results
-        from bnstudy.report.verdicts import Claims
-
         folder = study_folder(config)
         self.tables = folder / tables
         paths = [folder / path for path in ([data] if isinstance(data, str) else data)]
@@ -114,7 +114,7 @@ class Report:
         self.data = {dataset.name: dataset for dataset in opened}
         facts = {
             name: DatasetFacts(
-                title=bare(dataset.title),
+                title=without_markup(dataset.title),
                 n_classes=len(dataset.classes),
                 n_train=len(dataset.train_images),
                 n_test=len(dataset.test_images),
@@ -131,24 +131,15 @@ class Report:
         listed = next((place for place in places if place.is_file()), None)
         self.claims = Claims.load(listed, self.tables, self.config) if listed else None
 
-    def table_of(self, name: str) -> "pd.DataFrame":
+    def table_of(self, name: str) -> pd.DataFrame:
         """Any table of the study, by its name without `.csv`."""
-        from bnstudy.report.reading import read_table
-
         return read_table(self.tables / f"{name}.csv", self.config)
 
     def text(self, *paragraphs: str) -> None:
         """Show Markdown paragraphs; empty ones are left out."""
-        from IPython.display import Markdown, display
-
         shown = [paragraph for paragraph in paragraphs if paragraph]
         if shown:
             display(Markdown("\n\n".join(shown)))
-
-    def notice(self, paragraph: str) -> None:
-        """Show a Markdown paragraph that nobody may overlook, if there is one."""
-        if paragraph:
-            self.text(f"> **{paragraph}**")
 
     def bullets(self, items: Iterable[str]) -> None:
         """Show sentences as a list."""
@@ -156,23 +147,17 @@ class Report:
 
     def opening(self) -> None:
         """Show the first screen: the finding as title, what it rests on, and key numbers."""
-        from bnstudy.report.opening import first_screen
-
-        screen = first_screen(self.results, self.tables, title_of(self.config))
+        screen = first_screen(self.results, title_of(self.config))
         title, *rest = map(escape_markdown, [screen.title, *screen.plain])
         self.on_page(screen.html, "\n\n".join([f"**{title}**", *rest]))
 
     def verdicts(self, anchors: Mapping[str, str]) -> None:
         """Show a mark for each claim that was judged, leading to the anchor given for it."""
-        from bnstudy.report.opening import verdicts
-
-        if strip := verdicts(self.tables, anchors, self.results):
-            self.on_page(strip, "")
+        if (self.tables / "claims.csv").exists():
+            self.on_page(verdicts(self.table_of("claims"), anchors), "")
 
     def on_page(self, content: str, text: str) -> None:
         """Show HTML, whose texts are escaped, on the page, and Markdown in Jupyter."""
-        from IPython.display import display
-
         display({PAGE: content, "text/markdown": text}, raw=True)
 
     def each_dataset(self) -> Iterator[str]:
@@ -188,11 +173,17 @@ class Report:
             label = label.removesuffix(f"-{dataset}")
         return label
 
-    def number(self, kind: str) -> int:
+    def numbered(self, kind: str, label: str) -> dict[str, object]:
+        """The next number of a figure or table, with what links find it by."""
         self.counts[kind] += 1
-        return self.counts[kind]
+        return {
+            "kind": kind,
+            "label": label,
+            "group": self.group(label),
+            "number": self.counts[kind],
+        }
 
-    def figure(self, drawing: object, live: Mapping[str, object] | None = None) -> None:
+    def figure(self, drawing: Drawing, live: Mapping[str, object] | None = None) -> None:
         """Show a `look.Drawing` with its number, caption, alternative text and data.
 
         On a page with script, `live` makes it something to explore or to play with: its `kind` and
@@ -204,24 +195,13 @@ class Report:
             If the alternative text is missing or only repeats the caption, or if the pictures are
             larger than `FIGURE_LIMIT`.
         """
-        from IPython.display import Markdown, display
-
-        from bnstudy.report.look import NARROW, WIDE
-
         if not drawing.finding.strip() or drawing.finding == drawing.caption:
             raise ValueError(f"figure {drawing.label} needs an alternative text of its own")
         wide, narrow = drawing.svg(WIDE), drawing.svg(NARROW)
         if len(wide) + len(narrow) > FIGURE_LIMIT:
             raise ValueError(f"figure {drawing.label} takes {len(wide) + len(narrow):,} bytes")
-        number = self.number("figure")
-        meta = {
-            "kind": "figure",
-            "label": drawing.label,
-            "group": self.group(drawing.label),
-            "number": number,
-            "alt": drawing.finding,
-            "caption": drawing.caption,
-        }
+        meta = self.numbered("figure", drawing.label)
+        meta |= {"alt": drawing.finding, "caption": drawing.caption}
         table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
         picture = base64.b64encode(drawing.png(WIDE, PNG_DPI)).decode()
         bundle = {SVG: wide, NARROW_SVG: narrow, PNG: picture, CSV: table}
@@ -234,37 +214,29 @@ class Report:
             raw=True,
         )
         # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
+        anchor = f'<a id="fig-{drawing.label}"></a>'
         display(
-            Markdown(f'<a id="fig-{drawing.label}"></a>**Figure {number}.** {drawing.caption}'),
+            Markdown(f"{anchor}**Figure {meta['number']}.** {drawing.caption}"),
             metadata={"bnstudy": {"kind": "caption"}},
         )
 
-    def table(self, exhibit: "Exhibit | None") -> None:
+    def table(self, exhibit: Exhibit | None) -> None:
         """Show a `tables.Exhibit`, if there is one, with its number; all in it is escaped."""
-        from IPython.display import display
-
         if exhibit is None:
             return
-        from bnstudy.report.tables import table_html
+        meta = self.numbered("table", exhibit.label)
+        body = table_html(exhibit, meta["number"])
+        plain = f"Table {meta['number']}. {exhibit.caption}"
+        display({"text/html": body, "text/plain": plain}, metadata={"bnstudy": meta}, raw=True)
 
-        number = self.number("table")
-        body = table_html(exhibit, number)
-        meta = {
-            "kind": "table",
-            "label": exhibit.label,
-            "group": self.group(exhibit.label),
-            "number": number,
-        }
-        display(
-            {"text/html": body, "text/plain": f"Table {number}. {exhibit.caption}"},
-            metadata={"bnstudy": meta},
-            raw=True,
-        )
+    def frame(
+        self, label: str, caption: str, frame: pd.DataFrame, *more: object, **named: object
+    ) -> None:
+        """Show a table of pandas; the rest are the further fields of `tables.Exhibit`."""
+        self.table(Exhibit(label, caption, frame, *more, **named))
 
     def fold(self, summary: str, code: str) -> None:
         """Show code or a configuration, folded away behind a summary."""
-        from IPython.display import display
-
         body = (
             f'<details class="fold"><summary>{html.escape(summary)}</summary>'
             f"<pre><code>{html.escape(code)}</code></pre></details>"
@@ -273,8 +245,6 @@ class Report:
 
     def source(self, *objects: object) -> None:
         """Show the real source of functions or classes, folded, each under its place."""
-        import inspect
-
         for found in map(inspect.unwrap, objects):
             place = Path(inspect.getsourcefile(found)).resolve().relative_to(ROOT)
             self.fold(f"{found.__name__} in {place}", inspect.getsource(found).rstrip())
@@ -334,8 +304,6 @@ def execute(notebook: Path, config: Mapping, parameters: dict, failed_copy: Path
     UserError
         If a cell fails; the notebook as far as it came is then at `failed_copy`.
     """
-    import jupytext
-    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -347,7 +315,7 @@ def execute(notebook: Path, config: Mapping, parameters: dict, failed_copy: Path
         executed = folder / "executed.ipynb"
         try:
             papermill.execute_notebook(
-                with_title(jupytext.read(notebook), config),
+                read_notebook(notebook, config),
                 executed,
                 parameters=parameters,
                 kernel_name="python3",
@@ -359,7 +327,6 @@ def execute(notebook: Path, config: Mapping, parameters: dict, failed_copy: Path
             content = executed.read_bytes()
             write_atomically(failed_copy, content)
             cell = failing_cell(nbformat.reads(content.decode(), as_version=4))
-            # What matters of a long message stands at its start.
             reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
             raise UserError(
                 f"the report stopped in {cell}: {error.ename}: {reason}; the notebook as far as it "
@@ -419,24 +386,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def with_title(nb: object, config: Mapping) -> object:
-    """A notebook whose first heading is the title of the study."""
-    first = nb.cells[0]
-    first.source = re.sub(
-        r"\A# .*", lambda _: f"# {escape_markdown(title_of(config))}", first.source, count=1
+def read_notebook(path: Path, config: Mapping) -> object:
+    """The notebook with the title of the study as its heading, and the prose of the files it names."""
+    nb = jupytext.read(path)
+    for cell in nb.cells:
+        cell.source = INCLUDED.sub(lambda m: (path.parent / m[1]).read_text().strip(), cell.source)
+    nb.cells[0].source = re.sub(
+        r"\A# .*", lambda _: f"# {escape_markdown(title_of(config))}", nb.cells[0].source, count=1
     )
     return nb
 
 
 def for_jupyter(nb: object) -> object:
     """A notebook without what only the page shows: references get their numbers there."""
-    places = {}
-    for cell in nb.cells:
-        for output in cell.get("outputs", []):
-            meta = output.get("metadata", {}).get("bnstudy", {})
-            if "number" in meta:
-                places.setdefault(f"{meta['kind'][:3]}-{meta['label']}", meta["number"])
-                places.setdefault(f"{meta['kind'][:3]}-{meta['group']}", meta["number"])
+    places = {name: found[0][1] for name, found in numbered_anchors(nb).items()}
 
     def numbered(text: str) -> str:
         return REFERENCE.sub(lambda m: f"[{m[1]} {places.get(m[2], '')}](#{m[2]})", text)
@@ -453,21 +416,18 @@ def for_jupyter(nb: object) -> object:
 
 
 def figure_files(nb: object) -> dict[str, bytes]:
-    """The figures of an executed notebook as SVG and their data as CSV, by file name."""
+    """The figures of an executed notebook as SVG and PNG and their data as CSV, by file name."""
     files = {}
-    for cell in nb.cells:
-        for output in cell.get("outputs", []):
-            meta = output.get("metadata", {}).get("bnstudy", {})
-            if meta.get("kind") == "figure":
-                files[f"{meta['label']}.svg"] = output.data[SVG].encode()
-                files[f"{meta['label']}.png"] = base64.b64decode(output.data[PNG])
-                files[f"{meta['label']}.csv"] = output.data[CSV].encode()
+    for output, meta in numbered_outputs(nb):
+        if meta["kind"] == "figure":
+            files[f"{meta['label']}.svg"] = output.data[SVG].encode()
+            files[f"{meta['label']}.png"] = base64.b64decode(output.data[PNG])
+            files[f"{meta['label']}.csv"] = output.data[CSV].encode()
     return files
 
 
 def relative(path: Path) -> str:
-    """A path below the working directory as seen from there, so that no machine's paths are "
-    "kept."""
+    """A path below the working directory as seen from there, so that no machine's paths are kept."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -483,7 +443,7 @@ def report(
     notebook: Path,
     figures: Path,
     ipynb: Path,
-    page: Path,
+    html: Path,
     failed_copy: Path,
 ) -> None:
     """Execute the notebook and write the page, the executed notebook and the figures.
@@ -493,37 +453,28 @@ def report(
     UserError
         If an input is missing, a cell fails, a formula is not valid TeX or a link leads nowhere.
     """
-    import nbformat
-
-    from bnstudy.report.rendering import ReportExporter
-
     for path in (config, tables / "runs.csv", claims, notebook, *data):
         if not path.exists():
             raise UserError(
                 f"the report needs {path}, which does not exist; run `snakemake tables`"
             )
-    parameters = {
-        "config": relative(config),
-        "tables": relative(tables),
-        "claims": relative(claims),
-        "data": [relative(path) for path in data],
-    }
+    places = {"config": config, "tables": tables, "claims": claims}
+    parameters = {name: relative(path) for name, path in places.items()}
+    parameters["data"] = [relative(path) for path in data]
     recorded = yaml.safe_load(config.read_text(encoding="utf-8"))
     nb = execute(notebook, recorded, parameters, failed_copy)
-    nb.metadata["title"] = title_of(recorded)
-    if (tables / "missing.csv").exists():
-        nb.metadata["title"] += " (partial)"
+    partial = " (partial)" * (tables / "missing.csv").exists()
+    nb.metadata["title"] = title_of(recorded) + partial
     nb.metadata["description"] = "A paired study with several seeds, from runs to verdicts."
     try:
         rendered, _ = ReportExporter(notebook.parent / "templates").from_notebook_node(nb)
     except UserError:
         write_atomically(failed_copy, nbformat.writes(nb).encode())
         raise
-    content = (nbformat.writes(for_jupyter(nb)) + "\n").encode()
     for name, figure in figure_files(nb).items():
         write_atomically(figures / name, figure)
-    write_atomically(ipynb, content)
-    write_atomically(page, rendered.encode())
+    write_atomically(ipynb, (nbformat.writes(for_jupyter(nb)) + "\n").encode())
+    write_atomically(html, rendered.encode())
 
 
 def main(argv: list[str]) -> None:
@@ -531,30 +482,19 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="bnstudy report", description="Execute the notebook and render the HTML report."
     )
-    parser.add_argument("--config", type=Path, required=True, help="the recorded config")
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
-    parser.add_argument("--claims", type=Path, required=True, help="config/claims.yaml")
-    parser.add_argument(
-        "--data", type=Path, nargs="+", required=True, help="prepared dataset, or several"
-    )
-    parser.add_argument("--notebook", type=Path, required=True, help="the notebook's source (.py)")
-    parser.add_argument("--figures", type=Path, required=True, help="folder for SVG and CSV files")
-    parser.add_argument("--ipynb", type=Path, required=True, help="the executed notebook")
-    parser.add_argument("--html", type=Path, required=True, help="the page")
-    parser.add_argument(
-        "--failed-copy",
-        type=Path,
-        help="where the notebook stays if a cell fails (default: beside --ipynb)",
-    )
-    arguments = parser.parse_args(argv)
-    report(
-        config=arguments.config,
-        tables=arguments.tables,
-        claims=arguments.claims,
-        data=arguments.data,
-        notebook=arguments.notebook,
-        figures=arguments.figures,
-        ipynb=arguments.ipynb,
-        page=arguments.html,
-        failed_copy=arguments.failed_copy or arguments.ipynb.with_suffix(".failed.ipynb"),
-    )
+
+    def add(name: str, text: str, **options: object) -> None:
+        parser.add_argument(f"--{name}", type=Path, help=text, **{"required": True} | options)
+
+    add("config", "the recorded config")
+    add("tables", "folder of the tables")
+    add("claims", "config/claims.yaml")
+    add("data", "prepared dataset, or several", nargs="+")
+    add("notebook", "the notebook's source (.py)")
+    add("figures", "folder for SVG, PNG and CSV files")
+    add("ipynb", "the executed notebook")
+    add("html", "the page")
+    add("failed-copy", "the notebook as far as it came (default: beside --ipynb)", required=False)
+    said = parser.parse_args(argv)
+    said.failed_copy = said.failed_copy or said.ipynb.with_suffix(".failed.ipynb")
+    report(**vars(said))

@@ -79,8 +79,11 @@ def table_html(exhibit: Exhibit, number: int) -> str:
         style = ' class="text"' if column in words else ""
         if tag == "th" and short:
             style = ' class="text short"'
-        key = "" if missing else html.escape(str(value))
-        return f'<{tag}{scope}{style} data-value="{key}">{content}</{tag}>'
+        number = isinstance(
+            value, int | float
+        )  # which is sorted by its value, not as it is written
+        key = f' data-value="{"" if missing else value}"' if number else ""
+        return f"<{tag}{scope}{style}{key}>{content}</{tag}>"
 
     def heading(column: str) -> str:
         style = ' class="text"' if column in words else ""

@@ -15,14 +15,15 @@ from bnstudy.config import ALPHA
 from bnstudy.provenance import came_before, last_commit
 from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
 from bnstudy.report.exhibits import INTERVAL
+from bnstudy.report.measures import SPACE, capitalized, counted, decimal, listed, p_text
 from bnstudy.report.rendering import slug
-from bnstudy.report.results import SPACE, capitalized, counted, decimal, listed, p_text
 from bnstudy.report.tables import Code, Exhibit, Link
 from bnstudy.report.verdicts import (
     LOOKED,
     Claims,
     Judged,
     not_measured,
+    quoted,
     quotes,
     short_name,
     verdict_word,
@@ -75,7 +76,7 @@ def exact(claims: Claims, study: str) -> Exhibit | None:
     found = [claim for claim in claims.of(study) if claim.exact]
     rows = [
         {
-            "statement": typographic(claim.name) + plainly_quoted(claim),
+            "statement": typographic(claim.name) + quoted(claim, str),
             "verdict": claim.verdict,
             "largest error": claim.effect,
             "allowed": claim.smallest_effect,
@@ -96,12 +97,6 @@ def exact(claims: Claims, study: str) -> Exhibit | None:
         fold=f"{counted(len(rows), 'exact statement')}, "
         f"{sum(c.verdict == 'holds' for c in found)} of which hold",
     )
-
-
-def plainly_quoted(claim: Judged) -> str:
-    """The sentence of the text that a claim speaks of, as plain text."""
-    found = quotes()["claims"].get(claim.id)
-    return f": “{found[1]}” (line{SPACE}{found[0]})" if found else ""
 
 
 def not_run(claims: Claims) -> Exhibit | None:

@@ -17,8 +17,8 @@ from bnstudy import statistics
 from bnstudy.report.amounts import typographic
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Layout, Look
 from bnstudy.report.marks import dots, note, row_names, spread
+from bnstudy.report.measures import SPACE, counted, decimal, listed
 from bnstudy.report.panels import plain, small_multiples
-from bnstudy.report.results import SPACE, counted, decimal, listed
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.verdicts import (
     STATISTICAL,

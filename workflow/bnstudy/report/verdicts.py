@@ -8,7 +8,7 @@ never gets one.
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -24,10 +24,18 @@ from bnstudy.claims.listed import CORE, judged_claims, readings
 from bnstudy.config import ALPHA, ROOT, default_studies, enabled_studies
 from bnstudy.errors import UserError
 from bnstudy.report.amounts import amount, interval, sentence_of, shown, threshold
-from bnstudy.report.results import SPACE, capitalized, counted, listed, p_value
+from bnstudy.report.measures import MINUS, SPACE, capitalized, counted, listed, p_value
 
 STATISTICAL = ("supported", "refuted", "not supported", "inconclusive")
 NOT_RUN = "not run"
+SIGNS = {  # how a verdict is shown without words
+    "supported": "\N{CHECK MARK}",
+    "holds": "\N{CHECK MARK}",
+    "refuted": "\N{MULTIPLICATION X}",
+    "does not hold": "\N{MULTIPLICATION X}",
+    "not supported": MINUS,
+    "inconclusive": "?",
+}
 LOOKED = "\N{DAGGER}"  # marks a claim that was written knowing earlier results
 CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
@@ -107,19 +115,16 @@ class Claims:
         """
         claims, tables = Path(claims), Path(tables)
 
-        def tables_of(name: str) -> list[pd.DataFrame]:
+        def rows_of(name: str) -> list[dict]:
             path = tables / f"{name}.csv"
-            return [read_table(path)] if path.exists() else []
+            return read_table(path).to_dict("records") if path.exists() else []
 
-        rows = {row["id"]: row for one in tables_of("claims") for row in one.to_dict("records")}
-        # A study with holes is not looked at.
-        incomplete = {part for one in tables_of("missing") for part in one["part"]}
-        effects: dict[str, dict[str, np.ndarray]] = {}
-        for one in tables_of("claim_effects"):
-            for (name, cell), seeds in one.astype({"cell": str}).groupby(
-                ["id", "cell"], sort=False
-            ):
-                effects.setdefault(name, {})[cell] = seeds["effect"].to_numpy(float)
+        rows = {row["id"]: row for row in rows_of("claims")}
+        incomplete = {row["part"] for row in rows_of("missing")}  # with holes: not looked at
+        effects: dict[str, dict[str, list[float]]] = {}
+        for row in rows_of("claim_effects"):
+            cells = effects.setdefault(row["id"], {})
+            cells.setdefault(str(row["cell"]), []).append(float(row["effect"]))
         studies = default_studies() | config.get("studies", {})
         headings = {name: f"{one['code']} {one['title']}" for name, one in studies.items()}
         headings = {"identities": headings["identities"], CORE: CORE_HEADING} | headings
@@ -186,7 +191,7 @@ class Claims:
         }
 
 
-def combine(entry: dict, row: dict, effects: dict[str, np.ndarray]) -> Judged:
+def combine(entry: dict, row: dict, seeds: dict[str, list[float]]) -> Judged:
     """An entry of the list of claims with its row of claims.csv and its seeds."""
     names = "effect ci_low ci_high p effect_size share_of_seeds level low high"
     names += " expected_low expected_high smallest_effect"
@@ -197,8 +202,8 @@ def combine(entry: dict, row: dict, effects: dict[str, np.ndarray]) -> Judged:
     values |= {key: int(values[key]) for key in ("n", "family")}
     return Judged(
         **{one.name: values[one.name] for one in fields(Judged) if one.name in values},
-        effects=effects.get("all", np.zeros(0)),
-        cells={cell: seeds for cell, seeds in effects.items() if cell != "all"},
+        effects=np.array(seeds.get("all", [])),
+        cells={cell: np.array(one) for cell, one in seeds.items() if cell != "all"},
     )
 
 
@@ -214,10 +219,10 @@ def quotes() -> dict:
     return yaml.safe_load(QUOTES.read_text(encoding="utf-8"))
 
 
-def quoted(claim: Judged) -> str:
+def quoted(claim: Judged, write: Callable[[str], str] = shown) -> str:
     """The sentence of the text that a claim speaks of: `: “...” (line 62)`; empty without one."""
     found = None if claim.own else quotes()["claims"].get(claim.id)
-    return f": “{shown(found[1])}” (line{SPACE}{found[0]})" if found else ""
+    return f": “{write(found[1])}” (line{SPACE}{found[0]})" if found else ""
 
 
 def verdict_word(claim: Judged) -> str:
@@ -344,44 +349,28 @@ def control_sentence(claim: Judged) -> str:
     return f"As a control it {wanted}; {outcome}, {judgement}."
 
 
+def tally(verdicts: Iterable[str]) -> str:
+    """`12 claims judged: 3 supported, 2 refuted, 4 hold and 3 do not hold`."""
+    counts = Counter(verdicts)
+    words = {"holds": "hold", "does not hold": "do not hold"}
+    said = listed(
+        f"{n} {word if n == 1 else words.get(word, word)}" for word in SIGNS if (n := counts[word])
+    )
+    return f"{counted(counts.total(), 'claim')} judged: {said}"
+
+
 def headline(claims: Claims) -> str:
-    """How many claims came out how, in two sentences."""
-    sentences = []
-    for kind, noun in (("statistical", "statistical claim"), ("exact", "exact statement")):
-        found = claims.kind(kind)
-        run = [claim for claim in found if claim.was_run]
-        rest = len(found) - len(run)
-        total = counted(len(found), noun)
-        if run:
-            left = f"; {rest} {'was' if rest == 1 else 'were'} not run" if rest else ""
-            outcome = statistical_counts(run) if kind == "statistical" else exact_counts(run)
-            sentences.append(f"Of the {total}, {outcome}{left}.")
-        elif found:
-            sentences.append(f"None of the {total} was run.")
-    return " ".join(sentences)
-
-
-def statistical_counts(claims: Sequence[Judged]) -> str:
-    """`12 came out supported and 2 refuted`, without what never occurs."""
-    counts = Counter(claim.verdict for claim in claims)
-    mixed = Counter(claim.verdict for claim in claims if claim.mixed)
-    parts = [
-        f"{counts[word]} came out {word}"
-        + (f" ({mixed[word]} with mixed parts)" if mixed[word] else "")
-        for word in STATISTICAL
-        if counts[word]
-    ]
-    return listed([parts[0], *(part.replace(" came out", "") for part in parts[1:])])
-
-
-def exact_counts(claims: Sequence[Judged]) -> str:
-    """`14 hold and 12 do not`."""
-    holding = sum(claim.verdict == "holds" for claim in claims)
-    others = len(claims) - holding
-    parts = [f"{holding} hold{'s' if holding == 1 else ''}"] if holding else []
-    if others:
-        parts.append(f"{others} {'does' if others == 1 else 'do'} not{'' if holding else ' hold'}")
-    return listed(parts)
+    """How many claims came out how."""
+    found = claims.kind("statistical", "exact")
+    run = [claim for claim in found if claim.was_run]
+    if not run:
+        return f"None of the {counted(len(found), 'claim')} was run."
+    parts = [tally(claim.verdict for claim in run)]
+    if mixed := sum(bool(claim.mixed) for claim in run):
+        parts.append(f"{mixed} of them {'is' if mixed == 1 else 'are'} mixed")
+    if rest := len(found) - len(run):
+        parts.append(f"{rest} {'was' if rest == 1 else 'were'} not run")
+    return "; ".join(parts) + "."
 
 
 def surprises(claims: Claims) -> str:

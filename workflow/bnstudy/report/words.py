@@ -1,15 +1,17 @@
 """What captions and alternative texts of many figures say: seeds, intervals, numbers, levels."""
 
 import math
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from bnstudy.report.look import ENOUGH
-from bnstudy.report.results import MINUS, SPACE, arm, counted, decimal, listed
+from bnstudy.report.measures import MINUS, SPACE, arm, counted, decimal, listed
 
 INTERVALS = f"95{SPACE}% t-intervals"
+MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -105,3 +107,13 @@ def in_order(values: Iterable, order: Iterable | None = None) -> list:
     """The different values in order of appearance, or in the order given."""
     present = list(dict.fromkeys(values))
     return present if order is None else [value for value in order if value in present]
+
+
+def escape_markdown(text: object) -> str:
+    """Text from a config so that Markdown, TeX and HTML show it as it is, on one line."""
+    return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def without_markup(text: str) -> str:
+    """Text without what means something in Markdown or TeX, for sentences and plain captions alike."""
+    return " ".join(re.sub(r"[\\`*_{}\[\]<>$|]", " ", text).split())

@@ -33,7 +33,7 @@ SOURCES = (
     *("Snakefile", "Makefile", "CITATION.cff", "LICENSE", "*.md"),
     *("environment.yml", "pyproject.toml", "requirements.txt"),
     *("config/**/*", "docs/*", "profiles/**/*", "published/*"),
-    *("report/*.py", "report/*.yaml", "report/captions/*"),
+    *("report/*.py", "report/*.yaml", "report/text/*", "report/captions/*"),
     "report/templates/**/*",
     *("benchmarks/*", "benchmarks/peers/*", "benchmarks/results/*"),
     *("tests/**/*.py", "tests/requirements.txt", "tests/data/*"),

@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 from bnstudy.report.design import averaging
 from bnstudy.report.look import Drawing, Layout
 from bnstudy.report.marks import heat
+from bnstudy.report.measures import decimal
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import Results, decimal
+from bnstudy.report.results import Results
 
 MOST_CLASSES, MOST_LEVELS = 12, 4  # more would be too small to read
 

@@ -4,7 +4,8 @@ import pandas as pd
 
 from bnstudy import settings
 from bnstudy.report.look import Look, looks_of
-from bnstudy.report.results import Results, counted, listed
+from bnstudy.report.measures import counted, listed
+from bnstudy.report.results import Results
 
 
 def tidy(results: Results, frame: pd.DataFrame, dataset: str) -> pd.DataFrame:

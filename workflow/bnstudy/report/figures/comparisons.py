@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from bnstudy import scoring
 from bnstudy.report.figures.common import by_arm, by_cell, each_panel, keys, looks, tidy
 from bnstudy.report.look import MUTED, Drawing, Look, summary
+from bnstudy.report.measures import counted
 from bnstudy.report.plots import curves, rows, strips
-from bnstudy.report.results import Results, counted
+from bnstudy.report.results import Results
 
 MISSED, ALL = "not reached", "all"
 PAIRED = ("test_accuracy", "test_loss", "ln_steps_to_target")

@@ -9,8 +9,9 @@ from bnstudy import grid
 from bnstudy.report.figures.common import by_cell, diverged_phrase, each_panel, keys, tidy
 from bnstudy.report.look import DASHED, DOTTED, INK, MUTED, PINK, RULE, Drawing, Look, summary
 from bnstudy.report.marks import note
+from bnstudy.report.measures import listed, percent, short_name
 from bnstudy.report.plots import curves
-from bnstudy.report.results import Results, as_level, listed, percent, short_name
+from bnstudy.report.results import Results, as_level
 
 LABELS = {"loss": "loss (nats)", "accuracy": "accuracy (%)"}
 SPLITS = {

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from bnstudy.report.look import GRID, MUTED, RULE, Drawing, Layout, Look
+from bnstudy.report.measures import SPACE, listed
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import SPACE, listed
 
 SIDE_BY_SIDE, SHOWN = 10, 20  # classes in a row of examples on a page, and in the whole figure
 

@@ -7,8 +7,8 @@ from matplotlib.patches import Rectangle
 
 from bnstudy.report.look import BLUE, INK, MUTED, Drawing, Layout
 from bnstudy.report.marks import category_axis, note, threads
+from bnstudy.report.measures import decimal
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.results import decimal
 
 
 def four_samples(table: pd.DataFrame) -> Drawing:

@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from bnstudy import grid, settings
 from bnstudy.networks import models
 from bnstudy.report.look import BLUE, INK, MUTED, Drawing, Layout
-from bnstudy.report.results import SPACE, Results, counted, listed
+from bnstudy.report.measures import SPACE, counted, listed
+from bnstudy.report.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from bnstudy.claims.endpoints.depth import BEYOND
 from bnstudy.report.look import Drawing, Layout, summary
 from bnstudy.report.marks import heat
+from bnstudy.report.measures import SPACE, counted, decimal
 from bnstudy.report.panels import power, small_multiples
 from bnstudy.report.plots import alternative, arms, strips
-from bnstudy.report.results import SPACE, counted, decimal
 from bnstudy.report.study_figures.tables import (
     UNTRAINED,
     after,

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from bnstudy.report.look import BLUE, DOTTED, GRID, MUTED, ORANGE, RED, RULE, Drawing, Layout, Look
 from bnstudy.report.marks import note, row_names
+from bnstudy.report.measures import counted, decimal, listed
 from bnstudy.report.panels import power, small_multiples
 from bnstudy.report.plots import curves
-from bnstudy.report.results import counted, decimal, listed
 from bnstudy.report.study_figures.tables import BATCH
 from bnstudy.report.words import significant
 

@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 
 from bnstudy.report import words
 from bnstudy.report.look import BLUE, DOTTED, INK, PINK, RED, SKY, Drawing, Look, looks_of
+from bnstudy.report.measures import counted, listed
 from bnstudy.report.plots import curves, rows
-from bnstudy.report.results import counted, listed
 from bnstudy.report.study_figures.tables import BATCH, NONE
 from bnstudy.scoring import chance
 

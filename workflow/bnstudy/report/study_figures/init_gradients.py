@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bnstudy.report.look import BLUE, GRID, INK, ORANGE, PINK, SKY, Drawing, Look, summary
+from bnstudy.report.measures import SPACE
 from bnstudy.report.plots import curves
-from bnstudy.report.results import SPACE
 
 NETWORKS = {  # lines are solid: theory is dashed
     "none_default": Look("ReLU, default init", ORANGE, marker="s"),

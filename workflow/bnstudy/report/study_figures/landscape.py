@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bnstudy.report.look import Drawing
+from bnstudy.report.measures import counted
 from bnstudy.report.plots import arms, curves, figure, strips
-from bnstudy.report.results import counted
 from bnstudy.report.study_figures.tables import BASELINE, NAMES
 
 LABELS = {

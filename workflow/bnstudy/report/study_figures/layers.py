@@ -20,8 +20,8 @@ from bnstudy.report.look import (
     Look,
 )
 from bnstudy.report.marks import SIGNS, dots
+from bnstudy.report.measures import SPACE, capitalized, counted
 from bnstudy.report.plots import curves, figure, rows
-from bnstudy.report.results import SPACE, capitalized, counted
 from bnstudy.report.study_figures.tables import (
     BATCH,
     LAYER,

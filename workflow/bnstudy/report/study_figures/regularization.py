@@ -23,8 +23,8 @@ from bnstudy.report.look import (
     thinned,
 )
 from bnstudy.report.marks import note
+from bnstudy.report.measures import counted
 from bnstudy.report.plots import curves, figure, rows
-from bnstudy.report.results import counted
 from bnstudy.report.study_figures.tables import BATCH, NONE
 from bnstudy.scoring import failed
 

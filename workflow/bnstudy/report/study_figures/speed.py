@@ -6,8 +6,8 @@ import pandas as pd
 from bnstudy.claims.endpoints.scoring import accuracy
 from bnstudy.data.registry import DATASETS
 from bnstudy.report.look import Drawing
+from bnstudy.report.measures import SPACE, counted, listed
 from bnstudy.report.plots import strips
-from bnstudy.report.results import SPACE, counted, listed
 from bnstudy.report.study_figures.tables import (
     MISSED,
     after,

@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from bnstudy.claims.endpoints.learning_rates import BAND_POINTS
 from bnstudy.report.look import MUTED, Drawing
+from bnstudy.report.measures import SPACE
 from bnstudy.report.plots import arms, curves
-from bnstudy.report.results import SPACE
 from bnstudy.report.study_figures.tables import (
     MISSED,
     UNTRAINED,

@@ -5,8 +5,8 @@ import pandas as pd
 
 from bnstudy.claims.endpoints.scoring import accuracy, steps
 from bnstudy.report.look import looks_of
+from bnstudy.report.measures import SPACE, counted
 from bnstudy.report.plots import name_of
-from bnstudy.report.results import SPACE, counted
 from bnstudy.scoring import failed
 
 BASELINE = "none"

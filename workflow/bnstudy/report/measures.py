@@ -1,0 +1,238 @@
+"""Measures and their comparisons, and how numbers, levels and lists are written."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from bnstudy import settings, statistics
+from bnstudy.report.reading import Level
+
+ALPHA = 0.05
+SPACE = "\N{NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+
+Kind = Literal["accuracy", "loss", "steps", "ratio", "number"]
+Outcome = Literal["higher", "lower", "unclear", "equal", "untested", "censored", "missing"]
+DIGITS: dict[Kind, int] = {"accuracy": 2, "loss": 4, "steps": 0}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a column of the tables is called, read and written.
+
+    A `ratio` is tabled as a natural logarithm, so its differences are logarithms of ratios. A
+    `number` is what an observer measured: it has no unit, and neither direction is better. `target`
+    is the accuracy to which steps are counted, as a sentence names it.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    better: Literal["higher", "lower", ""] = ""
+    target: str = ""
+
+    @property
+    def unit(self) -> str:
+        """Unit of a difference, for headers and prose."""
+        units = {"accuracy": "percentage points", "loss": "nats", "steps": "steps"}
+        return units.get(self.kind, "")
+
+    def value(self, x: float) -> str:
+        """A mean of one arm, with its unit where it has a short one."""
+        if self.kind == "ratio" and not math.isnan(x):
+            return decimal(math.exp(x), 0)
+        written = self.difference(x, signed=False)
+        return f"{written}{SPACE}%" if self.kind == "accuracy" and not math.isnan(x) else written
+
+    def difference(self, x: float, *, signed: bool = True) -> str:
+        """A difference between two arms in `unit`; a ratio has no sign."""
+        if math.isnan(x):
+            return "n/a"
+        if self.kind == "number":
+            return number(x, signed=signed)
+        if self.kind == "ratio":
+            return decimal(math.exp(x), 2)
+        scale = 100 if self.kind == "accuracy" else 1
+        return decimal(scale * x, DIGITS[self.kind], signed=signed)
+
+    def interval(self, low: float, high: float) -> str:
+        """`+0.15 to +0.27` in `unit`."""
+        ends = (self.difference(low), self.difference(high))
+        return "n/a" if math.isnan(low) else f"{SPACE}to{SPACE}".join(ends)
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("test_accuracy", "test accuracy", "accuracy", "higher"),
+        Metric("test_loss", "test loss", "loss", "lower"),
+        Metric("val_accuracy", "validation accuracy", "accuracy", "higher"),
+        Metric("val_loss", "validation loss", "loss", "lower"),
+        Metric("train_accuracy", "training accuracy", "accuracy", "higher"),
+        Metric("train_loss", "training loss", "loss", "lower"),
+        Metric("ln_steps_to_target", "steps to {}", "ratio", "lower"),
+        Metric("steps_to_target", "steps to {}", "steps", "lower"),
+    )
+}
+# The metrics of which the report speaks. The plain number of steps is in the tables for reference;
+# its differences are dominated by the smallest batch size, where a step sees the fewest images.
+GAP = Metric("gap", "gap between validation and training loss", "loss", "lower")
+SPOKEN = tuple(name for name in METRICS if name != "steps_to_target")
+
+
+def decimal(x: float, digits: int, *, signed: bool = False) -> str:
+    """A number with a true minus sign; what rounds to zero has no sign.
+
+    Sums of the same numbers in another order differ in their last bits. Rounding those away first
+    keeps a mean that ends in 5 from being written in two ways.
+    """
+    x = round(x, digits + 6)
+    text = f"{x:+,.{digits}f}" if signed else f"{x:,.{digits}f}"
+    if not any(c in "123456789" for c in text):
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+def number(x: float, *, signed: bool = False) -> str:
+    """A number of any size, to four significant digits."""
+    text = f"{x:+.4g}" if signed and x else f"{x:.4g}"
+    return text.replace("-", MINUS)
+
+
+def percent(share: float) -> str:
+    """`95 %`, `97.5 %`."""
+    return f"{round(100 * share, 6):g}{SPACE}%"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.016` as it stands in a sentence."""
+    if math.isnan(p):
+        return "p not available"
+    return f"p{SPACE}{p_text(p)}" if p < 0.001 else f"p{SPACE}={SPACE}{p_text(p)}"
+
+
+def p_text(p: float) -> str:
+    """A p-value to three decimals, as a table cell holds it."""
+    if p < 0.001:
+        return f"<{SPACE}0.001"
+    return "1" if p > 0.9995 else f"{p:.3f}"
+
+
+def listed(items: Iterable[object]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = [str(item) for item in items]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """`1 seed`, `10 seeds`."""
+    return f"{n:,}{SPACE}{noun if n == 1 else plural or noun + 's'}"
+
+
+def capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def level_name(axis: str, level: Level) -> str:
+    """A level in prose: `batch normalization`, `dropout 0.5`, `SGD`."""
+    return settings.level_name(axis, None if level == math.inf else level)
+
+
+def short_name(axis: str, level: Level) -> str:
+    """A level where its setting stands beside it: the bare number, or the name of a word."""
+    if level == math.inf:
+        return settings.SETTINGS[axis].unsaid or "all"
+    named = settings.SETTINGS[axis].names is not None
+    return level_name(axis, level) if named else settings.text(level)
+
+
+def arm(level: Level, axis: str = "norm") -> str:
+    """A level as a sentence names it: `with dropout 0.5`, `without normalization`."""
+    name = level_name(axis, level)
+    return f"without {name[3:]}" if name.startswith("no ") else f"with {name}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of comparison.csv, with what a sentence about it needs to know besides.
+
+    `cell` says at which values of the other axes; it is empty for the mean over all of them.
+    `family` is the number of tests that Holm's correction spans. `censored_*` are the runs that
+    never reached the target accuracy, out of `runs` in each arm.
+    """
+
+    dataset: str
+    axis: str
+    level: Level
+    baseline: Level
+    cell: dict[str, Level]
+    of: Metric
+    mean_baseline: float
+    mean_level: float
+    difference: float
+    ci_low: float
+    ci_high: float
+    p: float
+    p_holm: float
+    effect_size: float
+    share_of_seeds: float
+    n: int
+    family: int = 1
+    runs: int = 0
+    censored_baseline: int = 0
+    censored_level: int = 0
+
+    @property
+    def outcome(self) -> Outcome:
+        """Which wording the numbers allow."""
+        if math.isnan(self.difference) or self.n < 1:
+            return "missing"
+        if self.censored_baseline == self.censored_level == self.runs > 0:
+            return "censored"
+        if self.n < 2 or math.isnan(self.p_holm) or math.isnan(self.ci_low):
+            return "untested"
+        if self.difference == self.ci_low == self.ci_high == 0:
+            return "equal"
+        excludes_zero = self.ci_low > 0 or self.ci_high < 0
+        if self.p_holm < ALPHA and excludes_zero:
+            return "higher" if self.difference > 0 else "lower"
+        return "unclear"
+
+    @property
+    def shown(self) -> Literal["better", "worse"] | None:
+        """Whether a difference was shown, and for or against the level."""
+        if self.outcome not in ("higher", "lower") or not self.of.better:
+            return None
+        return "better" if self.outcome == self.of.better else "worse"
+
+    @property
+    def with_level(self) -> str:
+        return arm(self.level, self.axis)
+
+    @property
+    def with_baseline(self) -> str:
+        return arm(self.baseline, self.axis)
+
+    @property
+    def interval(self) -> str:
+        return self.of.interval(self.ci_low, self.ci_high)
+
+    @property
+    def seeds_in_favour(self) -> int:
+        return round(self.share_of_seeds * self.n)
+
+
+def paired(of: Metric, after: pd.Series, before: pd.Series, **names: object) -> Comparison:
+    """A comparison of values by seed; p_holm is p, until it is corrected for others."""
+    s = statistics.paired_summary((after - before).to_numpy())
+    p = s.p if s.n > 1 else math.nan
+    share = s.share_of_seeds if of.better != "lower" else 1 - s.share_of_seeds
+    return Comparison(
+        **{"dataset": "", "axis": "", "level": "", "baseline": "", "cell": {}} | names, of=of, n=s.n, difference=s.mean,
+        mean_baseline=statistics.mean(before), mean_level=statistics.mean(after),
+        ci_low=s.ci_low, ci_high=s.ci_high, p=p, p_holm=p,
+        effect_size=s.effect_size, share_of_seeds=share,
+    )  # fmt: skip
