@@ -1,6 +1,9 @@
 """The study on a real Slurm, through the shipped profile: results, GPUs, and what may go wrong."""
 
 import re
+import subprocess
+import sys
+import time
 from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -68,6 +71,29 @@ def check_gpus(tasks: list[list[str]], jobs: int) -> None:
     for times in users.values():
         for (_, end), (begin, _) in pairwise(sorted(times)):
             assert end <= begin
+
+
+@pytest.mark.timeout(2000)
+def test_snakemake_itself_as_a_job(study, slurm, undisturbed):
+    """Where login hosts end long processes: profiles/slurm/head.sh submits it, and it submits the runs."""
+    (study.folder / ".venv").symlink_to(sys.prefix)
+    (study.folder / "profiles").symlink_to(ROOT / "profiles")
+    options = on_slurm("--snakefile", str(ROOT / "Snakefile"), "--configfile", study.configfile)
+    submitted = subprocess.run(
+        ["sbatch", "--parsable", "profiles/slurm/head.sh", *options[2:], *targets(RUNS)],
+        cwd=study.folder,
+        env=slurm.environment | {"PYTHONPATH": str(ROOT / "workflow")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    job = submitted.stdout.strip()
+    end = time.monotonic() + 1200
+    while slurm.call("squeue", "-h", "--jobs", job, "--states=PENDING,RUNNING,COMPLETING"):
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    said = (study.folder / f"snakemake-{job}.log").read_text()
+    assert [study.result(run) for run in RUNS] == [undisturbed.result(run) for run in RUNS], said
 
 
 def test_cancelled_job_recovers_on_rerun(study, slurm, undisturbed):
