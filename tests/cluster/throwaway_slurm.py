@@ -110,13 +110,13 @@ class ThrowawaySlurm:
             f"AutoDetect=off\nNodeName={','.join(self.nodes)} Name=gpu Type=fake "
             f"File={self._fake_gpus(gpus)}[0-{gpus - 1}]\n"
         )
-        # Snakemake's job step removes SLURM_CONF from the environment of its srun. A cluster that
+        # Within a job Snakemake removes SLURM_CONF from the environment of what it calls. A cluster that
         # has its configuration in /etc needs no such thing.
-        srun = self.folder / "bin/srun"
-        srun.write_text(
-            f'#!/bin/sh\nSLURM_CONF={self.folder}/etc/slurm.conf exec {shutil.which("srun")} "$@"\n'
-        )
-        srun.chmod(0o755)
+        for name in ("srun", "sbatch", "squeue", "scancel", "sacct"):
+            command = self.folder / "bin" / name
+            found = f"SLURM_CONF={self.folder}/etc/slurm.conf exec {shutil.which(name)}"
+            command.write_text(f'#!/bin/sh\n{found} "$@"\n')
+            command.chmod(0o755)
         (self.folder / "log/tasks").touch()
         # What Slurm does before and after each task, in the task's environment: leave a line.
         for event in ("begin", "end"):
