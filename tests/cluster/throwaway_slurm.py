@@ -112,7 +112,8 @@ class ThrowawaySlurm:
         )
         # Within a job Snakemake removes SLURM_CONF from the environment of what it calls. A cluster that
         # has its configuration in /etc needs no such thing.
-        for name in ("srun", "sbatch", "squeue", "scancel", "sacct"):
+        clients = ("srun", "sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr")
+        for name in clients:
             command = self.folder / "bin" / name
             found = f"SLURM_CONF={self.folder}/etc/slurm.conf exec {shutil.which(name)}"
             command.write_text(f'#!/bin/sh\n{found} "$@"\n')
