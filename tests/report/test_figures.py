@@ -13,7 +13,7 @@ import torch
 
 from bnstudy.data.prepared import PreparedData, open_prepared
 from bnstudy.report import figures
-from bnstudy.report.figures.curves import frontier
+from bnstudy.report.figures.runs import frontier
 from bnstudy.report.look import NARROW, WIDE, Drawing
 from bnstudy.report.results import DatasetFacts, Results
 

@@ -69,7 +69,7 @@ TABLES = [robustness, weight_decay, large_batches, affine_only, convolutional]
 def drawn(made, seeds: int):
     table = made(seeds, np.random.default_rng(0))
     table = pd.read_csv(StringIO(table.to_csv(index=False)), keep_default_na=False, na_values=[""])
-    (figure,) = FIGURES[made.__name__]
+    (figure,) = FIGURES[made.__name__].values()
     return figure, table, options(made.__name__)
 
 
@@ -96,8 +96,8 @@ def test_a_single_run_of_a_single_arm_is_drawn(made, norm):
 def test_values_of_the_figures_by_hand():
     figure, table, said = drawn(robustness, 2)
     shown = figure(table, said).data
-    attack = shown[(shown["kind"] == "fgsm") & (shown["arm"] == ("batch", True))]
-    assert attack.groupby("dose")["value"].mean().to_dict() == pytest.approx({0.02: 60, 0.1: 60})
+    attack = shown[(shown["kind"] == "fgsm") & (shown["arm"] == "batch decayed")]
+    assert attack.groupby("size")["value"].mean().to_dict() == pytest.approx({0.02: 60, 0.1: 60})
     figure, table, said = drawn(large_batches, 2)
     drawing = figure(table, said)
     assert "4 runs diverged or ended near guessing" in drawing.caption.replace(

@@ -70,7 +70,7 @@ TABLES = [residual_init, rank, edge_of_stability, confidence, test_time, fair_ra
 def drawn(made, seeds: int):
     table = made(seeds, np.random.default_rng(0))
     table = pd.read_csv(StringIO(table.to_csv(index=False)))  # as the report has it
-    (figure,) = FIGURES[made.__name__]
+    (figure,) = FIGURES[made.__name__].values()
     return figure, table, options(made.__name__)
 
 

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnstudy.report import study_figures, words
+from bnstudy.report import words
 from bnstudy.report.look import NARROW, WIDE, Drawing
 from bnstudy.report.panels import power
-from bnstudy.report.study_figures import FIGURES
+from bnstudy.report.study_figures import DECLARED, FIGURES
 from bnstudy.studies.declaration import all_options
 from conftest import ROOT
 
 LIMIT = 120_000  # bytes of one SVG
+SHIFTED = DECLARED["studies"]["inference_statistics"]["shifted-images"]["looks"]
 STUDIES = yaml.safe_load((ROOT / "config" / "studies.yaml").read_text(encoding="utf-8"))["studies"]
 
 
@@ -76,7 +77,9 @@ def identities(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 def mechanisms(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
     for arm, network, seed in product(
-        study_figures.layers.ARMS, options("mechanisms")["network"], range(seeds)
+        DECLARED["studies"]["mechanisms"]["mechanisms"]["looks"],
+        options("mechanisms")["network"],
+        range(seeds),
     ):
         stuck = network == "sigmoid3" and arm in ("none", "noisy_none")
         rows.append(
@@ -143,14 +146,16 @@ def inference_statistics(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
             add("staleness", seed, momentum=momentum, step=375, statistics="frozen", **rest)
         for end in (376, 752):
             for kind, more in (
-                *zip(study_figures.inference_statistics.LAST_BATCH, (0.1, 0.05, 0), strict=True),
+                *zip(
+                    DECLARED["studies"]["inference_statistics"]["last-batch"]["looks"],
+                    (0.1, 0.05, 0),
+                    strict=True,
+                ),
                 ("precise", 0),
             ):
                 loss = 0.1 * factor * (1 + more * rng.random())
                 add("last_batch", seed, step=end, statistics=kind, loss=loss)
-        for (name, levels), arm in product(
-            grid["shift"]["shifts"].items(), study_figures.inference_statistics.SHIFTED
-        ):
+        for (name, levels), arm in product(grid["shift"]["shifts"].items(), SHIFTED):
             norm, kind = arm.split()
             for level in levels:
                 accuracy = {"accuracy": 0.97 - 0.1 * rng.random()}
@@ -241,7 +246,7 @@ def table_of(study: str, seeds: int = 3) -> pd.DataFrame:
 
 
 def drawings(study: str, table: pd.DataFrame) -> list[Drawing]:
-    found = (function(table, options(study)) for function in FIGURES[study])
+    found = (function(table, options(study)) for function in FIGURES[study].values())
     return [drawing for drawing in found if drawing]
 
 
@@ -325,7 +330,7 @@ def test_diverged_runs_are_drawn_as_guessing_and_counted():
     (drawing,) = drawings("small_batches", table)
     check(drawing)
     runs = len(
-        table[table["seed"] == 1][["design", "norm", *study_figures.layers.SIZES]].drop_duplicates()
+        table[table["seed"] == 1][["design", "norm", "batch_size", "group_size"]].drop_duplicates()
     )
     assert f"{runs}\N{NO-BREAK SPACE}runs diverged or ended near guessing" in drawing.caption
     assert (drawing.data[drawing.data["seed"] == 1]["value"] == 90).all()
@@ -356,25 +361,25 @@ def test_a_diverged_network_guesses_at_every_shift():
     broken = shift & (table["norm"] == "none") & (table["seed"] == 2)
     row = {"part": "shift", "seed": 2, "norm": "none", "status": "diverged", "n_classes": 10}
     table = pd.concat([table[~broken], pd.DataFrame([row])], ignore_index=True)
-    drawing = study_figures.inference_statistics.shifted_images(
+    drawing = FIGURES["inference_statistics"]["shifted-images"](
         table, options("inference_statistics")
     )
     check(drawing)
-    guessed = drawing.data[(drawing.data["norm"] == "none") & (drawing.data["seed"] == 2)]
+    guessed = drawing.data[(drawing.data["arm"] == "none running") & (drawing.data["seed"] == 2)]
     assert (guessed["value"] == 10).all()
-    assert set(guessed["shift"]) == set(study_figures.inference_statistics.SHIFTS)
+    assert set(guessed["shift"]) == {"contrast", "brightness", "noise"}
     assert "1\N{NO-BREAK SPACE}run diverged" in drawing.caption
 
 
 def test_identities_are_told_apart_by_their_rows():
-    drawing = study_figures.identities.identity_errors(table_of("identities", 1), {})
+    drawing = FIGURES["identities"]["identities"](table_of("identities", 1), {})
     assert drawing.finding.startswith("3 of 4\N{NO-BREAK SPACE}checks hold in all parts")
     assert "0.06 times its tolerance (M9)" in drawing.finding
     assert "in E6 at least one part does not" in drawing.finding
     table = table_of("identities", 1)
-    kept = study_figures.identities.identity_errors(table[table["holds"] == 1], {})
+    kept = FIGURES["identities"]["identities"](table[table["holds"] == 1], {})
     assert "does not" not in kept.finding
-    none = study_figures.identities.identity_errors(table[table["check"] == "E6"], {})
+    none = FIGURES["identities"]["identities"](table[table["check"] == "E6"], {})
     assert none.finding.startswith("0 of 1\N{NO-BREAK SPACE}check hold in all parts")
 
 
@@ -385,7 +390,7 @@ def test_mechanisms_are_told_by_geometric_means():
         for arm, loss in (("none", 0.2), ("batch", 0.1))
         for seed in (-1, 0, 1)
     ]
-    drawing = study_figures.layers.mechanism_arms(pd.DataFrame(rows), options("mechanisms"))
+    drawing = FIGURES["mechanisms"]["mechanisms"](pd.DataFrame(rows), options("mechanisms"))
     assert "2 layers, ReLU: no normalization 0.2 and batch normalization 0.1" in drawing.finding
 
 
@@ -393,7 +398,7 @@ def test_timing_has_medians_and_marks_what_is_outside():
     table = table_of("timing", 30)
     slow = (table["arm"] == "batch") & (table["seed"] == 0)
     table.loc[slow, "milliseconds"] *= 50
-    drawing = study_figures.layers.step_times(table, options("timing"))
+    drawing = FIGURES["timing"]["timing"](table, options("timing"))
     check(drawing)
     training = drawing.data[drawing.data["phase"] == "training"]
     median = training[training["batch_size"] == 32]["ratio"].median()
@@ -408,7 +413,7 @@ def test_controls_compare_the_halves():
         for rate, values in ((0.001, (0.9, 0.8, 0.8, 0.9)), (1e-5, (0.2, 0.2, 0.2, 0.2)))
         for seed, accuracy in enumerate(values)
     ]
-    drawing = study_figures.layers.controls(pd.DataFrame(rows), options("controls"))
+    drawing = FIGURES["controls"]["controls"](pd.DataFrame(rows), options("controls"))
     differences = drawing.data.groupby("control", sort=False)["value"].apply(list)
     assert differences.iloc[0] == pytest.approx([10, -10])
     assert differences.iloc[1] == pytest.approx([70, 60])
@@ -430,7 +435,7 @@ def test_numbers_are_written_for_readers():
 
 def test_momenta_stand_in_order_and_precise_statistics_are_told_once():
     table = table_of("inference_statistics", 3)
-    drawing = study_figures.inference_statistics.staleness(table, options("inference_statistics"))
+    drawing = FIGURES["inference_statistics"]["staleness"](table, options("inference_statistics"))
     precise = drawing.data[drawing.data["momentum"] == "precise"]
     assert not precise.duplicated(["seed", "step", "measure"]).any()
     assert list(dict.fromkeys(drawing.data["momentum"]))[:3] == ["0.01", "0.1", "0.5"]

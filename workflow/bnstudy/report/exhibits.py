@@ -1,7 +1,8 @@
-"""The tables of the report: what each one holds, how it is written, and its caption."""
+"""The tables of the comparison: what each one holds. How it is written, and its caption, are in report/tables.yaml."""
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import pandas as pd
 
@@ -11,18 +12,15 @@ from bnstudy.report.findings import INTERVAL
 from bnstudy.report.measures import (
     METRICS,
     SPACE,
-    Comparison,
     Kind,
     Metric,
     capitalized,
-    counted,
     decimal,
     level_name,
-    p_text,
     short_name,
 )
 from bnstudy.report.results import Level, Results
-from bnstudy.report.tables import Exhibit, Link
+from bnstudy.report.tables import Exhibit, Link, exhibit
 
 SHORT_UNITS: dict[Kind, str] = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
 DRAWN = {  # the key measures, and the figures that draw them
@@ -38,6 +36,13 @@ UNITS_NOTE = (
     "Differences of accuracy are in percentage points (pp), of losses in nats; steps are geometric "
     "means and their difference is a ratio"
 )
+TIMES = {
+    "seconds_per_epoch": "seconds per epoch",
+    "training_seconds": "training (s)",
+    "wall_seconds": "whole run (s)",
+    "cpu_seconds": "CPU time (s)",
+    "peak_memory_mb": "peak memory (MB)",
+}
 MOST_CLASSES = 30  # that a table lists
 
 
@@ -45,26 +50,24 @@ def whole(x: float) -> str:
     return f"{x:,.0f}"
 
 
-def two_digits(x: float) -> str:
-    return decimal(x, 2)
-
-
-def on(results: Results, dataset: str) -> str:
-    return f"on {results.title(dataset)}"
-
-
-def difference_cell(c: Comparison) -> str:
-    interval = "" if math.isnan(c.ci_low) else f" ({c.interval})"
-    return f"{c.of.difference(c.difference)}{SHORT_UNITS.get(c.of.kind, '')}{interval}"
-
-
-def favour_cell(c: Comparison) -> str:
-    return f"{c.seeds_in_favour}/{c.n}"
-
-
-def treatment(results: Results) -> str:
-    """The head of a column of levels."""
-    return settings.label(results.axis)
+def shown(
+    name: str,
+    results: Results,
+    dataset: str,
+    rows: Sequence[dict],
+    level: Level | None = None,
+    **more: object,
+) -> Exhibit | None:
+    """A table of the comparison as declared."""
+    words = {
+        "dataset": results.title(dataset),
+        "seeds": results.n_seeds,
+        "over": averaging(results),
+        "units": UNITS_NOTE,
+        "treatment": settings.label(results.axis),
+        "label": results.label(name, dataset, level),
+    }
+    return exhibit(name, rows, **words | more)
 
 
 def cell_columns(cell: dict[str, Level]) -> dict[str, object]:
@@ -79,8 +82,8 @@ def places(results: Results) -> Iterator[tuple[dict[str, Level], Level, dict[str
     """Every cell and level, with the columns that name them in a row."""
     for cell in results.cells:
         for level in results.levels:
-            name = short_name(results.axis, level)
-            yield cell, level, cell_columns(cell) | {treatment(results): name}
+            name = {settings.label(results.axis): short_name(results.axis, level)}
+            yield cell, level, cell_columns(cell) | name
 
 
 def key_numbers(results: Results, dataset: str) -> Exhibit:
@@ -88,28 +91,17 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
     rows = []
     several = len(results.treatments) > 1
     for metric, anchor in DRAWN.items():
-        found = [c for n in results.treatments if (c := results.compare(dataset, n, metric))]
-        for c in found:
+        for c in filter(None, (results.compare(dataset, n, metric) for n in results.treatments)):
             row: dict[str, object] = {"measure": Link(c.of.title, anchor)}
             if several:
-                row[treatment(results)] = short_name(results.axis, c.level)
-            head = "mean" if several else results.level_name(c.level)
-            rows.append(
-                row
-                | {
-                    results.level_name(c.baseline): c.of.value(c.mean_baseline),
-                    head: c.of.value(c.mean_level),
-                    f"difference ({INTERVAL})": difference_cell(c),
-                }
-            )
-    if not rows:  # no baseline, or a partial study
-        return arms(results, dataset, label="key-numbers")
-    return Exhibit(
-        results.label("key-numbers", dataset),
-        f"Key numbers {on(results, dataset)}, {averaging(results)}means over {results.n_seeds}. "
-        f"{UNITS_NOTE}. Each measure leads to the figure that draws it.",
-        pd.DataFrame(rows),
-    )
+                row[settings.label(results.axis)] = short_name(results.axis, c.level)
+            row[results.level_name(c.baseline)] = c.of.value(c.mean_baseline)
+            row["mean" if several else results.level_name(c.level)] = c.of.value(c.mean_level)
+            ends = "" if math.isnan(c.ci_low) else f" ({c.interval})"
+            difference = f"{c.of.difference(c.difference)}{SHORT_UNITS.get(c.of.kind, '')}"
+            rows.append(row | {f"difference ({INTERVAL})": difference + ends})
+    # Without a baseline, or of a partial study, there is none.
+    return shown("key-numbers", results, dataset, rows) or arms(results, dataset, "key-numbers")
 
 
 def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
@@ -125,13 +117,8 @@ def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
             row[f"{METRICS[name].title} ({unit})"] = mean_and_spread(METRICS[name], values)
         rows.append(row)
     spread = " ± standard deviation over the seeds" if len(results.seeds) > 1 else ""
-    return Exhibit(
-        results.label(label, dataset),
-        f"Every arm {on(results, dataset)} after {counted(results.epochs, 'epoch')}: mean{spread}, "
-        f"{results.n_seeds}. A run that failed counts as guessing.",
-        pd.DataFrame(rows),
-        words=(treatment(results),),
-    )
+    words = {"label": results.label(label, dataset), "epochs": results.epochs, "spread": spread}
+    return shown("arms", results, dataset, rows, **words)
 
 
 def mean_and_spread(metric: Metric, values: pd.Series) -> str:
@@ -151,55 +138,41 @@ def comparison(results: Results, dataset: str, level: Level) -> Exhibit | None:
 def full_comparison(results: Results, dataset: str, level: Level) -> Exhibit | None:
     """As `comparison`, of the measures that it leaves out; folded away."""
     others = [name for name in [*METRICS, *results.observed] if name not in MAIN_METRICS]
-    return comparison_of(results, dataset, level, others, "all-measures", fold="The other measures")
+    return comparison_of(results, dataset, level, others, "all-measures")
 
 
 def comparison_of(
-    results: Results,
-    dataset: str,
-    level: Level,
-    metrics: Sequence[str],
-    label: str,
-    fold: str = "",
+    results: Results, dataset: str, level: Level, metrics: Sequence[str], name: str
 ) -> Exhibit | None:
-    rows, overall = [], []
     axes = results.cell_axes
     cells = [*results.cells, None] if axes else [None]
-    for metric in metrics:
-        for cell in cells:
-            c = results.compare(dataset, level, metric, cell)
-            if c is None:
-                continue
-            overall.append(cell is None and bool(axes))
-            where = dict.fromkeys(map(settings.label, axes), "all")
-            arithmetic = " (arithmetic)" if metric == "steps_to_target" else ""
-            rows.append(
-                {"measure": c.of.title + arithmetic}
-                | (where if cell is None else cell_columns(cell))
-                | {
-                    results.level_name(c.baseline): c.of.value(c.mean_baseline),
-                    results.level_name(level): c.of.value(c.mean_level),
-                    "difference": c.of.difference(c.difference),
-                    INTERVAL: c.interval,
-                    "p": c.p if c.n > 1 else math.nan,
-                    "d_z": c.effect_size,
-                    "seeds": favour_cell(c),
-                }
-            )
-    if not rows:
-        return None
+    rows, overall = [], []
+    for metric, cell in product(metrics, cells):
+        c = results.compare(dataset, level, metric, cell)
+        if c is None:
+            continue
+        overall.append(cell is None and bool(axes))
+        where = dict.fromkeys(map(settings.label, axes), "all")
+        arithmetic = " (arithmetic)" if metric == "steps_to_target" else ""
+        rows.append(
+            {"measure": c.of.title + arithmetic}
+            | (where if cell is None else cell_columns(cell))
+            | {
+                results.level_name(c.baseline): c.of.value(c.mean_baseline),
+                results.level_name(c.level): c.of.value(c.mean_level),
+                "difference": c.of.difference(c.difference),
+                INTERVAL: c.interval,
+                "p": c.p if c.n > 1 else math.nan,
+                "d_z": c.effect_size,
+                "seeds": f"{c.seeds_in_favour}/{c.n}",
+            }
+        )
     pair = f"{results.level_name(level)} against {results.level_name(results.baseline)}"
-    return Exhibit(
-        results.label(label, dataset, level),
-        f"{capitalized(pair)} {on(results, dataset)}, paired by seed. {UNITS_NOTE}. p is of the "
-        "exact sign-flip test, not corrected; d_z is the mean difference over its standard deviation; the last "
-        "column counts the seeds that were better.",
-        pd.DataFrame(rows),
-        {"p": p_text, "d_z": lambda x: decimal(x, 2, signed=True)},
-        words=[settings.label(a) for a in axes if isinstance(results.values(a)[0], str)],
+    return shown(
+        name, results, dataset, rows, level, pair=capitalized(pair),
         overall=overall,
-        fold=fold,
-    )
+        text=[settings.label(a) for a in axes if isinstance(results.values(a)[0], str)],
+    )  # fmt: skip
 
 
 def classes(results: Results, dataset: str) -> Exhibit | None:
@@ -220,30 +193,13 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
             row["difference (pp)"] = 100 * statistics.mean(differences)
             row[INTERVAL] = METRICS["test_accuracy"].interval(*statistics.interval(differences))
         rows.append(row)
-    if not rows:
-        return None
     cut = f" The {MOST_CLASSES} rarest of {len(rows)} classes." if len(rows) > MOST_CLASSES else ""
-    shown = sorted(rows, key=lambda row: row["images"])[:MOST_CLASSES] if cut else rows
-    return Exhibit(
-        results.label("classes", dataset),
-        f"Accuracy on the test images of each class {on(results, dataset)}, {averaging(results)}"
-        f"means over {results.n_seeds}.{cut} Nothing is corrected for the number of classes, "
-        "so this describes and decides nothing.",
-        pd.DataFrame(shown),
-        {"images": whole}
-        | {c: two_digits for c in shown[0] if c.endswith("(%)")}
-        | {
-            c: (lambda x: decimal(x, 2, signed=True))
-            for c in shown[0]
-            if c.startswith("difference")
-        },
-    )
+    rows = sorted(rows, key=lambda row: row["images"])[:MOST_CLASSES] if cut else rows
+    return shown("classes", results, dataset, rows, cut=cut)
 
 
 def claims(judged: pd.DataFrame) -> Exhibit | None:
     """Claims with their verdicts, as rows of claims.csv; None without any."""
-    if judged.empty:
-        return None
 
     def effect(row: pd.Series) -> str:
         if pd.isna(row["effect"]):
@@ -264,36 +220,15 @@ def claims(judged: pd.DataFrame) -> Exhibit | None:
         }
         for _, row in judged.iterrows()
     ]
-    return Exhibit(
-        "claims",
-        "The claims of the configuration. Each effect is oriented so that above zero, or above a "
-        "ratio of one, is as claimed.",
-        pd.DataFrame(rows),
-        words=("what is claimed", "verdict", "why"),
-    )
+    return exhibit("claims", rows)
 
 
 def times(results: Results, dataset: str) -> Exhibit:
     """Median seconds and memory of the runs of every cell."""
-    columns = {
-        "seconds_per_epoch": "seconds per epoch",
-        "training_seconds": "training (s)",
-        "wall_seconds": "whole run (s)",
-        "cpu_seconds": "CPU time (s)",
-        "peak_memory_mb": "peak memory (MB)",
-    }
     table = results.select(results.timings, dataset=dataset)
     rows = []
     for cell, level, names in places(results):
-        medians = results.at(table, dataset, level, **cell)[list(columns)].median()
-        rows.append(names | {name: float(medians[column]) for column, name in columns.items()})
-    total = table["wall_seconds"].sum() / 60
-    return Exhibit(
-        results.label("times", dataset),
-        f"Run times {on(results, dataset)}, medians over {results.n_seeds}; "
-        f"all {counted(len(table), 'run')} took {total:.1f} minutes one after another. Runs that "
-        "shared the machine slowed each other down.",
-        pd.DataFrame(rows),
-        dict.fromkeys(columns.values(), two_digits) | {"peak memory (MB)": whole},
-        words=(treatment(results),),
-    )
+        medians = results.at(table, dataset, level, **cell)[list(TIMES)].median()
+        rows.append(names | {name: float(medians[column]) for column, name in TIMES.items()})
+    minutes = table["wall_seconds"].sum() / 60
+    return shown("times", results, dataset, rows, runs=len(table), minutes=minutes)

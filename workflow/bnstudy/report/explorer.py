@@ -11,8 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from bnstudy import settings
-from bnstudy.report.figures.common import looks, tidy
-from bnstudy.report.figures.curves import seconds_per_step
+from bnstudy.report.figures.runs import looks, seconds_per_step, tidy
 from bnstudy.report.look import ENOUGH, thinned
 from bnstudy.report.measures import SPACE, percent, short_name
 from bnstudy.report.results import Results

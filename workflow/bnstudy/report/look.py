@@ -1,9 +1,9 @@
 """The look of every figure, once: theme, layouts, a look for each level, and intervals.
 
-A figure is a `Drawing` of a tidy frame: `panels.small_multiples` gives a panel for each value of a
-row and a column, turned upright for a phone, and seaborn's axes-level functions fill the panels,
-with a few marks of our own in `marks`. Nothing there touches pyplot's figures or draws random
-numbers: equal data give equal bytes.
+The theme's settings are in report/figures.yaml. A figure is a `Drawing` of a tidy frame:
+`panels.small_multiples` gives a panel for each value of a row and a column, and seaborn's axes-level
+functions fill the panels, with a few marks of our own in `marks`. Nothing there touches pyplot's
+figures or draws random numbers: equal data give equal bytes.
 """
 
 import io
@@ -20,58 +20,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
+from bnstudy.config import ROOT
+from bnstudy.documents import read_yaml
 from bnstudy.report.svg import compact
 
-INK, MUTED, GRID, PAPER = "#1b1f24", "#57606a", "#d8dee4", "#ffffff"
 # Ink on a heat map: the colours of cells are the same on a dark page, so these must be too.
 ON_LIGHT, ON_DARK = "#000000", "#fefefe"
 # seaborn's colour-blind-safe palette without its yellow and its lightest pink, in our order.
 BLUE, ORANGE, GREEN, RED, PINK, BROWN, _, GREY, _, SKY = sns.color_palette("colorblind").as_hex()
-THEME = {
-    **sns.axes_style("whitegrid"),
-    **sns.plotting_context("paper"),
-    "font.family": ["DejaVu Sans"],  # ships with matplotlib, and is wider than what readers have
-    "font.size": 8.5,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "axes.labelsize": 8.5,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.facecolor": "none",
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.06,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.bottom": True,
-    "ytick.left": True,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 3.5,
-    "ytick.major.size": 3.5,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "bnstudy",
-    "path.simplify": False,  # it takes the dots of single seeds, lines of no length, for nothing
-}
+DECLARED = read_yaml(ROOT / "report/figures.yaml")
+THEME = sns.axes_style("whitegrid") | sns.plotting_context("paper") | DECLARED["theme"]
+COLORS = ("text.color", "axes.edgecolor", "grid.color", "figure.facecolor")
+INK, MUTED, GRID, PAPER = (THEME[name] for name in COLORS)
 RULE = {"color": INK, "lw": 0.8, "zorder": 1}  # a line of reference, for axhline and axvline
 CURVE_POINTS = 120  # per line; more cannot be told apart at this size
 ENOUGH = 3  # seeds that an interval takes: that of two is so wide that it says nothing
@@ -142,7 +102,6 @@ class Look:
     color: str = BLUE
     dash: tuple | str = ""  # lengths of dashes and gaps in line widths, nothing for a solid line
     marker: str = "o"
-    filled: bool = True
 
     @property
     def linestyle(self) -> object:
@@ -155,9 +114,8 @@ class Look:
             "marker": self.marker,
             "ms": size,
             "color": self.color,
-            "mfc": self.color if self.filled else PAPER,
-            "mec": PAPER if self.filled else self.color,
-            "mew": 0.8 if self.filled else 1.4,
+            "mec": PAPER,
+            "mew": 0.8,
         }
 
     def line(self, **changes: object) -> dict:

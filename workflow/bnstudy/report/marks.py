@@ -1,7 +1,7 @@
 """Marks that seaborn has not, or only at many times the bytes, and axes of words and of sizes."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,17 @@ from seaborn.utils import relative_luminance
 from bnstudy.report.look import (
     INK,
     MUTED,
+    NARROW,
     ON_DARK,
     ON_LIGHT,
     PAPER,
-    Layout,
     Look,
     series,
     t_interval,
 )
 
 ALIKE = 0.18  # luminance of cells on which black and white letters contrast alike
+SHORT = 24  # letters of a row's name that stand beside it on a phone
 SIGNS = 6  # values that a 95 % interval of the median takes
 Looks = Mapping[Hashable, Look]
 
@@ -204,7 +205,13 @@ def across(ax: Axes, values: pd.Series, look: Look) -> None:
 
 
 def rows(
-    ax: Axes, part: pd.DataFrame, column: str, looks: Looks, *, estimator: str | None = "mean"
+    ax: Axes,
+    part: pd.DataFrame,
+    column: str,
+    looks: Looks,
+    *,
+    estimator: str | None = "mean",
+    bold: Sequence[bool] = (),
 ) -> None:
     """A row for each level: an open circle per `value`, mean and interval in front of them."""
     for place, (level, look) in enumerate(looks.items()):
@@ -215,7 +222,7 @@ def rows(
         seeds_apart(ax, one, one["value"], sides)
         if estimator:
             means(ax, one, "value", "place", look, orient="y", estimator=estimator)
-    category_axis(ax, "y", [look.name for look in looks.values()])
+    row_names(ax, [look.name for look in looks.values()], bold)
 
 
 def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame, **options: object):
@@ -238,11 +245,11 @@ def note(ax: Axes, text: str, xy: tuple, offset: tuple, across: str = "data", **
     ax.annotate(text, xy, offset, xycoords=coordinates, **settings)
 
 
-def doubling_axis(ax: Axes, sizes: Iterable[float], name: Callable = "{:g}".format) -> None:
+def doubling_axis(ax: Axes, sizes: Iterable[float]) -> None:
     """A horizontal axis of sizes that double, each with its tick; its scale is None."""
     sizes = sorted(sizes)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, map(name, sizes))
+    ax.set_xticks(sizes, map("{:g}".format, sizes))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
 
@@ -256,14 +263,13 @@ def category_axis(ax: Axes, which: str, names: Sequence[str]) -> None:
     ax.tick_params(axis=which, length=0)
 
 
-def row_names(ax: Axes, names: Sequence[str], layout: Layout, bold: Sequence[bool] = ()) -> None:
-    """Names of rows at 0, 1, ...: beside them, or above them on a phone, which has no room there."""
-    category_axis(ax, "y", [""] * len(names) if layout.narrow else names)
-    if layout.narrow:
+def row_names(ax: Axes, names: Sequence[str], bold: Sequence[bool] = ()) -> None:
+    """Names of rows at 0, 1, ...: beside them, or above them on a phone, where long ones have no room."""
+    above = ax.figure.get_figwidth() <= NARROW.width and max(map(len, names), default=0) > SHORT
+    category_axis(ax, "y", [""] * len(names) if above else names)
+    if above:
         ax.set_ylim(len(names) - 0.5, -0.95)
         for row, name in enumerate(names):
             note(ax, name, (0, row), (2, 6), "axes data", fontsize=7.2)
-    for heavy, letters in zip(
-        bold, ax.texts if layout.narrow else ax.get_yticklabels(), strict=False
-    ):
+    for heavy, letters in zip(bold, ax.texts if above else ax.get_yticklabels(), strict=False):
         letters.set_fontweight("bold" if heavy else "normal")

@@ -1,4 +1,4 @@
-"""Small multiples: a grid of panels that is one figure on a page and, turned, on a phone."""
+"""Small multiples: a grid of panels, as many side by side as a page or a phone is wide."""
 
 import math
 import textwrap
@@ -92,19 +92,18 @@ def small_multiples(
     yscale: object = "linear",
     sharex: bool | str = True,
     sharey: bool | str = True,
-    row_name: Callable[[object], str] | Mapping | None = None,
-    col_name: Callable[[object], str] | Mapping | None = str,
+    row_name: Callable[[object], str] | Mapping | str | None = None,
+    col_name: Callable[[object], str] | Mapping | str | None = str,
     rows: Sequence | None = None,
     cols: Sequence | None = None,
-    wrap: tuple[int, int] = (4, 2),
-    height: float | tuple[float, float] = (1.65, 1.45),
+    wrap: Sequence[int] = (4, 2),
+    height: float | Sequence[float] = (1.65, 1.45),
     width: float | None = None,
-    turn: bool = True,
 ) -> Panels:
-    """A panel for each value of the columns `row` and `col`, turned upright for a phone.
+    """A panel for each value of the columns `row` and `col`.
 
-    What does not fit side by side goes on below. Without a row, or a column, or with a single value
-    of it, the panels of the other follow each other as words do.
+    What does not fit side by side goes on below. Without a column, or with a single value of it, the
+    panels of the rows follow each other as words do.
 
     Parameters
     ----------
@@ -121,9 +120,9 @@ def small_multiples(
     sharex, sharey : bool, "row" or "col"
         Which panels have an axis in common: "row" and "col" are those with the same value of it,
         wherever they stand.
-    row_name, col_name : callable, mapping or None
-        Words for the values. Columns have theirs as titles; rows have them before the label of the
-        vertical axis, or as titles where they stand side by side; None for no words.
+    row_name, col_name : callable, mapping, pattern or None
+        Words for the values; a mapping gives their order, too. Columns have theirs as titles; rows
+        have them before the label of the vertical axis, or as titles where there are no columns.
     rows, cols : sequence
         The values in their order, where the frame lacks some or has another order.
     wrap : (int, int)
@@ -132,17 +131,16 @@ def small_multiples(
         Inches of a panel, on a page and on a phone.
     width : float
         Inches of the figure on a page, where it is not for the panels to say.
-    turn : bool
-        Whether rows stand side by side on a phone; else panels stand there as on a page.
     """
-    row_values, col_values = values_of(frame, row, rows), values_of(frame, col, cols)
-    turned = len(col_values) == 1 or (turn and layout.narrow and len(row_values) > 1)
+    row_values = values_of(frame, row, rows, row_name)
+    col_values = values_of(frame, col, cols, col_name)
+    turned = len(col_values) == 1  # rows stand side by side
     across, down = (row_values, col_values) if turned else (col_values, row_values)
     columns = min(len(across), wrap[layout.narrow])
     lines = math.ceil(len(across) / columns) * len(down)
     page = min(layout.width, width or (3.1 * columns + 0.6 if columns < 3 else layout.width))
     inches = layout.width if layout.narrow else page
-    each = height[layout.narrow] if isinstance(height, tuple) else height
+    each = height[layout.narrow] if isinstance(height, Sequence) else height
     panel = inches / columns - 0.4
     letters = int(panel / 0.071)  # of a title, in bold
 
@@ -190,11 +188,16 @@ def wrapped(title: str, letters: int) -> list[str]:
     return [line for part in parts for line in textwrap.wrap(part, max(letters, 8))]
 
 
-def values_of(frame: pd.DataFrame, column: str | None, order: Sequence | None) -> list:
-    """The values of a column in order of appearance, [None] where there are none."""
+def values_of(
+    frame: pd.DataFrame, column: str | None, order: Sequence | None, names: object
+) -> list:
+    """The values of a column in this order, or that of their names, or of appearance; [None] of none."""
     if order is not None:
         return list(order) or [None]
-    return (list(frame[column].drop_duplicates()) if column else []) or [None]
+    found = list(frame[column].drop_duplicates()) if column else []
+    if isinstance(names, Mapping):
+        found.sort(key=lambda value: [*names, value].index(value))
+    return found or [None]
 
 
 def sharing(which: str, share: bool | str, key: tuple) -> tuple:
@@ -204,9 +207,12 @@ def sharing(which: str, share: bool | str, key: tuple) -> tuple:
     return (which,) if share else (which, *key)
 
 
-def said(names: Callable[[object], str] | Mapping | None, value: object) -> str:
+def said(names: Callable[[object], str] | Mapping | str | None, value: object) -> str:
+    """The name of a value: by a function, a mapping, or a pattern such as `width %s`."""
     if names is None or value is None:
         return ""
+    if isinstance(names, str):
+        return names % value
     return names.get(value, str(value)) if isinstance(names, Mapping) else names(value)
 
 
@@ -272,31 +278,32 @@ def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
     decades = math.log10(high / low)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
 
+    def between(digits: Sequence[float]) -> list[float]:
+        ticks = [10.0**e * digit for e in exponents for digit in digits]
+        return [tick for tick in ticks if low <= tick <= high]
+
     def fits(ticks: Sequence[float]) -> bool:
         """Whether labels side by side do not touch."""
-        gaps = (math.log10(b / a) / decades * inches for a, b in pairwise(ticks))
-        widths = (LETTER * (len(plain(a)) + len(plain(b)) + 2) / 2 for a, b in pairwise(ticks))
-        return which == "y" or all(gap > width for gap, width in zip(gaps, widths, strict=True))
+        letters = [LETTER * (len(plain(tick)) + 1) for tick in ticks]
+        gaps = [math.log10(b / a) / decades * inches for a, b in pairwise(ticks)]
+        return which == "y" or all(
+            gap > sum(w) / 2 for gap, w in zip(gaps, pairwise(letters), strict=True)
+        )
 
-    tens = [10.0**e for e in exponents if low <= 10.0**e <= high]
-    if decades > PLAIN_DECADES or (len(tens) > 2 and not fits(tens)):
-        room = min(5, inches / (5 * LETTER)) if which == "x" else 5
-        every = math.ceil(decades / room)
-        axis.set_major_locator(FixedLocator([10.0**e for e in exponents if e % every == 0]))
-        axis.set_major_formatter(FuncFormatter(lambda v, _: power(v)))
-        return
-
-    found: list[float] = []
-    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        ticks = [10.0**e * digit for e in exponents for digit in digits]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(found) < 3 and len(ticks) > len(found) and (len(found) < 2 or fits(ticks)):
-            found = ticks
-    if len(found) < 2:
-        ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
-        found = [tick for tick in ticks if low <= tick <= high]
+    write, found = plain, between([1])
+    if decades > PLAIN_DECADES or (len(found) > 2 and not fits(found)):
+        every = math.ceil(decades / (min(5, inches / (5 * LETTER)) if which == "x" else 5))
+        write, found = power, [10.0**e for e in exponents if e % every == 0]
+    else:
+        for digits in ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+            more = between(digits)
+            if len(found) < 3 and len(more) > len(found) and (len(found) < 2 or fits(more)):
+                found = more
+        if len(found) < 2:
+            ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
+            found = [tick for tick in ticks if low <= tick <= high]
     axis.set_major_locator(FixedLocator(found))
-    axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: write(v)))
 
 
 def power(value: float) -> str:

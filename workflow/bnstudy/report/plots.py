@@ -1,8 +1,9 @@
-"""Figures that a study names in a few lines: curves, strips and rows of a tidy frame.
+"""Figures named in a few lines: curves, strips and rows of a tidy frame.
 
 A frame has a column `value`, a row for each seed, a column of levels (`hue`), and columns whose values
 make panels (`row`, `col`). Each function gives a `look.Drawing`; axes, names, legend, the alternative
-text and the sentence of the caption that says what the marks are follow from the frame:
+text, the data behind it and the sentence of the caption that says what the marks are follow from the
+frame:
 
     strips("dropout", runs, "Test accuracy after five epochs.", x="dropout", value="accuracy (%)")
 
@@ -60,18 +61,21 @@ def figure(
     value: str | Mapping,
     hue: str = "norm",
     looks: Looks | None = None,
+    baseline: object = "none",
     row: str | None = None,
     col: str | None = None,
     x: str | None = None,
     other: str | Mapping | None = None,
     what: str = "",
     apart: bool = False,
-    estimator: str = "mean",
+    estimator: str | None = "mean",
     scale: str | Mapping | None = "linear",
     flat: bool = False,
     rule: float | Mapping | None = None,
-    then: Callable[[Axes, pd.DataFrame], None] | None = None,
+    then: Callable[[Axes, pd.DataFrame, Looks], None] | None = None,
     legend: Iterable = (),
+    missed: str | None = None,
+    finding: str | None = None,
     data: pd.DataFrame | None = None,
     **panels: object,
 ) -> Drawing:
@@ -82,7 +86,8 @@ def figure(
     value, scale : str, or mapping by panel
         Label and scale of the axis of values, which is horizontal where it is `flat`.
     looks : mapping
-        Looks of the levels of `hue`, in order; those that the frame lacks are left out.
+        Looks of the levels of `hue`, in order; those that the frame lacks are left out. Without them
+        the levels are those of a setting, the `baseline` first.
     x, other : str
         Column of the other axis, of which the alternative text takes the last value, and its label.
     what, apart, estimator
@@ -90,21 +95,27 @@ def figure(
     rule : float, or mapping by panel
         Where a line of reference stands.
     then : callable
-        What else is drawn into a panel: `then(axes, rows)`.
+        What else is drawn into a panel: `then(axes, rows, looks)`.
     legend : iterable
         Entries after those of the levels.
-    data : pandas.DataFrame
-        The numbers behind the figure, where they are not the frame.
+    missed : str
+        A column that is true for values which are only a bound; its name stands in the legend.
+    finding, data
+        The alternative text and the numbers behind the figure, where they do not follow from the frame.
     """
+    frame = frame[np.isfinite(frame["value"].astype(float))]
     there = set(frame[hue])
-    looks = arms(frame, hue) if looks is None else {k: v for k, v in looks.items() if k in there}
+    looks = arms(frame, hue, baseline) if looks is None else looks
+    looks = {level: look for level, look in looks.items() if level in there}
     which, across = ("x", "y") if flat else ("y", "x")
     options = {which: value, f"{which}scale": scale} | panels
     options[across] = label_of(x) if other is None and x else other or ""
+    names = {}
     for column, key in ((row, "row_name"), (col, "col_name")):
         if column:
-            options.setdefault(key, name_of(column))
-    entries = [*(looks.values() if len(looks) > 1 and not flat else ()), *legend]
+            names[column] = options.setdefault(key, name_of(column))
+    bounds = marks.mark_of(frame[missed], missed) if missed else []
+    entries = [*(looks.values() if len(looks) > 1 and not flat else ()), *bounds, *legend]
 
     def draw(layout: Layout) -> Figure:
         made = small_multiples(frame, row, col, layout, **options)
@@ -114,13 +125,16 @@ def figure(
             if len(part := made.parts[key]):
                 mark(ax, part, looks)
                 if then:
-                    then(ax, part)
+                    then(ax, part, looks)
         return made.finish(entries)
 
-    names = {c: options[key] for c, key in ((row, "row_name"), (col, "col_name")) if c}
-    what = what or (value if isinstance(value, str) else "")
-    text = alternative(frame, hue, looks, what, names, x, scale, value, apart, estimator)
-    return Drawing(label, text, caption, frame if data is None else data, draw)
+    if finding is None:
+        what = what or (value if isinstance(value, str) else "")
+        finding = alternative(frame, hue, looks, what, names, x, scale, value, apart, estimator)
+    if data is None:
+        used = dict.fromkeys((row, col, hue, x, "seed", "value", missed))
+        data = frame[[column for column in used if column in frame]]
+    return Drawing(label, finding, caption, data, draw)
 
 
 def alternative(
@@ -133,7 +147,7 @@ def alternative(
     scale: object = None,
     value: object = None,
     apart: bool = False,
-    estimator: str = "mean",
+    estimator: str | None = "mean",
 ) -> str:
     """A figure in at most 60 words: what is drawn, and the means of the levels panel by panel.
 
@@ -173,7 +187,8 @@ def alternative(
         last = f"{places[0]:,.6g}" if isinstance(places[0], Number) else name_of(x)(places[0])
         same = len(set(places)) == 1
         at = f" at {label_of(x)} {last}" if same else f" at the last {label_of(x)}"
-    means = f"{start}. {estimator.capitalize()}s{' furthest apart' if apart else ''}{at}:"
+    told = f"{estimator or 'mean'}s".capitalize()
+    means = f"{start}. {told}{' furthest apart' if apart else ''}{at}:"
     while len(parts) > 1 and len(f"{means} {' '.join(parts)}".split()) > MOST_WORDS:
         parts.pop()
     return f"{means} {'; '.join(parts)}." if parts else f"{start}: nothing was measured."
@@ -201,27 +216,21 @@ def curves(
     markers: bool = True,
     missed: str | None = None,
     dodge: float = 1,
-    ticks: bool | Sequence = False,
-    names: Callable[[float], str] = "{:g}".format,
+    ticks: bool = False,
     **options: object,
 ) -> Drawing:
     """A line of means with its band for each level, over a column of numbers.
 
-    `seeds` are drawn as `dots`, as thin `lines`, or not at all (``""``). `ticks` are sizes that double, which
-    all have one; True for those of the panel. A level without `x` is the same at any: a line across. `missed` is as in `strips`.
+    `seeds` are drawn as `dots`, as thin `lines`, or not at all (``""``). `ticks` says that the numbers
+    double: each of a panel gets its own. A level without `x` is the same at any: a line across.
     """
     frame = frame[np.isfinite(frame["value"].astype(float))]
     columns = [options.get("row"), options.get("col"), hue]
     if seeds != "dots":
         options = {"data": means(frame, [*columns, x], options.get("scale"))} | options
     frame = thinned(frame, x, [column for column in columns if column])
-    style = {
-        "seeds": seeds,
-        "estimator": estimator,
-        "markers": markers,
-        "missed": missed,
-        "dodge": dodge,
-    }
+    style = {"seeds": seeds, "estimator": estimator, "markers": markers}
+    style |= {"missed": missed, "dodge": dodge}
 
     def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
         there = part[x].notna()
@@ -229,26 +238,22 @@ def curves(
             marks.across(ax, same["value"], looks[level])
         marks.curve(ax, part[there], x, looks, hue, **style)
         if ticks:
-            marks.doubling_axis(ax, set(part[x][there]) if ticks is True else ticks, names)
+            marks.doubling_axis(ax, set(part[x][there]))
 
     options = {"xscale": None if ticks else "linear"} | options
-    options["legend"] = [*bounds(frame, missed), *options.get("legend", [])]
     text = f"{caption} {lines_of(frame, seeds, estimator)}".strip()
-    return figure(label, frame, text, mark, hue=hue, x=x, estimator=estimator, **options)
-
-
-def bounds(frame: pd.DataFrame, missed: str | None) -> list:
-    return marks.mark_of(frame[missed], missed) if missed else []
+    told = {"estimator": estimator, "missed": missed}
+    return figure(label, frame, text, mark, hue=hue, x=x, **told, **options)
 
 
 def lines_of(frame: pd.DataFrame, seeds: str, estimator: str) -> str:
+    """What the lines are, and the small marks."""
     if "seed" not in frame:
         return ""
     if estimator == "median":
         return f"Small marks are single runs ({seeds_in(frame)}), lines join the medians."
-    return bands_of(
-        frame, {"dots": ", dots the {}", "lines": ", thin lines the {}", "": " over {}"}[seeds]
-    )
+    dots = {"dots": ", dots the {}", "lines": ", thin lines the {}", "": " over {}"}
+    return bands_of(frame, dots[seeds])
 
 
 def strips(
@@ -258,14 +263,13 @@ def strips(
     *,
     x: str | None = None,
     hue: str = "norm",
-    names: Mapping | Callable | None = None,
+    names: Mapping | None = None,
     missed: str | None = None,
     **options: object,
 ) -> Drawing:
     """The runs of each level side by side at each value of `x`, a thin line between those of a seed.
 
-    Without `x` there is one place in each panel. `names` are those of the values of `x`. `missed` is a column that is true for values which are only
-    a bound; its name stands in the legend.
+    Without `x` there is one place in each panel. `names` are those of the values of `x`.
     """
     values = frame[x].drop_duplicates() if x else pd.Series([""])
     numeric = pd.api.types.is_numeric_dtype(values)
@@ -280,7 +284,7 @@ def strips(
         f"{caption} Small marks are single runs ({seeds_in(frame)}), a thin line joins those of a seed, "
         f"large marks are means{interval_phrase(frame)}."
     )
-    options = {"xscale": None, "legend": bounds(frame, missed)} | options
+    options = {"xscale": None, "missed": missed} | options
     return figure(label, frame, text, mark, hue=hue, x=x, **options)
 
 
@@ -289,28 +293,21 @@ def rows(
     frame: pd.DataFrame,
     caption: str,
     *,
-    hue: str,
-    estimator: str = "mean",
+    hue: str = "norm",
+    estimator: str | None = "mean",
     noun: str = "seed",
+    bold: Sequence[bool] = (),
     **options: object,
 ) -> Drawing:
     """A row for each level: an open circle per seed, mean and interval in front of them."""
 
     def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
-        marks.rows(ax, part, hue, looks, estimator=estimator)
+        marks.rows(ax, part, hue, looks, estimator=estimator, bold=bold)
 
     scale = options.get("scale")
     scales = scale.values() if isinstance(scale, Mapping) else [scale]
     marked = seeds_of(frame, geometric="geometric" in scales, noun=noun) if noun else ""
     height = 0.4 + 0.2 * len(options.get("looks") or frame[hue].unique())
-    usual = {"yscale": None, "sharex": False, "height": height, "wrap": (3, 1)}
-    return figure(
-        label,
-        frame,
-        f"{caption} {marked}".strip(),
-        mark,
-        hue=hue,
-        flat=True,
-        estimator=estimator,
-        **usual | options,
-    )
+    usual = {"yscale": None, "sharex": False, "height": height, "wrap": (3, 1), "flat": True}
+    options = usual | {"hue": hue, "estimator": estimator} | options
+    return figure(label, frame, f"{caption} {marked}".strip(), mark, **options)

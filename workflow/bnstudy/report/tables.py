@@ -1,12 +1,29 @@
-"""A table of the report: what it holds, and how it is written as HTML."""
+"""A table of the report: what it holds, as report/tables.yaml declares it, and how it is written as HTML."""
 
 import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import pandas as pd
 
+from bnstudy.config import ROOT
+from bnstudy.documents import read_yaml
+from bnstudy.report.amounts import small
+from bnstudy.report.declared import Words
+from bnstudy.report.findings import INTERVAL
+from bnstudy.report.measures import decimal, p_text
+
+DECLARED = read_yaml(ROOT / "report/tables.yaml")
+WRITERS: dict[str, Callable[[float], str]] = {
+    "p": p_text,
+    "small": small,
+    "plain": "{:g}".format,
+    "whole": "{:,.0f}".format,
+    "two digits": lambda x: decimal(x, 2),
+    "signed": lambda x: decimal(x, 2, signed=True),
+}
 SHORT_HEADING = 24  # characters of a row's heading that stay on one line
 
 
@@ -60,6 +77,31 @@ class Exhibit:
     words: Sequence[str] = ()
     overall: Sequence[bool] = ()
     fold: str = ""
+
+
+def exhibit(
+    name: str,
+    rows: Sequence[Mapping[str, object]] | pd.DataFrame,
+    *,
+    label: str = "",
+    overall: Sequence[bool] = (),
+    text: Sequence[str] = (),
+    **words: object,
+) -> Exhibit | None:
+    """A table as declared, of these rows, with `words` filled into its texts; None without a row.
+
+    `label` is its own where the name is not; `text` are columns of words beside those declared.
+    """
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        return None
+    said = Words().filled(DECLARED[name], {"interval": INTERVAL, "count": len(frame)} | words)
+    patterns = said.get("formats", {}).items()
+    formats = {c: WRITERS[kind] for c in frame for like, kind in patterns if fnmatchcase(c, like)}
+    text = (*text, *said.get("words", ()))
+    return Exhibit(
+        label or name, said["caption"], frame, formats, text, overall, said.get("fold", "")
+    )
 
 
 def table_html(exhibit: Exhibit, number: int) -> str:

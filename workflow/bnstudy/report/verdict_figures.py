@@ -10,15 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnstudy import statistics
 from bnstudy.report.amounts import typographic
-from bnstudy.report.look import GRID, INK, MUTED, Drawing, Layout, Look
-from bnstudy.report.marks import dots, note, row_names, spread
+from bnstudy.report.look import GRID, INK, MUTED, NARROW, WIDE, Drawing, Look
+from bnstudy.report.marks import note
 from bnstudy.report.measures import SPACE, counted, decimal, listed
-from bnstudy.report.panels import plain, small_multiples
+from bnstudy.report.panels import plain
+from bnstudy.report.plots import rows
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.verdicts import (
     STATISTICAL,
@@ -32,10 +31,9 @@ FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at t
 NAMED = 30  # claims that an alternative text names one by one
 DEFINITE = ("supported", "refuted")
 RATIO = "effect / smallest that matters"
-SEED = Look("one seed", MUTED)
 LEGEND = [
     Line2D([], [], color=INK, marker="o", ms=5, label=f"mean and 95{SPACE}% interval"),
-    SEED.handle(ls="none", ms=2.4, mew=0, alpha=0.6),
+    Line2D([], [], color=MUTED, ls="none", marker="o", ms=3, mfc="none", label="one seed"),
     Line2D([], [], color=GRID, lw=7, label="too small to matter"),
 ]
 
@@ -78,71 +76,56 @@ def ratio_plot(
 ) -> Drawing:
     """Rows of seeds, mean and interval over the zone of effects that are too small to matter.
 
-    On a phone a row's name stands above it; `breaks` are rows that a thin line sets off.
+    `breaks` are rows that a thin line sets off.
     """
-    data = pd.concat([line.rows() for line in lines], ignore_index=True)
+    frame = pd.concat([one.rows().assign(row=i) for i, one in enumerate(lines)], ignore_index=True)
     far = 10.0 if max(abs(line.mean) for line in lines) <= 10 else FARTHEST
-    ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
 
-    def draw(layout: Layout) -> Figure:
-        short = "effect / smallest that matters"
-        long = "effect in units of the smallest that matters (to the right: as claimed)"
-        panels = small_multiples(
-            data, None, None, layout, x=short if layout.narrow else long, xscale=None, yscale=None,
-            height=(0.225 * len(lines) + 0.2, 0.37 * len(lines) + 0.2), width=layout.width,
-        )  # fmt: skip
-        for ax, _ in panels:
-            ax.set_xscale("symlog", linthresh=1, linscale=0.8)
-            ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
-            ax.axvline(0, color=MUTED, lw=0.8, zorder=1)
-            row_names(ax, [line.name for line in lines], layout, [line.heads for line in lines])
-            for row, line in enumerate(lines):
-                ratio_row(ax, row, line, far, layout)
-            for row in breaks:
-                ax.axhline(row - (0.72 if layout.narrow else 0.5), color=MUTED, lw=0.6)
-            ax.set_xticks(ticks, [plain(tick) for tick in ticks])
-            ax.set(xlim=(-far * 1.35, far * 1.35))
-            ax.minorticks_off()
-            ax.spines["left"].set_visible(False)
-        return panels.finish(LEGEND)
+    def zone_and_words(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
+        narrow = ax.figure.get_figwidth() <= NARROW.width
+        ax.set_xscale("symlog", linthresh=1, linscale=0.8)
+        ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
+        for row in breaks:
+            ax.axhline(row - (0.72 if narrow else 0.5), color=MUTED, lw=0.6)
+        for row, line in enumerate(lines):
+            side = np.sign(line.mean)
+            if abs(line.mean) > far:  # it stands at the edge, as an arrow with its number
+                arrow = Look("", INK, marker=">" if side > 0 else "<").point(5.6)
+                ax.plot(side * far, row, **arrow | {"zorder": 4})
+                align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
+                note(ax, plain(round(line.mean)), (side * far, row), (-6 * side, 0), **align)
+            place, align = (4, 0), {"va": "center", "fontsize": 8.5}
+            if narrow:
+                place, align = (0, 6), {"ha": "right", "fontsize": 7.2}
+            weight = "bold" if line.definite or line.heads else "normal"
+            note(ax, line.word, (1, row), place, "axes data", weight=weight, **align)
+        ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
+        ax.set_xticks(ticks, map(plain, ticks))
+        ax.set(xlim=(-far * 1.35, far * 1.35))
+        ax.minorticks_off()
 
     counts = sorted({len(line.effects) for line in lines})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
     reading = (
-        f"Large marks are means, bars their 95 % intervals, small dots seeds ({n}). In the shaded "
+        f"Large marks are means, bars their 95 % intervals, circles seeds ({n}). In the shaded "
         "zone an effect is too small to matter; beyond it the axis is logarithmic, and an arrow "
         "with its number stands for a mean beyond its end."
     )
-    return Drawing(label, finding, caption.format(reading=reading), data, draw)
-
-
-def ratio_row(ax: Axes, row: int, line: Line, far: float, layout: Layout) -> None:
-    """Seeds, interval, mean and verdict; what is too far out stands at the edge."""
-    side, outside = np.sign(line.mean), abs(line.mean) > far
-    seeds, (low, high, mean) = (
-        np.clip(v, -far, far) for v in (line.ratios, (*statistics.interval(line.ratios), line.mean))
-    )
-    dots(ax, seeds, row + spread(len(seeds), 0.17), SEED, size=2.1)
-    ax.plot([low, high], [row, row], color=INK, lw=1.5, zorder=3)
-    marker = "o" if not outside else (">" if side > 0 else "<")
-    mark = Look("", INK, marker=marker, filled=line.definite).point(5.6 if outside else 5)
-    ax.plot(mean, row, **mark | {"mew": 1.1, "mec": INK, "zorder": 4})
-    if outside:
-        align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
-        note(ax, plain(round(line.mean)), (side * far, row), (-6 * side, 0), **align)
-    weight = "bold" if line.definite or line.heads else "normal"
-    place = (0, 6) if layout.narrow else (4, 0)
-    align = {"ha": "right", "fontsize": 7.2} if layout.narrow else {"va": "center", "fontsize": 8.5}
-    note(ax, line.word, (1, row), place, "axes data", weight=weight, **align)
+    return rows(
+        label, frame.assign(value=frame[RATIO]), caption.format(reading=reading), noun="",
+        hue="row", looks={i: Look(line.name, INK) for i, line in enumerate(lines)},
+        bold=[line.heads for line in lines], value=RATIO, scale=None, rule=0, then=zone_and_words,
+        height=(0.225 * len(lines) + 0.2, 0.37 * len(lines) + 0.2), width=WIDE.width, legend=LEGEND,
+        finding=finding, data=frame.drop(columns="row"),
+    )  # fmt: skip
 
 
 def of_study(claims: Claims, study: str) -> list[Drawing]:
     """The figures of a study's own table."""
-    functions = FIGURES.get(study, [])
-    if not functions or study not in claims.studies:
+    if study not in FIGURES or study not in claims.studies:
         return []
     table, options = claims.table(study), claims.studies[study]["options"]
-    drawings = (function(table, options) for function in functions)
+    drawings = (function(table, options) for function in FIGURES[study].values())
     return [drawing for drawing in drawings if drawing is not None]
 
 
@@ -163,8 +146,7 @@ def scorecard(claims: Claims) -> Drawing | None:
         f"A dot with its interval for each of {counted(len(found), 'claim')}. {parts}.",
         "Every statistical claim that was measured, its effect in units of the smallest that "
         "matters, and its verdict. To the right of the shaded zone the effect is as claimed, to the "
-        "left it is the opposite. {reading} Filled marks are supported or refuted, open ones "
-        "neither.",
+        "left it is the opposite. {reading}",
         [line_of(claim) for claim in found],
         [i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]],
     )

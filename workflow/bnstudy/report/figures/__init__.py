@@ -4,20 +4,18 @@ Series are the levels of the treatment, panels the combinations of the other axe
 """
 
 from bnstudy.report.figures.classes import confusion
-from bnstudy.report.figures.comparisons import (
-    batch_size_effect,
-    paired_differences,
-    steps_to_target,
-)
-from bnstudy.report.figures.curves import (
-    accuracy_by_time,
-    learning_curves,
-    probe_curves,
-    train_against_validation,
-)
 from bnstudy.report.figures.data import class_balance, sample_images
 from bnstudy.report.figures.layer import computation, four_samples
 from bnstudy.report.figures.networks import network_blocks, networks
+from bnstudy.report.figures.runs import (
+    accuracy_by_time,
+    batch_size_effect,
+    learning_curves,
+    paired_differences,
+    probe_curves,
+    steps_to_target,
+    train_against_validation,
+)
 
 __all__ = [
     "accuracy_by_time",

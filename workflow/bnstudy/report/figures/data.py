@@ -1,7 +1,5 @@
 """Figures of the images: examples of every class, and the shares of the classes."""
 
-from itertools import zip_longest
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -12,17 +10,18 @@ from bnstudy.report.look import GRID, MUTED, RULE, Drawing, Layout, Look
 from bnstudy.report.measures import SPACE, listed
 from bnstudy.report.panels import small_multiples
 
-SIDE_BY_SIDE, SHOWN = 10, 20  # classes in a row of examples on a page, and in the whole figure
+SHOWN = 20  # classes of which examples are drawn
+NAMED = 10  # classes that an alternative text names one by one
 
 
 def sample_images(data: object, label: str = "samples", per_class: int = 6) -> Drawing:
-    """The first training images of every class, as they are stored.
+    """The first training images of every class, as they are stored: a row per class.
 
     `data` is a `bnstudy.data.prepared.PreparedData`.
     """
     labels, names = data.train_labels.numpy(), data.classes[:SHOWN]
-    picks = [np.flatnonzero(labels == c)[:per_class] for c in range(len(names))]
     images = data.train_images.numpy()
+    picks = [np.flatnonzero(labels == c)[:per_class] for c in range(len(names))]
     table = pd.DataFrame(
         [
             (name, int(index), round(float(images[index].mean()) / data.pixel_max, 4))
@@ -33,39 +32,23 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
     )
 
     def draw(layout: Layout) -> Figure:
-        step = len(names) if layout.narrow else SIDE_BY_SIDE
-        count, blocks = (4 if layout.narrow else per_class), range(0, len(names), step)
-        width = 0.62 * layout.width if layout.narrow else layout.width
-        crowded = not layout.narrow and max(map(len, names)) > 7
-        figure = Figure()
-        axes = figure.subplots(len(blocks), squeeze=False)[:, 0]
-        height = 0.0
-        for ax, start in zip(axes, blocks, strict=True):
-            chosen = [*picks[start : start + step]]
-            chosen += [picks[0][:0]] * (
-                0 if layout.narrow or len(blocks) == 1 else step - len(chosen)
-            )
-            cells = [[image_cell(images[i], data.pixel_max) for i in p[:count]] for p in chosen]
-            mosaic = tiled(cells if layout.narrow else list(map(list, zip_longest(*cells))))
-            height += (
-                0.94 * width * mosaic.shape[0] / mosaic.shape[1] + 0.05 + 0.25 * (not layout.narrow)
-            )
-            side = mosaic.shape[0 if layout.narrow else 1] / len(chosen)
-            words = names[start : start + step]
-            places = (np.arange(len(words)) + 0.5) * side - 0.5
-            ax.imshow(mosaic, interpolation="none")
-            ax.set(xticks=[], yticks=[])
-            (ax.set_yticks if layout.narrow else ax.set_xticks)(places, words)
-            ax.tick_params(length=0, labelrotation=35 if crowded else 0)
-            ax.xaxis.tick_top()
-            ax.grid(visible=False)
-            ax.spines[:].set_visible(False)
-        figure.set_size_inches(width, height)
+        cells = [[image_cell(images[i], data.pixel_max) for i in pick] for pick in picks]
+        empty = np.zeros_like(next(cell for row in cells for cell in row))
+        side = len(empty)
+        rows = [row + [empty] * (per_class - len(row)) for row in cells]
+        figure = Figure(figsize=(0.36 * per_class + 1, 0.36 * len(names) + 0.1))
+        ax = figure.subplots()
+        ax.imshow(np.vstack([np.hstack(row) for row in rows]), interpolation="none")
+        ax.set_xticks([])
+        ax.set_yticks((np.arange(len(names)) + 0.5) * side - 0.5, names)
+        ax.tick_params(length=0)
+        ax.grid(visible=False)
+        ax.spines[:].set_visible(False)
         return figure
 
     height, width = images.shape[-2:]
     n = len(data.classes)
-    said = f", {listed(names)}" if n <= SIDE_BY_SIDE else ""
+    said = f", {listed(names)}" if n <= NAMED else ""
     some = f"the first {SHOWN} of {n} classes" if n > SHOWN else "each class"
     return Drawing(
         label,
@@ -91,15 +74,6 @@ def image_cell(image: np.ndarray, pixel_max: int) -> np.ndarray:
     return np.pad(cell, ((margin, margin), (margin, margin), (0, 0)))
 
 
-def tiled(grid: list[list[np.ndarray | None]]) -> np.ndarray:
-    """Images of one shape in rows and columns; a missing one leaves its place empty."""
-    empty = np.zeros_like(next(cell for row in grid for cell in row if cell is not None))
-    rows = zip_longest(*zip_longest(*grid))  # rows of equal length
-    return np.concatenate(
-        [np.concatenate([empty if c is None else c for c in row], axis=1) for row in rows], axis=0
-    )
-
-
 def class_balance(data: object, label: str = "balance") -> Drawing:
     """The share of every class in the training and in the test set.
 
@@ -121,12 +95,12 @@ def class_balance(data: object, label: str = "balance") -> Drawing:
     )
 
     def draw(layout: Layout) -> Figure:
-        each, letters = (0.21, 8) if n <= 3 * SIDE_BY_SIDE else (0.13, 6)
+        each, letters = (0.21, 8) if n <= 30 else (0.13, 6)
         panels = small_multiples(
             table, None, None, layout, x="share of images (%)", y="class", yscale=None,
             height=each * n + 0.15, width=5.6,
         )  # fmt: skip
-        ax, looks = panels.axes[None, None], Look("test", MUTED, marker="D", filled=False)
+        ax, looks = panels.axes[None, None], Look("test", MUTED, marker="D")
         sns.barplot(x=shares, y=data.classes, color=GRID, saturation=1, width=0.62, ax=ax)
         ax.plot(of_test, range(n), **looks.point(4))
         ax.axvline(100 / n, **RULE)

@@ -1,0 +1,81 @@
+"""Figures and theme as report/figures.yaml declares them: its texts filled in, its looks and kinds found."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from string import Formatter
+
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bnstudy.report import look, plots
+from bnstudy.report.look import Drawing, Look
+from bnstudy.report.measures import SPACE, counted
+
+KINDS = {f.__name__: f for f in (plots.curves, plots.strips, plots.rows, plots.figure)}
+NORMS = look.looks_of(("none", "batch", "layer"), name=plots.name_of("norm"))
+THEORY = {"color": look.INK, "lw": 1.1, "ls": (0, look.DASHED), "zorder": 4}
+BAR = {"lw": 3.2, "solid_capstyle": "butt"}
+LEGEND = {
+    "theory": lambda label: Line2D([], [], label=label, **THEORY),
+    "bar": lambda label: Line2D([], [], label=label, color=look.MUTED, **BAR),
+    "area": lambda label: Patch(color=look.GRID, label=label),
+}
+
+
+class Words(Formatter):
+    """Fills texts in: `{epochs:count epoch}` counts, `{target:percent}` writes a share."""
+
+    def format_field(self, value: object, spec: str) -> str:
+        kind, _, noun = spec.partition(" ")
+        if kind == "count":
+            return counted(len(value) if isinstance(value, list) else int(value), noun)
+        return percent(value) if kind == "percent" else super().format_field(value, spec)
+
+    def filled(self, part: object, words: Mapping[str, object]) -> object:
+        """A part of a declaration with its texts filled in."""
+        if isinstance(part, str):
+            return self.vformat(part.replace("~", SPACE), (), words)
+        if isinstance(part, Mapping):
+            return {key: self.filled(value, words) for key, value in part.items()}
+        return [self.filled(one, words) for one in part] if isinstance(part, list) else part
+
+
+def percent(share: float) -> str:
+    return f"{round(100 * share, 1):g}{SPACE}%"
+
+
+def look_of(said: str | Look | Mapping[str, str]) -> Look:
+    """A look as declared: that of a norm, or its name, colour, dash and marker."""
+    if isinstance(said, Look):
+        return said
+    if isinstance(said, str):
+        return NORMS[said]
+    named = {key: getattr(look, said[key]) for key in ("color", "dash") if key in said}
+    return Look(**said | named)
+
+
+def declared(
+    label: str,
+    said: Mapping[str, object],
+    frame: pd.DataFrame,
+    words: Mapping[str, object],
+    options: Mapping[str, object],
+    functions: Mapping[str, Callable] | None = None,
+    kinds: Mapping[str, Callable] = KINDS,
+) -> Drawing | None:
+    """A figure of a frame with further options, None where the frame has nothing that it draws.
+
+    `functions` are those that its `mark` and `then` name, called with `options=words`.
+    """
+    said = Words().filled(said, words) | options
+    if "looks" in said:
+        said["looks"] = {level: look_of(one) for level, one in said["looks"].items()}
+        frame = frame[frame[said.get("hue", "norm")].isin(said["looks"])]
+    for key in ("mark", "then"):
+        if isinstance(said.get(key), str):
+            said[key] = partial(functions[said[key]], options=words)
+    if "legend" in said:
+        said["legend"] = [LEGEND[kind](text) for text, kind in said["legend"].items()]
+    kind, caption = kinds[said.pop("kind")], said.pop("caption")
+    return kind(label, frame, caption, **said) if len(frame) else None

@@ -1,0 +1,241 @@
+"""The figures of the comparison, declared in report/figures.yaml: training over time, and what runs ended with.
+
+Series are the levels of the treatment, panels the combinations of the other axes, whatever they are.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bnstudy import grid, scoring, settings
+from bnstudy.report.declared import declared
+from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, looks_of, summary
+from bnstudy.report.marks import note
+from bnstudy.report.measures import counted, listed, percent, short_name
+from bnstudy.report.results import Results, as_level
+
+KEYS = ["level", "cell"]
+BEST, TIME = "best of all", "training_seconds"
+MISSED, ALL = "not reached", "all"
+PAIRED = ("test_accuracy", "test_loss", "ln_steps_to_target")
+EFFECTS = ("test_accuracy", "test_loss", "steps_to_target")
+
+
+def tidy(results: Results, frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The rows on a dataset with the level and the cell, a title, in columns of these names."""
+    frame = results.select(frame, dataset=dataset)
+    values = zip(*(frame[axis] for axis in results.cell_axes), strict=True)
+    cells = [results.cell_title(dict(zip(results.cell_axes, v, strict=True))) for v in values]
+    return frame.assign(level=frame[results.axis], cell=cells or "")
+
+
+def looks(results: Results) -> dict[object, Look]:
+    return looks_of(results.levels, results.baseline, results.level_name)
+
+
+def keys(results: Results) -> list[str]:
+    """The columns by which data behind a figure are grouped."""
+    return [results.axis, *results.cell_axes]
+
+
+def drawing(
+    name: str,
+    results: Results,
+    dataset: str,
+    frame: pd.DataFrame,
+    *,
+    level: object = None,
+    words: dict | None = None,
+    **options: object,
+) -> Drawing:
+    """A figure as declared; its lines are the levels and its panels the cells, in their order."""
+    broken = sum(results.diverged(dataset, one) for one in results.levels)
+    verb = "diverged and counts" if broken == 1 else "diverged and count"
+    axes = listed(settings.label(axis) for axis in results.cell_axes)
+    said = {
+        "dataset": results.title(dataset),
+        "seeds": results.n_seeds,
+        "target": results.target,
+        "epochs": results.epochs,
+        "panels": f", a panel per {axes}" if axes else "",
+        "diverged": f" {counted(broken, 'run')} {verb} only up to the last finite measurement."
+        if broken
+        else "",
+    }
+    figure = DECLARED["comparison"][name]
+    if "hue" not in figure:
+        options = {"hue": "level", "looks": looks(results)} | options
+    if figure["col"] == "cell":
+        options = {"cols": [results.cell_title(cell) for cell in results.cells]} | options
+    label = results.label(name, dataset, level)
+    return declared(label, figure, frame, said | (words or {}), options)
+
+
+def learning_curves(results: Results, dataset: str) -> Drawing:
+    """Validation loss and accuracy after each epoch, a column per cell."""
+    frame = tidy(results, results.select(results.metrics, split="validation"), dataset)
+    frame = frame[frame["metric"].isin(["loss", "accuracy"])]
+    data = summary(frame, ["metric", *keys(results), "epoch"])
+    return drawing("curves", results, dataset, frame, data=data)
+
+
+def train_against_validation(results: Results, dataset: str) -> Drawing:
+    """Training and validation loss per epoch, a row per level and a column per cell."""
+    frame = tidy(results, results.select(results.metrics, metric="loss"), dataset)
+    frame = frame[frame["split"].isin(DECLARED["comparison"]["gap"]["looks"])]
+    names = {level: results.level_name(level) for level in results.levels}
+    data = summary(frame, [*keys(results), "split", "epoch"])
+    return drawing("gap", results, dataset, frame, row_name=names, data=data)
+
+
+def probes(results: Results, dataset: str) -> pd.DataFrame:
+    """Accuracy on the validation probe after every few steps of training."""
+    frame = results.select(results.metrics, split="probe", metric="accuracy")
+    return tidy(results, frame[frame["step"] > 0], dataset)
+
+
+def probe_curves(results: Results, dataset: str) -> Drawing:
+    """Accuracy on the validation probe over optimizer steps, on a logarithmic step axis."""
+    several = "batch_size" in (*results.cell_axes, results.axis)
+    every = results.values("probe_every")
+    spacing = f"every {listed(short_name('probe_every', one) for one in every)} steps"
+    if every == [as_level(None)]:
+        spacing = "every few steps at first, then in proportion to the step,"
+    note = " A step at a larger batch size sees more images." if several else ""
+    words = {"spacing": spacing, "note": note}
+    return rising("probe", results, dataset, probes(results, dataset), ["step"], words=words)
+
+
+def rising(
+    name: str, results: Results, dataset: str, frame: pd.DataFrame, by: list[str],
+    more: pd.DataFrame | None = None, **options: object,
+) -> Drawing:  # fmt: skip
+    """An accuracy over a logarithmic axis from 80 %, or where the curves start, with the targets.
+
+    `more` are rows that are drawn but not among the data.
+    """
+    table = summary(frame, [*keys(results), *by])
+    floor = max(0.0, min(0.8, float(table["mean"].min()))) if len(table) else 0.0
+
+    def targets(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
+        ax.set_ylim(floor, 1)
+        for target in results.values("target"):
+            ax.axhline(target, **RULE)
+            note(ax, percent(target), (0, target), (3, 2), "axes data")
+
+    frame = pd.concat([frame, more])
+    return drawing(name, results, dataset, frame, then=targets, data=table, **options)
+
+
+def accuracy_by_time(results: Results, dataset: str) -> Drawing:
+    """Accuracy against seconds of training by cell, and the best of all cells.
+
+    A step takes each run's own seconds; the means over seeds stand at the median of their seeds'
+    times.
+    """
+    frame = probes(results, dataset).merge(seconds_per_step(results, dataset), on=KEYS)
+    frame["seconds"] = frame.pop("seconds_per_step") * frame["step"]
+    options, words, by = {}, {"note": ""}, ["seconds", "step"]
+    if len(results.cells) > 1:
+        table = summary(frame, [*KEYS, *by])
+        best = pd.concat(
+            frontier(table[table["level"] == level]).assign(level=level, cell=BEST, seed=None)
+            for level in results.levels
+        )
+        words["note"] = (
+            " *Best of all* is the highest mean accuracy that any of the panels has reached by then."
+        )
+        options["more"] = best.rename(columns={"mean": "value"})
+        options["cols"] = [*(results.cell_title(cell) for cell in results.cells), BEST]
+    return rising("accuracy-by-time", results, dataset, frame, by, words=words, **options)
+
+
+def seconds_per_step(results: Results, dataset: str) -> pd.DataFrame:
+    """The median over seeds of the seconds that a step took, by level and cell.
+
+    A diverged run broke off within an epoch whose seconds were not counted, so it does not count;
+    where a whole level diverged it has the pace of the others in its cell.
+    """
+    axes = grid.axes(results.config)
+    done = results.metrics.groupby(axes)["step"].max().rename("done").reset_index()
+    runs = results.runs.merge(done, on=axes).merge(results.timings[[*axes, TIME]], on=axes)
+    runs = tidy(results, runs, dataset)
+    own = (runs[TIME] / runs["done"]).where((runs["status"] == "ok") & (runs["done"] > 0))
+    own = own.fillna(own.groupby([runs[key] for key in KEYS]).transform("median"))
+    own = own.fillna(own.groupby(runs["cell"]).transform("median"))
+    pace = own.groupby([runs[key] for key in KEYS]).median()
+    return pace.rename("seconds_per_step").reset_index()
+
+
+def frontier(curves: pd.DataFrame) -> pd.DataFrame:
+    """The highest mean accuracy of any curve by each time, at the times at which it rises."""
+    best = curves.sort_values("seconds")[["seconds", "mean"]]
+    highest = best["mean"].cummax()
+    return best[highest > highest.shift(fill_value=-math.inf)]
+
+
+def steps_to_target(results: Results, dataset: str) -> Drawing:
+    """Steps to the target of each seed, the levels side by side, a panel per cell."""
+    runs = tidy(results, results.scored("steps_to_target"), dataset)
+    runs[MISSED] = runs["steps_to_target"].isna() | scoring.failed(runs)
+    runs["value"] = runs["value"].clip(lower=1)
+    data = runs[[*keys(results), "seed", "value", MISSED]].rename(columns={"value": "steps"})
+    return drawing("steps", results, dataset, runs, data=data)
+
+
+def paired_differences(results: Results, dataset: str, level: object) -> Drawing:
+    """The difference of every seed, with mean and interval, by cell and over all."""
+    frame = differences(results, dataset, level)
+    of = {metric: results.metric(metric) for metric in PAIRED}
+    names, look = row_names(results), looks(results)[level]
+
+    def set_off(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
+        if ALL in names:
+            ax.axhline(len(names) - 1.5, color=MUTED, lw=0.6)
+
+    return drawing(
+        "paired", results, dataset, frame, level=level, then=set_off,
+        words={"level": results.level_name(level), "baseline": results.level_name(results.baseline)},
+        looks={name: Look(name, look.color, "", look.marker) for name in names},
+        col_name={m: of[m].title for m in PAIRED}, value={m: of[m].unit or "ratio" for m in PAIRED},
+    )  # fmt: skip
+
+
+def row_names(results: Results) -> list[str]:
+    """The cells, and the mean over them where there are several."""
+    names = [results.cell_title(cell) or "all runs" for cell in results.cells]
+    return [*names, ALL] if len(names) > 1 else names
+
+
+def differences(results: Results, dataset: str, level: object) -> pd.DataFrame:
+    """Level minus baseline of every seed with both runs, by cell and as the mean over all cells.
+
+    Accuracies in percentage points, losses in nats, steps as ratios.
+    """
+    parts, names = [], row_names(results)
+    cells = [results.cell_title(cell) for cell in results.cells]
+    for metric in PAIRED:
+        runs = tidy(results, results.scored(metric), dataset)
+        wide = runs.pivot(index="cell", columns=["level", "seed"], values="value").reindex(cells)
+        arms = [wide[k] if k in wide else wide.iloc[:, :0] for k in (level, results.baseline)]
+        gain = (arms[0] - arms[1]).set_axis(names[: len(cells)])
+        if ALL in names:
+            gain.loc[ALL] = gain.mean(skipna=False)
+        long = gain.rename_axis("cell").stack().rename("value").reset_index()
+        kind, value = results.metric(metric).kind, long["value"].astype(float)
+        value = 100 * value if kind == "accuracy" else np.exp(value) if kind == "ratio" else value
+        parts.append(long.assign(metric=metric, value=value))
+    return pd.concat(parts)[["metric", "cell", "seed", "value"]].dropna()
+
+
+def batch_size_effect(results: Results, dataset: str) -> Drawing:
+    """How test accuracy, test loss and speed of each level change with the batch size."""
+    parts = (tidy(results, results.scored(m), dataset).assign(metric=m) for m in EFFECTS)
+    frame = pd.concat(parts)
+    steps = frame["metric"] == "steps_to_target"
+    frame["value"] = frame["value"].where(~steps, frame["value"].clip(lower=1))
+    titles = {metric: results.metric(metric).title for metric in EFFECTS}
+    data = summary(frame, ["metric", *keys(results)])
+    return drawing("batch-size", results, dataset, frame, col_name=titles, data=data)

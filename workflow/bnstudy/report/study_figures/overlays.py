@@ -1,0 +1,169 @@
+"""What figures of studies draw into a panel beside their marks: theory, references, zones.
+
+Each function takes the axes, the rows of the panel, the looks of its levels, and the options of the
+study with the words of the frame.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bnstudy.claims.endpoints.learning_rates import BAND_POINTS
+from bnstudy.claims.endpoints.residual_init import skip_in_theory
+from bnstudy.report.declared import BAR, THEORY
+from bnstudy.report.look import BLUE, GRID, MUTED, RED, RULE, Look, summary, thinned
+from bnstudy.report.marks import dots, note, row_names
+from bnstudy.report.panels import power
+from bnstudy.report.study_figures.frames import UNTRAINED
+from bnstudy.report.words import geometric_mean
+from bnstudy.training.observers.angles import equilibrium
+
+TOLERANCE = 0.05  # of the shaded band around theory, relative
+
+
+def usable_bands(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    """Below zero, a bar per arm over the settings within a point of each seed's best."""
+    x = "gain" if "gain" in part else "learning_rate"
+    for i, (norm, look) in enumerate(looks.items()):
+        ends = usable(part[part["norm"] == norm], x)
+        if ends is not None:
+            bar = [ends[0] / 10**0.09, ends[1] * 10**0.09]
+            ax.plot(bar, [-7.0 * (i + 1)] * 2, color=look.color, clip_on=False, **BAR)
+    ax.set_ylim(-7.0 * len(looks) - 5, 104)
+    ax.set_yticks(range(0, 101, 25))
+    ax.spines["left"].set_bounds(0, 100)
+
+
+def usable(frame: pd.DataFrame, x: str) -> tuple[float, float] | None:
+    """Medians over seeds of the ends of the band within a point of the seed's best accuracy.
+
+    None for an arm of which no run trained.
+    """
+    trained = frame[~frame[UNTRAINED]]
+    if trained.empty:
+        return None
+    best = trained.groupby("seed")["value"].transform("max")
+    within = trained[trained["value"] >= best - BAND_POINTS].groupby("seed")[x]
+    low, high = (10 ** float(np.log10(end).median()) for end in (within.min(), within.max()))
+    return low, high
+
+
+def slopes_in_theory(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    mean = summary(part, ["network", "layer"], geometric=True)
+    for network, curve in mean.groupby("network"):
+        ax.plot(*theory_line(curve, options["growth"][network], *options["middle"]), **THEORY)
+
+
+def theory_line(
+    curve: pd.DataFrame, growth: float, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Norms that grow by `growth` (of their squares) a layer towards the input.
+
+    The line spans the layers `first` to `last` and has the geometric mean of the measured ones.
+    """
+    middle = curve[curve["layer"].between(first, last)]
+    layers = middle["layer"].to_numpy(float)
+    if not len(layers):
+        return layers, layers
+    level = np.log(middle["mean"]).mean()
+    return layers, np.exp(level - (layers - layers.mean()) * math.log(growth) / 2)
+
+
+def growth_in_theory(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    """The growth that theory has for batch sizes around the measured ones, and a band around it."""
+    from bnstudy.studies.init_gradients import growth_in_theory  # imports torch
+
+    low, high = max(4, options["sizes"][0] / 1.5), options["sizes"][-1] * 1.5
+    x = np.geomspace(low, high, 40)
+    theory = np.array([growth_in_theory(part["network"].iat[0], size) for size in x])
+    ax.fill_between(x, theory * (1 - TOLERANCE), theory * (1 + TOLERANCE), fc=GRID, lw=0)
+    ax.plot(x, theory, **THEORY)
+
+
+def equilibrium_angles(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    decays = np.linspace(part["weight_decay"].min(), part["weight_decay"].max(), 30)
+    ax.plot(decays, [equilibrium(options["learning_rate"], d) for d in decays], **THEORY)
+
+
+def random_walk(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    blocks = sorted(part["block"].unique())
+    ax.plot(blocks, [skip_in_theory(block) for block in blocks], **THEORY)
+
+
+def root_law(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    """One over the root of the batch size, through the geometric mean of what was measured."""
+    if part["panel"].iat[0] == "batch":
+        means = part.groupby("size")["value"].agg(geometric_mean)
+        roots = np.sqrt(means.index.to_numpy())
+        ax.plot(means.index, geometric_mean(means * roots) / roots, **THEORY)
+
+
+def both_norms(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    """Vertical lines at the geometric means without and with batch normalization."""
+    for arm, one in part[part["arm"].isin(["none", "batch"])].groupby("arm"):
+        ax.axvline(geometric_mean(one["value"]), **looks[arm].line(lw=1, alpha=0.6))
+
+
+def grows_to_the_right(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    levels = sorted(part["level"].unique())
+    ax.set_xticks(levels, [f"{level:g}" for level in levels])
+    if part["shift"].iat[0] == "contrast":
+        ax.invert_xaxis()
+
+
+# Panels that are no curves, strips or rows.
+
+
+def errors(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    """A row per check, right of the tolerance what does not hold; at the left end no error at all."""
+    row_names(ax, [look.name for look in looks.values()])
+    ax.hlines(range(len(looks)), 0, 1, GRID, lw=0.6, transform=ax.get_yaxis_transform())
+    places = part["check"].map({check: row for row, check in enumerate(looks)})
+    for holds, color, marker in ((1, BLUE, "o"), (0, RED, "X")):
+        one = part["holds"] == holds
+        ax.plot(part["value"][one], places[one], **Look("", color, marker=marker).point(5))
+    zero, high = options["zero"], max(10.0, part["value"].max()) * 10
+    powers = [10.0**e for e in range(-40, 40, 4) if 100 * zero < 10.0**e < high]
+    ax.set(xscale="log", xlim=(zero / 4, high))
+    ax.axvspan(1, high, color=GRID, alpha=0.45, lw=0, zorder=0)
+    ax.set_xticks([zero, *powers], ["0", *map(power, powers)])
+    ax.minorticks_off()
+    for text, side, align in (("holds", -4, "right"), ("does not hold", 4, "left")):
+        note(ax, text, (1, 1), (side, 3), "data axes", ha=align, color=MUTED)
+
+
+def percentiles(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    """A median as a line, between outer percentiles."""
+    look = looks[part["norm"].iat[0]]
+    outer = part["percentile_15"], part["percentile_85"]
+    ax.fill_between(part["step"], *outer, color=look.color, alpha=0.2, lw=0)
+    ax.plot(part["step"], part["percentile_50"], **look.line(lw=1.8))
+
+
+def clouds(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    """A small mark per run at its drift and loss, a large one at the geometric means."""
+    for arm, runs in part.groupby("arm"):
+        dots(ax, runs["drift"], runs["value"], looks[arm])
+        center = runs[["drift", "value"]].agg(geometric_mean)
+        ax.plot(*center, **looks[arm].point(6.5), zorder=3)
+
+
+def paths(ax: Axes, part: pd.DataFrame, looks: dict, options: dict) -> None:
+    """Validation against training loss: geometric means from the first epoch to the last, and runs."""
+    for arm, look in looks.items():
+        one, losses = part[part["arm"] == arm], ["train_loss", "val_loss"]
+        for _, run in thinned(one, "epoch", points=16).groupby("seed"):
+            ax.plot(*run[losses].to_numpy().T, color=look.color, lw=0.5, alpha=0.25)
+        mean = one.groupby("epoch")[losses].agg(geometric_mean).reset_index()
+        mean = thinned(mean, "epoch", points=24)[losses]
+        ends = look.point(4.5) | {"ls": look.linestyle, "markevery": [0, len(mean) - 1]}
+        ax.plot(*mean.to_numpy().T, zorder=3, **ends)
+    target = options["matched_train_loss"]
+    ax.autoscale_view()
+    ax.autoscale(enable=False)
+    ax.axline((1, 1), (2, 2), color=MUTED, lw=0.8)
+    ax.axvline(target, **RULE)
+    note(ax, f"compared at {target:g}", (target, 1), (3, -2), "data axes", va="top")
+    ax.invert_xaxis()
