@@ -55,6 +55,8 @@ def depth_map(label: str, frame: pd.DataFrame, caption: str, row_name: dict) -> 
     finding = alternative(
         frame, "norm", looks, "accuracy (%)", {"initialization": row_name}, "depth"
     )
+    if gain["ci_high"].notna().any():
+        caption += " Below a difference stands half the width of its 95 % interval."
     data = frame[["norm", *keys, "seed", "value", UNTRAINED]]
     return Drawing(label, finding, caption, data, draw)
 
