@@ -64,6 +64,8 @@ class Drawing:
         The numbers drawn.
     draw : callable
         Draws it for a layout.
+    once : bool
+        Whether the page shows what a phone does: for pictures that gain nothing by width.
     """
 
     label: str
@@ -71,6 +73,7 @@ class Drawing:
     caption: str
     data: pd.DataFrame
     draw: Callable[[Layout], Figure]
+    once: bool = False
 
     def svg(self, layout: Layout) -> str:
         """The picture as SVG, without time, tool or document type."""

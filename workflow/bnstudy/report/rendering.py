@@ -199,11 +199,13 @@ class ReportExporter(HTMLExporter):
         meta = output.metadata["bnstudy"]
         label, number, caption = meta["label"], meta["number"], self.caption(meta["caption"])
         alt = html.escape(meta["alt"])
-        wide, narrow = (themed(output.data[kind]) for kind in (SVG, NARROW_SVG))
-        source = (
-            f'<source media="(max-width: 40rem)" srcset="{spaceless(svg_uri(narrow))}" '
-            f"{sizes(narrow)}>"
-        )
+        wide, source = themed(output.data[SVG]), ""
+        if NARROW_SVG in output.data:
+            narrow = themed(output.data[NARROW_SVG])
+            source = (
+                f'<source media="(max-width: 40rem)" srcset="{spaceless(svg_uri(narrow))}" '
+                f"{sizes(narrow)}>"
+            )
         return (
             f'<figure id="fig-{label}"><picture>{source}'
             f'<img src="{svg_uri(wide)}" alt="{alt}" {sizes(wide)}></picture>'
@@ -304,9 +306,10 @@ def themed(svg: str) -> str:
     """An SVG whose colours follow the reader's colour scheme."""
     light, dark = [], []
     for i, (color, darker) in enumerate(DARK.items()):
-        svg = re.sub(rf"((?:fill|stroke): ){color}", rf"\1var(--c{i})", svg)
-        light.append(f"--c{i}:{color}")
-        dark.append(f"--c{i}:{darker}")
+        svg, n = re.subn(rf"((?:fill|stroke): ){color}", rf"\1var(--c{i})", svg)
+        if n:
+            light.append(f"--c{i}:{color}")
+            dark.append(f"--c{i}:{darker}")
     rules = (
         f"<style>:root{{{';'.join(light)}}}"
         f"@media (prefers-color-scheme:dark){{:root{{{';'.join(dark)}}}}}</style>"

@@ -197,14 +197,17 @@ class Report:
         """
         if not drawing.finding.strip() or drawing.finding == drawing.caption:
             raise ValueError(f"figure {drawing.label} needs an alternative text of its own")
-        wide, narrow = drawing.svg(WIDE), drawing.svg(NARROW)
+        narrow = drawing.svg(NARROW)
+        wide = narrow if drawing.once else drawing.svg(WIDE)
         if len(wide) + len(narrow) > FIGURE_LIMIT:
             raise ValueError(f"figure {drawing.label} takes {len(wide) + len(narrow):,} bytes")
         meta = self.numbered("figure", drawing.label)
         meta |= {"alt": drawing.finding, "caption": drawing.caption}
         table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
         picture = base64.b64encode(drawing.png(WIDE, PNG_DPI)).decode()
-        bundle = {SVG: wide, NARROW_SVG: narrow, PNG: picture, CSV: table}
+        bundle = {SVG: wide, PNG: picture, CSV: table}
+        if not drawing.once:
+            bundle[NARROW_SVG] = narrow
         if live is not None:
             bundle[LIVE] = dict(live)
         width = round(WIDE.width * 96)

@@ -63,4 +63,5 @@ def confusion(results: Results, dataset: str) -> Drawing | None:
             predicted=[names[i] for i in counts["predicted"]],
         ),
         draw,
+        once=True,
     )

@@ -58,6 +58,7 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
         "the order of the file and as stored (black is 0).",
         table,
         draw,
+        once=True,
     )
 
 
