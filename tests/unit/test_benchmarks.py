@@ -110,7 +110,7 @@ def test_peers_are_compared_within_a_turn(peers):
 
 
 def test_time_of_a_study_is_the_sum_over_its_jobs(processes, tmp_path):
-    import studies
+    import by_study
 
     noted = {
         "train/a/seed~0": (2, 3),
@@ -122,7 +122,7 @@ def test_time_of_a_study_is_the_sum_over_its_jobs(processes, tmp_path):
         path = tmp_path / f"results/benchmarks/{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\tcpu_time\n{wall}\t{cpu}\n")
-    found = [tuple(row.values()) for row in studies.table(tmp_path)]
+    found = [tuple(row.values()) for row in by_study.table(tmp_path)]
     assert found == [("depth", 1, 9, 5), ("grid", 2, 6, 3), ("render", 1, 1, 8)]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
+from bnstudy.training.command import seal
+
 RUNS = "results/runs/dataset~digits"
 LOST = "norm~batch/epochs~2/probe_every~5/batch_size~32/seed~1"  # and its log
 BROKEN = "norm~none/epochs~2/probe_every~5/batch_size~64/seed~2"  # and its log tells why
@@ -152,6 +154,7 @@ def test_runs_of_other_settings_or_other_code_do_not_count(finished):
         content = json.loads(path.read_text())
         content[key] = content[key] | value if isinstance(value, dict) else value
         path.write_text(json.dumps(content))
+        seal(path.parent)
     finished.run("partial")
     text = (study / "results/partial/tables/missing.csv").read_text().splitlines()
     assert len(text) == 3

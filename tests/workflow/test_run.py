@@ -60,6 +60,8 @@ def test_recorded_configuration_is_the_merged_one(quick_study):
         for key, value in study.items():
             old = merged["studies"][name][key]
             merged["studies"][name][key] = old | value if isinstance(value, dict) else value
+    for study in merged["studies"].values():  # what is left open is decided
+        study["enabled"] = study["enabled"] is not False
     # What was not said and has a default is written down too.
     said = {key: value for key, value in recorded.items() if key in merged}
     assert said | {"training": merged["training"]} == merged

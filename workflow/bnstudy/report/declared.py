@@ -63,8 +63,10 @@ def declared(
     options: Mapping[str, object],
     functions: Mapping[str, Callable] | None = None,
     kinds: Mapping[str, Callable] = KINDS,
+    *,
+    empty: bool = False,
 ) -> Drawing | None:
-    """A figure of a frame with further options, None where the frame has nothing that it draws.
+    """A figure of a frame with further options; `empty` draws it without rows too, else that is None.
 
     `functions` are those that its `mark` and `then` name, called with `options=words`.
     """
@@ -78,4 +80,4 @@ def declared(
     if "legend" in said:
         said["legend"] = [LEGEND[kind](text) for text, kind in said["legend"].items()]
     kind, caption = kinds[said.pop("kind")], said.pop("caption")
-    return kind(label, frame, caption, **said) if len(frame) else None
+    return kind(label, frame, caption, **said) if len(frame) or empty else None

@@ -70,7 +70,8 @@ def drawing(
     if figure["col"] == "cell":
         options = {"cols": [results.cell_title(cell) for cell in results.cells]} | options
     label = results.label(name, dataset, level)
-    return declared(label, figure, frame, said | (words or {}), options)
+    # The text refers to it, whatever was measured.
+    return declared(label, figure, frame, said | (words or {}), options, empty=True)
 
 
 def learning_curves(results: Results, dataset: str) -> Drawing:

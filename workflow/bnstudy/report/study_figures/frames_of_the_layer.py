@@ -113,6 +113,7 @@ def staleness(table: pd.DataFrame, options: dict) -> Made:
         found[precise | (found["statistics"] == "running")], ["loss", "mean_error"], "measure"
     )
     looks["precise"] = {"name": "precise statistics", "color": "INK", "marker": "d"}
+    frame = frame.sort_values("momentum", key=lambda m: m.map(list(looks).index), kind="stable")
     return Made(frame, left_out, {"looks": looks})
 
 

@@ -1,4 +1,4 @@
-"""Where the processor time of a finished study went: `python benchmarks/studies.py FOLDER`.
+"""Where the processor time of a finished study went: `python benchmarks/by_study.py FOLDER`.
 
 Reads what Snakemake noted of every job of `make full` (or another study) in FOLDER/results/benchmarks and
 writes results/studies.csv: a row per study and one for the grid, the largest first.
