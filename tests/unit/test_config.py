@@ -233,6 +233,11 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
             "without quotes",
         ),
         ("studies: {depth: {rows: runs}}", "studies.depth.rows", "one of run, epoch"),
+        (
+            "studies: {input_scaling: {settings: {batch_sizes: 64}}}",
+            "studies.input_scaling.settings.batch_sizes",
+            "closest is batch_size",
+        ),
         ("studies: {depth: {observers: [rank]}}", "studies.depth.observers", "soft_rank"),
         ("studies: {depth: {loop: [width]}}", "studies.depth.loop", "depth"),
     ],

@@ -136,8 +136,11 @@ def settle_studies(config: dict) -> None:
     asked = notebook_for(config) == "notebook.py" and baseline in levels and len(levels) > 1
     for name, study in config["studies"].items():
         if study["enabled"] is None:
-            impossible = impossible_training if name in CODE_STUDIES else impossible_runs
-            study["enabled"] = asked and not any(impossible(name, study, dataset))
+            code = name in CODE_STUDIES
+            impossible = impossible_training if code else impossible_runs
+            # One that is declared wrongly is not left out: it is refused.
+            wrong = not code and any(declaration.problems(study))
+            study["enabled"] = asked and (wrong or not any(impossible(name, study, dataset)))
 
 
 def enabled_studies(config: dict) -> dict[str, dict]:
