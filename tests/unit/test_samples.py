@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,18 @@ def test_every_arm_is_that_of_the_published_runs(where):
             scale, digits = (100, 2) if column.endswith("accuracy") else (1, 4)
             values = scale * group[column]
             assert row[head] == f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+
+
+def test_every_claim_has_its_published_verdict():
+    listed = yaml.safe_load((ROOT / "config/claims.yaml").read_text(encoding="utf-8"))["claims"]
+    judged = pd.read_csv(ROOT / "docs" / "verdicts.csv").set_index("id")
+    assert list(judged.index) == [claim["id"] for claim in listed]
+    statistical = judged[judged["kind"] != "exact"]
+    assert set(statistical["verdict"]) <= {"supported", "refuted", "not supported", "inconclusive"}
+    assert set(statistical["n"]) == {12}
+    assert set(judged.loc[judged["kind"] == "exact", "verdict"]) <= {"holds", "does not hold"}
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"All {len(judged)} claims and exact statements" in text
 
 
 def test_the_notebook_ran_without_errors_and_shows_its_figures():
