@@ -111,12 +111,15 @@ def test_odd_surroundings(finished, fault, undisturbed, tmp_path):
     (finished.study / "matplotlibrc").write_text("text.usetex: true\nfont.size: 30\n")
     for module in ("pandas", "torch", "yaml"):
         (finished.study / f"{module}.py").write_text("raise SystemExit('the wrong one')\n")
-    (finished.study / TRAINED.format("batch", 1) / "a stray folder/run.json").mkdir(parents=True)
+    (finished.study / TRAINED.format("batch", 1) / "a stray folder").mkdir(parents=True)
     shutil.rmtree(finished.study / "report")
     shutil.rmtree(finished.study / "results/tables")
     (finished.study / TRAINED.format("batch", 1) / "run.json").unlink()
     odd.tried()
-    done = finished.snakemake(HOME="/proc/none", TMPDIR=str(temporary), MPLCONFIGDIR="/proc/none")
+    nowhere = "/proc/none"
+    # Snakemake itself keeps a cache at home, before it reads any workflow; README says what to set.
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    done = finished.snakemake(HOME=nowhere, TMPDIR=str(temporary), MPLCONFIGDIR=nowhere, **cache)
     odd.wrong(done.returncode != 0, f"it failed: {said_by(done)}")
     odd.wrong("Traceback" in said_by(done), f"a traceback was shown: {said_by(done)}")
     odd.wrong(results(finished) != results(undisturbed), "other results")
