@@ -33,7 +33,7 @@ def levels(study: Mapping) -> Iterator[dict]:
 
 
 def cells(study: Mapping) -> dict[str, dict]:
-    """The cells by name, such as `norm~batch,optimizer~sgd`; `all` for a study of one cell.
+    """The cells by name, such as `norm~batch+optimizer~sgd`; `all` for a study of one cell.
 
     A job runs through the axes in `loop` and the seeds; the others span the cells.
     """
@@ -45,7 +45,8 @@ def cells(study: Mapping) -> dict[str, dict]:
 def cell_name(cell: Mapping) -> str:
     """The folder of a cell."""
     parts = (f"{axis}~{level_text(value)}".replace(":", "-") for axis, value in cell.items())
-    return ",".join(parts) or "all"
+    # No comma: at one a job of a cluster would be taken for two wildcards.
+    return "+".join(parts) or "all"
 
 
 def variant(axis: str, one: Mapping) -> str:
