@@ -19,10 +19,10 @@ from bnstudy.config import (
     enabled_studies,
     has_nvidia_gpu,
     strict,
-    surprises,
     uses_cuda,
 )
 from bnstudy.data.registry import DATASETS
+from bnstudy.documents import surprises
 from bnstudy.errors import UserError
 from bnstudy.grid import runs
 from bnstudy.schema import config_schema, documents

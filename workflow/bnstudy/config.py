@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
@@ -20,7 +19,7 @@ from bnstudy.checks import Facts, run_problem
 from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.data.sources import insecure
-from bnstudy.documents import LOADER, read_yaml
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.schema import ROOT, PlainDumper, config_schema, dataset_schema
 from bnstudy.scoring import METRICS
@@ -32,10 +31,6 @@ from bnstudy.training import observers
 STUDIES = ROOT / "config/studies.yaml"
 SCHEMAS = ROOT / "workflow/schemas"
 ALPHA = 0.05
-
-# What YAML takes for a number, and what anybody does.
-NUMBER = re.compile(r"[-+]?[0-9][0-9_xXobBa-fA-F:.]*")
-PLAIN = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 
 KINDS = {
     "array": "a list",
@@ -325,38 +320,6 @@ def impossible_training(where: str, study: dict, dataset: str) -> Iterator[str]:
         return
     if found := run_problem(Settings(norm="batch", batch_size=size), facts(dataset)):
         yield f"{where}.{found[0]}: {found[1]}."
-
-
-def surprises(path: Path) -> Iterator[str]:
-    """Sentences about what YAML would make of a file without a word: a lost section, another number."""
-    try:
-        open_nodes = [yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)]
-    except (OSError, ValueError, yaml.YAMLError):
-        return  # whoever reads it tells
-    seen = set()
-    while open_nodes:
-        node = open_nodes.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        line = node.start_mark.line + 1
-        if isinstance(node, yaml.MappingNode):
-            lines: dict[str, int] = {}
-            for key, value in node.value:
-                at, name = key.start_mark.line + 1, str(key.value)
-                if name in lines:
-                    yield (
-                        f"{path}: {name} stands in line {lines[name]} and again in line {at}, and the "
-                        "first would be lost; write it once."
-                    )
-                lines[name] = at
-                open_nodes.append(value)
-        elif isinstance(node, yaml.SequenceNode):
-            open_nodes += node.value
-        elif not node.style and NUMBER.fullmatch(node.value) and not PLAIN.fullmatch(node.value):
-            read = yaml.safe_load(node.value)
-            if isinstance(read, int | float):
-                yield f"{path}: YAML reads {node.value} in line {line} as {read}; write that."
 
 
 def impossible_runs(where: str, study: dict, dataset: str) -> Iterator[str]:

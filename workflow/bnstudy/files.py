@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TextIO
 
+SEALED = ("run.json", "metrics.csv")  # of a run; its timing.json says what they hold
+RUN_FILES = (*SEALED, "timing.json")
 TEMPORARY = ".*." + 16 * "[0-9a-f]"
 """Pattern of the files that `replacing` leaves behind when it is killed."""
 

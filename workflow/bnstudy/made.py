@@ -23,7 +23,7 @@ from bnstudy.config import config_text, enabled_studies
 from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
-from bnstudy.files import is_sealed, replacing
+from bnstudy.files import SEALED, is_sealed, replacing
 from bnstudy.provenance import (
     ORIGIN,
     PACKAGE,
@@ -249,8 +249,8 @@ def origin_of_run(path: Path) -> list[str] | None:
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         timing = json.loads(path.with_name("timing.json").read_text(encoding="utf-8"))
-        files = timing["sha256"].items()
-        intact = all(hash_of(str(path.with_name(name))) == sha256 for name, sha256 in files)
+        seals = timing["sha256"]
+        intact = all(hash_of(str(path.with_name(name))) == seals[name] for name in SEALED)
         return [run.get(key, "") for key in ORIGIN] if intact else DAMAGED
     except FileNotFoundError:
         return None

@@ -21,10 +21,11 @@ from snakemake.utils import update_config
 
 from bnstudy import grid, made, plugins, settings, watch
 from bnstudy.claims.listed import problems as claim_problems
-from bnstudy.config import check_config, has_nvidia_gpu, notebook_for, refuse, surprises, uses_cuda
+from bnstudy.config import check_config, has_nvidia_gpu, notebook_for, refuse, uses_cuda
 from bnstudy.data import own
 from bnstudy.data.download import CONFIGURED_VARIABLE
 from bnstudy.data.registry import DATASETS
+from bnstudy.documents import surprises
 from bnstudy.errors import UserError
 from bnstudy.provenance import environment, processor
 from bnstudy.tables.archive import project_version, source_files
@@ -68,7 +69,7 @@ try:
         config.clear()
         config.update(made.unpack(given))
     else:
-        files = {*map(Path, workflow.configfiles), Path(workflow.basedir, "config/claims.yaml")}
+        files = {*map(Path, workflow.configfiles), Path(ROOT, "config/claims.yaml")}
         refuse(problem for path in sorted(files) for problem in surprises(path))
         config["plugins"] = [find_plugin(str(name)) for name in config.get("plugins") or []]
     check_config(config)

@@ -21,7 +21,7 @@ import yaml
 from bnstudy.config import check_config
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.files import replacing, write_rows
+from bnstudy.files import RUN_FILES, SEALED, replacing, write_rows
 from bnstudy.grid import RUN, axes, cell, runs
 from bnstudy.provenance import (
     ORIGIN,
@@ -37,7 +37,6 @@ from bnstudy.tables.comparison import columns as comparison_columns
 from bnstudy.tables.comparison import compare
 from bnstudy.training.observers import asked_of_run
 
-SEALED = ("run.json", "metrics.csv")  # timing.json says what they hold
 METRICS_COLUMNS = ("epoch", "step", "split", "metric", "value")
 CLOCK_COLUMNS = (
     *("start_seconds", "data_seconds", "training_seconds", "evaluation_seconds"),
@@ -104,7 +103,7 @@ def read_run(folder: Path, name: str, settings: Settings) -> dict:
     Returns
     -------
     dict
-        The object without its settings and observers.
+        The object without its settings and observers, with the content of timing.json as `timing`.
 
     Raises
     ------
@@ -114,7 +113,8 @@ def read_run(folder: Path, name: str, settings: Settings) -> dict:
     """
     path = folder / "run.json"
     run = read_object(path)
-    seals = read_object(folder / "timing.json").get("sha256", {})
+    run["timing"] = read_object(folder / "timing.json")
+    seals = run["timing"].get("sha256", {})
     for file in SEALED:
         if seals.get(file) != file_sha256(folder / file):
             raise damaged(folder / file, "is not as it was written")
@@ -133,8 +133,8 @@ def read_run(folder: Path, name: str, settings: Settings) -> dict:
     return run
 
 
-def read_timing(path: Path, benchmark: Path) -> dict:
-    """The row of a run in timings.csv, from its timing.json and Snakemake's benchmark file.
+def timing_row(folder: Path, run: dict, benchmark: Path) -> dict:
+    """The row of a run of `read_run` in timings.csv, with what Snakemake's benchmark file says.
 
     The columns of the job stay empty for a run that was trained by hand, which has no benchmark.
 
@@ -143,12 +143,12 @@ def read_timing(path: Path, benchmark: Path) -> dict:
     UserError
         If timing.json lacks a number.
     """
-    timing = read_object(path)
+    timing = run["timing"]
     try:
         row = {key: float(timing[key]) for key in (*CLOCK_COLUMNS, "peak_memory_mb")}
         epochs = list(map(float, timing["epoch_seconds"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, f"lacks a number ({error})") from error
+        raise damaged(folder / "timing.json", f"lacks a number ({error})") from error
     row["seconds_per_epoch"] = stdlib_statistics.median(epochs) if epochs else None
     row["resumptions"] = timing.get("resumptions", 0)
     row |= {key: timing.get(key) for key in ("host", "device_name")}
@@ -183,10 +183,7 @@ def check_complete(folder: Path, names: Mapping[str, Settings]) -> None:
         Saying how many runs are missing, and the first of them.
     """
     missing = [
-        file
-        for name in names
-        for part in (*SEALED, "timing.json")
-        if not (file := folder / name / part).is_file()
+        file for name in names for part in RUN_FILES if not (file := folder / name / part).is_file()
     ]
     if missing:
         count = len({file.parent for file in missing})
@@ -347,8 +344,9 @@ def aggregate(
         timings = (
             {"run": run["run"]}
             | cells[run["run"]]
-            | read_timing(
-                folder / run["run"] / "timing.json",
+            | timing_row(
+                folder / run["run"],
+                run,
                 results / "benchmarks" / "train" / f"{run['run']}.tsv",
             )
             for run in found

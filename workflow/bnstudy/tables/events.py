@@ -5,24 +5,19 @@ measured until then: it is written at the end of every epoch and each `checkpoin
 """
 
 import argparse
-import csv
 import time
 from collections import defaultdict
 from pathlib import Path
 
 from bnstudy.errors import UserError
+from bnstudy.studies import runner
 from bnstudy.training.checkpoints import NAME, Checkpoint
 
 
 def read_metrics(folder: Path) -> list[tuple]:
     """Rows (epoch, step, split, metric, value) of a run, as far as it has come."""
     try:
-        with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-            rows = [
-                (int(row["epoch"]), int(row["step"]), row["split"], row["metric"], row["value"])
-                for row in csv.DictReader(file)
-            ]
-        return [(*place, float(value) if value else None) for *place, value in rows]
+        return runner.read_metrics(folder / "metrics.csv")
     except FileNotFoundError:
         state = Checkpoint(folder, {}, every=1).load()
         return state["metrics"] if state else []

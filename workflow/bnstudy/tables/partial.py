@@ -12,7 +12,7 @@ from pathlib import Path
 from bnstudy.claims import judge as claims
 from bnstudy.config import enabled_studies
 from bnstudy.errors import UserError
-from bnstudy.files import replacing, write_rows
+from bnstudy.files import RUN_FILES, replacing, write_rows
 from bnstudy.grid import runs
 from bnstudy.logs import NOT_STARTED, last_words, why_missing
 from bnstudy.settings import Settings
@@ -21,7 +21,6 @@ from bnstudy.studies.table import merge
 from bnstudy.tables import aggregate as tables
 
 GRID = claims.CORE
-RUN_FILES = ("run.json", "metrics.csv", "timing.json")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], lis
         try:
             run = tables.read_run(folder, name, settings)
             benchmark = results / "benchmarks" / "train" / f"{name}.tsv"
-            tables.read_timing(folder / "timing.json", benchmark)
+            tables.timing_row(folder, run, benchmark)
         except UserError as error:
             leave_out(name, str(error))
             continue

@@ -128,7 +128,7 @@ def read_result(folder: Path, name: str, settings: Settings) -> dict:
 
     run = tables.read_run(folder, name, settings)
     run["metrics_sha256"] = file_sha256(folder / "metrics.csv")
-    run["device_name"] = tables.read_object(folder / "timing.json").get("device_name")
+    run["device_name"] = run["timing"].get("device_name")
     return run
 
 

@@ -10,7 +10,7 @@ from bnstudy.checks import Facts, check_batches, run_problem
 from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
-from bnstudy.files import replacing
+from bnstudy.files import SEALED, replacing
 from bnstudy.provenance import file_sha256
 from bnstudy.settings import SETTINGS, Execution, Settings, add_options, chosen, run_name
 from bnstudy.training.checkpoints import Checkpoint, only_writer
@@ -90,6 +90,6 @@ def main(argv: list[str]) -> None:
 def seal(out: Path) -> None:
     """Note what a run's files hold, so that an edit by hand is noticed."""
     timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
-    timing["sha256"] = {name: file_sha256(out / name) for name in ("metrics.csv", "run.json")}
+    timing["sha256"] = {name: file_sha256(out / name) for name in SEALED}
     with replacing(out / "timing.json") as file:
         file.write(json.dumps(timing, indent=2) + "\n")
