@@ -7,13 +7,9 @@ starts them: the execution daemon changes to the user of a job.
 import os
 import shutil
 import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from throwaway_slurm import SEARCH, end_with_parent, free_ports
+from throwaway import SEARCH, Throwaway, free_ports
 
 PACKAGES = ("gridengine-master", "gridengine-exec", "gridengine-client")
 INSTALLED = Path("/var/lib/gridengine")
@@ -47,11 +43,14 @@ def installed() -> bool:
     return os.getuid() == 0 and SPOOLED.exists() and bool(shutil.which("qsub"))
 
 
-class ThrowawayGridEngine:
+class ThrowawayGridEngine(Throwaway):
     """One host with the queue `all.q` and the parallel environment `smp`."""
 
+    title = "Grid Engine"
+    patience = 120.0
+
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sge-", dir="/tmp"))
+        super().__init__("sge-")
         self.host = socket.gethostname()
         master, execd = free_ports(2)
         self.environment = os.environ | {
@@ -62,7 +61,6 @@ class ThrowawayGridEngine:
             "SGE_EXECD_PORT": str(execd),
             "SGE_ND": "1",  # daemons stay children
         }
-        self.daemons: list[subprocess.Popen] = []
         try:
             self.start()
         except BaseException:
@@ -103,43 +101,6 @@ class ThrowawayGridEngine:
         (self.folder / name).write_text(text)
         self.call("qconf", change, str(self.folder / name))
 
-    def spawn(self, name: str, **user: object) -> None:
-        with open(self.folder / f"{name}.out", "wb") as out:
-            self.daemons.append(
-                subprocess.Popen(
-                    [shutil.which(name, path=SEARCH)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    env=self.environment,
-                    cwd=self.folder,
-                    start_new_session=True,
-                    preexec_fn=end_with_parent,  # noqa: PLW1509 - no thread runs yet
-                    **user,
-                )
-            )
-
-    def call(self, *command: str) -> str:
-        """What a command says, its messages included."""
-        done = subprocess.run(
-            command,
-            check=False,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-        )
-        return done.stdout
-
-    def wait_until(self, ready: Callable[[], bool], seconds: float = 120) -> None:
-        end = time.monotonic() + seconds
-        while not ready():
-            if time.monotonic() > end:
-                said = [path.read_text() for path in self.folder.glob("*.out")]
-                raise RuntimeError(f"Grid Engine did not become ready: {said}")
-            time.sleep(0.2)
-
     def jobs(self) -> list[str]:
         """Ids of the jobs that run."""
         lines = self.call("qstat", "-s", "r").splitlines()[2:]
@@ -150,11 +111,5 @@ class ThrowawayGridEngine:
         if self.jobs():
             self.call("qdel", "-u", "*")
             self.wait_until(lambda: not self.jobs())
-        for daemon in reversed(self.daemons):
-            daemon.terminate()
-            try:
-                daemon.wait(20)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+        self.end_daemons()
         shutil.rmtree(self.folder)

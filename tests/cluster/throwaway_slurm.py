@@ -5,18 +5,15 @@ their files in one folder below /tmp. Works as root and as an ordinary user.
 """
 
 import contextlib
-import ctypes
 import os
 import pwd
 import secrets
 import shutil
 import signal
 import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from throwaway import SEARCH, Throwaway, free_ports
 
 PACKAGES = {
     "slurmctld": "slurmctld",
@@ -24,7 +21,6 @@ PACKAGES = {
     "sbatch": "slurm-client",
     "munged": "munge",
 }
-SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 
 SLURM_CONF = """\
 ClusterName=throwaway
@@ -61,18 +57,18 @@ TaskEpilog={folder}/bin/record_end
 """
 
 
-class ThrowawaySlurm:
+class ThrowawaySlurm(Throwaway):
     """Nodes `n1`, `n2`, ... with `gpus` fake GPUs each, in the partition `debug`.
 
-    `environment` is what a command needs to find the cluster. Without accounting: `sacct` answers
-    nothing, so Snakemake has to be told `--slurm-status-command squeue`.
+    Without accounting: `sacct` answers nothing, so Snakemake has to be told
+    `--slurm-status-command squeue`.
     """
 
+    title = "Slurm"
+
     def __init__(self, nodes: int = 2, gpus: int = 2, cpus: int = 8) -> None:
+        super().__init__("slurm-")
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
-        # The paths of the sockets in it must stay below 108 characters.
-        self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
-        self.daemons: dict[str, subprocess.Popen] = {}
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -89,7 +85,7 @@ class ThrowawaySlurm:
             raise
 
     def _configure(self, gpus: int, cpus: int) -> None:
-        for name in ("etc", "bin", "state", "log", "dev"):
+        for name in ("etc", "bin", "state", "dev"):
             (self.folder / name).mkdir()
         self.folder.chmod(0o755)
         key = self.folder / "etc/munge.key"
@@ -143,7 +139,7 @@ class ThrowawaySlurm:
 
     def _start(self) -> None:
         f = self.folder
-        self._spawn(
+        self.spawn(
             "munged",
             *("--foreground", f"--socket={f}/munge.socket", f"--key-file={f}/etc/munge.key"),
             *(f"--log-file={f}/log/munged.log", f"--pid-file={f}/log/munged.pid"),
@@ -151,54 +147,14 @@ class ThrowawaySlurm:
         )
         probe = f"munge -S {f}/munge.socket -n | unmunge -S {f}/munge.socket"
         self.wait_until(lambda: "Success" in self.call("sh", "-c", probe))
-        self._spawn("slurmctld", "-D", "-i", "-c")
+        self.spawn("slurmctld", "-D", "-i", "-c")
         self.wait_until(lambda: "is UP" in self.call("scontrol", "ping"))
         for node in self.nodes:
             self.start_node(node)
 
-    def _spawn(self, name: str, *arguments: str, node: str = "") -> None:
-        """Start a daemon in the foreground, as a child that ends when the test process does."""
-        with open(self.folder / f"log/{name}{node}.out", "ab") as out:
-            self.daemons[name + node] = subprocess.Popen(
-                [shutil.which(name, path=SEARCH), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=self.environment | {"THROWAWAY_NODE": node},
-                cwd=self.folder,
-                start_new_session=True,
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - no thread runs yet
-            )
-
-    def call(self, *command: str) -> str:
-        """What a command says (Slurm's own, usually), its messages included."""
-        done = subprocess.run(
-            command,
-            check=False,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-        )
-        return done.stdout
-
-    def wait_until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
-        """Wait for a condition; a daemon that ends meanwhile, or `seconds`, is an error."""
-        end = time.monotonic() + seconds
-        while not ready():
-            ended = [name for name, daemon in self.daemons.items() if daemon.poll() is not None]
-            if ended or time.monotonic() > end:
-                logs = "\n".join(
-                    f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}"
-                    for path in sorted(self.folder.glob("log/*.[lo][ou][gt]"))
-                )
-                raise RuntimeError(f"Slurm did not become ready; ended: {ended}\n{logs}")
-            time.sleep(0.1)
-
     def start_node(self, node: str) -> None:
         """Start a node's slurmd and wait until jobs can run there."""
-        self._spawn("slurmd", "-D", "-N", node, node=node)
+        self.spawn("slurmd", "-D", "-N", node, node=node)
         self.wait_until(lambda: self.call("sinfo", "-h", "-n", node, "-o", "%T").strip() == "idle")
 
     def crash_node(self, node: str) -> None:
@@ -254,13 +210,7 @@ class ThrowawaySlurm:
             if len(self.daemons) > 2:  # munged, slurmctld and a node
                 self.cancel_all()
         finally:
-            for daemon in reversed(self.daemons.values()):
-                daemon.terminate()
-                try:
-                    daemon.wait(20)
-                except subprocess.TimeoutExpired:
-                    daemon.kill()
-                    daemon.wait()
+            self.end_daemons()
             self.kill_processes()
             shutil.rmtree(self.folder)
 
@@ -268,20 +218,3 @@ class ThrowawaySlurm:
 def missing_packages() -> list[str]:
     """The packages of Debian and Ubuntu that have to be installed first."""
     return [package for tool, package in PACKAGES.items() if not shutil.which(tool, path=SEARCH)]
-
-
-def end_with_parent() -> None:
-    """Let the kernel send this process SIGTERM when its parent ends, however that comes about."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
-    sockets = [socket.socket() for _ in range(number)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
