@@ -5,10 +5,10 @@ from importlib.metadata import version
 from itertools import product
 
 import pandas as pd
-import yaml
 
 from bnstudy import settings, statistics
 from bnstudy.config import ROOT
+from bnstudy.documents import read_yaml
 from bnstudy.networks.models import MODELS
 from bnstudy.report.measures import (
     ALPHA,
@@ -275,7 +275,7 @@ def scope(results: Results) -> list[str]:
 
 def byline(results: Results) -> str:
     """Who made the study, when its code was written, and where it lies, as far as that is known."""
-    said = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    said = read_yaml(ROOT / "CITATION.cff")
     people = (
         one.get("name") or f"{one.get('given-names', '')} {one.get('family-names', '')}".strip()
         for one in said["authors"]

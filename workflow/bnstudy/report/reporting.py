@@ -1,7 +1,7 @@
 """The report: `bnstudy report` executes and renders the notebook, `Report` is what its cells call.
 
-The notebook's source is text; it is executed by papermill in this very Python, kept as an .ipynb
-and rendered by `rendering.ReportExporter` to one HTML file.
+The notebook's source is text; it is executed (`execution`), kept as an .ipynb and rendered by
+`rendering.ReportExporter` to one HTML file.
 """
 
 import argparse
@@ -9,8 +9,6 @@ import base64
 import html
 import inspect
 import re
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,8 +22,9 @@ from bnstudy import plugins
 from bnstudy.config import ROOT, notebook_for
 from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.files import replacing
+from bnstudy.report.execution import execute, write_atomically
 from bnstudy.report.look import NARROW, WIDE, Drawing
 from bnstudy.report.opening import first_screen, verdicts
 from bnstudy.report.reading import read_table
@@ -50,7 +49,6 @@ PNG_DPI = 110  # for readers of the notebook, who may see no SVG
 REFERENCE = re.compile(r"\[(figure|table)\]\(#((?:fig|tab)-[\w-]+)\)", re.IGNORECASE)
 INCLUDED = re.compile(r"\{\{ (\S+\.md) \}\}")  # prose that stands in a file beside the notebook
 FIGURE_LIMIT = 600_000  # bytes of SVG for both layouts; draw fewer marks or rasterize beyond that
-FIRST_ERROR_LINES = 3  # what matters of a long message stands at its start
 
 
 def title_of(config: Mapping) -> str:
@@ -266,129 +264,6 @@ class Report:
         self.fold("The configuration as it was recorded", dumped)
 
 
-def kernel_manager_class(folder: Path) -> type:
-    """A kernel manager that runs this very Python, apart from any Jupyter set-up of the machine.
-
-    The kernel talks through sockets in `folder`, whose path must be short, and reads no start-up
-    files of the user.
-    """
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    settings = folder / "ipython"  # an empty folder in place of ~/.ipython
-    settings.mkdir()
-    spec = KernelSpec(
-        argv=[
-            *(sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"),
-            # A pandas.py in the working folder is not what the cells import.
-            *(f"--ipython-dir={settings}", "--InteractiveShellApp.ignore_cwd=True"),
-        ],
-        display_name="Python 3",
-        language="python",
-    )
-
-    class OwnKernelManager(AsyncKernelManager):
-        def __init__(self, **kwargs: object) -> None:
-            kwargs |= {"transport": "ipc", "connection_file": str(folder / "kernel.json")}
-            super().__init__(**kwargs)
-
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return spec
-
-    return OwnKernelManager
-
-
-def execute(notebook: Path, config: Mapping, parameters: dict, failed_copy: Path) -> object:
-    """Execute a jupytext notebook and return it, cleaned of times, durations and random ids.
-
-    Raises
-    ------
-    UserError
-        If a cell fails; the notebook as far as it came is then at `failed_copy`.
-    """
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    # The path of a socket is short, some 100 characters, and that of TMPDIR may be long.
-    place = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="bnstudy-", dir=place) as temporary:
-        folder = Path(temporary)
-        executed = folder / "executed.ipynb"
-        try:
-            papermill.execute_notebook(
-                read_notebook(notebook, config),
-                executed,
-                parameters=parameters,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                kernel_manager_class=kernel_manager_class(folder),
-            )
-        except PapermillExecutionError as error:
-            content = executed.read_bytes()
-            write_atomically(failed_copy, content)
-            cell = failing_cell(nbformat.reads(content.decode(), as_version=4))
-            reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
-            raise UserError(
-                f"the report stopped in {cell}: {error.ename}: {reason}; the notebook as far as it "
-                f"came is in {failed_copy}"
-            ) from None
-        except (DeadKernelError, RuntimeError) as error:
-            raise UserError(
-                f"the process that executes the report ended by itself ({error}); it may have run "
-                "out of memory"
-            ) from error
-        return cleaned(nbformat.read(executed, as_version=4))
-
-
-def failing_cell(nb: object) -> str:
-    """Name the cell that raised: its section and its first line."""
-    section = "the notebook"
-    for cell in nb.cells:
-        if cell.cell_type == "markdown" and "papermill-error-cell-tag" not in cell.metadata.get(
-            "tags", []
-        ):
-            headings = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)
-            section = f"the section '{headings[-1]}'" if headings else section
-        if any(output.output_type == "error" for output in cell.get("outputs", [])):
-            first = next((line for line in cell.source.splitlines() if line.strip()), "")
-            return f"{section}, cell '{first}'"
-    return section
-
-
-def cleaned(nb: object) -> object:
-    """Leave in a notebook only what depends on the study."""
-    parameters = nb.metadata.papermill.parameters
-    nb.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-        "papermill": {"parameters": parameters},
-    }
-    for i, cell in enumerate(nb.cells):
-        if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if not is_warning(output)]
-        cell.id = f"cell-{i}"
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
-    return nb
-
-
-def is_warning(output: object) -> bool:
-    """Whether an output went to stderr; it goes to ours, for it may name paths of this machine."""
-    warning = output.output_type == "stream" and output.name == "stderr"
-    if warning:
-        print(output.text, file=sys.stderr, end="")
-    return warning
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, binary=True) as file:
-        file.write(content)
-
-
 def read_notebook(path: Path, config: Mapping) -> object:
     """The notebook with the title of the study as its heading, and the prose of the files it names."""
     nb = jupytext.read(path)
@@ -464,8 +339,8 @@ def report(
     places = {"config": config, "tables": tables, "claims": claims}
     parameters = {name: relative(path) for name, path in places.items()}
     parameters["data"] = [relative(path) for path in data]
-    recorded = yaml.safe_load(config.read_text(encoding="utf-8"))
-    nb = execute(notebook, recorded, parameters, failed_copy)
+    recorded = read_yaml(config)
+    nb = execute(read_notebook(notebook, recorded), parameters, failed_copy)
     partial = " (partial)" * (tables / "missing.csv").exists()
     nb.metadata["title"] = title_of(recorded) + partial
     nb.metadata["description"] = "A paired study with several seeds, from runs to verdicts."

@@ -7,10 +7,10 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from bnstudy import grid, scoring, settings
 from bnstudy.data.splits import split_sizes
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.report.measures import (
     GAP,
@@ -73,7 +73,7 @@ class Results:
         """
         if not Path(config).exists():
             raise UserError(f"there is no config at {config}; `snakemake tables` writes it")
-        content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        content = read_yaml(Path(config))
         found = [
             name
             for name in ("classes", "confusion", "missing")

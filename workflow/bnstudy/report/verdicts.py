@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.judge import SEPARATOR, Measured, Row, read_table
 from bnstudy.claims.listed import CORE, judged_claims, readings
 from bnstudy.config import ALPHA, ROOT, default_studies, enabled_studies
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.report.amounts import amount, interval, sentence_of, shown, threshold
 from bnstudy.report.measures import MINUS, SPACE, capitalized, counted, listed, p_value
@@ -216,7 +216,7 @@ def short_name(claim: Judged) -> str:
 @cache
 def quotes() -> dict:
     """`source`, `claims` and `errata` of report/quotes.yaml."""
-    return yaml.safe_load(QUOTES.read_text(encoding="utf-8"))
+    return read_yaml(QUOTES)
 
 
 def quoted(claim: Judged, write: Callable[[str], str] = shown) -> str:
