@@ -454,6 +454,7 @@ def start():
     elif STALE:
         logger.info(made.summary(STALE.values()))
     MADE.update(str(path) for job in jobs for path in job.output)
+    watch.date_inputs(jobs)
     FAILURES = watch.watch_jobs(jobs)
 
 
