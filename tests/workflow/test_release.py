@@ -10,6 +10,7 @@ import socket
 import subprocess
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -20,6 +21,8 @@ import yaml
 from rocrate_validator import services
 from test_run import read
 
+from bnstudy import cli
+from bnstudy.report import design
 from bnstudy.tables.archive import source_files
 
 ROOT = Path(__file__).parents[2]
@@ -291,7 +294,7 @@ def test_a_path_in_a_result_stops_the_archive(copied):
 # Citation
 
 
-def test_citation_is_valid_and_of_this_version():
+def test_citation_is_valid_and_of_this_version(monkeypatch, capsys):
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     schema = json.loads((ROOT / "tests/data/cff-1.2.0.schema.json").read_text())
     validator = jsonschema.Draft7Validator(schema)
@@ -302,6 +305,12 @@ def test_citation_is_valid_and_of_this_version():
     assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
     assert f"## {version} - {citation['date-released']}\n" in (ROOT / "CHANGELOG.md").read_text()
     assert f"bnstudy:{version}" in (ROOT / "profiles/kubernetes/config.yaml").read_text()
+    # What is shown is of this checkout, whenever it was installed.
+    monkeypatch.setattr("sys.argv", ["bnstudy", "--version"])
+    cli.main()
+    assert capsys.readouterr().out == f"bnstudy {version}\n"
+    results = SimpleNamespace(runs={"git_commit": ["0" * 40]})
+    assert f"`bnstudy` version {version} and" in design.citation(results)
     assert (ROOT / "README.md").read_text().startswith(f"# {title}\n")
     assert f'description = "{title}"' in (ROOT / "pyproject.toml").read_text()
     assert yaml.safe_load((ROOT / "config/config.yaml").read_text())["report"]["title"] == title

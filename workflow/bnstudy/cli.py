@@ -61,8 +61,8 @@ def load(command: str) -> Callable[[list[str]], None]:
 
 def main() -> None:
     """Run one subcommand; what the user can repair becomes one line on stderr and exit status 2."""
-    arguments = sys.argv[1:]
-    if not (Path(__file__).parents[2] / "Snakefile").exists():
+    arguments, root = sys.argv[1:], Path(__file__).parents[2]
+    if not (root / "Snakefile").exists():
         sys.exit(
             "bnstudy: the study's configuration and report are in its checkout and not in this "
             "package alone; get the checkout, and there `pip install --editable` it."
@@ -71,6 +71,9 @@ def main() -> None:
         print(usage() + "\n\n`bnstudy COMMAND --help` lists a command's options.")
         return
     name, *rest = arguments
+    if name == "--version":
+        print("bnstudy", importlib.import_module("bnstudy.tables.archive").project_version(root))
+        return
     if name not in COMMANDS:
         sys.exit(f"bnstudy: there is no command '{name}'.\n{usage()}")
     try:

@@ -1,7 +1,6 @@
 """What was trained and how it was measured, in sentences made from the config."""
 
 import subprocess
-from importlib.metadata import version
 from itertools import product
 
 import pandas as pd
@@ -290,8 +289,10 @@ def byline(results: Results) -> str:
 def citation(results: Results) -> str:
     """How to cite the study, with the version and commit that made the runs."""
     commits = listed(f"`{commit[:12]}`" for commit in sorted(set(results.runs["git_commit"])))
+    # Not the version that was installed: the checkout that is used may have moved on since.
+    version = read_yaml(ROOT / "CITATION.cff")["version"]
     return (
-        f"To cite this page, name the question, `bnstudy` version {version('bnstudy')} and the "
+        f"To cite this page, name the question, `bnstudy` version {version} and the "
         f"commit of its runs, {commits}. The file `CITATION.cff` of the repository holds the rest in "
         "machine-readable form."
     )

@@ -30,7 +30,7 @@ from bnstudy.files import replacing
 from bnstudy.tables import dictionary
 
 SOURCES = (
-    *("Snakefile", "Makefile", "CITATION.cff", "LICENSE", "*.md"),
+    *("Snakefile", "Makefile", "Containerfile", "CITATION.cff", "LICENSE", "*.md"),
     *("environment.yml", "pyproject.toml", "requirements.txt"),
     *("config/**/*", "docs/*", "profiles/**/*", "published/*"),
     *("report/*.py", "report/*.yaml", "report/text/*", "report/captions/*"),
