@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bnstudy import cli
+from bnstudy.logs import why_missing
 from bnstudy.tables.events import Export, read_metrics
 from bnstudy.training.checkpoints import NAME
 
@@ -37,7 +38,9 @@ def test_a_run_is_seen_while_it_trains_and_whole_when_it_is_done(digits_data, tm
     command = [sys.executable, "-m", "bnstudy", "train", digits_data, "--out", runs / RUN]
     command += ["--norm=batch", "--batch-size=16", "--epochs=2000", "--checkpoint-every=10"]
     export = Export(runs, out)
-    process = subprocess.Popen([*command, "--seed=0", "--device=cpu"])
+    log = tmp_path / "log"
+    with open(log, "w") as errors:
+        process = subprocess.Popen([*command, "--seed=0", "--device=cpu"], stderr=errors)
     try:
         while not (runs / RUN / NAME).exists() and process.poll() is None:
             time.sleep(0.05)
@@ -46,10 +49,12 @@ def test_a_run_is_seen_while_it_trains_and_whole_when_it_is_done(digits_data, tm
         assert (0, "probe", "accuracy") in first
         while len(read_metrics(runs / RUN)) <= len(first) and process.poll() is None:
             time.sleep(0.05)
+        assert why_missing(log, runs / RUN).startswith("running now, its log says: ")
     finally:
         process.terminate()
         process.wait()
     assert not (runs / RUN / "metrics.csv").exists()
+    assert why_missing(log, runs / RUN).startswith("begun and not finished, its log says: ")
     export.update()
     later = read_events(out / RUN)
     assert later.items() >= first.items()

@@ -1,5 +1,6 @@
 """What the log of a job tells about a job that did not finish."""
 
+import fcntl
 from pathlib import Path
 
 NOT_STARTED = "not started"
@@ -17,9 +18,20 @@ def last_words(log: Path) -> str:
     return next(reversed(sentences or said), "")
 
 
-def why_missing(log: Path) -> str:
-    """That there is no log, or what it says; a job that is still running looks alike."""
+def is_running(folder: Path) -> bool:
+    """Whether a process holds the lock by which it is the only writer in a folder."""
+    try:
+        with open(folder / ".lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    return False
+
+
+def why_missing(log: Path, folder: Path) -> str:
+    """Why a job's results in `folder` are not there, with what its log says."""
     if not log.exists():
         return NOT_STARTED
+    begun = "running now" if is_running(folder) else "begun and not finished"
     last = last_words(log)
-    return f"begun and not finished, its log says: {last}" if last else "begun, not finished"
+    return f"{begun}, its log says: {last}" if last else begun

@@ -37,7 +37,8 @@ def entry(
     part: str, cell: str, log: Path, dataset: str, results: Path, reason: str = ""
 ) -> Missing:
     """What is missing, for this reason or for what the log tells; else the log of its images does."""
-    reason = reason or why_missing(log)
+    folder = results / ("runs" if part == GRID else f"studies/{part}") / cell
+    reason = reason or why_missing(log, folder)
     if reason == NOT_STARTED and not (results / "data" / dataset / "prepared.safetensors").exists():
         for job in ("prepare", "download"):
             tried = results / "logs" / job / f"dataset~{dataset}.log"
