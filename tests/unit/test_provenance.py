@@ -21,6 +21,27 @@ def test_code_hash_follows_the_content_of_training_code(tmp_path, monkeypatch):
     assert provenance.code_sha256() != original
 
 
+ATTRIBUTES = provenance.PACKAGE.parents[1] / ".gitattributes"
+
+
+@pytest.mark.skipif(not ATTRIBUTES.exists(), reason="not a clone: an archive has no .gitattributes")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_checkout_as_on_windows_has_the_same_code_hash(tmp_path, monkeypatch, there):
+    """By git as its installer for Windows sets it: without .gitattributes every line would differ."""
+    package = shutil.copytree(provenance.PACKAGE, tmp_path / "workflow/bnstudy")
+    if there:
+        shutil.copy(ATTRIBUTES, tmp_path)
+    identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "all"]):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    shutil.rmtree(package)
+    windows = ["git", "-C", tmp_path, "-c", "core.autocrlf=true", "checkout", "-q", "--", "."]
+    subprocess.run(windows, check=True)
+    original = provenance.code_sha256()
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    assert (provenance.code_sha256() == original) is there
+
+
 def test_settings_hash_ignores_the_order_of_keys():
     assert provenance.config_sha256({"a": 1, "b": (2,)}) == provenance.config_sha256(
         {"b": [2], "a": 1}
