@@ -80,7 +80,9 @@ def test_clocks(finished, fault, what):
     clock.tried()
     (finished.study / "results/tables/claims.csv").unlink()
     done = finished.snakemake("--cores", "1", "tables")
-    clock.wrong(done.returncode != 0, f"a lost table is not made again: {done.stdout + done.stderr}")
+    clock.wrong(
+        done.returncode != 0, f"a lost table is not made again: {done.stdout + done.stderr}"
+    )
     clock.tried()
     finished.edit("workflow/bnstudy/networks/mlp.py")
     set_dates(finished.root / "workflow", lambda path: time.time() - 2 * DECADE)
