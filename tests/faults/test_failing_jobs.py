@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -17,15 +19,42 @@ def forget_runs(study):
         shutil.rmtree(study.study / folder)
 
 
+def training_processes(running):
+    """The process that trains `RUN`, or none; those that end meanwhile are none."""
+    found = []
+    for process in psutil.Process(running.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if {"train", f"results/runs/{RUN}"} <= {*process.cmdline()}:
+                found.append(process)
+    return found
+
+
 def training_process(study, running):
     """The process that trains `RUN`, once it has trained an epoch."""
     log = study.study / f"results/logs/train/{RUN}.log"
     wait_for(lambda: log.exists() and "epoch 1/" in log.read_text(), running)
-    for process in psutil.Process(running.pid).children(recursive=True):
-        command = process.cmdline()
-        if "train" in command and f"results/runs/{RUN}" in command:
-            return process
-    raise AssertionError("the run has ended already")
+    (process,) = training_processes(running)
+    return process
+
+
+@pytest.fixture
+def little_memory(tmp_path):
+    """A control group with 64 MB: its folder, and the file that counts whom the kernel killed."""
+    first = Path("/sys/fs/cgroup/memory")  # of the first version, if it has that controller
+    top, limit, events = (
+        (first, "memory.limit_in_bytes", "memory.oom_control")
+        if first.is_dir()
+        else (first.parent, "memory.max", "memory.events")
+    )
+    group = top / f"bnstudy_{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(64 * 2**20))
+    except OSError as error:
+        group.rmdir() if group.is_dir() else None
+        pytest.skip(f"no control group can be made here: {error}")
+    yield group, group / events
+    group.rmdir()
 
 
 @pytest.mark.parametrize(
@@ -49,6 +78,22 @@ def test_a_run_that_is_killed(finished, fault, aftermath, name, how):
     finished_runs = len(list(finished.study.glob("results/runs/**/run.json")))
     kill.lost(3 - finished_runs, "other runs did not finish")
     aftermath(finished, kill, said, f"results/logs/train/{RUN}.log: ")
+
+
+def test_a_run_out_of_memory(finished, fault, aftermath, little_memory):
+    """The kernel's own doing: the job alone, in a control group that is too small for it."""
+    group, events = little_memory
+    out = fault("a run is out of memory (the kernel's OOM killer, in a control group)")
+    forget_runs(finished)
+    running = start(finished, "tables")
+    wait_for(lambda: training_processes(running), running)
+    (group / "cgroup.procs").write_text(str(training_processes(running)[0].pid))
+    out.tried()
+    said = running.communicate()[0]
+    assert "oom_kill 1" in events.read_text().splitlines()
+    out.wrong(running.returncode == 0, "it says that it succeeded")
+    out.lost(3 - len(list(finished.study.glob("results/runs/**/run.json"))), "other runs")
+    aftermath(finished, out, said, f"results/logs/train/{RUN}.log: ")
 
 
 def test_a_run_that_is_stopped_for_a_while(finished, fault, aftermath):

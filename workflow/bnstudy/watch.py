@@ -83,7 +83,7 @@ def failure_message(logs: Iterable[str]) -> str:
     lines = []
     if logs := list(logs):
         lines.append("These jobs did not finish (log, and what it says):")
-        silence = "no message; it was killed, or could not be started"
+        silence = "no message; it was killed (out of memory?), or could not be started"
         lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in logs]
     lines.append("What is finished is kept; the same command does the rest.")
     if any({"train", "studies"} & set(Path(log).parts) for log in logs):
