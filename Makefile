@@ -48,7 +48,7 @@ test: $(TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-faults: $(TESTS)
-	$(BIN)/python -m pytest -m fault tests/faults tests/unit
+	$(BIN)/python -m pytest -n 2 --dist $(if $(LONG),load,loadfile) -m fault tests/faults tests/unit
 
 # What Slurm runs is installed by apt: slurmctld slurmd slurm-client munge.
 test-slurm: $(TESTS)

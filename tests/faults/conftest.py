@@ -19,6 +19,7 @@ off counts as wrong. After the last test the counts are printed as a table. Faul
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> objec
         for one in item.stash.get(OF_THIS_TEST, []):
             one.wrong(1, "the test broke off")
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where several processes share the tests, give the counts to the one that prints them."""
+    if hasattr(session.config, "workeroutput"):
+        ledger = session.config.stash[LEDGER]
+        counts = {name: [astuple(one) for one in them] for name, them in ledger.items()}
+        session.config.workeroutput["faults"] = counts
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    ledger = node.config.stash[LEDGER]
+    for name, them in getattr(node, "workeroutput", {}).get("faults", {}).items():
+        ledger.setdefault(name, []).extend(Fault(*one) for one in them)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -66,6 +66,18 @@ def test_every_claim_has_its_published_verdict():
     assert f"All {len(judged)} claims and exact statements" in text
 
 
+def test_each_convolutional_arm_has_the_rate_that_was_best_for_it_on_other_seeds():
+    tried = pd.read_csv(ROOT / "docs/convolutional_rates.csv", keep_default_na=False)
+    asked = yaml.safe_load((ROOT / "config/examples/convolutional_rates.yaml").read_text())["grid"]
+    for axis in ("norm", "batch_size", "learning_rate", "seed"):
+        assert set(tried[axis]) == set(asked[axis])
+    means = tried.groupby(["norm", "batch_size", "learning_rate"])["val_accuracy"].mean()
+    best = means.groupby(level=["norm", "batch_size"]).idxmax()
+    chosen = {f"{norm},{size}": {"learning_rate": rate} for norm, size, rate in best}
+    studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
+    assert studies["convolutional"]["variants"]["norm,batch_size"] == chosen
+
+
 def test_the_notebook_ran_without_errors_and_shows_its_figures():
     found = outputs()
     assert NOTEBOOK.stat().st_size < LARGEST
