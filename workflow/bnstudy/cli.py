@@ -4,6 +4,7 @@ Each module parses its own arguments, so that a job imports only what it uses an
 command's options touches only the jobs of that command.
 """
 
+import argparse
 import gc
 import importlib
 import sys
@@ -13,29 +14,31 @@ from pathlib import Path
 from bnstudy.errors import UserError, refusal
 
 COMMANDS = {
-    "download": (
-        "bnstudy.data.download:main",
-        "fetch and verify the raw files of a dataset",
-    ),
-    "prepare": ("bnstudy.data.prepare:main", "turn images into the one file that runs open"),
-    "train": ("bnstudy.training.command:main", "train one network and record its metrics"),
-    "aggregate": ("bnstudy.tables.aggregate:main", "gather all runs of the grid into tables"),
-    "study": ("bnstudy.studies.command:main", "run one cell of a study"),
-    "merge": ("bnstudy.studies.table:main", "join the cells of a study into one table"),
-    "claims": ("bnstudy.claims.judge:main", "give every claim its verdict"),
-    "partial": ("bnstudy.tables.partial:main", "gather what there is of an unfinished study"),
-    "report": ("bnstudy.report.reporting:main", "execute the notebook and render the HTML report"),
-    "verify": (
-        "bnstudy.tables.verification:main",
-        "compare runs trained here with the published ones",
-    ),
-    "compare": ("bnstudy.tables.two_studies:main", "say what differs between two studies"),
-    "tensorboard": ("bnstudy.tables.events:main", "write metrics as they come, for TensorBoard"),
-    "publish": ("bnstudy.tables.published:main", "write the summary that verify compares with"),
-    "note": ("bnstudy.made:main", "note what results were made from"),
-    "document": ("bnstudy.schema:main", "write the schema and the manual's tables"),
-    "archive": ("bnstudy.tables.archive:main", "pack a finished study into one file"),
+    "download": ("bnstudy.data.download", "fetch and verify the raw files of a dataset"),
+    "prepare": ("bnstudy.data.prepare", "turn images into the one file that runs open"),
+    "train": ("bnstudy.training.command", "train one network and record its metrics"),
+    "aggregate": ("bnstudy.tables.aggregate", "gather all runs of the grid into tables"),
+    "study": ("bnstudy.studies.command", "run one cell of a study and write its rows"),
+    "merge": ("bnstudy.studies.table", "join the cells of a study into one table, in order"),
+    "claims": ("bnstudy.claims.judge", "give every claim its verdict"),
+    "partial": ("bnstudy.tables.partial", "gather what there is of an unfinished study"),
+    "report": ("bnstudy.report.reporting", "execute the notebook and render the HTML report"),
+    "verify": ("bnstudy.tables.verification", "compare runs trained here with the published ones"),
+    "compare": ("bnstudy.tables.two_studies", "say what differs between two studies"),
+    "tensorboard": ("bnstudy.tables.events", "write metrics as they come, for TensorBoard"),
+    "publish": ("bnstudy.tables.published", "write the summary that verify compares with"),
+    "note": ("bnstudy.made", "note what results were made from, and what they hold"),
+    "document": ("bnstudy.schema", "write the schema and the manual's tables"),
+    "archive": ("bnstudy.tables.archive", "pack a finished study into one file"),
 }
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a command, which says of it what the list of commands says."""
+    summary = COMMANDS[command][1]
+    return argparse.ArgumentParser(
+        prog=f"bnstudy {command}", description=f"{summary[0].upper()}{summary[1:]}."
+    )
 
 
 def usage() -> str:
@@ -51,9 +54,8 @@ def load(command: str) -> Callable[[list[str]], None]:
     for garbage, at each of the collector's rounds and once more at exit: without that, a process that
     imports PyTorch takes a third less time from start to end.
     """
-    module, function = COMMANDS[command][0].split(":")
     gc.disable()
-    found = getattr(importlib.import_module(module), function)
+    found = importlib.import_module(COMMANDS[command][0]).main
     gc.freeze()
     gc.enable()
     return found
@@ -78,11 +80,9 @@ def main() -> None:
         sys.exit(f"bnstudy: there is no command '{name}'.\n{usage()}")
     try:
         load(name)(rest)
-    except UserError as error:
-        print(f"bnstudy: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if (sentence := refusal(error)) is None:
+    except (UserError, OSError) as error:
+        sentence = error if isinstance(error, UserError) else refusal(error)
+        if sentence is None:
             raise
         print(f"bnstudy: {sentence}", file=sys.stderr)
         sys.exit(2)

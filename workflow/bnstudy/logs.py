@@ -1,9 +1,15 @@
-"""What the log of a job tells about a job that did not finish."""
+"""The log of a job: its lines, and what it tells about a job that did not finish."""
 
 import fcntl
+import sys
 from pathlib import Path
 
 NOT_STARTED = "not started"
+
+
+def say(message: str) -> None:
+    """A line for the log."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def last_words(log: Path) -> str:

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,7 +16,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from bnstudy.logs import last_words
+from bnstudy.logs import last_words, say
 
 TRAINING_RULES = {"train", "run_study", "retrain"}
 
@@ -70,12 +69,9 @@ def tell_of_disk(folder: str) -> None:
     """Say at the end that a disk is full or read-only: Snakemake may have stopped with less."""
     with suppress(OSError):  # the folder may be gone
         if disk_is_full(folder):
-            print(f"the disk is full ({folder}): make room first", file=sys.stderr)
+            say(f"the disk is full ({folder}): make room first")
         if is_read_only(folder):
-            print(
-                f"{folder}/results cannot be written: make it writable, or use another --directory",
-                file=sys.stderr,
-            )
+            say(f"{folder}/results cannot be written: make it writable, or use another --directory")
 
 
 def failure_message(logs: Iterable[str]) -> str:

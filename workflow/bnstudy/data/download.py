@@ -3,7 +3,6 @@
 A raw folder is laid out as torchvision's dataset classes expect it.
 """
 
-import argparse
 import gzip
 import hashlib
 import json
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from bnstudy import plugins
+from bnstudy.cli import parser_of
 from bnstudy.data.registry import DATASETS, Archive, Dataset
 from bnstudy.data.sources import (
     BadAnswer,
@@ -27,12 +27,12 @@ from bnstudy.data.sources import (
     extract,
     insecure,
     opened,
-    say,
     shown,
     write,
 )
 from bnstudy.errors import UserError, refusal
 from bnstudy.files import sync
+from bnstudy.logs import say
 
 SOURCE_VARIABLE = "BNSTUDY_DATA_SOURCE"
 CONFIGURED_VARIABLE = "BNSTUDY_CONFIGURED_SOURCE"
@@ -50,15 +50,7 @@ def download(
     torchvision's layout, or either of them below a folder named like the dataset. What may be
     secret in an address, a password or a query, is told nowhere.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    out : path
-        The folder to make. It also gets ``source.json``: where each file came from, its SHA-256.
-    source : str, optional
-        A folder or URL to try first.
-    patience : Patience, optional
-        Timeouts and retries of downloads.
+    The folder also gets ``source.json``: where each file came from, its SHA-256.
 
     Raises
     ------
@@ -267,8 +259,7 @@ def digest(algorithm: str, path: Path) -> str:
 
 
 def main(argv: list[str]) -> None:
-    """``bnstudy download``: fetch and verify the raw files of a dataset."""
-    parser = argparse.ArgumentParser(prog="bnstudy download", description=main.__doc__)
+    parser = parser_of("download")
     parser.add_argument("dataset", help=f"{', '.join(DATASETS)}, or a plug-in's")
     parser.add_argument("--out", required=True, type=Path, help="folder to make")
     parser.add_argument("--source", help="folder or URL tried before all others")
@@ -279,13 +270,7 @@ def main(argv: list[str]) -> None:
 
 
 def known(name: str) -> Dataset:
-    """The entry of a dataset.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
+    """The entry of a dataset; a name that there is not is refused."""
     if name not in DATASETS:
         raise UserError(f"there is no dataset {name!r}; there are {', '.join(DATASETS)}")
     return DATASETS[name]

@@ -7,6 +7,7 @@ smallest hashes, so that an image stays on its side whatever is added beside it.
 """
 
 import hashlib
+import json
 import math
 import re
 from collections import Counter
@@ -23,7 +24,8 @@ from bnstudy.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-KEYS = ("path", "title", "size", "grey", "label")  # of an entry in the configuration
+# What an entry in the configuration has, and what reads it on the command line.
+KEYS = {"path": str, "title": str, "size": json.loads, "grey": json.loads, "label": str}
 LEAST = 5  # training images of a class
 # What a spreadsheet takes for a formula, where it opens a table with the name of a class.
 FORMULA = re.compile(r"[=@].|[-+].*[^\d.]")
@@ -31,44 +33,21 @@ FORMULA = re.compile(r"[=@].|[-+].*[^\d.]")
 
 @dataclass(frozen=True)
 class Own:
-    """Where images of the user's own are, and how they are read.
+    """Where images of the user's own are, and how they are read."""
 
-    Attributes
-    ----------
-    path : Path
-        Not shown: results do not depend on where the images lie.
-    kind : str
-        "folder", ".npz" or ".csv".
-    resized : bool
-        Whether images are resized to the shape of the entry, or must have it.
-    grey : bool or None
-        Whether colours are taken away or added; None: all images are of one kind.
-    label : str
-        The column of the labels in a CSV.
-    split_off : bool
-        Whether the test images are a part of the training images.
-    sha256 : str
-        Hash of all files.
-    """
-
-    path: Path = field(repr=False)
-    kind: str
-    resized: bool
-    grey: bool | None
-    label: str
-    split_off: bool
-    sha256: str
+    path: Path = field(repr=False)  # not shown: results do not depend on where the images lie
+    kind: str  # "folder", ".npz" or ".csv"
+    resized: bool  # whether images are resized to the shape of the entry, or must have it
+    grey: bool | None  # whether colours are taken away or added; None: all images are of one kind
+    label: str  # the column of the labels in a CSV
+    split_off: bool  # whether the test images are a part of the training images
+    sha256: str  # of all files
 
 
-def register(declared: Mapping[str, dict], folder: Path = Path()) -> None:
+def register(declared: Mapping[str, dict]) -> None:
     """Add the datasets of a configuration to the registry, and to each what was found, as `found`.
 
     Where the files are gone, what was found before is believed: results can be read without them.
-
-    Parameters
-    ----------
-    declared : mapping
-        By name: a path, relative to `folder`, and what else the schema of the configuration allows.
 
     Raises
     ------
@@ -80,7 +59,7 @@ def register(declared: Mapping[str, dict], folder: Path = Path()) -> None:
         try:
             if name in DATASETS and DATASETS[name].own is None:
                 raise UserError("there is a dataset of this name already; choose another")
-            DATASETS[name] = describe(name, entry, folder)
+            DATASETS[name] = describe(name, entry)
         except UserError as problem:
             problems.append(f"datasets.{name}: {problem}.")
         else:
@@ -105,15 +84,9 @@ def recorded(declared: Mapping[str, dict]) -> dict[str, dict]:
     }
 
 
-def describe(name: str, entry: Mapping, folder: Path = Path()) -> Dataset:
-    """The registry's entry of an own dataset, from looking at its files or from what was `found`.
-
-    Raises
-    ------
-    UserError
-        Naming the file that cannot be used, and what to do about it.
-    """
-    path = folder / Path(entry["path"]).expanduser()
+def describe(name: str, entry: Mapping) -> Dataset:
+    """The registry's entry of an own dataset, from looking at its files or from what was `found`."""
+    path = Path(entry["path"]).expanduser()
     known = dict(entry.get("found", {}))
     if path.exists() or not known:
         known = look_at(path, entry)
@@ -157,14 +130,9 @@ def look_at(path: Path, entry: Mapping) -> dict:
 
 def options(entry: Mapping) -> list[str]:
     """A declaration as options of `bnstudy prepare`."""
-    words = []
-    for key in (key for key in KEYS if key in entry):
-        value = entry[key]
-        if key == "grey":
-            words.append("--grey" if value else "--no-grey")
-        else:
-            words += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
-    return words
+    told = {key: entry[key] for key in KEYS if key in entry}
+    told = {key: one if KEYS[key] is str else json.dumps(one) for key, one in told.items()}
+    return [word for key, one in told.items() for word in (f"--{key}", one)]
 
 
 def summary(dataset: Dataset) -> str:

@@ -3,28 +3,22 @@
 torchvision's dataset classes decode what they know (:mod:`bnstudy.data.prepared` has the format).
 """
 
-import argparse
 import json
-import sys
 from pathlib import Path
 
 from bnstudy import plugins
+from bnstudy.cli import parser_of
 from bnstudy.data import own
 from bnstudy.data.download import archives, known, matches, torchvision_class
 from bnstudy.data.registry import DATASETS, Dataset
 from bnstudy.errors import UserError
+from bnstudy.logs import say
 
 
 def prepare(dataset: Dataset, raw: str | Path | None, out: str | Path) -> str:
     """Decode a dataset once, into the file every run opens; returns its SHA-256.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    raw : path or None
-        The folder made by :func:`bnstudy.data.download.download`, for what is fetched.
-    out : path
-        The file to write, see :func:`bnstudy.data.prepared.write_prepared`.
+    `raw` is the folder made by :func:`bnstudy.data.download.download`, None where nothing is fetched.
 
     Raises
     ------
@@ -36,7 +30,7 @@ def prepare(dataset: Dataset, raw: str | Path | None, out: str | Path) -> str:
 
     fields = {"pixel_max": dataset.pixel_max}
     if dataset.own:
-        print(own.summary(dataset), file=sys.stderr)
+        say(own.summary(dataset))
         fields |= own.read(dataset) | {"source": own.source(dataset)}
     elif dataset.read:
         fields |= dataset.read()
@@ -96,23 +90,17 @@ def _read_with_torchvision(dataset: Dataset, raw: Path) -> dict:
 
 
 def main(argv: list[str]) -> None:
-    """``bnstudy prepare``: turn raw files, or images of your own, into the one file every run opens."""
-    parser = argparse.ArgumentParser(prog="bnstudy prepare", description=main.__doc__)
+    parser = parser_of("prepare")
     parser.add_argument("dataset", help=f"{', '.join(DATASETS)}, a plug-in's, or one of your own")
     parser.add_argument("--raw", type=Path, help="folder made by `bnstudy download`")
     parser.add_argument("--out", required=True, type=Path, help="file to write (.safetensors)")
     parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files of your own")
-    mine = parser.add_argument_group("images of your own (config/README.md)")
-    mine.add_argument("--path", help="a folder of class folders, an .npz or a .csv")
-    mine.add_argument("--title", help="name for readers (default: the dataset's)")
-    mine.add_argument("--size", type=int, nargs="+", help="height and width, or one number")
-    mine.add_argument("--grey", action=argparse.BooleanOptionalAction, help="default: as found")
-    mine.add_argument("--label", help="the label's column in a CSV (default: label)")
+    mine = parser.add_argument_group("images of your own", "as config/README.md explains them")
+    for key, kind in own.KEYS.items():
+        mine.add_argument(f"--{key}", type=kind)
     arguments = parser.parse_args(argv)
     plugins.load(arguments.plugins)
     if arguments.path is not None:
         told = {key: value for key in own.KEYS if (value := getattr(arguments, key)) is not None}
-        if len(told.get("size", (1, 1))) != 2:
-            told["size"] *= 2
         own.register({arguments.dataset: told})
     prepare(known(arguments.dataset), arguments.raw, arguments.out)

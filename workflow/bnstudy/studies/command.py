@@ -3,15 +3,16 @@
 import argparse
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import torch
 
 from bnstudy import plugins
+from bnstudy.cli import parser_of
 from bnstudy.data.prepared import PreparedData, open_prepared
 from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
+from bnstudy.logs import say
 from bnstudy.provenance import code_sha256, config_sha256
 from bnstudy.settings import Execution, add_options
 from bnstudy.studies import declaration
@@ -52,13 +53,11 @@ def main(argv: list[str]) -> None:
             known = {"n_classes": len(data.classes)}
             write_study(arguments.out, [known | row | origin for row in rows], seal=True)
         kept.remove()
-    print(f"{name}, {declaration.cell_name(cell)}: {len(rows)} rows", file=sys.stderr)
+    say(f"{name}, {declaration.cell_name(cell)}: {len(rows)} rows")
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bnstudy study", description="Run one cell of a study and write its rows."
-    )
+    parser = parser_of("study")
     parser.add_argument("study", help="a name of config/studies.yaml")
     parser.add_argument("data", type=Path, help="prepared dataset")
     parser.add_argument("--cell", type=json.loads, default={}, help="the cell's axes, as JSON")

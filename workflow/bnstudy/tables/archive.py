@@ -8,12 +8,10 @@ SOURCE_DATE_EPOCH where that is set.
 The modules that plan the workflow read this one, so it imports nothing slow until it has work to do.
 """
 
-import argparse
 import csv
 import io
 import json
 import os
-import subprocess
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +22,7 @@ from urllib.parse import quote
 import yaml
 
 from bnstudy import provenance
+from bnstudy.cli import parser_of
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
@@ -45,7 +44,6 @@ FORMATS = {
     ".csv": "text/csv",
     ".html": "text/html",
     ".ipynb": "application/x-ipynb+json",
-    ".j2": "text/plain",
     ".js": "text/javascript",
     ".json": "application/json",
     ".md": "text/markdown",
@@ -53,7 +51,6 @@ FORMATS = {
     ".rst": "text/x-rst",
     ".svg": "image/svg+xml",
     ".toml": "application/toml",
-    ".txt": "text/plain",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
 }
@@ -79,14 +76,8 @@ def project_version(root: Path) -> str:
         return tomllib.load(file)["project"]["version"]
 
 
-def release_date(root: Path, results: Iterable[Path]) -> datetime:
-    """The date of the archive: SOURCE_DATE_EPOCH, or the commit's, or that of the newest result.
-
-    Raises
-    ------
-    UserError
-        If SOURCE_DATE_EPOCH is no number of seconds.
-    """
+def release_date(results: Iterable[Path]) -> datetime:
+    """The date of the archive: SOURCE_DATE_EPOCH, or the commit's, or that of the newest result."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given is not None and not given.isdecimal():
         raise UserError(
@@ -95,8 +86,7 @@ def release_date(root: Path, results: Iterable[Path]) -> datetime:
     if given is not None:
         seconds = int(given)
     elif (commit := provenance.git_commit()) != "unknown":
-        command = ["git", "-C", root, "show", "--no-patch", "--format=%ct", commit]
-        seconds = int(subprocess.run(command, capture_output=True, check=True).stdout)
+        seconds = int(provenance.git("show", "--no-patch", "--format=%ct", commit)[1])
     else:
         seconds = int(max(path.stat().st_mtime for path in results))
     return max(datetime.fromtimestamp(seconds, UTC), EARLIEST)
@@ -134,13 +124,7 @@ def author_name(author: dict[str, str]) -> str:
 
 
 def check_private(name: str, content: bytes) -> None:
-    """Refuse a result that tells where on this machine it was made.
-
-    Raises
-    ------
-    UserError
-        Naming the file and the path in it.
-    """
+    """Refuse a result that tells where on this machine it was made, naming the path in it."""
     for folder in {os.getcwd(), os.path.expanduser("~")}:
         if len(Path(folder).parts) > 1 and f"{folder}/".encode() in content:
             raise UserError(
@@ -150,13 +134,7 @@ def check_private(name: str, content: bytes) -> None:
 
 
 def gather(root: Path, results: Iterable[Path]) -> dict[str, bytes]:
-    """Contents by path in the archive: the sources, and results where they lie in the study.
-
-    Raises
-    ------
-    UserError
-        If a result is missing, outside the working directory or tells a path of this machine.
-    """
+    """Contents by path in the archive: the sources, and results where they lie in the study."""
     packed = {name: (root / name).read_bytes() for name in source_files(root)}
     for result in results:
         # What begins with a dot in a folder is Snakemake's own.
@@ -177,17 +155,7 @@ def gather(root: Path, results: Iterable[Path]) -> dict[str, bytes]:
 
 
 def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -> str:
-    """ro-crate-metadata.json: what the files are and which run of the workflow made them.
-
-    Parameters
-    ----------
-    packed : dict
-        Contents by path in the archive.
-    results : sequence of str
-        Paths of what the workflow made.
-    date : datetime
-        Of the publication.
-    """
+    """ro-crate-metadata.json: what the packed files are, and which run of the workflow made the results."""
     from rocrate.model import ContextEntity
     from rocrate.rocrate import ROCrate
 
@@ -304,17 +272,9 @@ def measured(table: str, content: bytes, entity: Callable) -> list:
 
 
 def pack(root: Path, results: Sequence[Path], out: Path) -> None:
-    """Write the archive; the same files give the same bytes.
+    """Write the archive of the checkout and of results below the working directory.
 
-    Parameters
-    ----------
-    root : Path
-        The checkout.
-    results : sequence of Path
-        Files and folders that the workflow made, below the working directory; among them
-        results/run_config.yaml and results/tables/runs.csv.
-    out : Path
-        The .zip file.
+    Among them are results/run_config.yaml and results/tables/runs.csv.
 
     Raises
     ------
@@ -323,7 +283,7 @@ def pack(root: Path, results: Sequence[Path], out: Path) -> None:
     """
     packed = gather(root, results)
     sources = set(source_files(root))
-    date = release_date(root, results)
+    date = release_date(results)
     made = [name for name in sorted(packed) if name not in sources]
     packed["ro-crate-metadata.json"] = describe(packed, made, date).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -336,11 +296,7 @@ def pack(root: Path, results: Sequence[Path], out: Path) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy archive`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy archive",
-        description="Pack a finished study, run in its folder, as a Workflow Run RO-Crate.",
-    )
+    parser = parser_of("archive")
     parser.add_argument("results", type=Path, nargs="+", help="files and folders it made")
     parser.add_argument("--root", type=Path, required=True, help="the checkout")
     parser.add_argument("--out", type=Path, required=True, help="file to write (.zip)")

@@ -4,11 +4,11 @@ A run that is done has its metrics.csv, one that trains its checkpoint, which ho
 measured until then: it is written at the end of every epoch and each `checkpoint_every` steps.
 """
 
-import argparse
 import time
 from collections import defaultdict
 from pathlib import Path
 
+from bnstudy.cli import parser_of
 from bnstudy.errors import UserError
 from bnstudy.studies import runner
 from bnstudy.training.checkpoints import NAME, Checkpoint
@@ -33,9 +33,7 @@ class Export:
 
     def update(self) -> int:
         """Write what was measured since the last time; returns how many runs have metrics."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from torch.utils.tensorboard import SummaryWriter
 
         found = {path.parent for name in ("metrics.csv", NAME) for path in self.runs.rglob(name)}
         for folder in sorted(found):
@@ -47,25 +45,16 @@ class Export:
             if not known:
                 for earlier in target.glob("events.out.tfevents.*"):
                     earlier.unlink()
-            writer = EventFileWriter(str(target))
-            now = time.time()
-            for _, step, split, metric, value in sorted(rows, key=lambda row: row[1:4]):
-                if value is not None:
-                    scalar = Summary.Value(tag=f"{metric}/{split}", simple_value=value)
-                    writer.add_event(
-                        Event(wall_time=now, step=step, summary=Summary(value=[scalar]))
-                    )
-            writer.close()
+            with SummaryWriter(str(target)) as writer:
+                for _, step, split, metric, value in sorted(rows, key=lambda row: row[1:4]):
+                    if value is not None:
+                        writer.add_scalar(f"{metric}/{split}", value, step)
             known.update(row[1:4] for row in rows)
         return len(found)
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy tensorboard`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy tensorboard",
-        description="Write the metrics of runs, running ones too, as event files for TensorBoard.",
-    )
+    parser = parser_of("tensorboard")
     parser.add_argument("results", type=Path, help="folder results/ of a study")
     parser.add_argument("--out", type=Path, required=True, help="folder for `tensorboard --logdir`")
     parser.add_argument("--every", type=float, help="go on, every so many seconds, until Ctrl-C")

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from bnstudy.errors import UserError, refusal
 from bnstudy.files import TEMPORARY, replacing
+from bnstudy.logs import say
 
 NAME = ".checkpoint.pt"
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, do it again
@@ -32,16 +33,9 @@ class Checkpoint:
     The file is the SHA-256 of what follows, 64 hex digits and a line feed, and then what
     `torch.save` makes of the state.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    identity : dict of str
-        What a result depends on ("code", "data", ...); all of it must be equal to resume.
-    every : int
-        Optimizer steps between two checkpoints within an epoch.
-    at_epochs : bool
-        Whether each epoch ends with one too, however short it is.
+    `identity` is what a result depends on ("code", "data", ...), and all of it must be equal to resume.
+    There are `every` optimizer steps between two checkpoints within an epoch, and each epoch ends with one
+    too, however short it is, unless `at_epochs` is false.
     """
 
     def __init__(
@@ -70,9 +64,9 @@ class Checkpoint:
                 file.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
                 file.write(content)
         except OSError as error:
-            print(f"{self.path} cannot be written ({error.strerror}); going on", file=sys.stderr)
+            say(f"{self.path} cannot be written ({error.strerror}); going on")
         if self.stopping:
-            print("asked to stop: run it again to go on from the checkpoint", file=sys.stderr)
+            say("asked to stop: run it again to go on from the checkpoint")
             sys.exit(AGAIN)
 
     def load(self) -> dict | None:
@@ -97,7 +91,7 @@ class Checkpoint:
         return state
 
     def refuse(self, reason: str) -> None:
-        print(f"{self.path} is not used: {reason}; starting at the beginning", file=sys.stderr)
+        say(f"{self.path} is not used: {reason}; starting at the beginning")
 
     def remove(self) -> None:
         """Remove the checkpoint: the run is done."""
@@ -136,14 +130,12 @@ def only_writer(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            print(f"waiting: another process is training this run in {folder}", file=sys.stderr)
+            say(f"waiting: another process is training this run in {folder}")
             lock.acquire()
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise UserError(refusal(error) or f"cannot write in {folder}: {error}") from error
-        print(
-            f"{folder} is on a file system without locks: start its run once only", file=sys.stderr
-        )
+        say(f"{folder} is on a file system without locks: start its run once only")
     try:
         if lock.is_locked:
             for left_by_killed in folder.glob(TEMPORARY):

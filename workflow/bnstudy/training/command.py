@@ -2,15 +2,16 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from bnstudy import plugins
 from bnstudy.checks import Facts, check_batches, run_problem
+from bnstudy.cli import parser_of
 from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.files import SEALED, replacing
+from bnstudy.logs import say
 from bnstudy.provenance import file_sha256
 from bnstudy.settings import SETTINGS, Execution, Settings, add_options, chosen, run_name
 from bnstudy.training.checkpoints import Checkpoint, only_writer
@@ -32,11 +33,8 @@ from bnstudy.training.record import (
 def main(argv: list[str]) -> None:
     """Run `bnstudy train`. Exits with `checkpoints.AGAIN` when SIGTERM asked it to stop."""
     clock = Clock({"start": seconds_since_process_start()})
-    parser = argparse.ArgumentParser(
-        prog="bnstudy train",
-        description="Train one network and write metrics.csv, run.json and timing.json.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = parser_of("train")
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument("data", type=Path, help="prepared dataset (from `bnstudy prepare`)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the run's files")
     parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files of your own")
@@ -65,7 +63,7 @@ def main(argv: list[str]) -> None:
     check_batches(len(splits["train"]), settings)
     origin = find_origin(data, settings, device, arguments.observers)
     name = run_name(settings)
-    print(f"{name} on {device_name(device)}", file=sys.stderr)
+    say(f"{name} on {device_name(device)}")
     model = make_model(splits["train"].pixels.shape[1:], len(data.classes), settings).to(device)
     with only_writer(arguments.out):
         checkpoint = Checkpoint(arguments.out, identity(origin), how.checkpoint_every)
@@ -73,9 +71,7 @@ def main(argv: list[str]) -> None:
         with checkpoint.saved_on_sigterm():
             run = train(model, splits, settings, clock, observers, checkpoint, progress)
             if run.status == "diverged":
-                print(
-                    f"diverged: the loss was not finite by step {run.steps_done}", file=sys.stderr
-                )
+                say(f"diverged: the loss was not finite by step {run.steps_done}")
             write_outputs(
                 arguments.out,
                 run,

@@ -1,14 +1,11 @@
 """Choosing the device of a run."""
 
-import sys
-
 import torch
 
 from bnstudy.errors import UserError
+from bnstudy.logs import say
 from bnstudy.provenance import environment, processor
 from bnstudy.training import leases
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
@@ -34,7 +31,7 @@ def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
         name = next(device for device, present in is_available.items() if present())
         if name == "cpu":
             reason = f"PyTorch {torch.__version__} finds no GPU that it can use"
-            print(f"device 'auto' is the CPU here: {reason}", file=sys.stderr)
+            say(f"device 'auto' is the CPU here: {reason}")
     elif not is_available[name]():
         raise UserError(
             f"device '{name}' was asked for but PyTorch {torch.__version__} finds none on this "

@@ -12,7 +12,6 @@ import hashlib
 import os
 import random
 import stat
-import sys
 import time
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnstudy.errors import UserError
+from bnstudy.logs import say
 
 # Not TMPDIR, which Snakemake and schedulers set differently for jobs of one user.
 FOLDER = Path(f"/tmp/bnstudy-gpu-leases-{os.getuid()}")
@@ -137,21 +137,8 @@ def lease_card(
     Call it before CUDA is asked anything: CUDA reads CUDA_VISIBLE_DEVICES once. Who sees the same
     cards is served in the order of arrival, with the least busy of them.
 
-    Parameters
-    ----------
-    jobs_per_gpu : int
-        Leases that there may be of one card at a time.
-    environ : mapping
-        CUDA_VISIBLE_DEVICES is read there, and set to the UUID of the card.
-    cards : callable
-        Lists the machine's cards.
-    folder : Path
-        On this machine; the locks lie here.
-
-    Returns
-    -------
-    Card or None
-        None if there is no card to lease, or if a scheduler has given this job its own.
+    There may be `jobs_per_gpu` leases of a card at a time. None if there is no card to lease, or if a
+    scheduler has given this job its own.
 
     Raises
     ------
@@ -191,19 +178,10 @@ def release() -> None:
         held.pop().release()
 
 
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 def make_private(folder: Path) -> Path:
     """Make a folder that is this user's alone, in a place where others write too; returns its path.
 
     Where somebody else has put something there, which nobody but them can remove, it gets a number.
-
-    Raises
-    ------
-    UserError
-        If somebody else has taken all the names.
     """
     for number in range(10):
         mine = folder.with_name(f"{folder.name}-{number}") if number else folder

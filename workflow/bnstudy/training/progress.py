@@ -4,6 +4,8 @@ import sys
 
 from tqdm import tqdm
 
+from bnstudy.logs import say
+
 
 class Progress:
     """Is told by the loop how far a run has come; see `bnstudy.training.loop.train`."""
@@ -16,7 +18,7 @@ class Progress:
     def start(self, step: int, n_steps: int) -> None:
         """The run begins, or goes on after this many steps."""
         if step:
-            print(f"resumed after step {step} of {n_steps}", file=sys.stderr)
+            say(f"resumed after step {step} of {n_steps}")
         self.bar = tqdm(
             total=n_steps, initial=step, unit="step", disable=None, desc=self.name, leave=False
         )
