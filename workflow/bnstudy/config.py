@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,15 +20,23 @@ from bnstudy.data.registry import DATASETS
 from bnstudy.data.sources import insecure
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.schema import ROOT, PlainDumper, config_schema, dataset_schema
+from bnstudy.schema import ROOT, SECTIONS, PlainDumper, config_schema, written
 from bnstudy.scoring import METRICS
-from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Settings, as_number, show
+from bnstudy.settings import (
+    ALWAYS_NAMED,
+    EXECUTION,
+    SETTINGS,
+    Settings,
+    closest,
+    number_hint,
+    show,
+    switch_hint,
+)
 from bnstudy.studies import declaration
 from bnstudy.studies.registry import CODE_STUDIES
 from bnstudy.training import observers
 
 STUDIES = ROOT / "config/studies.yaml"
-SCHEMAS = ROOT / "workflow/schemas"
 ALPHA = 0.05
 
 KINDS = {
@@ -42,13 +49,7 @@ KINDS = {
     "string": "text",
 }
 DEFAULTS = {
-    "question": None,
-    "compare": {"axis": "norm", "baseline": "none"},
-    "exploratory": False,
-    "observers": [],
-    "plugins": [],
-    "datasets": {},
-    "claims": [],
+    name: key["default"] for name, key in written()["properties"].items() if "default" in key
 }
 
 
@@ -64,7 +65,8 @@ def check_config(config: dict) -> None:
     if isinstance(config["plugins"], list):
         plugins.load(map(str, config["plugins"]))
     # First, for the schema knows the names of the datasets.
-    refuse(violations(config["datasets"], dataset_schema(), "datasets"))
+    datasets = {"datasets": written()["properties"]["datasets"]}
+    refuse(violations({"datasets": config["datasets"]}, {"properties": datasets}))
     own.register(config["datasets"])
     refuse(violations(config, config_schema()))
     refuse(conflicts(config))
@@ -89,29 +91,24 @@ def refuse(problems: Iterable[str]) -> None:
         raise UserError("\n".join(problems))
 
 
-def violations(document: object, schema: dict, key: str | None = None) -> Iterator[str]:
-    """Sentences about what a document, or what a key of it has, is not allowed by its schema."""
-    if key is not None:
-        document, schema = {key: document}, {"properties": {key: schema}}
+def violations(document: object, schema: dict) -> Iterator[str]:
+    """Sentences about what of a document its schema does not allow."""
     found = strict(schema).iter_errors(document)
     for error in sorted(found, key=lambda error: list(map(str, error.path))):
         yield from setting_violation(error) or describe(error)
 
 
 def setting_violation(error: ValidationError) -> list[str]:
-    """The sentence about a value of a setting, in an axis or a section; empty for anything else."""
-    path = list(error.path)
-    sections = {"grid", *(one.section for one in {**SETTINGS, **EXECUTION}.values())}
-    known = SETTINGS | EXECUTION
-    if len(path) < 2 or path[0] not in sections or path[1] not in known:
+    """The sentence about a value of a setting, in an axis or a section; empty for anything else.
+
+    Of an item of a value that is a list, its own error says more.
+    """
+    path, known = list(error.path), SETTINGS | EXECUTION
+    is_value = path[:1] == ["grid"] and len(path) == 3
+    is_value |= len(path) == 2 and path[0] in SECTIONS
+    if not is_value or path[1] not in known:
         return []
-    if path[0] == "grid" and len(path) < 3:
-        return []
-    deep = 3 if path[0] == "grid" else 2
-    value = error.instance
-    for _ in path[deep:]:
-        return []  # an item of a value that is a list: its own error says more
-    problem = known[path[1]].problem(value)
+    problem = known[path[1]].problem(error.instance)
     return [f"{key_path(error.path)}: {problem}."] if problem else []
 
 
@@ -210,8 +207,6 @@ def describe(error: ValidationError) -> Iterator[str]:
             yield f"{key}: {show(value)} is too small; the least allowed is {rule}."
         case "exclusiveMinimum":
             yield f"{key}: {show(value)} is too small; it must be greater than {rule}."
-        case "exclusiveMaximum":
-            yield f"{key}: {show(value)} is too large; it must be less than {rule}."
         case "minLength":
             yield f"{key}: the text is empty; write something, or null where that is allowed."
         case "pattern":
@@ -334,8 +329,7 @@ def impossible_runs(where: str, study: dict, dataset: str) -> Iterator[str]:
 def departures(place: str, value: object, default: object) -> Iterator[str]:
     """Sentences about what a study's setting has that its default does not lead to expect.
 
-    Sections have the same keys (any number, where those of the default are numbers); lists are not
-    empty, and their items are like some item of the default.
+    Sections have the same keys; lists are not empty, and their items are like some item of the default.
     """
     if not isinstance(default, dict | list) or type(value) is not type(default) or not value:
         if value != default and not alike(place, value, default):
@@ -345,16 +339,13 @@ def departures(place: str, value: object, default: object) -> Iterator[str]:
             if not any(alike(place, item, one) for one in default):
                 yield f"{place}[{i}]: {show(item)} {unlike(place, item, default)}."
     else:
-        numbered = all(key.isdecimal() for key in default)
         for key, item in value.items():
             if key in default:
                 yield from departures(join(place, key), item, default[key])
-            elif numbered and str(key).isdecimal() and isinstance(key, str):
-                yield from departures(join(place, key), item, next(iter(default.values())))
             else:
                 hint = closest(key, list(default)) or f"; here there are {', '.join(default)}"
                 yield f"{join(place, key)}: there is no such key{hint}."
-        for key in default.keys() - value.keys() if not numbered else ():
+        for key in default.keys() - value.keys():
             yield f"{join(place, key)}: this key is missing; config/studies.yaml shows them all."
 
 
@@ -397,28 +388,11 @@ def join(path: str, name: object) -> str:
     return text if path in ("", "config") else f"{path}.{text}"
 
 
-def closest(word: object, known: list[str]) -> str:
-    """A suggestion to append to a sentence, empty if nothing known is like the word."""
-    near = get_close_matches(str(word).lower(), known, n=1, cutoff=0.5)
-    return f"; the closest is {near[0]}" if near else ""
-
-
-def switch_hint(value: object) -> str:
-    """Says why a word has become a truth value."""
-    if isinstance(value, bool):
-        return " (YAML reads yes, no, on and off as true and false)"
-    return ""
-
-
 def type_hint(value: object, kinds: list[str]) -> str:
     """What to write instead of a value of the wrong type, empty if nothing is sure."""
-    number = as_number(value) if "integer" in kinds or "number" in kinds else None
-    if number is not None and ("number" in kinds or number == int(number)):
-        number = int(number) if "integer" in kinds else number
-        if isinstance(value, str) and "e" in value.lower():
-            return f"; write {number} (YAML takes 1e-3 for text, 1.0e-3 for a number)"
-        quoted = " without quotes, in a file (--config makes text of lists and sections)"
-        return f"; write {number}" + (quoted if isinstance(value, str) else "")
+    whole = "integer" in kinds
+    if (whole or "number" in kinds) and (hint := number_hint(value, whole)):
+        return hint
     if "array" in kinds and not isinstance(value, dict | None):
         return f"; write [{value if isinstance(value, str) else show(value)}]"
     if "string" in kinds and not isinstance(value, dict | list | None):

@@ -9,7 +9,7 @@ import argparse
 import json
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import partial
@@ -221,36 +221,18 @@ class Execution:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of a setting.
-
-    Attributes
-    ----------
-    name, label, text : str
-        As it is written in YAML, in prose, and one sentence.
-    type : type
-        str, int, float, bool, or tuple (of int).
-    section : str
-        Of the configuration.
-    names : mapping or None
-        The words allowed, if it is a word: a registry, so what a plug-in adds is allowed too.
-    bounds : str
-        Of its numbers, such as ">= 0, < 1".
-    optional : bool
-        Whether it may be empty.
-    unsaid : str
-        What it is in prose where it is empty.
-    """
+    """What is known of a setting."""
 
     name: str
-    type: type
+    type: type  # str, int, float, bool, or tuple (of int)
     default: Any
-    optional: bool
-    section: str
-    label: str
-    text: str
-    names: Mapping[str, object] | None
-    bounds: str
-    unsaid: str
+    optional: bool  # whether it may be empty
+    section: str  # of the configuration
+    label: str  # in prose
+    text: str  # a sentence
+    names: Mapping[str, object] | None  # the words allowed: a registry, to which a plug-in may add
+    bounds: str  # of its numbers, such as ">= 0, < 1"
+    unsaid: str  # in prose where it is empty
 
     @property
     def option(self) -> str:
@@ -284,10 +266,7 @@ class Setting:
             f"{name}:N" if getattr(entry, "takes_number", False) else name
             for name, entry in self.names.items()
         ]
-        near = get_close_matches(str(value).lower(), known, n=1, cutoff=0.5)
-        hint = f"; the closest is {near[0]}" if near else ""
-        if isinstance(value, bool):
-            hint = " (YAML reads yes, no, on and off as true and false)"
+        hint = switch_hint(value) or closest(value, known)
         return f"{show(value)} is not one of {', '.join(known)}{hint}"
 
     def number_problem(self, value: object) -> str | None:
@@ -372,6 +351,7 @@ def describe(kind: type) -> dict[str, Setting]:
 
 SETTINGS = describe(Settings)
 EXECUTION = describe(Execution)
+KNOWN = {Settings: SETTINGS, Execution: EXECUTION}
 
 
 def label(name: str) -> str:
@@ -403,22 +383,23 @@ def as_dict(settings: Settings) -> dict[str, object]:
     return {name: plain(value) for name, value in asdict(settings).items()}
 
 
-def make(values: Mapping[str, object]) -> Settings:
-    """Settings from values that are allowed; what is not said has its default.
+def make(values: Mapping[str, object], kind: type = Settings, *, are_options: bool = False) -> Any:
+    """A `Settings` or an `Execution` from values that are allowed; what is not said has its default.
 
     Raises
     ------
     UserError
-        One sentence a line for every value that is not allowed.
+        One sentence a line for every value that is not allowed, naming the setting or its option.
     """
+    known = KNOWN[kind]
     wrong = [
-        f"{name}: {problem}."
+        f"{known[name].option if are_options else name}: {problem}."
         for name, value in values.items()
-        if (problem := SETTINGS[name].problem(value))
+        if (problem := known[name].problem(value))
     ]
     if wrong:
         raise UserError("\n".join(wrong))
-    return Settings(**{name: SETTINGS[name].value(value) for name, value in values.items()})
+    return kind(**{name: known[name].value(value) for name, value in values.items()})
 
 
 def departures(settings: Settings) -> dict[str, object]:
@@ -450,7 +431,7 @@ def options(settings: Settings) -> list[str]:
 
 def add_options(parser: argparse.ArgumentParser, kind: type = Settings) -> None:
     """An option for every setting but the dataset."""
-    for one in describe(kind).values():
+    for one in KNOWN[kind].values():
         if one.name == "dataset":
             continue
         allowed = f" ({', '.join(one.names)})" if one.names else ""
@@ -465,23 +446,9 @@ def add_options(parser: argparse.ArgumentParser, kind: type = Settings) -> None:
 
 
 def chosen(arguments: argparse.Namespace, kind: type = Settings, **given: object) -> Any:
-    """A `Settings` or an `Execution` from what was given as options, and besides.
-
-    Raises
-    ------
-    UserError
-        If a value is not allowed, naming its option.
-    """
-    known = describe(kind)
-    values = {name: getattr(arguments, name) for name in known if name not in given} | given
-    wrong = [
-        f"{known[name].option}: {problem}."
-        for name, value in values.items()
-        if (problem := known[name].problem(value))
-    ]
-    if wrong:
-        raise UserError("\n".join(wrong))
-    return kind(**{name: known[name].value(value) for name, value in values.items()})
+    """What `make` gives of the values that were given as options, and of others."""
+    values = {name: getattr(arguments, name) for name in KNOWN[kind] if name not in given}
+    return make(values | given, kind, are_options=True)
 
 
 def number_or_text(word: str) -> object:
@@ -507,6 +474,17 @@ def as_number(value: object) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def closest(word: object, known: Iterable[str]) -> str:
+    """A suggestion to append to a sentence, empty if nothing known is like the word."""
+    near = get_close_matches(str(word).lower(), known, n=1, cutoff=0.5)
+    return f"; the closest is {near[0]}" if near else ""
+
+
+def switch_hint(value: object) -> str:
+    """Says why a word has become a truth value."""
+    return " (YAML reads yes, no, on and off as true and false)" if isinstance(value, bool) else ""
 
 
 def number_hint(value: object, whole: bool) -> str:

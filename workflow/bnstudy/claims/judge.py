@@ -5,7 +5,6 @@ config/claims.yaml and in the configuration, written before any result. Nothing 
 claim.
 """
 
-import argparse
 import hashlib
 import importlib
 import importlib.util
@@ -20,12 +19,14 @@ from bnstudy import statistics
 from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.claims.endpoints.metrics import last_values, metric_endpoint
 from bnstudy.claims.listed import CORE, axes_of, judged_claims
-from bnstudy.config import ALPHA, SCHEMAS, check_config, enabled_studies
+from bnstudy.cli import parser_of
+from bnstudy.config import ALPHA, check_config, enabled_studies
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.grid import axes as axes_of_grid
 from bnstudy.grid import base
+from bnstudy.schema import SCHEMAS
 
 SEPARATOR = "; "  # between the names in a field
 
@@ -254,7 +255,9 @@ def statistical_row(
 ) -> Row:
     """What a statistical claim, a control or an exploratory one came to."""
     (test,) = statistics.sign_flips([endpoint.effect.to_numpy(dtype=float)])
-    delta, summary = claim["smallest_effect"], statistics.paired_summary(test.d)
+    delta, summary = claim["smallest_effect"], asdict(statistics.paired_summary(test.d))
+    summary["effect"] = summary.pop("mean")
+    expected = claim.get("expected_range", (None, None))
     low, high = test.interval(answer.level)
     missing: list[str] = []
     if answer.verdict == "inconclusive":
@@ -263,15 +266,9 @@ def statistical_row(
     return Row(
         **row,
         verdict=answer.verdict,
-        effect=summary.mean,
-        ci_low=summary.ci_low,
-        ci_high=summary.ci_high,
+        **summary,
         smallest_effect=delta,
-        p=summary.p,
         p_holm=answer.p_holm,
-        effect_size=summary.effect_size,
-        share_of_seeds=summary.share_of_seeds,
-        n=summary.n,
         unit=endpoint.unit,
         mixed=SEPARATOR.join(opposite_cells(answer.verdict, endpoint.cells, delta)),
         unmet=SEPARATOR.join(missing),
@@ -279,8 +276,8 @@ def statistical_row(
         level=answer.level,
         low=low,
         high=high,
-        expected_low=claim.get("expected_range", (None, None))[0],
-        expected_high=claim.get("expected_range", (None, None))[1],
+        expected_low=expected[0],
+        expected_high=expected[1],
         reason=reason(answer, endpoint, delta, (low, high), missing),
         note=endpoint.note,
     )
@@ -335,19 +332,7 @@ def effect_rows(measured: dict[str, Endpoint | Exact]) -> Iterator[dict]:
 def judge_all(
     path: Path, config: dict, tables: Path, out: Path, incomplete: Mapping[str, str] | None = None
 ) -> None:
-    """Write claims.csv and claim_effects.csv.
-
-    Parameters
-    ----------
-    path : Path
-        The list of claims.
-    config : dict
-        The merged configuration.
-    tables, out : Path
-        Folder of the studies' tables, and folder to write to.
-    incomplete : mapping of str to str
-        Studies that must not be judged yet, and why.
-    """
+    """Write claims.csv and claim_effects.csv; `incomplete` says of studies why they have no verdict yet."""
     incomplete = incomplete or {}
     claims = judged_claims(path, config)
     ready = [claim for claim in claims if claim["study"] not in incomplete]
@@ -365,10 +350,7 @@ def judge_all(
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy claims`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy claims", description="Judge every claim by the tables of the studies."
-    )
+    parser = parser_of("claims")
     parser.add_argument("claims", type=Path, help="config/claims.yaml")
     parser.add_argument("--config", type=Path, required=True, help="results/run_config.yaml")
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")

@@ -10,16 +10,17 @@ from pathlib import Path
 import yaml
 
 from bnstudy import config as configuration
-from bnstudy.config import closest, default_studies, seeds_needed, violations
+from bnstudy.config import default_studies, seeds_needed, violations
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
+from bnstudy.schema import ROOT, SCHEMAS
 from bnstudy.scoring import METRICS, RESULTS
-from bnstudy.settings import SETTINGS, label, show, text
+from bnstudy.settings import SETTINGS, closest, label, show, text
 from bnstudy.studies.declaration import grids, seeds_of
 from bnstudy.studies.registry import CODE_STUDIES
 
-SCHEMA = configuration.SCHEMAS / "claims.schema.yaml"
-LIST = configuration.ROOT / "config/claims.yaml"
+SCHEMA = SCHEMAS / "claims.schema.yaml"
+LIST = ROOT / "config/claims.yaml"
 CORE = "core"  # the study that is the grid itself
 TREATMENT = configuration.DEFAULTS["compare"]  # of config/claims.yaml, and of studies
 SPLITS = {"train": "training", "train_subset": "training", "val": "validation", "test": "test"}
@@ -39,15 +40,11 @@ def read(path: Path) -> dict:
         found = read_yaml(path)
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as a list of claims: {error}.") from None
-    configuration.refuse(violations(found, schema()))
+    configuration.refuse(violations(found, read_yaml(SCHEMA)))
     ids = [claim["id"] for claim in found["claims"]]
     if twice := {name for name in ids if ids.count(name) > 1}:
         raise UserError(f"{path}: the id {', '.join(sorted(twice))} is used twice.")
     return {"further": []} | found
-
-
-def schema() -> dict:
-    return read_yaml(SCHEMA)
 
 
 def version_of(path: Path) -> int:
@@ -199,7 +196,7 @@ def problems(claims: Sequence[Mapping], config: Mapping) -> list[str]:
 
     Each is one sentence that begins with the key it is about.
     """
-    structure = schema() | {"required": []}
+    structure = read_yaml(SCHEMA) | {"required": []}
     if wrong := list(violations({"claims": list(claims)}, structure)):
         return wrong
     registered = load_claims(LIST) if treatment(config) == TREATMENT else []
@@ -245,7 +242,8 @@ def claim_problems(claim: Mapping, config: Mapping) -> Iterator[str]:
         return
     for key in ("baseline", "level"):
         if full[key] is None:
-            yield f"{key}: this key is missing; {label_of(axis)} has the values {show(axes[axis])}."
+            name = label(axis) if axis in SETTINGS else axis
+            yield f"{key}: this key is missing; {name} has the values {show(axes[axis])}."
         else:
             yield from value_problem(key, axis, full[key], axes)
     if written(axis, full["level"]) == written(axis, full["baseline"]):
@@ -266,10 +264,6 @@ def value_problem(
     for one in several(axis, value):
         if written(axis, one) not in known:
             yield f"{key}: {show(one)} is not among the values of {axis} ({show(axes[axis])})."
-
-
-def label_of(axis: str) -> str:
-    return label(axis) if axis in SETTINGS else axis
 
 
 def listing(names: Sequence[str]) -> str:

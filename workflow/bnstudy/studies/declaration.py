@@ -4,10 +4,9 @@ Nothing here imports PyTorch, for every cluster job plans the workflow again.
 """
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from itertools import product
 
-from bnstudy.settings import SETTINGS, Settings, make, text
+from bnstudy.settings import SETTINGS, Settings, closest, make, text
 from bnstudy.studies.rows import ROWS
 from bnstudy.training import observers
 
@@ -140,9 +139,8 @@ def problems(study: Mapping) -> Iterator[str]:
 def value_problems(where: str, values: Mapping) -> Iterator[str]:
     for name, value in values.items():
         if name not in SETTINGS:
-            near = get_close_matches(str(name), SETTINGS, n=1)
-            hint = f"the closest is {near[0]}" if near else "config/README.md lists the settings"
-            yield f"{where}: there is no setting {name!r}; {hint}."
+            hint = closest(name, SETTINGS) or "; config/README.md lists the settings"
+            yield f"{where}: there is no setting {name!r}{hint}."
         elif problem := SETTINGS[name].problem(value):
             yield f"{where}: {problem}."
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bnstudy.documents import read_yaml
+from bnstudy.schema import markdown
 from bnstudy.settings import SETTINGS
 
 SOURCE = Path(__file__).with_suffix(".yaml")
@@ -79,17 +80,12 @@ def manual() -> str:
         "Axes of the grid and of studies are settings. Levels of measurement: nominal (a name), ordinal",
         "(an order), interval (differences mean something), ratio (so do ratios).",
         "",
-        "| Table | What a row is |",
-        "| --- | --- |",
+        "",
     ]
-    said = {
-        ("every study's own" if name == "*" else f"`{name}.csv`"): s for name, s in tables.items()
-    }
-    lines += [f"| {name} | {sentence} |" for name, sentence in said.items()]
-    lines += ["", "| Column | What it is | Unit | Level |", "| --- | --- | --- | --- |"]
+    said = [
+        ("every study's own" if name == "*" else f"`{name}.csv`", s) for name, s in tables.items()
+    ]
     known = columns | {name: column("", name) for name in SETTINGS if name not in columns}
-    lines += [
-        f"| `{name}` | {one.meaning.replace('|', '/')} | {one.unit} | {one.level} |"
-        for name, one in known.items()
-    ]
-    return "\n".join(lines) + "\n"
+    rows = [(f"`{n}`", one.meaning.replace("|", "/"), *one[1:]) for n, one in known.items()]
+    further = markdown(("Column", "What it is", "Unit", "Level"), rows)
+    return "\n".join(lines) + f"{markdown(('Table', 'What a row is'), said)}\n\n{further}\n"
