@@ -557,7 +557,7 @@ def test_runs_outside_the_grid_are_left_alone_and_counted(tmp_path, capsys):
 def test_runs_of_other_data_than_there_is_are_refused(tmp_path, digits_data):
     results = Results(tmp_path / "results", study())
     message = refused(results, "--data", str(digits_data))
-    assert message.startswith("12 runs (as ")
+    assert message.startswith("12 of 12 (as ")
     assert str(digits_data) in message
     for name in [path.parent for path in (results.folder / "runs").rglob("run.json")]:
         results.edit(

@@ -8,27 +8,23 @@ import pytest
 import yaml
 
 from bnstudy.errors import UserError
-from bnstudy.grid import combinations, named, runs
+from bnstudy.grid import runs
 from bnstudy.report.materials import verification
+from bnstudy.scoring import RESULTS
 from bnstudy.settings import ALWAYS_NAMED
-from bnstudy.tables.published import (
-    METRICS,
-    RESULTS,
-    choose_cells,
-    published_runs,
-    read_summary,
-)
+from bnstudy.tables import published
+from bnstudy.tables.published import choose_cells, published_runs, read_summary
 from bnstudy.tables.verification import as_text, compare, conclusion, half_width
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "published"
-COLUMNS = ("run", *ALWAYS_NAMED, *RESULTS)
+COLUMNS = ("run", *ALWAYS_NAMED, *published.COLUMNS)
 
 
 def run(seed: int = 0, norm: str = "none", batch_size: int = 32, **changes: object) -> dict:
     """A published run whose metrics are seed / 100 and a bit."""
     cell = {"dataset": "digits", "norm": norm, "batch_size": batch_size, "seed": seed}
-    numbers = dict.fromkeys(METRICS, 0.5 + seed / 100)
+    numbers = dict.fromkeys(RESULTS, 0.5 + seed / 100)
     row = dict.fromkeys(COLUMNS, "x") | cell | numbers
     return (
         row | {"run": f"{norm}-{batch_size}-{seed}", "status": "ok", "steps_to_target": 7} | changes
@@ -39,7 +35,7 @@ PEERS = [run(seed) for seed in range(10)]
 
 
 def grid(norms: list[str], sizes: list[int], seeds: range) -> dict:
-    return named(combinations({}, {"norm": norms, "batch_size": sizes, "seed": seeds}))
+    return runs({"grid": {"norm": norms, "batch_size": sizes, "seed": seeds}})
 
 
 def test_four_cells_have_both_norms_and_all_batch_sizes_and_different_seeds():
@@ -98,8 +94,8 @@ def test_faithful_runs_are_rarely_called_different(shared):
     """At worst a rerun is as far as another seed; `shared` is what both have in common."""
     random, n_tried, n_different = np.random.default_rng(1), 2000, 0
     for _ in range(n_tried):
-        seeds = random.normal(size=(10, len(METRICS)))
-        again = shared * seeds[4] + (1 - shared**2) ** 0.5 * random.normal(size=len(METRICS))
+        seeds = random.normal(size=(10, len(RESULTS)))
+        again = shared * seeds[4] + (1 - shared**2) ** 0.5 * random.normal(size=len(RESULTS))
         widths = [half_width(values) for values in seeds.T]
         n_different += bool((abs(again - seeds[4]) > widths).any())
     assert n_different / n_tried < 0.05
@@ -111,7 +107,7 @@ def test_other_data_are_different_even_with_equal_numbers():
 
 
 def test_divergence_has_to_reproduce():
-    nothing = dict.fromkeys(METRICS) | {"status": "diverged", "steps_to_target": None}
+    nothing = dict.fromkeys(RESULTS) | {"status": "diverged", "steps_to_target": None}
     gone = run(3, **nothing)
     assert compare(gone, run(3), PEERS)["note"] == "diverged here, ok there"
     assert compare(run(3), gone, PEERS)["outcome"] == "different"
@@ -134,7 +130,7 @@ def test_seeds_that_agree_exactly_leave_no_room():
 
 
 def test_what_is_printed():
-    gone = run(4, **dict.fromkeys(METRICS), status="diverged")
+    gone = run(4, **dict.fromkeys(RESULTS), status="diverged")
     rows = [compare(run(3), run(3), PEERS), compare(gone, run(4), PEERS)]
     text = as_text(rows)
     assert "digits   none  32          3     53.00%         53.00%     bitwise\n" in text
@@ -149,7 +145,7 @@ def test_what_is_printed():
 def test_the_report_shows_what_the_table_says(tmp_path):
     import pandas as pd
 
-    gone = run(4, **dict.fromkeys(METRICS), status="diverged")
+    gone = run(4, **dict.fromkeys(RESULTS), status="diverged")
     rows = [compare(run(3), run(3), PEERS), compare(gone, run(4), PEERS)]
     with open(tmp_path / "verification.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])

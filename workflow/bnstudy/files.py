@@ -11,6 +11,7 @@ from typing import IO, TextIO
 
 SEALED = ("run.json", "metrics.csv")  # of a run; its timing.json says what they hold
 RUN_FILES = (*SEALED, "timing.json")
+TABLES = ("runs", "metrics", "timings", "comparison", "classes", "confusion")  # of the grid
 TEMPORARY = ".*." + 16 * "[0-9a-f]"
 """Pattern of the files that `replacing` leaves behind when it is killed."""
 

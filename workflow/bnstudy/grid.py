@@ -1,6 +1,6 @@
 """From a configuration to its runs: every combination of the axes, each with all its settings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -35,34 +35,18 @@ def base(config: Mapping) -> dict[str, object]:
 
 
 def runs(config: Mapping) -> dict[str, Settings]:
-    """Every run of the grid by its name, in the order of the configuration.
+    """Every run of the grid by its name, in the order of the configuration, the first axis slowest.
 
     Raises
     ------
     UserError
         If a value is not allowed.
     """
-    return named(combinations(base(config), config["grid"]))
-
-
-def combinations(shared: Mapping[str, object], grid: Mapping[str, Sequence]) -> Iterator[Settings]:
-    """The settings of every combination of the values of a grid's axes, the first axis slowest.
-
-    Raises
-    ------
-    UserError
-        If a value is not allowed.
-    """
+    grid, shared = config["grid"], make(base(config))
     names = [name for name in ordered(grid) if name in grid]
     axes = [[getattr(make({name: value}), name) for value in grid[name]] for name in names]
-    start = make(shared)
-    for values in product(*axes):
-        yield replace(start, **dict(zip(names, values, strict=True)))
-
-
-def named(settings: Iterable[Settings]) -> dict[str, Settings]:
-    """Settings by the name of their run; equal ones are one run."""
-    return {run_name(one): one for one in settings}
+    found = (replace(shared, **dict(zip(names, values, strict=True))) for values in product(*axes))
+    return {run_name(one): one for one in found}
 
 
 def cell(settings: Settings, names: Sequence[str]) -> dict[str, object]:

@@ -6,7 +6,6 @@ anything runs, `Keys` says what each of them should be now, and `stale` finds wh
 imports PyTorch, for every cluster job plans the workflow again.
 """
 
-import argparse
 import csv
 import hashlib
 import json
@@ -19,11 +18,12 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 
 from bnstudy import grid, plugins
+from bnstudy.cli import parser_of
 from bnstudy.config import config_text, enabled_studies
 from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
-from bnstudy.files import SEALED, is_sealed, replacing
+from bnstudy.files import SEALED, TABLES, is_sealed, replacing
 from bnstudy.provenance import (
     ORIGIN,
     PACKAGE,
@@ -43,7 +43,6 @@ REPORT_KINDS = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".
 RENDERED = ("report.html", "partial.html")
 RESULTS = Path("results")
 RUNS = "results/runs"
-TABLES = ("runs", "metrics", "timings", "comparison", "classes", "confusion")
 
 
 def digest(*parts: object) -> str:
@@ -63,17 +62,10 @@ def unpack(word: str) -> dict:
 
 
 class Keys:
-    """What the results of a configuration should be made from: a hash for each.
+    """What the results of a checked configuration should be made from: a hash for each.
 
-    Parameters
-    ----------
-    config : dict
-        Checked.
-    root : Path
-        The checkout.
-    here : str or None
-        The environment that jobs will have, as `provenance.environment` tells it; None if that is
-        not known, for they run elsewhere or on a GPU.
+    `root` is the checkout, `here` the environment that jobs will have, as `provenance.environment` tells
+    it; None if that is not known, for they run elsewhere or on a GPU.
     """
 
     def __init__(self, config: dict, root: Path, here: str | None = None):
@@ -93,6 +85,13 @@ class Keys:
             for name, study in self.studies.items()
         }
 
+    @property
+    def grid_data(self) -> list[str]:
+        """The prepared datasets of the grid."""
+        return [
+            f"results/data/{name}/prepared.safetensors" for name in self.config["grid"]["dataset"]
+        ]
+
     @cached_property
     def training(self) -> str:
         return code_sha256(observed_code(self.config["observers"]))
@@ -111,8 +110,9 @@ class Keys:
     def asked(self, name: str) -> str:
         """Everything else that the results of a note are made from than code and files."""
         rule, _, part = name.partition("/")
-        texts = {"prepare": lambda: repr(DATASETS[part]), "merge_study": lambda: ""}
-        return digest(texts[rule]() if rule in texts else [self.text, versions()])
+        if rule == "merge_study":
+            return digest("")
+        return digest(repr(DATASETS[part]) if rule == "prepare" else [self.text, versions()])
 
     def inputs(self, name: str) -> list[str]:
         """The files that the results of a note are made from."""
@@ -121,18 +121,14 @@ class Keys:
             return []
         if rule == "merge_study":
             return [f"results/studies/{part}/{cell}/rows.csv" for cell in self.jobs[part]]
-        prepared = [
-            f"results/data/{one}/prepared.safetensors" for one in self.config["grid"]["dataset"]
-        ]
         if rule == "aggregate":
-            return [RUNS, *prepared]
+            return [RUNS, *self.grid_data]
         tables = [f"results/tables/{table}.csv" for table in (*TABLES, *self.studies)]
         if rule == "judge_claims":
             return tables
-        verified = ["results/tables/verification.csv"]
-        verified = [path for path in verified if os.path.exists(path)]
         judged = ["results/tables/claims.csv", "results/tables/claim_effects.csv"]
-        return [*tables, *judged, *verified, *prepared]
+        verified = "results/tables/verification.csv"
+        return [*tables, *judged, *[verified] * os.path.exists(verified), *self.grid_data]
 
     def note(self, name: str) -> dict:
         """What the note should say its results were made from."""
@@ -157,13 +153,13 @@ class Keys:
                 asked = asked_of_run(as_dict(settings), self.config["observers"])
                 data = self.prepared(settings.dataset)
                 wanted = [self.training, config_sha256(asked), data]
-                found[name] = origin_of_run(RESULTS / "runs" / name / "run.json"), wanted
+                found[name] = origin_of(RESULTS / "runs" / name / "run.json"), wanted
             return found
         study = table.partition("/")[2]
         for name, job in self.jobs[study].items():
             data = self.prepared(job.dataset)
             wanted = [self.study(study), self.cell(study, job), data]
-            found[name] = origin_of_rows(RESULTS / table / name / "rows.csv"), wanted
+            found[name] = origin_of(RESULTS / table / name / "rows.csv"), wanted
         return found
 
     @cache  # noqa: B019
@@ -196,7 +192,7 @@ class Keys:
 
     def stale_retrained(self, name: str) -> str | None:
         """Of a run that `verify` trained, which tells of the code and the machine of today."""
-        found = origin_of_run(RESULTS / "verify/runs" / name / "run.json")
+        found = origin_of(RESULTS / "verify/runs" / name / "run.json")
         return found and differing(found, [self.training, None, None, self.here])
 
     def stale_config(self) -> str | None:
@@ -205,7 +201,7 @@ class Keys:
         return "another configuration" if differs else None
 
     def stale_note(self, name: str) -> str | None:
-        return changed(note_path(name), self.note(name))
+        return changed(RESULTS / f"made/{name}.json", self.note(name))
 
     @cache  # noqa: B019
     def prepared(self, dataset: str) -> str | None:
@@ -244,29 +240,20 @@ def sources(root: Path, rule: str) -> str:
 DAMAGED = ["damage, or an edit by hand"] * len(ORIGIN)
 
 
-def origin_of_run(path: Path) -> list[str] | None:
-    """What a run says it was made from; None if it is not there."""
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        timing = json.loads(path.with_name("timing.json").read_text(encoding="utf-8"))
-        seals = timing["sha256"]
-        intact = all(hash_of(str(path.with_name(name))) == seals[name] for name in SEALED)
-        return [run.get(key, "") for key in ORIGIN] if intact else DAMAGED
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return DAMAGED
-
-
-def origin_of_rows(path: Path) -> list[str] | None:
-    """What the rows of a cell say they were made from; None if they are not there."""
+def origin_of(path: Path) -> list[str] | None:
+    """What a run, or the rows of a cell, say they were made from; None if they are not there."""
     try:
         text = path.read_text(encoding="utf-8")
-        row = next(csv.DictReader(text.splitlines()))
-        return [row.get(key, "") for key in ORIGIN] if is_sealed(text) else DAMAGED
+        if path.suffix == ".csv":
+            said, intact = next(csv.DictReader(text.splitlines())), is_sealed(text)
+        else:
+            said = json.loads(text)
+            seals = json.loads(path.with_name("timing.json").read_text(encoding="utf-8"))["sha256"]
+            intact = all(hash_of(str(path.with_name(name))) == seals[name] for name in SEALED)
+        return [said.get(key, "") for key in ORIGIN] if intact else DAMAGED
     except FileNotFoundError:
         return None
-    except (OSError, StopIteration, ValueError, csv.Error):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, csv.Error):
         return DAMAGED
 
 
@@ -284,10 +271,6 @@ def differing(found: list[str], wanted: list[str | None]) -> str | None:
     return " and ".join(reasons) or None
 
 
-def note_path(name: str) -> Path:
-    return Path("results/made", f"{name}.json")
-
-
 @cache
 def hash_of(path: str) -> str:
     """The hash of a file's content; empty if there is none."""
@@ -303,14 +286,11 @@ def hash_of_input(path: str, runs: Iterable[str]) -> str:
 
 def write_note(path: Path, said: dict, files: Iterable[Path]) -> None:
     """Note what files, or all files of a folder, were made from, and what they hold."""
-    content = {str(file): hash_of(str(file)) for one in files for file in contained(one)}
+    inside = [p for path in files for p in (path.rglob("*") if path.is_dir() else [path])]
+    content = {str(path): hash_of(str(path)) for path in inside if not path.is_dir()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         json.dump(said | {"files": content}, file, indent=1, sort_keys=True)
-
-
-def contained(path: Path) -> list[Path]:
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
 def changed(path: Path, said: dict) -> str | None:
@@ -334,10 +314,7 @@ def summary(reasons: Iterable[str]) -> str:
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy note`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy note", description="Note what results were made from, and what they hold."
-    )
+    parser = parser_of("note")
     parser.add_argument("rule", help="the rule that made them")
     parser.add_argument("code", help="the hash of its code when it was planned")
     parser.add_argument("asked", help="the hash of what was asked for")

@@ -9,6 +9,7 @@ import platform
 import re
 import subprocess
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -34,15 +35,7 @@ INSTRUCTIONS = ("avx512_vnni", "avx512f", "avx2")
 def imported_code(module: str) -> tuple[str, ...]:
     """Files of the package that a module needs, itself included, found by reading its imports.
 
-    Parameters
-    ----------
-    module : str
-        Name below the package, such as "training" or "studies.depth".
-
-    Returns
-    -------
-    tuple of str
-        Paths below the package, sorted.
+    The module is named below the package, such as "training.loop"; so are the files, sorted.
     """
     found: set[str] = set()
     open_names = {"__init__", module}
@@ -161,15 +154,28 @@ def check_unmixed(rows: list[dict], key: str, names: list[str], what: str, remed
         )
 
 
-def check_one_environment(rows: list[dict], names: list[str]) -> None:
-    """Refuse rows from different software, processors or flags, see `environment`."""
-    check_unmixed(
-        rows,
-        "environment",
-        names,
-        "their environment",
-        "run `snakemake` on one kind of machine to train the others again",
-    )
+def check_origins(
+    rows: list[dict], names: list[str], code: str, data: Iterable[Path], *, allow_mixed_code: bool
+) -> None:
+    """Refuse rows of several versions of the code or environments, or of other data than these files.
+
+    Raises
+    ------
+    UserError
+        Naming the two largest groups, or the first row of other data.
+    """
+    if not allow_mixed_code:
+        remedy = "run `snakemake` to make what is out of date again, or pass --allow-mixed-code"
+        check_unmixed(rows, "code_sha256", names, code, remedy)
+    remedy = "run `snakemake` on one kind of machine to train the others again"
+    check_unmixed(rows, "environment", names, "their environment", remedy)
+    known = {data_sha256(path): str(path) for path in data}
+    strange = [n for row, n in zip(rows, names, strict=True) if row["data_sha256"] not in known]
+    if known and strange:
+        raise UserError(
+            f"{len(strange)} of {len(rows)} (as {strange[0]}) were measured on other data than "
+            f"{', '.join(known.values())} now holds; remove them and run `snakemake` again."
+        )
 
 
 def environment(hardware: str) -> str:

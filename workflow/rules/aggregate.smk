@@ -35,7 +35,7 @@ rule aggregate:
         config="results/run_config.yaml",
         runs=[path.format(run=run) for run in RUNS for path in kept_files("results/runs").values()],
         benchmarks=[f"results/benchmarks/train/{run}.tsv" for run in RUNS],
-        data=grid_data(),
+        data=KEYS.grid_data,
         made=noted("aggregate"),
     output:
         table("runs"),

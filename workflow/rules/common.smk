@@ -199,11 +199,6 @@ def dataset_of(wildcards):
     return dict(part.split("~") for part in Path(wildcards.run).parts)["dataset"]
 
 
-def grid_data():
-    """The prepared datasets of the grid."""
-    return [f"results/data/{name}/prepared.safetensors" for name in config["grid"]["dataset"]]
-
-
 def run_options(wildcards):
     return settings.options(RUNS[wildcards.run])
 
@@ -221,19 +216,12 @@ def execution_options(wildcards, output):
     return [str(word) for word in words] + ["--keep-model"] * training["keep_model"]
 
 
-def study_jobs(study):
-    """The jobs of a study by the name of their cell."""
-    return KEYS.jobs[study]
-
-
 def study_job(wildcards):
-    return study_jobs(wildcards.study)[wildcards.cell]
+    return KEYS.jobs[wildcards.study][wildcards.cell]
 
 
 def study_rows(wildcards):
-    return [
-        f"results/studies/{wildcards.study}/{cell}/rows.csv" for cell in study_jobs(wildcards.study)
-    ]
+    return KEYS.inputs(f"merge_study/{wildcards.study}")
 
 
 def settled(files, reason):
@@ -263,14 +251,9 @@ def study_reuse(wildcards):
     return settled(run_files(["run.json", "metrics.csv"], study_job(wildcards).reuse), reason)
 
 
-def reuse_option(wildcards):
-    folders = [f"results/runs/{run}" for run in study_job(wildcards).reuse]
-    return ["--reuse", *folders] if folders else []
-
-
 def study_datasets(wildcards):
     """The datasets of all cells of a study, each once."""
-    names = sorted({job.dataset for job in study_jobs(wildcards.study).values()})
+    names = sorted({job.dataset for job in KEYS.jobs[wildcards.study].values()})
     return [f"results/data/{name}/prepared.safetensors" for name in names]
 
 
@@ -279,20 +262,12 @@ def study_threads(wildcards):
     return workflow.cores if wildcards.study == "timing" else 1
 
 
-def lookup_cell(wildcards):
-    return json.dumps(study_job(wildcards).cell)
-
-
-def study_declaration(wildcards):
-    return study_job(wildcards).declaration
-
-
-def study_seeds(wildcards):
-    return STUDIES[wildcards.study]["seeds"]
-
-
-def published(file=""):
-    return Path(ROOT, "published", file)
+def study_options(wildcards):
+    """The cell, its part of the study, the seeds, and the runs to read, as options."""
+    job, seeds = study_job(wildcards), str(STUDIES[wildcards.study]["seeds"])
+    words = ["--cell", json.dumps(job.cell), "--declaration", job.declaration, "--seeds", seeds]
+    folders = [f"results/runs/{run}" for run in job.reuse]
+    return [*words, "--reuse", *folders] if folders else words
 
 
 @cache
@@ -302,7 +277,7 @@ def verified_runs():
     None where the published files cannot be read: `bnstudy verify` then says why.
     """
     try:
-        return choose_cells(published_runs(published()), config["verify"]["cells"])
+        return choose_cells(published_runs(Path(ROOT, "published")), config["verify"]["cells"])
     except UserError:
         return {}
 
@@ -389,8 +364,7 @@ def table(name):
 
 def prepared_data(wildcards):
     """The datasets of the grid that are prepared already."""
-    paths = [f"results/data/{name}/prepared.safetensors" for name in config["grid"]["dataset"]]
-    return [path for path in paths if os.path.exists(path)]
+    return [path for path in KEYS.grid_data if os.path.exists(path)]
 
 
 PARTIAL = (

@@ -12,7 +12,7 @@ rule render:
         config="results/run_config.yaml",
         tables=rules.aggregate.output,
         claims=rules.judge_claims.output,
-        data=grid_data(),
+        data=KEYS.grid_data,
         verification=verification_table(),
         made=noted("render"),
     output:

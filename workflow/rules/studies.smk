@@ -33,16 +33,12 @@ rule run_study:
         runtime=120,
         gpu=int(uses_cuda(config)),
     params:
-        cell=lookup_cell,
-        declaration=study_declaration,
-        seeds=study_seeds,
-        reuse=reuse_option,
+        options=study_options,
         plugins=plugin_options(),
         execution=execution_options,
     shell:
-        "bnstudy study {wildcards.study} {input.data} --cell {params.cell:q}"
-        " --declaration {params.declaration:q} --seeds {params.seeds} {params.reuse:q}"
-        " {params.plugins:q} {params.execution:q} --out {output:q} 2> {log:q}"
+        "bnstudy study {wildcards.study} {input.data} {params.options:q} {params.plugins:q}"
+        " {params.execution:q} --out {output:q} 2> {log:q}"
 
 
 rule merge_study:

@@ -1,15 +1,15 @@
 """Tables of studies: `bnstudy merge` joins the cells."""
 
-import argparse
 import csv
 import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from bnstudy.cli import parser_of
 from bnstudy.errors import UserError
 from bnstudy.files import SEAL, replacing, sealed, write_rows
-from bnstudy.provenance import ORIGIN, check_one_environment, check_unmixed, data_sha256
+from bnstudy.provenance import ORIGIN, check_origins
 
 
 def write_study(path: Path, rows: Sequence[dict], *, seal: bool = False) -> None:
@@ -60,15 +60,19 @@ def merge(
             raise UserError(f"{path} holds no rows; remove it and run `snakemake`.")
         merged += [{key: row[key] for key in row if key != SEAL} for row in rows]
         names += [str(path)] * len(rows)
-    check_hashes(merged, names, data, allow_mixed_code=allow_mixed_code)
+    if missing := set(ORIGIN) - merged[0].keys():
+        raise UserError(f"{names[0]} has no column {min(missing)}; remove it and run `snakemake`.")
+    code = "the study's code"
+    check_origins(merged, names, code, data or [], allow_mixed_code=allow_mixed_code)
+    files: dict[str, str] = {}
+    for row, name in zip(merged, names, strict=True):
+        if (other := files.setdefault(row["config_sha256"], name)) != name:
+            raise UserError(f"{name} and {other} hold the same cell; remove one of them.")
     write_study(out, merged)
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy merge`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy merge", description="Join the cells of a study into one table, in order."
-    )
+    parser = parser_of("merge")
     parser.add_argument("rows", type=Path, nargs="+", help="the cells' CSV files")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     parser.add_argument(
@@ -84,34 +88,3 @@ def main(argv: list[str]) -> None:
         arguments.data,
         allow_mixed_code=arguments.allow_mixed_code,
     )
-
-
-def check_hashes(
-    rows: list[dict], names: list[str], data: Sequence[Path] | None, *, allow_mixed_code: bool
-) -> None:
-    """Refuse rows of several versions of the code, rows of other data, and a cell given twice.
-
-    Raises
-    ------
-    UserError
-        Naming the file of such a row.
-    """
-    remedy = "remove what is out of date and run `snakemake`, or pass --allow-mixed-code"
-    if missing := set(ORIGIN) - rows[0].keys():
-        raise UserError(f"{names[0]} has no column {min(missing)}; remove it and run `snakemake`.")
-    if not allow_mixed_code:
-        check_unmixed(rows, "code_sha256", names, "the study's code", remedy)
-    check_one_environment(rows, names)
-    known = {data_sha256(path) for path in data or []}
-    for row, name in zip(rows, names, strict=True):
-        if known and row["data_sha256"] not in known:
-            raise UserError(
-                f"{name} was measured on other data than {', '.join(map(str, data))} now holds; "
-                "remove it and run `snakemake`."
-            )
-    files: dict[str, str] = {}
-    for row, name in zip(rows, names, strict=True):
-        if files.setdefault(row["config_sha256"], name) != name:
-            raise UserError(
-                f"{name} and {files[row['config_sha256']]} hold the same cell; remove one of them."
-            )

@@ -5,30 +5,29 @@ path, the configuration and the other runs before a byte is written. The tables 
 the files alone: not on the order in which runs finished, nor on runs outside the grid.
 """
 
-import argparse
 import csv
 import json
 import re
 import statistics as stdlib_statistics
-import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
 
+from bnstudy.cli import parser_of
 from bnstudy.config import check_config
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.files import RUN_FILES, SEALED, replacing, write_rows
+from bnstudy.files import RUN_FILES, SEALED, TABLES, replacing, write_rows
 from bnstudy.grid import RUN, axes, cell, runs
+from bnstudy.logs import say
 from bnstudy.provenance import (
     ORIGIN,
-    check_one_environment,
+    check_origins,
     check_unmixed,
     config_sha256,
-    data_sha256,
     file_sha256,
 )
 from bnstudy.scoring import RESULTS
@@ -47,17 +46,10 @@ TIMINGS_COLUMNS = (
     *(*CLOCK_COLUMNS, "seconds_per_epoch", "peak_memory_mb"),
     *("resumptions", *JOB_COLUMNS, "host", "device_name"),
 )
-TABLES = ("runs", "metrics", "timings", "comparison", "classes", "confusion")
 
 
 def read_config(path: Path) -> dict:
-    """Read and check the merged configuration that the workflow recorded.
-
-    Raises
-    ------
-    UserError
-        If there is no such file, if it is not YAML, or if it is no valid configuration.
-    """
+    """Read and check the merged configuration that the workflow recorded, or say what is wrong with it."""
     try:
         config = read_yaml(path)
     except OSError as error:
@@ -79,13 +71,7 @@ def damaged(path: Path, what: str) -> UserError:
 
 
 def read_object(path: Path) -> dict:
-    """Read one JSON object.
-
-    Raises
-    ------
-    UserError
-        If the file is not exactly that.
-    """
+    """Read one JSON object, or refuse a file that is not exactly that."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -103,7 +89,8 @@ def read_run(folder: Path, name: str, settings: Settings) -> dict:
     Returns
     -------
     dict
-        The object without its settings and observers, with the content of timing.json as `timing`.
+        The object without its settings and observers, with the content of timing.json as `timing`, and
+        of it the hash of metrics.csv and the name of the device.
 
     Raises
     ------
@@ -113,11 +100,12 @@ def read_run(folder: Path, name: str, settings: Settings) -> dict:
     """
     path = folder / "run.json"
     run = read_object(path)
-    run["timing"] = read_object(folder / "timing.json")
-    seals = run["timing"].get("sha256", {})
+    timing = run["timing"] = read_object(folder / "timing.json")
+    seals = timing.get("sha256", {})
     for file in SEALED:
         if seals.get(file) != file_sha256(folder / file):
             raise damaged(folder / file, "is not as it was written")
+    run |= {"metrics_sha256": seals["metrics.csv"], "device_name": timing.get("device_name")}
     if run["run"] != name:
         raise damaged(path, f"says run '{run['run']}' where its path says '{name}'")
     trained, expected = run.pop("settings"), as_dict(settings)
@@ -137,11 +125,6 @@ def timing_row(folder: Path, run: dict, benchmark: Path) -> dict:
     """The row of a run of `read_run` in timings.csv, with what Snakemake's benchmark file says.
 
     The columns of the job stay empty for a run that was trained by hand, which has no benchmark.
-
-    Raises
-    ------
-    UserError
-        If timing.json lacks a number.
     """
     timing = run["timing"]
     try:
@@ -175,13 +158,7 @@ def read_benchmark(path: Path) -> dict[str, float | None]:
 
 
 def check_complete(folder: Path, names: Mapping[str, Settings]) -> None:
-    """Refuse a grid with holes.
-
-    Raises
-    ------
-    UserError
-        Saying how many runs are missing, and the first of them.
-    """
+    """Refuse a grid with holes, saying how many runs are missing and which is the first."""
     missing = [
         file for name in names for part in RUN_FILES if not (file := folder / name / part).is_file()
     ]
@@ -194,14 +171,9 @@ def check_complete(folder: Path, names: Mapping[str, Settings]) -> None:
 
 
 def check_folders(folder: Path, names: Mapping[str, Settings]) -> None:
-    """Refuse folders of runs that the workflow did not name, such as copies of runs.
+    """Refuse a folder of runs that the workflow did not name, such as copies of runs.
 
     Runs of another grid are left where they are, for the grid may become larger again.
-
-    Raises
-    ------
-    UserError
-        Naming the first such folder.
     """
     form = re.compile(RUN)
     found = {path.parent.relative_to(folder).as_posix() for path in folder.rglob("run.json")}
@@ -211,71 +183,63 @@ def check_folders(folder: Path, names: Mapping[str, Settings]) -> None:
             f"({len(strange)} such); move it away or delete it."
         )
     if others := found - names.keys():
-        print(f"{len(others)} runs outside the grid were left alone", file=sys.stderr)
+        say(f"{len(others)} runs outside the grid were left alone")
 
 
-def check_provenance(runs: list[dict], data: list[Path], *, allow_mixed_code: bool) -> None:
-    """Refuse runs of several code versions, environments or versions of one dataset, or of other data.
-
-    Parameters
-    ----------
-    runs : list of dict
-    data : list of Path
-        The prepared datasets that the runs should have been trained on; may be empty.
-    allow_mixed_code : bool
-        Accept several versions of the training code.
+def read_grid(
+    config: Mapping,
+    folder: Path,
+    chosen: Mapping[str, Settings] | None = None,
+    data: Sequence[Path] = (),
+    *,
+    allow_mixed_code: bool = False,
+) -> list[dict]:
+    """The runs of a grid, or those chosen of it, with the values of its axes and sorted by them.
 
     Raises
     ------
     UserError
-        Naming the two groups.
+        If a run is missing or malformed, or if runs contradict their path, the configuration or
+        one another.
     """
-    names = [run["run"] for run in runs]
-    if not allow_mixed_code:
+    whole, keys = runs(config), axes(config)
+    chosen = whole if chosen is None else chosen
+    # By value, not by their order in the configuration, which may change without any run changing.
+    cells = {name: cell(settings, keys) for name, settings in chosen.items()}
+    names = sorted(chosen, key=lambda name: [order(value) for value in cells[name].values()])
+    check_complete(folder, chosen)
+    check_folders(folder, whole)
+    found = [
+        {"run": name} | cells[name] | read_run(folder / name, name, chosen[name]) for name in names
+    ]
+    check_origins(found, names, "the training code", data, allow_mixed_code=allow_mixed_code)
+    for dataset in sorted({run["dataset"] for run in found}):
+        of_data = [run for run in found if run["dataset"] == dataset]
         check_unmixed(
-            runs,
-            "code_sha256",
-            names,
-            "the training code",
-            "run `snakemake` to train what is out of date, or pass --allow-mixed-code",
-        )
-    check_one_environment(runs, names)
-    for dataset in sorted({run["dataset"] for run in runs}):
-        chosen = [run for run in runs if run["dataset"] == dataset]
-        check_unmixed(
-            chosen,
+            of_data,
             "data_sha256",
-            [run["run"] for run in chosen],
+            [run["run"] for run in of_data],
             f"the data of {dataset}",
             "delete the older runs and run `snakemake` to train them again",
         )
-    known = {data_sha256(path) for path in data}
-    if known and (strange := [run for run in runs if run["data_sha256"] not in known]):
-        raise UserError(
-            f"{len(strange)} runs (as {strange[0]['run']}) were trained on other data than "
-            f"{', '.join(map(str, data))} now holds; delete them and run `snakemake` to train them "
-            "again."
-        )
+    return found
+
+
+def order(value: object) -> tuple:
+    """A key that sorts numbers by their value, and words after them."""
+    return isinstance(value, str), value
 
 
 def by_class(run: dict, where: dict) -> list[dict]:
     """A run's rows of classes.csv: its test images of each class, and the share that was right."""
-    if run["confusion"] is None:
-        return [where | {"class": k, "n": None, "accuracy": None} for k in range(run["n_classes"])]
-    return [
-        where
-        | {
-            "class": k,
-            "n": sum(row),
-            "accuracy": right(row, k, run["n_classes"]) / sum(row) if sum(row) else None,
-        }
-        for k, row in enumerate(run["confusion"])
-    ]
-
-
-def right(row: list[int], k: int, n_classes: int) -> int:
-    """Images of class k that were taken for it; of many classes a row is [right, wrong]."""
-    return row[k] if len(row) == n_classes else row[0]
+    n_classes, rows = run["n_classes"], []
+    for k, row in enumerate(run["confusion"] or [None] * run["n_classes"]):
+        n, share = row and sum(row), None
+        if n:
+            # Of many classes a row is [right, wrong].
+            share = (row[k] if len(row) == n_classes else row[0]) / n
+        rows.append(where | {"class": k, "n": n, "accuracy": share})
+    return rows
 
 
 def aggregate(
@@ -289,41 +253,19 @@ def aggregate(
 ) -> None:
     """Write the tables of the runs of a grid (`TABLES`).
 
-    Parameters
-    ----------
-    config_path : Path
-        The merged configuration; its grid says which runs are read, others are left alone.
-    results : Path
-        Folder with runs/ and, where Snakemake made the runs, benchmarks/train/.
-    out : Path
-        Folder of the tables. Tables that were there stay as they are if anything is wrong.
-    data : list of Path, optional
-        The prepared datasets, to hold the runs against.
-    allow_mixed_code : bool
-        Accept runs of several versions of the training code.
-    chosen : mapping of str to Settings, optional
-        The runs to read by name, where not those of the whole grid.
+    The grid of the merged configuration says which runs below `results` are read, or `chosen` which of
+    them; `data` are prepared datasets to hold them against. Tables that were there stay as they are if
+    anything is wrong.
 
     Raises
     ------
     UserError
-        If a run is missing or malformed, or if runs contradict their path, the configuration or
-        one another.
+        What `read_grid` refuses.
     """
     config = read_config(config_path)
-    whole = runs(config)
-    chosen = whole if chosen is None else chosen
-    keys = axes(config)
-    # By value, not by their order in the configuration, which may change without any run changing.
-    cells = {name: cell(settings, keys) for name, settings in chosen.items()}
-    names = sorted(chosen, key=lambda name: [order(value) for value in cells[name].values()])
-    folder = results / "runs"
-    check_complete(folder, chosen)
-    check_folders(folder, whole)
-    found = [
-        {"run": name} | cells[name] | read_run(folder / name, name, chosen[name]) for name in names
-    ]
-    check_provenance(found, data or [], allow_mixed_code=allow_mixed_code)
+    folder, keys = results / "runs", axes(config)
+    found = read_grid(config, folder, chosen, data or (), allow_mixed_code=allow_mixed_code)
+    cells = {run["run"]: {key: run[key] for key in keys} for run in found}
     observed = sorted({metric for run in found for metric in run["observed"]})
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:  # all take their places at the end, or none does
@@ -365,11 +307,6 @@ def aggregate(
         )
 
 
-def order(value: object) -> tuple:
-    """A key that sorts numbers by their value, and words after them."""
-    return isinstance(value, str), value
-
-
 def confusion_rows(found: list[dict], keys: list[str]) -> list[dict]:
     """The confusion matrices of all cells, summed over the seeds that did not diverge."""
     counts: Counter = Counter()
@@ -384,11 +321,7 @@ def confusion_rows(found: list[dict], keys: list[str]) -> list[dict]:
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy aggregate`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy aggregate",
-        description=f"Gather all runs of the grid into {', '.join(TABLES)}.",
-    )
+    parser = parser_of("aggregate")
     parser.add_argument("config", type=Path, help="merged configuration (results/run_config.yaml)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
     parser.add_argument("--out", type=Path, help="default: tables/ in the folder of results")

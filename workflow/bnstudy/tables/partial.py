@@ -4,12 +4,12 @@ Only complete runs and complete studies count. Nothing is trained and nothing bu
 these tables is written to.
 """
 
-import argparse
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from bnstudy.claims import judge as claims
+from bnstudy.cli import parser_of
 from bnstudy.config import enabled_studies
 from bnstudy.errors import UserError
 from bnstudy.files import RUN_FILES, replacing, write_rows
@@ -119,14 +119,7 @@ def no_verdict(missing: list[Missing]) -> dict[str, str]:
 def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> None:
     """Write the tables of what is complete, and `missing.csv`.
 
-    Parameters
-    ----------
-    config_path, claims_path : Path
-        The merged configuration and the list of claims.
-    results : Path
-        Folder with runs/, studies/ and logs/.
-    out : Path
-        Folder of the tables; tables that were there before are replaced.
+    Tables that were in `out` before are replaced.
 
     Raises
     ------
@@ -159,11 +152,7 @@ def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> No
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy partial`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy partial",
-        description="Gather what is complete of an unfinished study, and list what is missing.",
-    )
+    parser = parser_of("partial")
     parser.add_argument("config", type=Path, help="merged configuration")
     parser.add_argument("--claims", type=Path, required=True, help="config/claims.yaml")
     parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")

@@ -6,13 +6,13 @@ B's run held against A's; the differences over the seeds are those of comparison
 baseline.
 """
 
-import argparse
 import csv
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bnstudy.cli import parser_of
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
 from bnstudy.grid import axes
@@ -21,19 +21,13 @@ from bnstudy.scoring import METRICS
 from bnstudy.settings import SETTINGS, show
 from bnstudy.tables import comparison, verification
 from bnstudy.tables.aggregate import damaged, read_object
-from bnstudy.tables.published import RESULTS
+from bnstudy.tables.published import COLUMNS
 
 SIDES = ("B", "A")
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a table as text.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
+    """The rows of a table as text; one that is not there is refused."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
@@ -45,13 +39,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def read_study(results: Path) -> list[dict]:
-    """The runs of a study's runs.csv, each with its settings.
-
-    Raises
-    ------
-    UserError
-        If a file is missing or damaged.
-    """
+    """The runs of a study's runs.csv, each with its settings."""
     rows = []
     for name in (row["run"] for row in read_table(results / "tables/runs.csv")):
         folder = results / "runs" / name
@@ -63,7 +51,7 @@ def read_study(results: Path) -> list[dict]:
                 "device_name": read_object(folder / "timing.json").get("device_name"),
             }
             known = {key: comparison.table_value(v) for key, v in run["settings"].items()}
-            rows.append({key: run[key] for key in (*RESULTS, "n_classes", "n_steps")} | known | run)
+            rows.append({key: run[key] for key in (*COLUMNS, "n_classes", "n_steps")} | known | run)
         except (OSError, KeyError) as error:
             raise damaged(path, f"or a file beside it lacks {error}") from error
     return rows
@@ -82,14 +70,8 @@ def differing(a: Sequence[dict], b: Sequence[dict]) -> dict[str, tuple]:
 def compare(a: Sequence[dict], b: Sequence[dict]) -> tuple[list[dict], list[dict], dict]:
     """Compare the runs of study B with those of study A.
 
-    Returns
-    -------
-    list of dict
-        A row per pair of runs, as in verification.csv.
-    list of dict
-        The rows of comparison.csv, over the seeds that both have.
-    dict
-        The names of the axes, as a configuration has them.
+    Returns a row per pair of runs, as in verification.csv; the rows of comparison.csv, over the seeds that
+    both have; and the names of the axes, as a configuration has them.
 
     Raises
     ------
@@ -164,11 +146,7 @@ def as_text(pairs: Sequence[dict], rows: Sequence[dict], settings: Mapping[str, 
 
 
 def main(argv: list[str]) -> None:
-    """Run `bnstudy compare`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy compare",
-        description="Pair the runs of two studies and say what differs, B minus A.",
-    )
+    parser = parser_of("compare")
     parser.add_argument("a", type=Path, metavar="A", help="folder results/ of a study")
     parser.add_argument("b", type=Path, metavar="B", help="that of the other one")
     parser.add_argument(

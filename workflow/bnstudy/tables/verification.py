@@ -20,23 +20,23 @@ A run is compared with the published run of its own seed, by three outcomes:
     Anything else; data that are not the published ones always are.
 """
 
-import argparse
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bnstudy import statistics
+from bnstudy.cli import parser_of
 from bnstudy.errors import UserError
 from bnstudy.files import replacing, write_rows
+from bnstudy.scoring import RESULTS
 from bnstudy.settings import ALWAYS_NAMED
 from bnstudy.tables import aggregate as tables
 from bnstudy.tables import published
-from bnstudy.tables.published import METRICS
 
 BITWISE, WITHIN, DIFFERENT = OUTCOMES = ("bitwise", "within interval", "different")
 ALPHA = 0.05
-COMPARED = ("status", *METRICS, "steps_to_target", "metrics_sha256")
+COMPARED = ("status", *RESULTS, "steps_to_target", "metrics_sha256")
 MACHINE = ("device", "device_name", "python", "torch", "code_sha256")
 SIDES = ("here", "published")
 
@@ -57,27 +57,17 @@ def half_width(values: Sequence[float]) -> float:
 
     if len(values) < 2:
         return math.nan
-    quantile = t.ppf(1 - ALPHA / (2 * len(METRICS)), len(values) - 1)
+    quantile = t.ppf(1 - ALPHA / (2 * len(RESULTS)), len(values) - 1)
     return float(quantile * statistics.standard_deviation(values) * math.sqrt(2))
 
 
 def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, str] = SIDES) -> dict:
-    """The row of one run in verification.csv.
+    """The row of one run in verification.csv, with its outcome.
 
-    Parameters
-    ----------
-    here, there : dict
-        The run trained here and the published run of the same cell, as rows of a summary.
-    peers : iterable of dict
-        All published runs that differ from it at most in the seed.
-    sides : tuple of str
-        What the two are called in the names of the columns.
-
-    Returns
-    -------
-    dict
-        With the outcome; `farthest_metric` is the one that comes nearest to the end of its interval
-        or passes it, and `farthest_share` the share of the half width it has gone, above 1 outside.
+    `here` and `there` are rows of a summary, of the run trained here and of the published one; `peers` are
+    all published runs that differ from that at most in the seed. `farthest_metric` is the one that comes
+    nearest to the end of its interval or passes it, and `farthest_share` the share of the half width it
+    has gone, above 1 outside.
     """
     row = {key: there[key] for key in ("run", *ALWAYS_NAMED)}
     for key in ("status", "test_accuracy", *MACHINE):
@@ -99,7 +89,7 @@ def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, st
     else:
         finished = [peer for peer in peers if peer["status"] == "ok"]
         shares = {}
-        for metric in METRICS:
+        for metric in RESULTS:
             allowed = half_width([peer[metric] for peer in finished])
             distance = abs(here[metric] - there[metric])
             shares[metric] = 0.0 if distance == 0 else distance / allowed if allowed else math.inf
@@ -115,14 +105,7 @@ def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, st
 def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
     """Compare runs that were trained anew with the published ones, in the order given.
 
-    Parameters
-    ----------
-    cells : sequence of str
-        Names of published runs, which are their folders below `runs`.
-    runs : Path
-        Folder of the runs trained here.
-    folder : Path
-        The folder published/.
+    `cells` are names of published runs, which are their folders below `runs`; `folder` is published/.
 
     Raises
     ------
@@ -141,7 +124,7 @@ def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
         there = summary[name]
         settings = runs_there[name]
         tables.check_complete(runs, {name: settings})
-        here = there | published.read_result(runs / name, name, settings)
+        here = there | tables.read_run(runs / name, name, settings)
         alike = {n for n, s in runs_there.items() if replace(s, seed=settings.seed) == settings}
         peers = [summary[n] for n in summary if n in alike]
         rows.append(compare(here, there, peers))
@@ -198,10 +181,7 @@ def machines(rows: Sequence[dict], sides: tuple[str, str] = SIDES) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Run `bnstudy verify`; the exit status is that of an error if a run came out different."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy verify",
-        description="Compare runs trained here with the published summary.",
-    )
+    parser = parser_of("verify")
     parser.add_argument("cells", nargs="*", help="names of published runs (dataset~.../seed~...)")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs trained here")
     parser.add_argument("--published", type=Path, required=True, help="folder of the summary")
