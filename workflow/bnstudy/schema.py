@@ -103,10 +103,7 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def allowed(one: Setting) -> str:
     """The values of a setting in a few words."""
     if one.names is not None:
-        return ", ".join(
-            f"`{n}:N`" if getattr(entry, "takes_number", False) else f"`{n}`"
-            for n, entry in one.names.items()
-        )
+        return ", ".join(f"`{word}`" for word in one.words)
     if one.type is bool:
         return "`true`, `false`"
     bounds = one.bounds.replace(">=", "≥").replace("<=", "≤")

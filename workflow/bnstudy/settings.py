@@ -239,6 +239,12 @@ class Setting:
         """The option of the command line."""
         return f"--{self.name.replace('_', '-')}"
 
+    @property
+    def words(self) -> list[str]:
+        """The words allowed, `group:N` for one to which a number belongs."""
+        takes = {n: getattr(entry, "takes_number", False) for n, entry in self.names.items()}
+        return [f"{name}:N" if number else name for name, number in takes.items()]
+
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, as the end of a sentence; None if nothing is."""
         if self.optional and value is None:
@@ -262,12 +268,8 @@ class Setting:
         right_number = not colon or (number.isdecimal() and not number.startswith("0"))
         if word in self.names and bool(colon) == takes_number and right_number:
             return None
-        known = [
-            f"{name}:N" if getattr(entry, "takes_number", False) else name
-            for name, entry in self.names.items()
-        ]
-        hint = switch_hint(value) or closest(value, known)
-        return f"{show(value)} is not one of {', '.join(known)}{hint}"
+        hint = switch_hint(value) or closest(value, self.words)
+        return f"{show(value)} is not one of {', '.join(self.words)}{hint}"
 
     def number_problem(self, value: object) -> str | None:
         """As `problem`, of a number. JSON's 128.0 is no whole number: it would name another run."""
@@ -297,8 +299,8 @@ class Setting:
         kind = kinds[self.type]
         found: dict[str, object] = {"description": self.text, "default": plain(self.default)}
         if self.names is not None:
-            words = [n for n, one in self.names.items() if not getattr(one, "takes_number", False)]
-            numbered = [n for n in self.names if n not in words]
+            words = [name for name in self.names if name in self.words]
+            numbered = [name for name in self.names if name not in words]
             choice: dict[str, object] = {"enum": words}
             if numbered:
                 pattern = {"pattern": f"^({'|'.join(numbered)}):[1-9][0-9]*$", "type": "string"}

@@ -1,6 +1,7 @@
 """From probes during training to B1a, B1b and B9."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -47,15 +48,15 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     )
     loss_range = compare(smooth, "loss_range", np.log10, "none", "decades")
     return log_drift | {
-        "drift": with_note(
+        "drift": replace(
             log_drift["drift"],
-            f"In evaluation mode {mean['drift_eval']:+.2f} decades; for the whole distribution "
+            note=f"In evaluation mode {mean['drift_eval']:+.2f} decades; for the whole distribution "
             f"(Wasserstein-1) {mean['wasserstein']:+.2f} in training and "
             f"{mean['wasserstein_eval']:+.2f} in evaluation mode.",
         ),
-        "covariate_shift": with_note(
+        "covariate_shift": replace(
             cosine,
-            f"By learning rate: {cosine_by_rate}. As relative change of the gradient, none over "
+            note=f"By learning rate: {cosine_by_rate}. As relative change of the gradient, none over "
             f"batch: {relative.effect.mean():+.2f} decades, which is the mean of {by_network}.",
         ),
         "relative_covariate_shift": relative,
@@ -86,15 +87,18 @@ def compare(
     scaled = scale(rows.value.where(rows.value > 0) if scale is np.log10 else rows.value)
     means = scaled.groupby([rows.network, rows.norm, rows.seed]).mean().unstack("norm")
     subtrahend = "batch" if minuend == "none" else "none"
-    cells = (means[minuend] - means[subtrahend]).fillna(0.0).unstack("network")
-    return Endpoint(
-        effect=cells.mean(axis=1),
-        cells={NETWORKS.get(network, network): cells[network] for network in cells},
-        unit=unit,
-        censored=int(scaled.isna().sum()),
-        conditions=conditions or {},
-        note=note,
+    difference = (means[minuend] - means[subtrahend]).fillna(0.0)
+    censored = int(scaled.isna().sum())
+    return over_networks(
+        difference, unit, censored=censored, conditions=conditions or {}, note=note
     )
+
+
+def over_networks(difference: pd.Series, unit: str, **rest: object) -> Endpoint:
+    """An endpoint from differences by network and seed."""
+    cells = difference.unstack("network")
+    named = {NETWORKS.get(network, network): cells[network] for network in cells}
+    return Endpoint(cells.mean(axis=1), named, unit, **rest)
 
 
 def by_rate(table: pd.DataFrame, *comparison: object) -> str:
@@ -104,7 +108,3 @@ def by_rate(table: pd.DataFrame, *comparison: object) -> str:
         for rate, part in table.groupby("learning_rate")
     )
     return ", ".join(f"{effect:+.2f} at {rate:g}" for rate, effect in effects)
-
-
-def with_note(endpoint: Endpoint, note: str) -> Endpoint:
-    return Endpoint(endpoint.effect, endpoint.cells, endpoint.unit, endpoint.censored, note=note)

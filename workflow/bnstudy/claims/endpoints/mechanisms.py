@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.landscape import NETWORKS
+from bnstudy.claims.endpoints.landscape import NETWORKS, over_networks
 from bnstudy.scoring import failed
 
 
@@ -33,20 +33,20 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     ).unstack("network")
     alone = ln_loss["noisy_none"] - ln_loss["none"]
     return {
-        "causal": endpoint(
+        "causal": over_networks(
             ln_loss["noisy_batch"] - (ln_loss["batch"] + ln_loss["none"]) / 2,
             "ln ratio",
-            conditions={"noise_alone": endpoint(benefit / 2 - alone, "ln ratio")},
+            conditions={"noise_alone": over_networks(benefit / 2 - alone, "ln ratio")},
             validity={
-                "benefit": endpoint(benefit, "ln ratio"),
-                "shift": endpoint(ln_drift["noisy_batch"] - ln_drift["none"], "decades"),
+                "benefit": over_networks(benefit, "ln ratio"),
+                "shift": over_networks(ln_drift["noisy_batch"] - ln_drift["none"], "decades"),
             },
             note="Batch normalization with noise keeps "
             + ", ".join(f"{value:.0%} ({NETWORKS.get(n, n)})" for n, value in share.items())
             + " of the gain in ln loss that batch normalization has over none.",
         ),
-        "affine": endpoint(ln_loss["batch_no_affine"] - ln_loss["batch"], "ln ratio"),
-        "statistics_gradient": endpoint(
+        "affine": over_networks(ln_loss["batch_no_affine"] - ln_loss["batch"], "ln ratio"),
+        "statistics_gradient": over_networks(
             ln_loss["batch_detached"] - ln_loss["batch"],
             "ln ratio",
             note=(
@@ -55,8 +55,8 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
                 f"{math.exp(bias.loc['batch'].mean()):.2f} with batch normalization."
             ),
         ),
-        "noise_without_batch": endpoint(alone, "ln ratio"),
-        "layer": endpoint(ln_loss["none"] - ln_loss["layer"], "ln ratio"),
+        "noise_without_batch": over_networks(alone, "ln ratio"),
+        "layer": over_networks(ln_loss["none"] - ln_loss["layer"], "ln ratio"),
     }
 
 
@@ -69,14 +69,3 @@ def by_arm(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     """Values by network and seed (rows) and arm (columns)."""
     keys = table[["network", "seed", "arm"]]
     return keys.assign(value=values).pivot(index=["network", "seed"], columns="arm", values="value")
-
-
-def endpoint(difference: pd.Series, unit: str, **rest: object) -> Endpoint:
-    """An endpoint from differences by network and seed."""
-    cells = difference.unstack("network")
-    return Endpoint(
-        effect=cells.mean(axis=1),
-        cells={NETWORKS.get(network, network): cells[network] for network in cells},
-        unit=unit,
-        **rest,
-    )

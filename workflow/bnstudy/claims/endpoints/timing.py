@@ -1,6 +1,7 @@
 """From step times to L2."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -32,16 +33,8 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
         f"{first.buffers['batch']} buffer values, and keeps "
         f"{(memory.batch / memory.none).mean():.2f} times the bytes for the backward pass."
     )
-    training = ratio["training"]
-    return ratio | {
-        "training": Endpoint(
-            training.effect,
-            training.cells,
-            training.unit,
-            conditions={"inference": ratio["inference"]},
-            note=note,
-        )
-    }
+    conditions = {"inference": ratio["inference"]}
+    return ratio | {"training": replace(ratio["training"], conditions=conditions, note=note)}
 
 
 def ln_ratio(table: pd.DataFrame, phase: str, arm: str) -> Endpoint:
