@@ -28,7 +28,7 @@ COMMANDS = {
     "tensorboard": ("bnstudy.tables.events", "write metrics as they come, for TensorBoard"),
     "publish": ("bnstudy.tables.published", "write the summary that verify compares with"),
     "note": ("bnstudy.made", "note what results were made from, and what they hold"),
-    "document": ("bnstudy.schema", "write the schema and the manual's tables"),
+    "document": ("bnstudy.schema", "write the settings into the schema, and the manual's tables"),
     "archive": ("bnstudy.tables.archive", "pack a finished study into one file"),
 }
 
