@@ -412,12 +412,10 @@ def test_the_schema_and_the_check_of_a_value_agree(name: str):
 def test_the_code_has_what_the_settings_name():
     from bnstudy.networks.optimizers import OPTIMIZERS
     from bnstudy.networks.weights import ACTIVATIONS
-    from bnstudy.training.devices import DEVICES
 
     assert set(SETTINGS["dataset"].names) == set(DATASETS)
     assert set(SETTINGS["activation"].names) == set(ACTIVATIONS)
     assert set(SETTINGS["optimizer"].names) == set(OPTIMIZERS)
-    assert set(EXECUTION["device"].names) == set(DEVICES)
 
 
 def test_runs_ask_for_a_gpu_where_they_will_use_one(monkeypatch: pytest.MonkeyPatch):

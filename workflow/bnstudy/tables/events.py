@@ -33,7 +33,9 @@ class Export:
 
     def update(self) -> int:
         """Write what was measured since the last time; returns how many runs have metrics."""
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         found = {path.parent for name in ("metrics.csv", NAME) for path in self.runs.rglob(name)}
         for folder in sorted(found):
@@ -45,10 +47,15 @@ class Export:
             if not known:
                 for earlier in target.glob("events.out.tfevents.*"):
                     earlier.unlink()
-            with SummaryWriter(str(target)) as writer:
-                for _, step, split, metric, value in sorted(rows, key=lambda row: row[1:4]):
-                    if value is not None:
-                        writer.add_scalar(f"{metric}/{split}", value, step)
+            writer = EventFileWriter(str(target))
+            now = time.time()
+            for _, step, split, metric, value in sorted(rows, key=lambda row: row[1:4]):
+                if value is not None:
+                    scalar = Summary.Value(tag=f"{metric}/{split}", simple_value=value)
+                    writer.add_event(
+                        Event(wall_time=now, step=step, summary=Summary(value=[scalar]))
+                    )
+            writer.close()
             known.update(row[1:4] for row in rows)
         return len(found)
 
