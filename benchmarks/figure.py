@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnstudy.report.look import WIDE, Drawing, Layout
+from bnstudy.report.look import Drawing
 from bnstudy.report.panels import small_multiples
 
 # From seaborn's colour-blind-safe palette; the floor is grey.
@@ -32,10 +32,10 @@ def draw(rows: list[dict[str, str]]) -> str:
         parts = ("step: its matrix products alone", "step: its update alone")
         return sum(medians.get((part, *cell), 0.0) for part in parts)
 
-    def figure(layout: Layout) -> Figure:
+    def figure() -> list[Figure]:
         titles = pd.DataFrame({"title": list(BARS)})
-        options = {"yscale": None, "sharex": False, "sharey": False, "height": 2.9}
-        panels = small_multiples(titles, None, "title", layout, **options)
+        options = {"yscale": None, "sharex": False, "sharey": False, "height": 2.9, "wrap": 1}
+        panels = small_multiples(titles, None, "title", **options)
         for (_, title), ax in panels.axes.items():
             prefix, phases = BARS[title]
             for place, cell in enumerate(cells):
@@ -62,4 +62,4 @@ def draw(rows: list[dict[str, str]]) -> str:
             )
         return panels.finish()
 
-    return Drawing("speed", "", "", None, figure).svg(WIDE)
+    return Drawing("speed", "", "", None, figure).pictures().svg

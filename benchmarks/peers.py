@@ -31,7 +31,7 @@ from processes import (
     write_table,
 )
 
-from bnstudy.report.look import INK, WIDE, Drawing, Layout
+from bnstudy.report.look import INK, Drawing
 from bnstudy.report.panels import small_multiples
 
 NORMS = ("none", "batch")
@@ -163,9 +163,9 @@ def summarize(times: list[dict], accuracies: list[dict]) -> list[dict]:
 def draw(times: list[dict]) -> str:
     """Wall time of each way, every turn a dot, as SVG."""
 
-    def figure(layout: Layout):
+    def figure():
         options = {"x": "seconds from start to table", "yscale": None, "height": 1.9}
-        panels = small_multiples(pd.DataFrame(), None, None, layout, **options)
+        panels = small_multiples(pd.DataFrame(), None, None, **options)
         ax = panels.axes[None, None]
         for place, way in enumerate(WAYS):
             seconds = [float(row["wall_seconds"]) for row in times if row["way"] == way]
@@ -186,7 +186,7 @@ def draw(times: list[dict]) -> str:
         ax.set_xlim(left=0)
         return panels.finish()
 
-    return Drawing("peers", "", "", None, figure).svg(WIDE)
+    return Drawing("peers", "", "", None, figure).pictures().svg
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

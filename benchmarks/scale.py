@@ -33,7 +33,7 @@ from processes import (
 )
 
 from bnstudy.provenance import config_sha256
-from bnstudy.report.look import PAPER, WIDE, Drawing
+from bnstudy.report.look import PAPER, Drawing
 from bnstudy.report.panels import small_multiples
 from bnstudy.settings import make, run_name
 from bnstudy.training.command import seal
@@ -224,10 +224,10 @@ COLUMNS = {
 def draw(rows: list[dict[str, str]]) -> str:
     """Processor time and memory over the number of runs, as SVG."""
 
-    def figure(layout) -> Figure:
+    def figure() -> list[Figure]:
         panels = small_multiples(
-            pd.DataFrame({"column": list(COLUMNS)}), None, "column", layout, col_name=COLUMNS,
-            x="Runs", xscale="log", yscale="log", sharey=False, height=2.6,
+            pd.DataFrame({"column": list(COLUMNS)}), None, "column", col_name=COLUMNS,
+            x="Runs", xscale="log", yscale="log", sharey=False, height=2.6, wrap=1,
         )  # fmt: skip
         for (_, column), ax in panels.axes.items():
             for what, (color, dash, marker) in STYLES.items():
@@ -243,7 +243,7 @@ def draw(rows: list[dict[str, str]]) -> str:
                 )
         return panels.finish(ax.get_legend_handles_labels()[0])
 
-    return Drawing("scale", "", "", None, figure).svg(WIDE)
+    return Drawing("scale", "", "", None, figure).pictures().svg
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -285,11 +285,11 @@ labels = pd.Series(images.train_labels.numpy(), name="images").map(dict(enumerat
 shares = labels.value_counts(normalize=True).reindex(images.classes).mul(100)
 
 
-def draw(layout):
+def draw():
     height = 0.21 * len(shares) + 0.2
     panels = small_multiples(
-        shares.reset_index(), None, None, layout, x="share of images (%)", y="class",
-        yscale=None, height=height, width=5.6,
+        shares.reset_index(), None, None, x="share of images (%)", y="class", yscale=None,
+        height=height,
     )  # fmt: skip
     for ax, _ in panels:
         sns.barplot(x=shares.to_numpy(), y=list(shares.index), color="#56b4e9", saturation=1, ax=ax)
@@ -463,10 +463,9 @@ live = pd.DataFrame(rows)
 arms = looks_of(list(networks), "none", results.level_name)
 
 
-def draw(layout):
+def draw():
     panels = small_multiples(
-        study, None, None, layout, x="step", y="validation accuracy (%)", yscale="percent",
-        height=2.2, width=5.6,
+        study, None, None, x="step", y="validation accuracy (%)", yscale="percent", height=2.2,
     )  # fmt: skip
     for ax, _ in panels:
         style = series(arms, "norm", markers=False)

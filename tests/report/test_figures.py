@@ -14,7 +14,7 @@ import torch
 from bnstudy.data.prepared import PreparedData, open_prepared
 from bnstudy.report import figures
 from bnstudy.report.figures.runs import frontier
-from bnstudy.report.look import NARROW, WIDE, Drawing
+from bnstudy.report.look import Drawing
 from bnstudy.report.results import DatasetFacts, Results
 
 LIMIT = 200_000  # bytes of one SVG, of a study of twenty cells
@@ -76,8 +76,7 @@ def test_accuracy_by_time_by_hand():
     # At 4 s: 0.9 at batch size 32 and 0.6 at 64.
     best = frontier(drawing.data[drawing.data["norm"] == "none"])
     assert best.to_numpy().ravel() == pytest.approx([2.0, 0.8, 4.0, 0.9, 8.0, 0.96])
-    for layout in (WIDE, NARROW):
-        assert drawing.svg(layout).startswith("<svg")
+    assert drawing.pictures().svg.startswith("<svg")
 
 
 def test_a_run_on_its_own_has_no_frontier_and_an_arm_that_never_ran_a_step_no_time():
@@ -86,7 +85,7 @@ def test_a_run_on_its_own_has_no_frontier_and_an_arm_that_never_ran_a_step_no_ti
     assert "Best of all" not in drawing.caption
     broken = study({("none", 32, 0): (0.1, 0.1, 0.1)}, {("none", 32): math.nan})
     drawing = figures.accuracy_by_time(broken, "digits")
-    assert drawing.svg(NARROW).startswith("<svg")
+    assert drawing.pictures().svg.startswith("<svg")
 
 
 @pytest.fixture(scope="session")
@@ -149,10 +148,9 @@ def test_a_study_of_any_shape_is_drawn(shape, made_up):
             "batch normalization" * ("dropout" in config["grid"]),
         ):
             assert not wrong or wrong not in said
-        for layout in (WIDE, NARROW):
-            svg = drawing.svg(layout)
-            ET.fromstring(svg)
-            assert len(svg) < LIMIT
+        svg = drawing.pictures().svg
+        ET.fromstring(svg)
+        assert len(svg) < LIMIT
 
 
 def test_figures_speak_of_the_treatment_that_is_compared(made_up):
@@ -200,8 +198,7 @@ def test_images_of_any_number_of_classes_and_channels(images, tmp_path):
         assert len(balance.data) == len(data.classes)
         assert balance.data["training and validation images"].sum() == len(data.train_labels)
         for drawing in (samples, balance):
-            for layout in (WIDE, NARROW):
-                ET.fromstring(drawing.svg(layout))
+            ET.fromstring(drawing.pictures().svg)
 
 
 def many_classes(data: PreparedData, n: int) -> object:
@@ -225,5 +222,4 @@ def test_the_layer_is_drawn_for_page_and_phone():
     four = figures.four_samples(table)
     assert "mean moves from 6.00 to 0.00" in four.finding
     for drawing in (four, figures.computation()):
-        for layout in (WIDE, NARROW):
-            ET.fromstring(drawing.svg(layout))
+        ET.fromstring(drawing.pictures().svg)

@@ -10,7 +10,7 @@ from bnstudy.networks import models
 from bnstudy.networks.weights import count_parameters
 from bnstudy.report import figures, materials
 from bnstudy.report.figures.networks import blocks_of, words_of
-from bnstudy.report.look import NARROW, WIDE
+from bnstudy.report.look import WIDTH
 from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.settings import Settings
 
@@ -79,9 +79,8 @@ def test_every_different_network_of_the_grid_is_shown_once_with_its_parameters(d
     drawing = figures.network_blocks(results_of(config), "digits", found)
     assert drawing.data["parameters"].sum() == sum(table[one.title].iat[-1] for one in found)
     assert "max pooling, batch normalization and ReLU" in drawing.finding
-    for layout in (WIDE, NARROW):
-        assert float(drawing.draw(layout).get_figwidth()) <= layout.width
-        assert drawing.svg(layout).startswith("<svg")
+    assert [picture.get_figwidth() for picture in drawing.draw()] == [WIDTH] * len(found)
+    assert drawing.pictures().svg.startswith("<svg")
 
 
 def test_a_confusion_matrix_by_hand():
@@ -101,7 +100,9 @@ def test_a_confusion_matrix_by_hand():
     data = drawing.data.set_index(["norm", "true", "predicted"])
     assert data.loc[("none", "a", "b"), "count"] == 4  # over both batch sizes
     assert data.loc[("none", "a", "b"), "share of the class (%)"] == 20
-    letters = {text.get_text() for ax in drawing.draw(WIDE).axes for text in ax.texts}
+    letters = {
+        text.get_text() for picture in drawing.draw() for ax in picture.axes for text in ax.texts
+    }
     assert letters == {"20", "50", "10", ""}  # what was right is not there
     many = {"digits": DatasetFacts("Digits", 40, 400, 100, tuple(map(str, range(40))))}
     assert (

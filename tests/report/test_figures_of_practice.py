@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnstudy.report.look import NARROW, WIDE
 from bnstudy.report.study_figures import FIGURES
 from report.test_figures_of_training import LIMIT, NORMS, options, run_row
 
@@ -79,8 +78,7 @@ def test_figure_is_drawn_for_page_and_phone(made):
     drawing = figure(table, said)
     assert drawing.finding.strip()
     assert "nan" not in drawing.finding + drawing.caption
-    for layout in (WIDE, NARROW):
-        assert len(drawing.svg(layout)) < LIMIT
+    assert len(drawing.pictures().svg) < LIMIT
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -90,7 +88,7 @@ def test_a_single_run_of_a_single_arm_is_drawn(made, norm):
     table = table[table["norm"] == norm] if "norm" in table else table[table["trained"] == "affine"]
     drawing = figure(table, said)
     assert "with their" not in drawing.caption
-    assert drawing.svg(NARROW).startswith("<svg")
+    assert drawing.pictures().svg.startswith("<svg")
 
 
 def test_values_of_the_figures_by_hand():

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnstudy.report.look import NARROW, WIDE
 from bnstudy.report.study_figures import FIGURES
 from report.test_figures_of_training import LIMIT, NORMS, options, run_row
 
@@ -80,8 +79,7 @@ def test_figure_is_drawn_for_page_and_phone(made):
     drawing = figure(table, said)
     assert drawing.finding.strip()
     assert "nan" not in drawing.finding + drawing.caption
-    for layout in (WIDE, NARROW):
-        assert len(drawing.svg(layout)) < LIMIT
+    assert len(drawing.pictures().svg) < LIMIT
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -93,7 +91,7 @@ def test_a_single_run_of_a_single_arm_is_drawn(made, norm):
         assert drawing is None  # nothing adapts
         return
     assert "interval" not in drawing.caption
-    assert drawing.svg(NARROW).startswith("<svg")
+    assert drawing.pictures().svg.startswith("<svg")
 
 
 def test_numbers_of_the_figures_by_hand():

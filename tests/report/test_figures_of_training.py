@@ -10,7 +10,6 @@ import yaml
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bnstudy.report.look import NARROW, WIDE
 from bnstudy.report.marks import heat
 from bnstudy.report.study_figures import DECLARED, FIGURES, frames, overlays
 from bnstudy.report.words import number
@@ -272,10 +271,9 @@ def test_figure_is_drawn_for_page_and_phone(study, figure):
     assert len(drawing.finding.split()) <= 60
     assert "nan" not in drawing.finding + drawing.caption
     assert len(drawing.data)
-    for layout in (WIDE, NARROW):
-        svg = drawing.svg(layout)
-        assert svg.startswith("<svg")
-        assert len(svg) < LIMIT
+    svg = drawing.pictures().svg
+    assert svg.startswith("<svg")
+    assert len(svg) < LIMIT
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -292,7 +290,7 @@ def test_a_single_run_of_a_single_arm_is_drawn(study, figure, norm):
         return
     assert "interval" not in drawing.caption
     if norm == "batch":
-        assert drawing.svg(NARROW).startswith("<svg")
+        assert drawing.pictures().svg.startswith("<svg")
 
 
 def test_labels_are_unique_and_every_study_has_figures():
@@ -308,7 +306,7 @@ def test_runs_that_all_diverged_are_drawn(study):
     table = table.assign(status="diverged", **dict.fromkeys(results, math.nan))
     for figure in FIGURES[study].values():
         drawing = figure(table, options(study))
-        assert drawing.svg(NARROW).startswith("<svg")
+        assert drawing.pictures().svg.startswith("<svg")
 
 
 def test_findings_name_the_numbers_of_the_table():

@@ -12,7 +12,7 @@ import seaborn as sns
 from scipy import stats
 
 from bnstudy.report import look, marks, plots
-from bnstudy.report.look import NARROW, WIDE, Drawing, looks_of, series, summary, t_interval
+from bnstudy.report.look import WIDTH, Drawing, looks_of, series, summary, t_interval
 from bnstudy.report.panels import log_ticks, small_multiples
 from bnstudy.report.rendering import DARK
 
@@ -32,12 +32,10 @@ def frame(sizes=(32, 64), metrics=("loss", "accuracy")) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def curves(layout, table=None, **options):
+def curves(table=None, **options):
     looks = looks_of(["none", "batch"])
     settings = {"x": "step", "y": {"loss": "nats", "accuracy": "%"}, "sharey": "row"} | options
-    panels = small_multiples(
-        frame() if table is None else table, "metric", "size", layout, **settings
-    )
+    panels = small_multiples(frame() if table is None else table, "metric", "size", **settings)
     for ax, part in panels:
         sns.lineplot(part, x="step", y="value", ax=ax, **series(looks, "norm"))
     panels.finish(looks)
@@ -45,21 +43,20 @@ def curves(layout, table=None, **options):
 
 
 def drawing(**options) -> Drawing:
-    return Drawing("x", "finding", "caption", frame(), lambda w: curves(w, **options).figure)
+    return Drawing("x", "finding", "caption", frame(), lambda: curves(**options).figures)
 
 
 def test_a_drawing_depends_on_its_data_alone_and_leaves_no_trace():
-    first = drawing().svg(WIDE)
+    first = drawing().pictures().svg
     changed = {"text.usetex": True, "font.size": 30, "axes.grid": False, "lines.linewidth": 9}
     with mpl.rc_context(changed):
         np.random.seed(5)
         state = np.random.get_state()[1].tolist()
-        assert drawing().svg(WIDE) == first
+        assert drawing().pictures().svg == first
         assert {key: mpl.rcParams[key] for key in changed} == changed
         assert np.random.get_state()[1].tolist() == state
-    drawing().svg(NARROW)
-    assert drawing().svg(WIDE) == first
-    assert drawing().png(NARROW, dpi=50).startswith(b"\x89PNG")
+    assert drawing().pictures(dpi=50).png.startswith(b"\x89PNG")
+    assert drawing().pictures().svg == first
     assert plt.get_fignums() == []
 
 
@@ -109,41 +106,44 @@ def test_geometric_means_leave_out_what_has_no_logarithm():
 
 @pytest.mark.parametrize(("scale", "mean"), [("log", 1.25), ("geometric", 0.5 * 24**0.25)])
 def test_the_mean_on_a_logarithmic_axis_is_the_one_asked_for(scale, mean):
-    panels = curves(WIDE, yscale=scale)
+    panels = curves(yscale=scale)
     for ax in panels.axes.values():
         assert ax.get_yscale() == "log"
         assert ax.lines[1].get_ydata()[0] == pytest.approx(mean)
 
 
-def test_panels_keep_their_places_and_parts_on_a_phone():
-    wide, narrow = curves(WIDE), curves(NARROW)
-    shapes = [
-        p.axes["loss", 32].get_subplotspec().get_gridspec().get_geometry() for p in (wide, narrow)
-    ]
-    assert shapes == [(2, 2), (2, 2)]
-    for panels in (wide, narrow):
-        assert panels.places[1, 0] == ("accuracy", 32)
-        part = panels.parts["accuracy", 32]
-        assert set(part["metric"]) == {"accuracy"}
-        assert set(part["size"]) == {32}
-        shared = panels.axes["loss", 32].get_shared_y_axes()
-        assert shared.joined(panels.axes["loss", 32], panels.axes["loss", 64])
-        assert not shared.joined(panels.axes["loss", 32], panels.axes["accuracy", 32])
-        assert [ax.get_title() for ax in panels.axes.values()] == ["32", "64", "", ""]
+def test_panels_keep_their_places_and_parts():
+    panels = curves()
+    (picture,) = panels.figures
+    assert picture.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 2)
+    assert panels.places[0, 1, 0] == ("accuracy", 32)
+    part = panels.parts["accuracy", 32]
+    assert set(part["metric"]) == {"accuracy"}
+    assert set(part["size"]) == {32}
+    shared = panels.axes["loss", 32].get_shared_y_axes()
+    assert shared.joined(panels.axes["loss", 32], panels.axes["loss", 64])
+    assert not shared.joined(panels.axes["loss", 32], panels.axes["accuracy", 32])
+    assert [ax.get_title() for ax in panels.axes.values()] == ["32", "64", "", ""]
 
 
-@pytest.mark.parametrize(("layout", "expected"), [(WIDE, (10, 4)), (NARROW, (20, 2))])
-def test_twenty_cells_go_on_below(layout, expected):
-    panels = curves(layout, frame(sizes=range(20)))
-    spec = next(iter(panels.axes.values())).get_subplotspec()
-    assert spec.get_gridspec().get_geometry() == expected
-    assert len(panels.axes) == 40
-    assert panels.figure.get_figwidth() == layout.width
+def test_five_cells_go_on_in_further_pictures_with_the_same_axes():
+    panels = curves(frame(sizes=range(5)), yscale="log")
+    assert [len(picture.axes) for picture in panels.figures] == [4, 4, 2]
+    assert {picture.get_figwidth() for picture in panels.figures} == {WIDTH}
+    for picture in panels.figures:
+        picture.draw_without_rendering()
+    heights = [picture.get_figheight() for picture in panels.figures]
+    assert heights[0] == heights[1] > heights[2]  # the legend and what stands beside it
+    assert len({ax.get_ylim() for (metric, _), ax in panels.axes.items() if metric == "loss"}) == 1
+    tops = [picture.axes[0].get_position().y1 for picture in panels.figures]
+    assert tops[0] == pytest.approx(tops[1], abs=0.01)
+    for picture in panels.figures:
+        assert all(label.get_visible() for label in picture.axes[0].get_yticklabels())
 
 
 def test_inner_panels_repeat_neither_labels_nor_ticks():
-    panels = curves(WIDE, row_name={"loss": "the loss", "accuracy": "the accuracy"})
-    panels.figure.draw_without_rendering()
+    panels = curves(row_name={"loss": "the loss", "accuracy": "the accuracy"})
+    panels.figures[0].draw_without_rendering()
     labels = {key: (ax.get_xlabel(), ax.get_ylabel()) for key, ax in panels.axes.items()}
     assert labels == {
         ("loss", 32): ("", "the loss\nnats"),
@@ -157,11 +157,10 @@ def test_inner_panels_repeat_neither_labels_nor_ticks():
     )
 
 
-@pytest.mark.parametrize("layout", [WIDE, NARROW])
-def test_a_legend_keeps_all_entries_within_the_figure(layout):
+def test_a_legend_keeps_all_entries_within_the_figure():
     names = ["batch norm., running averages", "batch norm., precise statistics", "none", "layer"]
-    panels = small_multiples(frame(sizes=[32]), None, "size", layout)
-    figure = panels.finish(looks_of(range(4), 0, names.__getitem__))
+    panels = small_multiples(frame(sizes=[32]), None, "size")
+    (figure,) = panels.finish(looks_of(range(4), 0, names.__getitem__))
     figure.draw_without_rendering()
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == names
@@ -172,7 +171,7 @@ def test_a_legend_keeps_all_entries_within_the_figure(layout):
 
 
 def test_a_panel_without_rows_says_so():
-    panels = curves(WIDE, cols=[32, 64, 128])
+    panels = curves(cols=[32, 64, 128])
     assert [t.get_text() for t in panels.axes["loss", 128].texts] == ["nothing was measured"]
     assert not panels.axes["loss", 32].texts
 
@@ -198,7 +197,7 @@ def test_a_strip_joins_the_runs_of_a_seed_and_opens_those_that_are_bounds():
     table = frame().query("metric == 'loss' and step == 1")
     table = table.assign(missed=table["seed"] == 3)
     looks = looks_of(["none", "batch"])
-    panels = small_multiples(table, None, None, WIDE, xscale=None, yscale="geometric")
+    panels = small_multiples(table, None, None, xscale=None, yscale="geometric")
     ((ax, part),) = list(panels)
     options = {"order": [32, 64], "names": ["32", "64"], "missed": "missed"}
     marks.strip(ax, part, "size", looks, "norm", **options)
@@ -253,16 +252,16 @@ def test_a_line_across_is_the_mean_with_its_interval():
     )
 
 
-def test_names_of_rows_stand_above_them_on_a_phone():
-    names = ["one", "two that is too long to stand beside it"]
-    for layout, beside in ((WIDE, names), (NARROW, ["", ""])):
-        ax = mpl.figure.Figure(figsize=(layout.width, 2)).subplots()
-        marks.row_names(ax, names, bold=[True, False])
-        assert [label.get_text() for label in ax.get_yticklabels()] == beside
-        letters = ax.texts if layout.narrow else ax.get_yticklabels()
-        assert [text.get_text() for text in letters] == names
-        assert [text.get_fontweight() for text in letters] == ["bold", "normal"]
-        assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is above
+@pytest.mark.parametrize("long", [True, False])
+def test_names_of_rows_stand_above_them_where_one_is_long(long):
+    names = ["one", "two that is too long to stand beside it" if long else "two"]
+    ax = mpl.figure.Figure(figsize=(WIDTH, 2)).subplots()
+    marks.row_names(ax, names, bold=[True, False])
+    assert [label.get_text() for label in ax.get_yticklabels()] == (["", ""] if long else names)
+    letters = ax.texts if long else ax.get_yticklabels()
+    assert [text.get_text() for text in letters] == names
+    assert [text.get_fontweight() for text in letters] == ["bold", "normal"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is above
 
 
 def runs(levels=("none", "batch"), sizes=(32, 64)) -> pd.DataFrame:
@@ -308,7 +307,7 @@ def test_alternative_texts_have_at_most_sixty_words_and_name_the_extremes_of_man
     assert nothing == "Loss against seed: nothing was measured."
 
 
-def test_a_figure_of_a_study_takes_a_few_lines_and_draws_for_page_and_phone():
+def test_a_figure_of_a_study_takes_a_few_lines():
     table = runs().assign(missed=lambda rows: rows["value"] > 60)
     drawings = [
         plots.strips("a", table, "A.", x="batch_size", value="y", missed="missed", rule=40),
@@ -319,5 +318,4 @@ def test_a_figure_of_a_study_takes_a_few_lines_and_draws_for_page_and_phone():
     ]
     for drawing in drawings:
         assert len(drawing.data) == len(table)
-        for layout in (WIDE, NARROW):
-            assert drawing.svg(layout).startswith("<svg")
+        assert drawing.pictures().svg.startswith("<svg")

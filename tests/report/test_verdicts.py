@@ -18,7 +18,6 @@ from bnstudy.config import default_studies
 from bnstudy.errors import UserError
 from bnstudy.files import write_rows
 from bnstudy.report import amounts, verdict_exhibits, verdict_figures, verdicts
-from bnstudy.report.look import NARROW, WIDE
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.svg import compact, short_name
 from conftest import ROOT
@@ -429,10 +428,9 @@ def test_scorecard_figure(tmp_path):
     assert len(drawing.data) == 40
     ratio = drawing.data[drawing.data["claim"] == "B2"]["effect / smallest that matters"]
     assert ratio.mean() == pytest.approx(-600)
-    for layout in (WIDE, NARROW):
-        ET.fromstring(drawing.svg(layout))
+    ET.fromstring(drawing.pictures().svg)
     single = replace(claims.judged[0], effects=np.array([0.3]), n=1)
-    ET.fromstring(verdict_figures.scorecard(replace(claims, judged=[single])).svg(NARROW))
+    ET.fromstring(verdict_figures.scorecard(replace(claims, judged=[single])).pictures().svg)
 
 
 def test_cells_figure(tmp_path):
@@ -441,7 +439,7 @@ def test_cells_figure(tmp_path):
     assert drawing.label == "cells-core"
     assert "B1 from -2.0 (batch size 64) to +2.0 (batch size 32)" in plain(drawing.finding)
     assert set(drawing.data["claim"]) == {"B1", "L1"}
-    ET.fromstring(drawing.svg(WIDE))
+    ET.fromstring(drawing.pictures().svg)
     assert verdict_figures.cells(claims.of("identities"), "identities") is None
 
 
@@ -594,10 +592,11 @@ def test_compact_svg_says_the_same_in_less():
         '  </g>\n  <path d="M 1.26 0 \nL 2.04 0.04 \nM 0 1 \n"/>\n </g>\n</svg>'
     )
     assert compact(svg) == (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="9pt"><style>.a{fill: #ffffff}</style>'
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9pt"><style>'
+        "svg{stroke-linejoin:round}.a{fill:#ffffff}</style>"
         '<path id="a" d="m1.23 2 1.77-6.5 0 5z" class="a"/>'
-        '<text style="font: 8px system-ui, sans-serif" x="1.00">B</text>'
-        '<g style="fill: none"><use href="#a" x="1.00" class="a"/></g>'
+        '<text style="font:8px system-ui, sans-serif" x="1">B</text>'
+        '<g style="fill:none"><use href="#a" x="1" class="a"/></g>'
         '<path d="m1.3 0 .7 0m-2 1"/></svg>'
     )
     assert [short_name(i) for i in (0, 25, 26, 27)] == ["a", "z", "ba", "bb"]

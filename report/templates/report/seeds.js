@@ -3,19 +3,17 @@
 const seedListeners = [];
 const onSeed = (listener) => seedListeners.push(listener);
 
-// In a picture the marks of seed 3 stand once more, unseen, in groups with the id "seed-3".
+// In a picture the marks of seed 3 stand once more, unseen, with the id "seed-3".
 const lit = (picture, seed) => {
   const plain = picture.replace(/<style%20id='lit'>.*?<\/style>/, "");
   if (seed === null || !plain.includes(`id='seed-${seed}'`)) return plain;
-  return plain.replace("</svg>", `<style%20id='lit'>[id=seed-${seed}]>path{opacity:.9!important}</style></svg>`);
+  return plain.replace("</svg>", `<style%20id='lit'>[id=seed-${seed}]{stroke-opacity:.9!important}</style></svg>`);
 };
 
 function chooseSeed(seed) {
   for (const image of document.querySelectorAll("figure img")) {
     const before = image.getAttribute("src"), after = lit(before, seed);
-    if (after === before) continue;
-    image.src = after;
-    for (const source of image.parentNode.querySelectorAll("source")) source.srcset = lit(source.srcset, seed);
+    if (after !== before) image.src = after;
   }
   for (const listener of seedListeners) listener(seed);
 }

@@ -4,9 +4,10 @@ import math
 import re
 
 from bnstudy.report.measures import MINUS, SPACE, capitalized, decimal, number
-from bnstudy.report.words import SUPERSCRIPTS, escape_markdown
+from bnstudy.report.words import escape_markdown
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def small(x: float) -> str:

@@ -6,8 +6,6 @@ Effects come first, each with one phrase of uncertainty; which words are used, t
 import math
 from collections.abc import Sequence
 
-import pandas as pd
-
 from bnstudy import settings
 from bnstudy.report.amounts import effect_cell, interval, shown
 from bnstudy.report.findings import (
@@ -23,7 +21,7 @@ from bnstudy.report.interactions import contrasts
 from bnstudy.report.measures import SPACE, SPOKEN, Comparison, capitalized, listed, p_value
 from bnstudy.report.remaining import remaining
 from bnstudy.report.results import Level, Results
-from bnstudy.report.tables import Exhibit
+from bnstudy.report.tables import Exhibit, exhibit
 from bnstudy.report.verdicts import Claims, Judged, quotes, verdict_word
 
 LIMITS = ("L1", "L2", "L3", "L4")  # claims about what the method costs, or where it fails
@@ -88,16 +86,9 @@ def remaining_table(results: Results, level: Level) -> Exhibit | None:
             cells[title + " (pp)" * (c.of.kind == "accuracy")] = c.of.difference(c.difference)
             cells[f"{INTERVAL} of the {title}"] = c.interval
         rows.append(cells)
-    if not rows:
-        return None
-    return Exhibit(
-        results.label("remaining", results.datasets[0], level),
-        f"What {results.level_name(level)} does to the number of steps to the target and to the test "
-        "accuracy under other conditions, paired by seed at batch size 64. A ratio below 1 means "
-        "fewer steps.",
-        pd.DataFrame(rows),
-        words=[column for column in rows[0] if column.startswith(INTERVAL)],
-    )
+    label = results.label("remaining", results.datasets[0], level)
+    text = [column for row in rows[:1] for column in row if column.startswith(INTERVAL)]
+    return exhibit("remaining", rows, label=label, text=text, level=results.level_name(level))
 
 
 def remains(results: Results, level: Level) -> str:
@@ -201,12 +192,5 @@ def balance(results: Results, claims: Claims, dataset: str, level: Level) -> Exh
         for topic, way, words in said
         if way
     ]
-    if not rows:
-        return None
-    return Exhibit(
-        results.label("balance", dataset, level),
-        f"Advantages and limitations of {results.level_name(level)} on {results.title(dataset)}: "
-        "what was shown, averaged over all cells. A measure without a row was not shown to differ.",
-        pd.DataFrame(rows),
-        words=("advantage", "limitation"),
-    )
+    label, names = results.label("balance", dataset, level), results.level_name(level)
+    return exhibit("balance", rows, label=label, level=names, dataset=results.title(dataset))

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from bnstudy.report import look, plots
 from bnstudy.report.look import Drawing, Look
-from bnstudy.report.measures import SPACE, counted
+from bnstudy.report.measures import SPACE, counted, percent
 
 KINDS = {f.__name__: f for f in (plots.curves, plots.strips, plots.rows, plots.figure)}
 NORMS = look.looks_of(("none", "batch", "layer"), name=plots.name_of("norm"))
@@ -39,10 +39,6 @@ class Words(Formatter):
         if isinstance(part, Mapping):
             return {key: self.filled(value, words) for key, value in part.items()}
         return [self.filled(one, words) for one in part] if isinstance(part, list) else part
-
-
-def percent(share: float) -> str:
-    return f"{round(100 * share, 1):g}{SPACE}%"
 
 
 def look_of(said: str | Look | Mapping[str, str]) -> Look:

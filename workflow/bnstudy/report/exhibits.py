@@ -46,10 +46,6 @@ TIMES = {
 MOST_CLASSES = 30  # that a table lists
 
 
-def whole(x: float) -> str:
-    return f"{x:,.0f}"
-
-
 def shown(
     name: str,
     results: Results,

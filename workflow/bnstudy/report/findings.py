@@ -27,7 +27,6 @@ from bnstudy.report.measures import (
 from bnstudy.report.results import Level, Results
 
 INTERVAL = f"95{SPACE}% interval"
-NO_TEST = "a single pair of runs allows neither an interval nor a test"
 CAUTION = "The runs shared the machine with one another, so take this as a rough figure."
 NO_COMPLETE_SEED = (
     "no seed has finished in both arms at every {} yet, so the averages cannot be compared"

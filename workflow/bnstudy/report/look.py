@@ -2,8 +2,9 @@
 
 The theme's settings are in report/figures.yaml. A figure is a `Drawing` of a tidy frame:
 `panels.small_multiples` gives a panel for each value of a row and a column, and seaborn's axes-level
-functions fill the panels, with a few marks of our own in `marks`. Nothing there touches pyplot's
-figures or draws random numbers: equal data give equal bytes.
+functions fill the panels, with a few marks of our own in `marks`. Its pictures are as wide as a phone;
+a page sets them side by side. Nothing there touches pyplot's figures or draws random numbers: equal
+data give equal bytes.
 """
 
 import io
@@ -16,13 +17,16 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import style as mpl_style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 from scipy import stats
 
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
-from bnstudy.report.svg import compact
+from bnstudy.report.svg import compact, side_by_side, together
 
 # Ink on a heat map: the colours of cells are the same on a dark page, so these must be too.
 ON_LIGHT, ON_DARK = "#000000", "#fefefe"
@@ -33,24 +37,40 @@ THEME = sns.axes_style("whitegrid") | sns.plotting_context("paper") | DECLARED["
 COLORS = ("text.color", "axes.edgecolor", "grid.color", "figure.facecolor")
 INK, MUTED, GRID, PAPER = (THEME[name] for name in COLORS)
 RULE = {"color": INK, "lw": 0.8, "zorder": 1}  # a line of reference, for axhline and axvline
-CURVE_POINTS = 120  # per line; more cannot be told apart at this size
+CURVE_POINTS = 60  # per line; more cannot be told apart at this size
 ENOUGH = 3  # seeds that an interval takes: that of two is so wide that it says nothing
 
 
+WIDTH = 3.6  # inches of a picture: a phone shows them one below the other, a page two side by side
+
+
 @dataclass(frozen=True)
-class Layout:
-    """Where a figure is shown: its width in inches, and whether panels must stack."""
+class Pictures:
+    """A figure as it was drawn: its pictures in order as SVG and, where asked for, as pixels."""
 
-    width: float
-    narrow: bool
+    svgs: list[str]
+    images: list[Image.Image]
 
+    @property
+    def svg(self) -> str:
+        """All in one, two side by side, as a page shows them."""
+        return together(self.svgs)
 
-WIDE, NARROW = Layout(7.6, False), Layout(3.6, True)
+    @property
+    def png(self) -> bytes:
+        """The same for readers that show no SVG."""
+        places, size = side_by_side([image.size for image in self.images])
+        whole = Image.new("RGB", size, PAPER)
+        for image, place in zip(self.images, places, strict=True):
+            whole.paste(image, place)
+        buffer = io.BytesIO()
+        whole.save(buffer, "png", optimize=True)
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that can be drawn at any width.
+    """A figure of one or several pictures, each as wide as a phone.
 
     Attributes
     ----------
@@ -63,35 +83,46 @@ class Drawing:
     data : pandas.DataFrame
         The numbers drawn.
     draw : callable
-        Draws it for a layout.
-    once : bool
-        Whether the page shows what a phone does: for pictures that gain nothing by width.
+        Draws the pictures.
     """
 
     label: str
     finding: str
     caption: str
     data: pd.DataFrame
-    draw: Callable[[Layout], Figure]
-    once: bool = False
+    draw: Callable[[], list[Figure]]
 
-    def svg(self, layout: Layout) -> str:
-        """The picture as SVG, without time, tool or document type."""
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        return compact(self.saved(layout, "svg", metadata=nothing).decode())
+    def pictures(self, dpi: int = 0) -> Pictures:
+        """Drawn once in the theme alone: no setting of the user's matplotlib plays a part.
 
-    def png(self, layout: Layout, dpi: int = 192) -> bytes:
-        """The picture as PNG, for readers that show no SVG."""
-        return self.saved(layout, "png", dpi=dpi, metadata={"Software": None})
-
-    def saved(self, layout: Layout, kind: str, **options: object) -> bytes:
-        """Drawn and saved in the theme alone: no setting of the user's matplotlib plays a part."""
+        The SVGs are without time, tool or document type; above a `dpi` of zero there are images, too.
+        """
         with mpl_style.context(THEME, after_reset=True), warnings.catch_warnings():
             # A single run has a single value, around which matplotlib widens the axis by itself.
             warnings.filterwarnings("ignore", "Attempting to set identical low and high")
-            buffer = io.BytesIO()
-            self.draw(layout).savefig(buffer, format=kind, **options)
-        return buffer.getvalue()
+            figures = self.draw()
+            for figure in figures:
+                if (engine := figure.get_layout_engine()) is not None:
+                    engine.execute(figure)
+                    figure.set_layout_engine("none")  # all in it has its place
+            images = [as_image(figure, dpi) for figure in figures if dpi]
+            ends = [str(i) for i in range(len(figures))] if len(figures) > 1 else [""]
+            svgs = [compact(as_svg(figure), end) for figure, end in zip(figures, ends, strict=True)]
+            return Pictures(svgs, images)
+
+
+def as_svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
+    return buffer.getvalue()
+
+
+def as_image(figure: Figure, dpi: int) -> Image.Image:
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 # Levels: a colour each and, for those who do not see it, a dash and a marker.

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
@@ -17,7 +18,6 @@ from seaborn.utils import relative_luminance
 from bnstudy.report.look import (
     INK,
     MUTED,
-    NARROW,
     ON_DARK,
     ON_LIGHT,
     PAPER,
@@ -27,7 +27,7 @@ from bnstudy.report.look import (
 )
 
 ALIKE = 0.18  # luminance of cells on which black and white letters contrast alike
-SHORT = 24  # letters of a row's name that stand beside it on a phone
+SHORT = 24  # letters of a row's name that stand beside it
 SIGNS = 6  # values that a 95 % interval of the median takes
 Looks = Mapping[Hashable, Look]
 
@@ -68,10 +68,11 @@ def dots(
     square = look.marker == "s"
     width = 0.9 * size if square else size  # a square looks larger than a circle of its width
     cap = "projecting" if square else "round"
-    drawn = {"ec": look.color, "lw": width, "alpha": alpha, "capstyle": cap, "snap": False} | patch
-    ax.add_patch(PathPatch(path, fill=False, **drawn))
+    drawn = {"lw": width, "capstyle": cap, "snap": False} | patch
+    # An alpha of the colour, which SVG lets many marks have in common, and not of the mark.
+    ax.add_artist(PathPatch(path, fill=False, ec=to_rgba(look.color, alpha), **drawn))
     ax.update_datalim(points)
-    ax.autoscale_view()
+    ax.autoscale(None)  # once, when limits are asked for
 
 
 def seeds_apart(ax: Axes, part: pd.DataFrame, x: object, y: object) -> None:
@@ -212,17 +213,17 @@ def rows(
     *,
     estimator: str | None = "mean",
     bold: Sequence[bool] = (),
+    above: bool = False,
 ) -> None:
-    """A row for each level: an open circle per `value`, mean and interval in front of them."""
+    """A row for each level: a circle per `value`, mean and interval in front of them."""
     for place, (level, look) in enumerate(looks.items()):
         one = part[part[column] == level].assign(place=float(place))
-        circles = {"ls": "none", "marker": "o", "mfc": "none", "mec": MUTED, "ms": 2.8, "mew": 0.6}
         sides = place + spread(len(one), 0.25)
-        ax.plot(one["value"], sides, **circles, zorder=2)
+        dots(ax, one["value"], sides, Look("", MUTED))
         seeds_apart(ax, one, one["value"], sides)
         if estimator:
             means(ax, one, "value", "place", look, orient="y", estimator=estimator)
-    row_names(ax, [look.name for look in looks.values()], bold)
+    row_names(ax, [look.name for look in looks.values()], bold, above)
 
 
 def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame, **options: object):
@@ -234,6 +235,7 @@ def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame, **options: object):
         light = relative_luminance(cell) > ALIKE
         letters.set(color=ON_LIGHT if light else ON_DARK, fontsize=7.5)
     ax.set(xlabel="", ylabel="")
+    ax.grid(visible=False)
     ax.tick_params(length=0, rotation=0)
 
 
@@ -263,9 +265,11 @@ def category_axis(ax: Axes, which: str, names: Sequence[str]) -> None:
     ax.tick_params(axis=which, length=0)
 
 
-def row_names(ax: Axes, names: Sequence[str], bold: Sequence[bool] = ()) -> None:
-    """Names of rows at 0, 1, ...: beside them, or above them on a phone, where long ones have no room."""
-    above = ax.figure.get_figwidth() <= NARROW.width and max(map(len, names), default=0) > SHORT
+def row_names(
+    ax: Axes, names: Sequence[str], bold: Sequence[bool] = (), above: bool = False
+) -> None:
+    """Names of rows at 0, 1, ...: beside them, or above them, always where one is long."""
+    above = above or max(map(len, names), default=0) > SHORT
     category_axis(ax, "y", [""] * len(names) if above else names)
     if above:
         ax.set_ylim(len(names) - 0.5, -0.95)

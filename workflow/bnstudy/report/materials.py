@@ -1,4 +1,7 @@
-"""What the runs were made from, as tables: images, networks, settings, code, software, machine."""
+"""What the runs were made from, as tables: images, networks, settings, code, software, machine.
+
+How they are written is declared in report/tables.yaml.
+"""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -8,10 +11,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bnstudy import settings
-from bnstudy.report.exhibits import whole
-from bnstudy.report.measures import counted, decimal, listed, short_name
+from bnstudy.report.measures import counted, listed, short_name
 from bnstudy.report.results import Results, as_level
-from bnstudy.report.tables import Code, Exhibit
+from bnstudy.report.tables import Code, Exhibit, exhibit
 
 if TYPE_CHECKING:
     from bnstudy.networks.weights import Layer
@@ -27,12 +29,7 @@ def splits(results: Results) -> Exhibit:
         rows.append(
             {"dataset": results.title(dataset)} | sizes | {"test": results.facts[dataset].n_test}
         )
-    return Exhibit(
-        "splits",
-        "Number of images in each split.",
-        pd.DataFrame(rows),
-        dict.fromkeys(("training", "validation", "test"), whole),
-    )
+    return exhibit("splits", rows)
 
 
 def parameters(results: Results, dataset: str, networks: "Sequence[Network]") -> Exhibit:
@@ -44,12 +41,10 @@ def parameters(results: Results, dataset: str, networks: "Sequence[Network]") ->
         frame[title] = [found.get(name, 0) for name in names]
     total = {"layer": "all layers"} | {column: frame[column].sum() for column in frame.columns[1:]}
     frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
-    return Exhibit(
-        results.label("parameters", dataset),
-        f"Trainable parameters of the networks for {results.title(dataset)}, by layer.",
-        frame,
-        dict.fromkeys(frame.columns[1:], whole),
-        overall=[False] * (len(frame) - 1) + [True],
+    overall = [False] * (len(frame) - 1) + [True]
+    label = results.label("parameters", dataset)
+    return exhibit(
+        "parameters", frame, label=label, overall=overall, dataset=results.title(dataset)
     )
 
 
@@ -77,19 +72,12 @@ def settings_table(results: Results) -> Exhibit:
             {
                 "setting": known.label,
                 "value": ", ".join(short_name(name, value) for value in values),
-                "": role or ("" if usual else "not the default"),
+                "role": role or ("" if usual else "not the default"),
                 "meaning": known.text.replace("`", ""),
             }
         )
     order = {"compared": 0, "swept": 1, "not the default": 2, "": 3}
-    frame = pd.DataFrame(sorted(rows, key=lambda row: order[row[""]]))
-    return Exhibit(
-        "settings",
-        "All settings of the runs: what was compared, what was swept beside it, what departs from "
-        "the default, and the rest.",
-        frame.rename(columns={"": "role"}),
-        words=("value", "role", "meaning"),
-    )
+    return exhibit("settings", sorted(rows, key=lambda row: order[row["role"]]))
 
 
 def missing(results: Results) -> Exhibit | None:
@@ -97,20 +85,13 @@ def missing(results: Results) -> Exhibit | None:
     if results.missing is None or results.missing.empty:
         return None
     part = results.missing["part"]
-    return Exhibit(
-        "missing",
-        "Runs of the grid and cells of the studies that are missing here or cannot be used. A job "
-        "that is still running looks like one that broke off. Logs lie in the folder of the study.",
-        pd.DataFrame(
-            {
-                "missing": results.missing["cell"].str.replace("/", ", ").str.replace("~", " "),
-                "part of": part.where(part != "core", "the grid").str.replace("_", " "),
-                "reason": results.missing["reason"],
-                "log": [Code(path) for path in results.missing["log"]],
-            }
-        ),
-        words=("part of", "reason", "log"),
-    )
+    columns = {
+        "missing": results.missing["cell"].str.replace("/", ", ").str.replace("~", " "),
+        "part of": part.where(part != "core", "the grid").str.replace("_", " "),
+        "reason": results.missing["reason"],
+        "log": [Code(path) for path in results.missing["log"]],
+    }
+    return exhibit("missing", pd.DataFrame(columns))
 
 
 def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
@@ -128,12 +109,7 @@ def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
         if used != [data[dataset].sha256]:
             shown = Code(data[dataset].sha256)
             rows.append((f"SHA-256 of the {results.title(dataset)} shown here", shown))
-    return Exhibit(
-        "origin",
-        "What the runs were made from.",
-        pd.DataFrame(rows, columns=["item", "value"]),
-        words=("value",),
-    )
+    return exhibit("origin", pd.DataFrame(rows, columns=["item", "value"]))
 
 
 def verification(compared: pd.DataFrame) -> Exhibit:
@@ -154,15 +130,7 @@ def verification(compared: pd.DataFrame) -> Exhibit:
         }
         for _, row in compared.iterrows()
     ]
-    return Exhibit(
-        "verification",
-        "Runs of the published study trained again, with test accuracies. Bitwise: every recorded "
-        "number is the same. Within interval: all final metrics are as near to the published ones "
-        "as two seeds are to each other.",
-        pd.DataFrame(rows),
-        {name: (lambda x: decimal(x, 2)) for name in ("here (%)", "published (%)")},
-        words=("outcome", "trained here on", "published from"),
-    )
+    return exhibit("verification", rows)
 
 
 def versions(results: Results, installed: Mapping[str, str]) -> Exhibit:
@@ -193,10 +161,4 @@ def versions(results: Results, installed: Mapping[str, str]) -> Exhibit:
             "this page": f"{platform.system()} {platform.machine()}",
         },
     ]
-    return Exhibit(
-        "versions",
-        "Versions of the software and kind of machine; training records Python, PyTorch and "
-        "device.",
-        pd.DataFrame(rows),
-        words=("training", "this page"),
-    )
+    return exhibit("versions", rows)

@@ -103,8 +103,8 @@ def number(x: float, *, signed: bool = False) -> str:
 
 
 def percent(share: float) -> str:
-    """`95 %`, `97.5 %`."""
-    return f"{round(100 * share, 6):g}{SPACE}%"
+    """`95 %`, `97.25 %`: to four digits."""
+    return f"{100 * share:.4g}{SPACE}%"
 
 
 def p_value(p: float) -> str:

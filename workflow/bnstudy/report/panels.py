@@ -1,4 +1,4 @@
-"""Small multiples: a grid of panels, as many side by side as a page or a phone is wide."""
+"""Small multiples: panels in pictures as wide as a phone, of which a page shows two side by side."""
 
 import math
 import textwrap
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bnstudy.report.look import MUTED, Layout, Look
+from bnstudy.report.look import MUTED, WIDTH, Look
 
 LETTER = 0.075  # inches of a digit on an axis
 ALIGNED = 8  # labels; of more, whose alignment takes long, the ticks are alike anyway
@@ -26,11 +26,12 @@ class Panels:
     value of the column), of all panels, for what differs between them.
     """
 
-    def __init__(self, figure: Figure, layout: Layout, settings: dict) -> None:
-        self.figure, self.layout, self.settings = figure, layout, settings
+    def __init__(self, settings: dict) -> None:
+        self.settings = settings
+        self.figures: list[Figure] = []
         self.axes: dict[tuple, Axes] = {}
         self.parts: dict[tuple, pd.DataFrame] = {}
-        self.places: dict[tuple[int, int], tuple] = {}
+        self.places: dict[tuple[int, int, int], tuple] = {}  # of picture, row and column in it
 
     def __iter__(self) -> Iterator[tuple[Axes, pd.DataFrame]]:
         return ((ax, self.parts[key]) for key, ax in self.axes.items() if len(self.parts[key]))
@@ -41,8 +42,8 @@ class Panels:
 
     def finish(
         self, legend: Iterable[Look | Line2D] | Mapping[object, Look] = (), columns: int = 0
-    ) -> Figure:
-        """Ticks, limits and labels, once everything is drawn, and a legend above the panels.
+    ) -> list[Figure]:
+        """Ticks, limits and labels, once everything is drawn, and a legend above the first picture.
 
         The legend gets as many columns as fit, at most `columns` where that is given.
         """
@@ -52,16 +53,17 @@ class Panels:
                 ax.text(0.5, 0.5, "nothing was measured", transform=ax.transAxes, **middle)
             for which in ("x", "y"):
                 scale = self.setting(f"{which}scale", key)
-                set_ticks(ax, which, scale, self.layout, self.settings["inches"])
-        for (row, column), key in self.places.items():
-            self.unlabel("x", key, self.places.get((row + 1, column)))
-            self.unlabel("y", key, self.places.get((row, column - 1)))
-        labelled = [ax for ax in self.axes.values() if ax.get_ylabel()]
-        if len(labelled) <= ALIGNED:
-            self.figure.align_ylabels(labelled)
+                set_ticks(ax, which, scale, self.settings["inches"])
+        for (picture, row, column), key in self.places.items():
+            self.unlabel("x", key, self.places.get((picture, row + 1, column)))
+            self.unlabel("y", key, self.places.get((picture, row, column - 1)))
+        for figure in self.figures:
+            labelled = [ax for ax in figure.axes if ax.get_ylabel()]
+            if len(labelled) <= ALIGNED:
+                figure.align_ylabels(labelled)
         entries = legend.values() if isinstance(legend, Mapping) else legend
-        add_legend(self.figure, list(entries), columns)
-        return self.figure
+        add_legend(self.figures, list(entries), columns)
+        return self.figures
 
     def unlabel(self, which: str, key: tuple, neighbour: tuple | None) -> None:
         """Remove what the panel below (x) or to the left (y) says already: label, and ticks."""
@@ -84,7 +86,6 @@ def small_multiples(
     frame: pd.DataFrame,
     row: str | None,
     col: str | None,
-    layout: Layout,
     *,
     x: object = "",
     y: object = "",
@@ -96,14 +97,13 @@ def small_multiples(
     col_name: Callable[[object], str] | Mapping | str | None = str,
     rows: Sequence | None = None,
     cols: Sequence | None = None,
-    wrap: Sequence[int] = (4, 2),
-    height: float | Sequence[float] = (1.65, 1.45),
-    width: float | None = None,
+    wrap: int = 2,
+    height: float = 1.45,
 ) -> Panels:
     """A panel for each value of the columns `row` and `col`.
 
-    What does not fit side by side goes on below. Without a column, or with a single value of it, the
-    panels of the rows follow each other as words do.
+    What does not fit side by side goes on in the next picture. Without a column, or with a single value
+    of it, the panels of the rows follow each other as words do.
 
     Parameters
     ----------
@@ -125,39 +125,34 @@ def small_multiples(
         have them before the label of the vertical axis, or as titles where there are no columns.
     rows, cols : sequence
         The values in their order, where the frame lacks some or has another order.
-    wrap : (int, int)
-        Most panels side by side on a page and on a phone.
-    height : float or (float, float)
-        Inches of a panel, on a page and on a phone.
-    width : float
-        Inches of the figure on a page, where it is not for the panels to say.
+    wrap : int
+        Most panels side by side in a picture.
+    height : float
+        Inches of a panel.
     """
     row_values = values_of(frame, row, rows, row_name)
     col_values = values_of(frame, col, cols, col_name)
     turned = len(col_values) == 1  # rows stand side by side
     across, down = (row_values, col_values) if turned else (col_values, row_values)
-    columns = min(len(across), wrap[layout.narrow])
-    lines = math.ceil(len(across) / columns) * len(down)
-    page = min(layout.width, width or (3.1 * columns + 0.6 if columns < 3 else layout.width))
-    inches = layout.width if layout.narrow else page
-    each = height[layout.narrow] if isinstance(height, Sequence) else height
-    panel = inches / columns - 0.4
-    letters = int(panel / 0.071)  # of a title, in bold
+    columns = min(len(across), wrap)
+    inches = WIDTH / columns - 0.4
+    letters = int(inches / 0.071)  # of a title, in bold
 
-    figure = Figure()
-    names = {"row_name": row_name, "col_name": col_name, "turned": turned, "inches": panel}
+    names = {"row_name": row_name, "col_name": col_name, "turned": turned, "inches": inches}
     scales = {"x": x, "y": y, "xscale": xscale, "yscale": yscale}
-    panels = Panels(figure, layout, names | scales)
-    grid = figure.add_gridspec(lines, columns)
+    panels = Panels(names | scales)
+    panels.figures += [
+        Figure(layout="constrained") for _ in range(math.ceil(len(across) / columns))
+    ]
+    grids = [figure.add_gridspec(len(down), columns) for figure in panels.figures]
     first: dict[tuple, Axes] = {}
     tallest = 1
     for (i, a), (j, b) in ((p, q) for p in enumerate(down) for q in enumerate(across)):
         key = (b, a) if turned else (a, b)
-        place = (j // columns * len(down) + i, j % columns)
+        picture, column = divmod(j, columns)
         groups = {"x": sharing("x", sharex, key), "y": sharing("y", sharey, key)}
-        ax = figure.add_subplot(
-            grid[place], sharex=first.get(groups["x"]), sharey=first.get(groups["y"])
-        )
+        shared = {f"share{which}": first.get(group) for which, group in groups.items()}
+        ax = panels.figures[picture].add_subplot(grids[picture][i, column], **shared)
         for which, group in groups.items():
             first.setdefault(group, ax)
             if panels.setting(f"{which}scale", key) == "geometric":
@@ -169,9 +164,10 @@ def small_multiples(
         ax.set(title="\n".join(title), xlabel=" ", ylabel=" ")
         tallest = max(tallest, len(title))
         part = frame if row is None else frame[frame[row] == key[0]]
-        panels.axes[key], panels.places[place] = ax, key
+        panels.axes[key], panels.places[picture, i, column] = ax, key
         panels.parts[key] = part if col is None else part[part[col] == key[1]]
-    figure.set_size_inches(inches, lines * (each + 0.13 * (tallest - 1)) + 0.75)
+    for figure in panels.figures:
+        figure.set_size_inches(WIDTH, len(down) * (height + 0.13 * (tallest - 1)) + 0.5)
     return panels
 
 
@@ -216,30 +212,34 @@ def said(names: Callable[[object], str] | Mapping | str | None, value: object) -
     return names.get(value, str(value)) if isinstance(names, Mapping) else names(value)
 
 
-def add_legend(figure: Figure, entries: Sequence[Look | Line2D], columns: int = 0) -> None:
-    """Name series above the panels, in as many columns as the figure is wide."""
+def add_legend(
+    figures: Sequence[Figure], entries: Sequence[Look | Line2D], columns: int = 0
+) -> None:
+    """Name series above the first picture; what stands beside it is left as much room."""
     if not entries:
         return
     handles = [entry.handle() if isinstance(entry, Look) else entry for entry in entries]
     longest = max(len(handle.get_label()) for handle in handles)
-    fitting = max(1, int(figure.get_figwidth() / (0.066 * longest + 0.52)))
-    figure.legend(
-        handles=handles,
-        loc="outside upper left",
-        ncols=min(len(handles), fitting, columns or len(handles)),
-        handlelength=2.6,
-        columnspacing=1.4,
+    fitting = max(1, int(WIDTH / (0.066 * longest + 0.52)))
+    columns = min(len(handles), fitting, columns or len(handles))
+    room = 0.08 + 0.165 * math.ceil(len(handles) / columns)  # inches
+    for figure in figures[:2]:
+        height = figure.get_figheight() + room
+        figure.set_figheight(height)
+        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - room / height))
+    figures[0].legend(
+        handles=handles, loc="upper left", ncols=columns, handlelength=2.6, columnspacing=1.4,
         borderpad=0,
-    )
+    )  # fmt: skip
 
 
 # Ticks.
 
 
-def set_ticks(ax: Axes, which: str, scale: str | None, layout: Layout, inches: float = 2) -> None:
+def set_ticks(ax: Axes, which: str, scale: str | None, inches: float = 2) -> None:
     """Give an axis that is so long its scale and its ticks, once everything is drawn."""
     axis = getattr(ax, f"{which}axis")
-    few = 5 if which == "y" else max(2, min(4 if layout.narrow else 5, int(inches / 0.3)))
+    few = 5 if which == "y" else max(2, min(4, int(inches / 0.3)))
     match scale:
         case "log" | "geometric":
             if axis.get_scale() != "log":

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from bnstudy import settings
 from bnstudy.report import marks
-from bnstudy.report.look import RULE, Drawing, Layout, Look, looks_of, summary, thinned
+from bnstudy.report.look import RULE, Drawing, Look, looks_of, summary, thinned
 from bnstudy.report.measures import listed
 from bnstudy.report.panels import of_panel, said, small_multiples
 from bnstudy.report.words import bands_of, interval_phrase, number, seeds_in, seeds_of
@@ -117,8 +117,8 @@ def figure(
     bounds = marks.mark_of(frame[missed], missed) if missed else []
     entries = [*(looks.values() if len(looks) > 1 and not flat else ()), *bounds, *legend]
 
-    def draw(layout: Layout) -> Figure:
-        made = small_multiples(frame, row, col, layout, **options)
+    def draw() -> list[Figure]:
+        made = small_multiples(frame, row, col, **options)
         for key, ax in made.axes.items():
             if (place := of_panel(rule, key)) is not None:
                 (ax.axvline if flat else ax.axhline)(place, **RULE)
@@ -299,7 +299,7 @@ def rows(
     bold: Sequence[bool] = (),
     **options: object,
 ) -> Drawing:
-    """A row for each level: an open circle per seed, mean and interval in front of them."""
+    """A row for each level: a circle per seed, mean and interval in front of them."""
 
     def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
         marks.rows(ax, part, hue, looks, estimator=estimator, bold=bold)
@@ -308,6 +308,6 @@ def rows(
     scales = scale.values() if isinstance(scale, Mapping) else [scale]
     marked = seeds_of(frame, geometric="geometric" in scales, noun=noun) if noun else ""
     height = 0.4 + 0.2 * len(options.get("looks") or frame[hue].unique())
-    usual = {"yscale": None, "sharex": False, "height": height, "wrap": (3, 1), "flat": True}
+    usual = {"yscale": None, "sharex": False, "height": height, "wrap": 1, "flat": True}
     options = usual | {"hue": hue, "estimator": estimator} | options
     return figure(label, frame, f"{caption} {marked}".strip(), mark, **options)

@@ -15,6 +15,7 @@ import re
 import string
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,12 +29,8 @@ from traitlets.config import Config
 
 from bnstudy.errors import UserError
 
-CSV, PNG, SVG, NARROW_SVG = (
-    "text/csv",
-    "image/png",
-    "image/svg+xml",
-    "application/vnd.bnstudy.narrow+svg",
-)
+CSV, PNG, SVG = "text/csv", "image/png", "image/svg+xml"
+PICTURES = "application/vnd.bnstudy.pictures+json"  # those of a figure, which the page sets itself
 PAGE = "application/vnd.bnstudy.page+html"  # for the page alone; Jupyter has its own text
 LIVE = "application/vnd.bnstudy.live+json"  # what the page's script makes of a figure
 # Found without importing ziamath, of which nothing but the font is used.
@@ -198,17 +195,14 @@ class ReportExporter(HTMLExporter):
         """A figure of `reporting.Report` with its caption and data."""
         meta = output.metadata["bnstudy"]
         label, number, caption = meta["label"], meta["number"], self.caption(meta["caption"])
-        alt = html.escape(meta["alt"])
-        wide, source = themed(output.data[SVG]), ""
-        if NARROW_SVG in output.data:
-            narrow = themed(output.data[NARROW_SVG])
-            source = (
-                f'<source media="(max-width: 40rem)" srcset="{spaceless(svg_uri(narrow))}" '
-                f"{sizes(narrow)}>"
-            )
+        alts = [html.escape(meta["alt"])]  # one text for all
+        pictures = [themed(svg) for svg in output.data[PICTURES]]
+        images = "".join(
+            f'<img src="{svg_uri(svg)}" alt="{alt}" {sizes(svg)}>'
+            for svg, alt in zip_longest(pictures, alts, fillvalue="")
+        )
         return (
-            f'<figure id="fig-{label}"><picture>{source}'
-            f'<img src="{svg_uri(wide)}" alt="{alt}" {sizes(wide)}></picture>'
+            f'<figure id="fig-{label}"><div class="pictures">{images}</div>'
             f"{live_html(output.data.get(LIVE))}"
             f'<figcaption><span class="number">Figure&nbsp;{number}.</span> {caption}</figcaption>'
             f"</figure>\n{data_html(output.data[CSV], label, number)}"
@@ -306,7 +300,7 @@ def themed(svg: str) -> str:
     """An SVG whose colours follow the reader's colour scheme."""
     light, dark = [], []
     for i, (color, darker) in enumerate(DARK.items()):
-        svg, n = re.subn(rf"((?:fill|stroke): ){color}", rf"\1var(--c{i})", svg)
+        svg, n = re.subn(rf"((?:fill|stroke): ?){color}", rf"\1var(--c{i})", svg)
         if n:
             light.append(f"--c{i}:{color}")
             dark.append(f"--c{i}:{darker}")
@@ -338,15 +332,6 @@ def svg_uri(svg: str) -> str:
 def bare_brackets(attribute: re.Match) -> str:
     """A quoted attribute with angle brackets as they are, which HTML allows and nbconvert undoes."""
     return attribute[0].replace("&lt;", "<").replace("&gt;", ">")
-
-
-def spaceless(uri: str) -> str:
-    """The same address for `srcset`, in which addresses end at a space.
-
-    Most spaces of an SVG separate the numbers of its paths, where a comma does as well.
-    """
-    paths = re.sub(r"(?<= d=')[^']*", lambda path: path[0].replace(" ", ","), uri)
-    return re.sub(r"\s", lambda space: f"%{ord(space[0]):02X}", paths)
 
 
 def data_html(text: str, label: str, number: int) -> str:

@@ -25,14 +25,14 @@ from bnstudy.data.registry import add_prepared
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.report.execution import execute, write_atomically
-from bnstudy.report.look import NARROW, WIDE, Drawing
+from bnstudy.report.look import WIDTH, Drawing
 from bnstudy.report.opening import first_screen, verdicts
 from bnstudy.report.reading import read_table
 from bnstudy.report.rendering import (
     CSV,
     LIVE,
-    NARROW_SVG,
     PAGE,
+    PICTURES,
     PNG,
     SVG,
     ReportExporter,
@@ -48,7 +48,7 @@ from bnstudy.settings import label
 PNG_DPI = 110  # for readers of the notebook, who may see no SVG
 REFERENCE = re.compile(r"\[(figure|table)\]\(#((?:fig|tab)-[\w-]+)\)", re.IGNORECASE)
 INCLUDED = re.compile(r"\{\{ (\S+\.md) \}\}")  # prose that stands in a file beside the notebook
-FIGURE_LIMIT = 600_000  # bytes of SVG for both layouts; draw fewer marks or rasterize beyond that
+FIGURE_LIMIT = 300_000  # bytes of SVG; draw fewer marks or rasterize beyond that
 
 
 def title_of(config: Mapping) -> str:
@@ -195,20 +195,17 @@ class Report:
         """
         if not drawing.finding.strip() or drawing.finding == drawing.caption:
             raise ValueError(f"figure {drawing.label} needs an alternative text of its own")
-        narrow = drawing.svg(NARROW)
-        wide = narrow if drawing.once else drawing.svg(WIDE)
-        if len(wide) + len(narrow) > FIGURE_LIMIT:
-            raise ValueError(f"figure {drawing.label} takes {len(wide) + len(narrow):,} bytes")
+        drawn = drawing.pictures(PNG_DPI)
+        if len(drawn.svg) > FIGURE_LIMIT:
+            raise ValueError(f"figure {drawing.label} takes {len(drawn.svg):,} bytes")
         meta = self.numbered("figure", drawing.label)
         meta |= {"alt": drawing.finding, "caption": drawing.caption}
         table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
-        picture = base64.b64encode(drawing.png(WIDE, PNG_DPI)).decode()
-        bundle = {SVG: wide, PNG: picture, CSV: table}
-        if not drawing.once:
-            bundle[NARROW_SVG] = narrow
+        bundle = {SVG: drawn.svg, PICTURES: drawn.svgs, CSV: table}
+        bundle[PNG] = base64.b64encode(drawn.png).decode()
         if live is not None:
             bundle[LIVE] = dict(live)
-        width = round(WIDE.width * 96)
+        width = round(min(len(drawn.svgs), 2) * WIDTH * 96)
         display(
             bundle | {"text/plain": drawing.finding},
             metadata={"bnstudy": meta, PNG: {"alt": drawing.finding, "width": width}},
@@ -286,7 +283,7 @@ def for_jupyter(nb: object) -> object:
         if cell.cell_type == "markdown":
             cell.source = numbered(cell.source)
         for output in cell.get("outputs", []):
-            for kind in (NARROW_SVG, PAGE, LIVE):
+            for kind in (PICTURES, PAGE, LIVE):
                 output.get("data", {}).pop(kind, None)
             if "text/markdown" in output.get("data", {}):
                 output.data["text/markdown"] = numbered(output.data["text/markdown"])

@@ -96,12 +96,17 @@ def exhibit(
     if frame.empty:
         return None
     said = Words().filled(DECLARED[name], {"interval": INTERVAL, "count": len(frame)} | words)
+    numbers = [column for column in frame if frame[column].map(is_number).all()]
     patterns = said.get("formats", {}).items()
-    formats = {c: WRITERS[kind] for c in frame for like, kind in patterns if fnmatchcase(c, like)}
+    formats = {c: WRITERS[kind] for c in numbers for like, kind in patterns if fnmatchcase(c, like)}
     text = (*text, *said.get("words", ()))
     return Exhibit(
         label or name, said["caption"], frame, formats, text, overall, said.get("fold", "")
     )
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def table_html(exhibit: Exhibit, number: int) -> str:
@@ -121,10 +126,8 @@ def table_html(exhibit: Exhibit, number: int) -> str:
         style = ' class="text"' if column in words else ""
         if tag == "th" and short:
             style = ' class="text short"'
-        number = isinstance(
-            value, int | float
-        )  # which is sorted by its value, not as it is written
-        key = f' data-value="{"" if missing else value}"' if number else ""
+        # A number is sorted by its value, not as it is written.
+        key = f' data-value="{"" if missing else value}"' if is_number(value) else ""
         return f"<{tag}{scope}{style}{key}>{content}</{tag}>"
 
     def heading(column: str) -> str:

@@ -4,6 +4,7 @@ Effects in different units are drawn on one axis, each divided by the smallest e
 for its claim. That axis is linear where an effect is too small to matter and logarithmic beyond.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,12 +13,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from bnstudy.report import marks
 from bnstudy.report.amounts import typographic
-from bnstudy.report.look import GRID, INK, MUTED, NARROW, WIDE, Drawing, Look
+from bnstudy.report.look import GRID, INK, MUTED, Drawing, Look
 from bnstudy.report.marks import note
 from bnstudy.report.measures import SPACE, counted, decimal, listed
 from bnstudy.report.panels import plain
-from bnstudy.report.plots import rows
+from bnstudy.report.plots import figure
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.verdicts import (
     STATISTICAL,
@@ -29,11 +31,12 @@ from bnstudy.report.verdicts import (
 
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
 NAMED = 30  # claims that an alternative text names one by one
+MOST_ROWS = 24  # of a picture
 DEFINITE = ("supported", "refuted")
 RATIO = "effect / smallest that matters"
 LEGEND = [
     Line2D([], [], color=INK, marker="o", ms=5, label=f"mean and 95{SPACE}% interval"),
-    Line2D([], [], color=MUTED, ls="none", marker="o", ms=3, mfc="none", label="one seed"),
+    Line2D([], [], color=MUTED, ls="none", marker="o", ms=2.6, label="one seed"),
     Line2D([], [], color=GRID, lw=7, label="too small to matter"),
 ]
 
@@ -76,29 +79,32 @@ def ratio_plot(
 ) -> Drawing:
     """Rows of seeds, mean and interval over the zone of effects that are too small to matter.
 
-    `breaks` are rows that a thin line sets off.
+    `breaks` are rows that a thin line sets off. Many rows are divided among pictures.
     """
     frame = pd.concat([one.rows().assign(row=i) for i, one in enumerate(lines)], ignore_index=True)
+    pairs = math.ceil(len(lines) / (2 * MOST_ROWS))  # of pictures, which stand side by side
+    each = len(lines) if len(lines) <= MOST_ROWS else math.ceil(len(lines) / (2 * pairs))
+    frame["part"] = frame["row"] // each
     far = 10.0 if max(abs(line.mean) for line in lines) <= 10 else FARTHEST
 
-    def zone_and_words(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
-        narrow = ax.figure.get_figwidth() <= NARROW.width
+    def mark(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
+        here = {row: look for row, look in looks.items() if row in set(part["row"])}
+        marks.rows(ax, part, "row", here, bold=[lines[row].heads for row in here], above=True)
         ax.set_xscale("symlog", linthresh=1, linscale=0.8)
         ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
-        for row in breaks:
-            ax.axhline(row - (0.72 if narrow else 0.5), color=MUTED, lw=0.6)
-        for row, line in enumerate(lines):
+        for place, row in enumerate(here):
+            line = lines[row]
+            if row in breaks and place:
+                ax.axhline(place - 0.72, color=MUTED, lw=0.6)
             side = np.sign(line.mean)
             if abs(line.mean) > far:  # it stands at the edge, as an arrow with its number
                 arrow = Look("", INK, marker=">" if side > 0 else "<").point(5.6)
-                ax.plot(side * far, row, **arrow | {"zorder": 4})
+                ax.plot(side * far, place, **arrow | {"zorder": 4})
                 align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
-                note(ax, plain(round(line.mean)), (side * far, row), (-6 * side, 0), **align)
-            place, align = (4, 0), {"va": "center", "fontsize": 8.5}
-            if narrow:
-                place, align = (0, 6), {"ha": "right", "fontsize": 7.2}
+                note(ax, plain(round(line.mean)), (side * far, place), (-6 * side, 0), **align)
             weight = "bold" if line.definite or line.heads else "normal"
-            note(ax, line.word, (1, row), place, "axes data", weight=weight, **align)
+            style = {"ha": "right", "va": "center", "fontsize": 7.2, "weight": weight}
+            note(ax, line.word, (1, place), (0, 6), "axes data", **style)
         ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
         ax.set_xticks(ticks, map(plain, ticks))
         ax.set(xlim=(-far * 1.35, far * 1.35))
@@ -111,12 +117,11 @@ def ratio_plot(
         "zone an effect is too small to matter; beyond it the axis is logarithmic, and an arrow "
         "with its number stands for a mean beyond its end."
     )
-    return rows(
-        label, frame.assign(value=frame[RATIO]), caption.format(reading=reading), noun="",
-        hue="row", looks={i: Look(line.name, INK) for i, line in enumerate(lines)},
-        bold=[line.heads for line in lines], value=RATIO, scale=None, rule=0, then=zone_and_words,
-        height=(0.225 * len(lines) + 0.2, 0.37 * len(lines) + 0.2), width=WIDE.width, legend=LEGEND,
-        finding=finding, data=frame.drop(columns="row"),
+    return figure(
+        label, frame.assign(value=frame[RATIO]), caption.format(reading=reading), mark, hue="row",
+        looks={i: Look(line.name, INK) for i, line in enumerate(lines)}, col="part", col_name=None,
+        value=RATIO, scale=None, yscale=None, sharex=False, sharey=False, flat=True, rule=0,
+        legend=LEGEND, wrap=1, height=0.37 * each + 0.2, finding=finding, data=frame.drop(columns=["row", "part"]),
     )  # fmt: skip
 
 

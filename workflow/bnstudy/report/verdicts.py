@@ -10,7 +10,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +171,11 @@ class Claims:
         """The table of a study that was run."""
         return read_table(self.tables / f"{study}.csv")
 
+    @cached_property
+    def readings(self) -> list[dict]:
+        """What the studies measure besides their claims."""
+        return readings(self.path, self.config)
+
     def further(self, study: str) -> dict[str, Endpoint]:
         """What a study measures besides its claims, by title; nothing where its grid was cut too far.
 
@@ -179,7 +184,7 @@ class Claims:
         if study not in self.studies:
             return {}
         measured = Measured(study, self.studies[study], self.config, self.tables)
-        asked = [one for one in readings(self.path, self.config) if one["study"] == study]
+        asked = [one for one in self.readings if one["study"] == study]
         try:
             found = {one["short"]: measured.endpoint(one) for one in asked}
         except UserError:

@@ -2,17 +2,15 @@
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from bnstudy.report.look import ENOUGH
-from bnstudy.report.measures import MINUS, SPACE, arm, counted, decimal, listed
+from bnstudy.report.measures import SPACE, counted
 
 INTERVALS = f"95{SPACE}% t-intervals"
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def seeds_of(table: pd.DataFrame, *, geometric: bool = False, noun: str = "seed") -> str:
@@ -61,25 +59,8 @@ def guessing(failed: pd.DataFrame, keys: list[str]) -> str:
     return f" {n:,}{SPACE}{verb} diverged or ended near guessing and {counts} as guessing."
 
 
-def per_level(
-    frame: pd.DataFrame,
-    column: str,
-    levels: Iterable[Hashable],
-    write: Callable[[pd.DataFrame], str],
-    say: Callable[[object], str] | Mapping[object, str] = arm,
-) -> str:
-    """`97.1 without normalization and 98.0 with batch normalization`: the levels that have rows."""
-    parts = ((level, frame[frame[column] == level]) for level in levels)
-    name = say.__getitem__ if isinstance(say, Mapping) else say
-    return listed(f"{write(part)} {name(level)}" for level, part in parts if len(part))
-
-
 def geometric_mean(values: pd.Series) -> float:
     return math.exp(np.log(values.astype(float)).mean()) if len(values) else math.nan
-
-
-def average(values: pd.Series, digits: int) -> str:
-    return decimal(values.mean(), digits)
 
 
 def number(x: float) -> str:
@@ -90,23 +71,9 @@ def number(x: float) -> str:
     return text if "e" not in text or abs(x) < 1 else f"{x:,.0f}"
 
 
-def significant(x: float) -> str:
-    """Two significant digits; a tiny number with a power of ten."""
-    if x == 0 or abs(x) >= 1e-4:
-        return f"{x:.2g}".replace("-", MINUS)
-    digits, exponent = f"{x:.1e}".split("e")
-    return f"{digits}\N{MULTIPLICATION SIGN}10{str(int(exponent)).translate(SUPERSCRIPTS)}"
-
-
 def unrounded(x: float) -> str:
     """A setting without an exponent, as in 0.00001."""
     return f"{x:.12f}".rstrip("0").rstrip(".")
-
-
-def in_order(values: Iterable, order: Iterable | None = None) -> list:
-    """The different values in order of appearance, or in the order given."""
-    present = list(dict.fromkeys(values))
-    return present if order is None else [value for value in order if value in present]
 
 
 def escape_markdown(text: object) -> str:

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from bnstudy.report.design import averaging
-from bnstudy.report.look import Drawing, Layout
+from bnstudy.report.look import Drawing
 from bnstudy.report.marks import heat
 from bnstudy.report.measures import decimal
 from bnstudy.report.panels import small_multiples
@@ -28,10 +28,10 @@ def confusion(results: Results, dataset: str) -> Drawing | None:
     most = float(wrong["share of the class (%)"].max())
     n = len(names)
 
-    def draw(layout: Layout) -> Figure:
+    def draw() -> list[Figure]:
         panels = small_multiples(
-            wrong, None, axis, layout, cols=levels, col_name=results.level_name, xscale=None,
-            yscale=None, x="taken for", y="class", wrap=(2, 1), height=0.24 * n + 0.5,
+            wrong, None, axis, cols=levels, col_name=results.level_name, xscale=None,
+            yscale=None, x="taken for", y="class", wrap=1, height=0.24 * n + 0.5,
         )  # fmt: skip
         for ax, part in panels:
             wide = part.pivot(index="true", columns="predicted", values="share of the class (%)")
@@ -63,5 +63,4 @@ def confusion(results: Results, dataset: str) -> Drawing | None:
             predicted=[names[i] for i in counts["predicted"]],
         ),
         draw,
-        once=True,
     )

@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bnstudy.report.look import GRID, MUTED, RULE, Drawing, Layout, Look
+from bnstudy.report.look import GRID, MUTED, RULE, Drawing, Look
 from bnstudy.report.measures import SPACE, listed
 from bnstudy.report.panels import small_multiples
 
@@ -31,7 +31,7 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
         columns=["class", "index in the training set", "mean brightness (0 to 1)"],
     )
 
-    def draw(layout: Layout) -> Figure:
+    def draw() -> list[Figure]:
         cells = [[image_cell(images[i], data.pixel_max) for i in pick] for pick in picks]
         empty = np.zeros_like(next(cell for row in cells for cell in row))
         side = len(empty)
@@ -44,7 +44,7 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
         ax.tick_params(length=0)
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
-        return figure
+        return [figure]
 
     height, width = images.shape[-2:]
     n = len(data.classes)
@@ -58,7 +58,6 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
         "the order of the file and as stored (black is 0).",
         table,
         draw,
-        once=True,
     )
 
 
@@ -95,11 +94,11 @@ def class_balance(data: object, label: str = "balance") -> Drawing:
         }
     )
 
-    def draw(layout: Layout) -> Figure:
+    def draw() -> list[Figure]:
         each, letters = (0.21, 8) if n <= 30 else (0.13, 6)
         panels = small_multiples(
-            table, None, None, layout, x="share of images (%)", y="class", yscale=None,
-            height=each * n + 0.15, width=5.6,
+            table, None, None, x="share of images (%)", y="class", yscale=None,
+            height=each * n + 0.15,
         )  # fmt: skip
         ax, looks = panels.axes[None, None], Look("test", MUTED, marker="D")
         sns.barplot(x=shares, y=data.classes, color=GRID, saturation=1, width=0.62, ax=ax)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnstudy.report.look import BLUE, INK, MUTED, Drawing, Layout, Look
+from bnstudy.report.look import BLUE, INK, MUTED, WIDTH, Drawing, Look
 from bnstudy.report.marks import category_axis, note, threads
 from bnstudy.report.measures import decimal
 from bnstudy.report.plots import figure
@@ -40,7 +40,7 @@ def four_samples(table: pd.DataFrame) -> Drawing:
         "Batch normalization of one feature in a batch of four samples. The tick is the mean of "
         "the batch; thin lines follow each sample.",
         mark, hue="line", looks={line: Look(line) for line in table}, flat=True,
-        value="value of one feature", yscale=None, height=0.72 * table.shape[1] - 0.25, width=6.4,
+        value="value of one feature", yscale=None, height=0.72 * table.shape[1] - 0.25,
         finding=f"Four points on three number lines. Their mean moves from {first.mean():.2f} to "
         f"{abs(normalized.mean()):.2f} and their standard deviation from {first.std(ddof=0):.2f} "
         f"to {normalized.std(ddof=0):.2f}; their order stays the same.",
@@ -76,15 +76,13 @@ FORMULAS = {
 def computation() -> Drawing:
     """The layer as a diagram: what is computed in training and what in evaluation mode."""
 
-    def draw(layout: Layout) -> Figure:
-        narrow = layout.narrow
-        drawn = Figure(figsize=(layout.width, 4.3 if narrow else 2.75))
+    def draw() -> list[Figure]:
+        drawn = Figure(figsize=(WIDTH, 4.3))
         ax = drawn.subplots()
-        small = {"color": MUTED, "fontsize": 7.5}
         middle = {"ha": "center", "va": "center"}
 
         def at(step: float, mode: float) -> tuple[float, float]:
-            return (1.75 * mode, -1.05 * step) if narrow else (1.95 * step, -1.55 * mode)
+            return 1.75 * mode, -1.05 * step
 
         def arrow(start: Text, end: Text, color: str, bend: float = 0, dash: str = "-") -> None:
             """From box to box: matplotlib ends it at their edges."""
@@ -100,24 +98,16 @@ def computation() -> Drawing:
                 edge = {"boxstyle": "square,pad=0.7", "fc": "none", "ec": color, "lw": 1.3}
                 edge |= {"ls": "--"} if step == mode == 1 else {}
                 boxes[step, mode] = ax.text(*at(step, mode), formula, bbox=edge, **middle)
-            words = f"{name} mode" if narrow else f"{name}\nmode"
-            ax.text(*at(-0.5 if narrow else -0.55, mode), words, weight="bold", **middle)
+            ax.text(*at(-0.5, mode), f"{name} mode", weight="bold", **middle)
             for step in (1, 2) if mode else (0, 1, 2):
                 arrow(boxes[step, mode], boxes[step + 1, mode], color)
             # The values themselves go past the statistics.
-            outer = (1 if mode else -1) * (-0.45 if narrow else 0.35)
-            arrow(boxes[0, mode], boxes[2, mode], color, outer)
+            arrow(boxes[0, mode], boxes[2, mode], color, -0.45 if mode else 0.45)
         arrow(boxes[1, 0], boxes[1, 1], MUTED, dash="--")
-        if narrow:
-            ax.text(*at(0.9, 0.5), r"$\alpha$", ha="center", **small)
-        else:
-            ax.text(2.03, -0.775, r"moving average, weight $\alpha$", va="center", **small)
-            for step, word in enumerate(STEPS["step"]):
-                ax.text(1.95 * step, 1.02, word, ha="center", **small)
-        ax.set(xlim=(-1.05, 2.8) if narrow else (-1.75, 6.7))
-        ax.set(ylim=(-3.6, 0.75) if narrow else (-2.4, 1.2))
+        ax.text(*at(0.9, 0.5), r"$\alpha$", ha="center", color=MUTED, fontsize=7.5)
+        ax.set(xlim=(-1.05, 2.8), ylim=(-3.6, 0.75))
         ax.set_axis_off()
-        return drawn
+        return [drawn]
 
     return Drawing(
         "computation",

@@ -11,13 +11,11 @@ from matplotlib.patches import Rectangle
 
 from bnstudy import grid, settings
 from bnstudy.networks import models
-from bnstudy.report.look import BLUE, INK, MUTED, Drawing, Layout
+from bnstudy.report.look import BLUE, INK, MUTED, WIDTH, Drawing
 from bnstudy.report.measures import SPACE, counted, listed
 from bnstudy.report.results import Results
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from bnstudy.networks.weights import Layer
 
 WEIGHTED = {"Linear": "linear, {} units", "Conv2d": "convolution, {} channels"}
@@ -137,27 +135,8 @@ def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> 
     shown = found[:MOST]
     table = pd.DataFrame([row for network in shown for row in rows_of(network)])
 
-    def draw(layout: Layout) -> Figure:
-        columns = 1 if layout.narrow else min(2, len(shown))
-        width = layout.width if layout.narrow else 3.6
-        titles = [textwrap.wrap(one.title, 40) for one in shown]
-        heights = [
-            LINE * len(title) + height_of(one) for title, one in zip(titles, shown, strict=True)
-        ]
-        lines = [max(heights[i : i + columns]) for i in range(0, len(shown), columns)]
-        figure = Figure(figsize=(columns * width, sum(lines) + 0.1), layout="none")
-        for i, (network, title) in enumerate(zip(shown, titles, strict=True)):
-            line, column = divmod(i, columns)
-            bottom = sum(lines[line + 1 :])
-            whole = sum(lines)
-            ax = figure.add_axes(
-                (column / columns, bottom / whole, 1 / columns, lines[line] / whole)
-            )
-            ax.set(xlim=(0, width), ylim=(lines[line], 0))
-            ax.set_axis_off()
-            ax.text(0.15, 0.06, "\n".join(title), va="top", weight="bold")
-            draw_blocks(ax, network, LINE * len(title) + 0.15, width)
-        return figure
+    def draw() -> list[Figure]:
+        return [picture(network) for network in shown]
 
     last = shown[-1]
     said = [phrase(block) for block in blocks_of(last.layers)]
@@ -187,9 +166,15 @@ def height_of(network: Network) -> float:
     return 0.4 + GAP + sum(LINE * len(block.layers) + 0.1 + GAP for block in blocks)
 
 
-def draw_blocks(ax: "Axes", network: Network, top: float, width: float) -> None:
+def picture(network: Network) -> Figure:
     """Boxes from top to bottom with arrows between them, in inches."""
-    left, right = 0.15, width - 0.95
+    title = textwrap.wrap(network.title, 40)
+    top, tall = LINE * len(title) + 0.15, LINE * len(title) + height_of(network) + 0.1
+    figure = Figure(figsize=(WIDTH, tall), layout="none")
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(tall, 0))
+    ax.set_axis_off()
+    ax.text(0.15, 0.06, "\n".join(title), va="top", weight="bold")
+    left, right = 0.15, WIDTH - 0.95
     middle = (left + right) / 2
 
     def arrow(start: float, shape: Sequence[int]) -> None:
@@ -219,3 +204,4 @@ def draw_blocks(ax: "Axes", network: Network, top: float, width: float) -> None:
         y += height
         arrow(y, block.shape)
         y += GAP
+    return figure

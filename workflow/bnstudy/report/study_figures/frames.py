@@ -16,9 +16,8 @@ from bnstudy.claims.endpoints.depth import BEYOND
 from bnstudy.claims.endpoints.scoring import accuracy, steps
 from bnstudy.data.registry import DATASETS
 from bnstudy.report import words
-from bnstudy.report.declared import percent
 from bnstudy.report.look import DECLARED
-from bnstudy.report.measures import MINUS, counted, listed
+from bnstudy.report.measures import MINUS, counted, listed, percent
 from bnstudy.scoring import failed
 
 BASELINE = "none"

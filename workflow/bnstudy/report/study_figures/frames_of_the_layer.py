@@ -8,6 +8,7 @@ import pandas as pd
 from bnstudy.claims.endpoints.regularization import matched_gaps
 from bnstudy.claims.endpoints.scoring import accuracy
 from bnstudy.report import words
+from bnstudy.report.amounts import small
 from bnstudy.report.look import DECLARED, looks_of
 from bnstudy.report.marks import SIGNS
 from bnstudy.report.measures import SPACE, counted, decimal, listed
@@ -40,14 +41,14 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Made | None:
     finding += " in all parts"
     if kept:
         worst = frame.loc[frame["value"].where(frame["check"].isin(kept)).idxmax()]
-        times = f"{words.significant(worst['value'])} times its tolerance ({worst['check']})"
+        times = f"{small(worst['value'])} times its tolerance ({worst['check']})"
         finding += f", the largest error of them being {times}"
     if checks[len(kept) :]:
         finding += f"; in {listed(checks[len(kept) :])} at least one part does not"
     zero = 10.0 ** (math.floor(math.log10(frame["value"].replace(0, 1e-3).min())) - 1)
     looks = {c: {"name": f"{c}  {CHECKS[c]}" if c in CHECKS else c} for c in checks}
-    height = [0.2 * len(checks) + 0.1, 0.3 * len(checks) + 0.1]
-    more = {"looks": looks, "finding": f"{finding}.", "height": height, "data": frame}
+    more = {"looks": looks, "finding": f"{finding}.", "data": frame}
+    more["height"] = 0.3 * len(checks) + 0.1
     return Made(frame.assign(value=frame["value"].clip(lower=zero)), {"zero": zero}, more)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bnstudy.report.look import Drawing, Layout, summary
+from bnstudy.report.look import Drawing, summary
 from bnstudy.report.marks import heat
 from bnstudy.report.measures import decimal
 from bnstudy.report.panels import power, small_multiples
@@ -40,10 +40,10 @@ def depth_map(label: str, frame: pd.DataFrame, caption: str, row_name: dict) -> 
     reach = gain["mean"].abs().max() or 1
     scales = {"difference": {"vmin": -reach, "vmax": reach, "cmap": "PuOr"}}
 
-    def draw(layout: Layout) -> Figure:
+    def draw() -> list[Figure]:
         panels = small_multiples(
-            shown, None, "norm", layout, x="hidden layers", xscale=None, yscale=None,
-            cols=order, col_name=titles, height=0.46 * len(inits) + 0.5, wrap=(3, 1),
+            shown, None, "norm", x="hidden layers", xscale=None, yscale=None,
+            cols=order, col_name=titles, height=0.46 * len(inits) + 0.5, wrap=1,
         )  # fmt: skip
         for ax, part in panels:
             wide = part.pivot(index="initialization", columns="depth", values=["value", "text"])
@@ -70,10 +70,10 @@ def gradient_paths(label: str, frame: pd.DataFrame, caption: str, row_name: dict
     layers, steps = (sorted(frame[key].unique()) for key in ("layer", "step"))
     titles = {norm: look.name for norm, look in looks.items()}
 
-    def draw(layout: Layout) -> Figure:
+    def draw() -> list[Figure]:
         panels = small_multiples(
-            frame, "initialization", "norm", layout, cols=list(looks), x="step", y="layer",
-            xscale=None, yscale=None, row_name=row_name, col_name=titles,
+            frame, "initialization", "norm", cols=list(looks), x="step", y="layer", xscale=None,
+            yscale=None, row_name=row_name, col_name=titles,
         )  # fmt: skip
         limits = {"vmin": frame["value"].min(), "vmax": frame["value"].max()}
         for ax, part in panels:
@@ -84,12 +84,13 @@ def gradient_paths(label: str, frame: pd.DataFrame, caption: str, row_name: dict
             ax.set_xticks(shown, [f"{steps[k]:,}" for k in shown])
             ax.set_yticks([0, len(layers) - 1], [layers[0], layers[-1]])
             ax.grid(visible=False)
-        bar = panels.figure.colorbar(
-            image, ax=[*panels.axes.values()], location="bottom" if layout.narrow else "right",
-            ticks=MaxNLocator(5, integer=True), label="gradient norm", shrink=0.8, pad=0.02,
-            format=FuncFormatter(lambda v, _: power(10.0**v)),
-        )  # fmt: skip
-        bar.outline.set_visible(False)
+        for figure in panels.figures:
+            bar = figure.colorbar(
+                image, ax=figure.axes, location="bottom", ticks=MaxNLocator(5, integer=True),
+                label="gradient norm", shrink=0.8, pad=0.02,
+                format=FuncFormatter(lambda v, _: power(10.0**v)),
+            )  # fmt: skip
+            bar.outline.set_visible(False)
         return panels.finish()
 
     ends = frame.pivot(index=["initialization", "norm", "step"], columns="layer", values="value")
