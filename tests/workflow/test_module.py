@@ -60,6 +60,18 @@ def test_an_importing_workflow_runs_the_quick_study(checkout, quick, tmp_path):
     assert "bn_train" in again.stdout + again.stderr
 
 
+def test_a_workflow_may_include_it(checkout, tmp_path):
+    included = (
+        f'include: "{checkout.root / "Snakefile"}"\n\n\nrule mine:\n    input: rules.all.input\n'
+    )
+    (tmp_path / "Snakefile").write_text(included)
+    quick = str(checkout.root / "config/quick.yaml")
+    plan = checkout.plan(
+        *("--snakefile", str(tmp_path / "Snakefile"), "--configfile", quick, "--", "mine")
+    )
+    assert (plan.counts["train"], plan.counts["render"], plan.counts["mine"]) == (12, 1, 1)
+
+
 def test_a_mistake_is_said_to_the_importing_workflow(checkout, quick, tmp_path):
     quick["grid"]["norm"] = ["bacth"]
     done = importing(checkout, tmp_path / "theirs", '    config: config["bn"]', {"bn": quick}, "-n")
