@@ -311,6 +311,8 @@ def test_citation_is_valid_and_of_this_version(monkeypatch, capsys):
     assert capsys.readouterr().out == f"bnstudy {version}\n"
     results = SimpleNamespace(runs={"git_commit": ["0" * 40]})
     assert f"`bnstudy` version {version} and" in design.citation(results)
+    monkeypatch.setenv("PATH", "")  # no git, as in the container
+    assert design.byline(results) == citation["authors"][0]["name"]
     assert (ROOT / "README.md").read_text().startswith(f"# {title}\n")
     assert f'description = "{title}"' in (ROOT / "pyproject.toml").read_text()
     assert yaml.safe_load((ROOT / "config/config.yaml").read_text())["report"]["title"] == title

@@ -1,11 +1,10 @@
 """What was trained and how it was measured, in sentences made from the config."""
 
-import subprocess
 from itertools import product
 
 import pandas as pd
 
-from bnstudy import settings, statistics
+from bnstudy import provenance, settings, statistics
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
 from bnstudy.networks.models import MODELS
@@ -280,8 +279,7 @@ def byline(results: Results) -> str:
         for one in said["authors"]
     )
     commits = sorted(set(results.runs["git_commit"]))
-    command = ["git", "-C", ROOT, "show", "--no-patch", "--format=%cs", commits[-1]]
-    date = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    date = provenance.git("show", "--no-patch", "--format=%cs", commits[-1])[1].strip()
     address = said.get("repository-code") or said.get("url") or ""
     return ", ".join(filter(None, [listed(people), date, address]))
 
