@@ -1,4 +1,4 @@
-"""The container recipe, as far as it can be checked without an image registry."""
+"""The container recipe, as far as it can be checked without building (`make test-image`)."""
 
 import shlex
 import subprocess
@@ -34,6 +34,8 @@ def test_every_file_it_copies_exists():
 
 
 def test_base_is_pinned_by_a_python_the_project_supports_and_user_is_not_root():
-    (base,) = [words[0] for step, *words in STEPS if step == "FROM"]
+    (base,) = [words[0] for step, *words in STEPS if step == "ARG"]
+    assert base.startswith("BASE=")
     assert base.rpartition(":")[2].startswith("3.12-")
+    assert [words for step, *words in STEPS if step == "FROM"] == [["${BASE}"]]
     assert [words for step, *words in STEPS if step == "USER"] == [["1000"]]
