@@ -58,22 +58,26 @@ def test_what_is_planted_there_is_neither_followed_nor_kept(
     assert not (tmp_path / "a.csv").exists()
 
 
-@pytest.mark.fault("a disk that is full at the rename")
-def test_a_disk_that_is_full_only_when_the_file_takes_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.fault("a disk that is full, or a quota used up, at the rename")
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk quota is used up")],
+)
+def test_no_room_only_when_the_file_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
 ) -> None:
     (tmp_path / "a.csv").write_text("whole")
 
     def full(path: Path, target: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path), None, str(target))
+        raise OSError(number, os.strerror(number), str(path), None, str(target))
 
     monkeypatch.setattr(Path, "replace", full)
     with (
-        pytest.raises(OSError, match="space") as caught,
+        pytest.raises(OSError, match=os.strerror(number)) as caught,
         replacing(tmp_path / "a.csv") as file,
     ):
         file.write("new")
-    said = f"cannot write {tmp_path / 'a.csv'}: the disk is full; make room and run"
+    said = f"cannot write {tmp_path / 'a.csv'}: {reason}; make room and run"
     assert refusal(caught.value).startswith(said)
     assert (tmp_path / "a.csv").read_text() == "whole"
     assert len(list(tmp_path.iterdir())) == 1
