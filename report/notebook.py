@@ -724,14 +724,24 @@ report.table(verdict_exhibits.not_run(judged))
 
 
 # %% tags=["remove-cell"]
+drawings = {
+    study: (
+        verdict_figures.of_study(judged, study),
+        verdict_figures.cells(judged.of(study), study),
+    )
+    for study in ("core", *report.config["studies"])
+}
+report.draw_ahead(one for own, cells in drawings.values() for one in (*own, cells) if one)
+
+
 def show(study):
     """What came out of a study: its figures, its verdicts, its cells, and what else it measured."""
-    found = judged.of(study)
-    for drawing in verdict_figures.of_study(judged, study):
+    own, cells = drawings[study]
+    for drawing in own:
         report.figure(drawing)
-    report.bullets(verdicts.verdict_sentences(found))
+    report.bullets(verdicts.verdict_sentences(judged.of(study)))
     report.table(verdict_exhibits.exact(judged, study))
-    if cells := verdict_figures.cells(found, study):
+    if cells:
         report.figure(cells)
     report.table(verdict_exhibits.further(judged, study))
 

@@ -1,6 +1,8 @@
 """The common look of the figures: nothing but the data decides, and nothing gets lost."""
 
 import math
+import os
+from dataclasses import replace
 from itertools import combinations, pairwise, product
 
 import matplotlib as mpl
@@ -15,6 +17,7 @@ from bnstudy.report import look, marks, plots
 from bnstudy.report.look import WIDTH, Drawing, looks_of, series, summary, t_interval
 from bnstudy.report.panels import log_ticks, small_multiples
 from bnstudy.report.rendering import DARK
+from bnstudy.report.reporting import PNG_DPI, Report
 
 SEEDS = range(4)
 
@@ -58,6 +61,24 @@ def test_a_drawing_depends_on_its_data_alone_and_leaves_no_trace():
     assert drawing().pictures(dpi=50).png.startswith(b"\x89PNG")
     assert drawing().pictures().svg == first
     assert plt.get_fignums() == []
+
+
+def test_figures_drawn_ahead_are_the_same_also_where_a_process_ends_early():
+    here = os.getpid()
+
+    def only_here() -> list:
+        return curves().figures if os.getpid() == here else os._exit(1)
+
+    report = Report.__new__(Report)
+    report.ahead = {}
+    asked = [replace(drawing(), label=label) for label in "abcd"]
+    asked.append(replace(drawing(), label="e", draw=only_here))
+    report.draw_ahead(asked)
+    expected = drawing().pictures(PNG_DPI)
+    for one in (asked[0], *asked[2:]):  # the second is not asked for
+        found = report.drawn(one)
+        assert found.svgs == expected.svgs
+        assert found.png == expected.png
 
 
 def test_nine_levels_differ_in_colour_dash_and_marker_and_the_baseline_looks_the_same():

@@ -8,8 +8,10 @@ import argparse
 import base64
 import html
 import inspect
+import multiprocessing
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import jupytext
@@ -25,7 +27,7 @@ from bnstudy.data.registry import add_prepared
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.report.execution import execute, write_atomically
-from bnstudy.report.look import WIDTH, Drawing
+from bnstudy.report.look import WIDTH, Drawing, Pictures
 from bnstudy.report.opening import first_screen, verdicts
 from bnstudy.report.reading import read_table
 from bnstudy.report.rendering import (
@@ -124,6 +126,7 @@ class Report:
         self.config = self.results.config
         plugins.load(self.config.get("plugins", []))  # what the names of its levels stand for
         self.counts = {"figure": 0, "table": 0}
+        self.ahead: dict[str, Connection] = {}
         # A notebook that came from another machine may name a place that is not here.
         places = (folder / claims, ROOT / claims, ROOT / "config" / Path(claims).name)
         listed = next((place for place in places if place.is_file()), None)
@@ -181,6 +184,29 @@ class Report:
             "number": self.counts[kind],
         }
 
+    def draw_ahead(self, drawings: Iterable[Drawing]) -> None:
+        """Begin to draw what `figure` will show in this order, by a process for each processor."""
+        drawings, processes = list(drawings), multiprocessing.cpu_count()
+        fork = multiprocessing.get_context("fork")  # to which a drawing need not be sent
+        for i in range(processes if processes > 1 else 0):
+            receiver, sender = fork.Pipe(duplex=False)
+            self.ahead |= {drawing.label: receiver for drawing in drawings[i::processes]}
+            worker = fork.Process(target=draw_all, args=(drawings[i::processes], sender))
+            worker.daemon = True
+            worker.start()
+            sender.close()
+
+    def drawn(self, drawing: Drawing) -> Pictures:
+        """The pictures of a figure, from the process that draws it ahead if one does."""
+        try:
+            while drawing.label in self.ahead:
+                label, pictures = self.ahead[drawing.label].recv()
+                if label == drawing.label:
+                    return pictures
+        except EOFError:  # it ended before
+            pass
+        return drawing.pictures(PNG_DPI)
+
     def figure(self, drawing: Drawing, live: Mapping[str, object] | None = None) -> None:
         """Show a `look.Drawing` with its number, caption, alternative text and data.
 
@@ -195,7 +221,7 @@ class Report:
         """
         if not drawing.finding.strip() or drawing.finding == drawing.caption:
             raise ValueError(f"figure {drawing.label} needs an alternative text of its own")
-        drawn = drawing.pictures(PNG_DPI)
+        drawn = self.drawn(drawing)
         if len(drawn.svg) > FIGURE_LIMIT:
             raise ValueError(f"figure {drawing.label} takes {len(drawn.svg):,} bytes")
         meta = self.numbered("figure", drawing.label)
@@ -259,6 +285,12 @@ class Report:
             content, sort_keys=False, allow_unicode=True, default_flow_style=None
         )
         self.fold("The configuration as it was recorded", dumped)
+
+
+def draw_all(drawings: Iterable[Drawing], sender: Connection) -> None:
+    """Draw figures and send each with its label as soon as somebody takes it."""
+    for drawing in drawings:
+        sender.send((drawing.label, drawing.pictures(PNG_DPI)))
 
 
 def read_notebook(path: Path, config: Mapping) -> object:
