@@ -9,15 +9,20 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT, RUNS, Study, Writers, on_slurm, targets
 
 QUICK = ROOT / "config/quick.yaml"
+SLURM = ROOT / "profiles/slurm/config.yaml"
 
 
 @pytest.mark.timeout(2000)  # minutes on an idle machine; the limit is for one that hangs
 def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
-    """Submitted as README.md says; a GPU for each run though it computes on the CPU."""
+    """Submitted as README.md says; a GPU for each job though it computes on the CPU.
+
+    The runs ask for it and for their nodes as the profile says for sites with ways of their own.
+    """
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
@@ -26,9 +31,11 @@ def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
 
     before = len(slurm.tasks())
     study = Study(there, QUICK, slurm.environment)
+    (site,) = re.findall(r"^#   (train: .*gres.*)$", SLURM.read_text(), re.MULTILINE)
+    asked = [f"train:{name}={value}" for name, value in yaml.safe_load(site)["train"].items()]
     overrides = on_slurm(
-        *("--set-resources", "train:gpu=1", "train:gpu_model=fake", "train:runtime=5"),
-        *("--group-components", "train=2"),
+        *("--set-resources", *asked, "train:qos=normal", "train:runtime=5"),
+        *("run_study:gpu=1", "run_study:gpu_model=fake", "--group-components", "train=2"),
     )
     status, output = study.run(*command_in_readme(), *overrides)
     assert status == 0, output
@@ -40,11 +47,14 @@ def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
             assert ours.read_bytes() == theirs.read_bytes(), name
     assert (there / "report/report.html").exists()
 
-    check_gpus(slurm.tasks()[before:], jobs=6)
-    grouped = slurm.call("squeue", "--states=all", "-h", "-O", "Comment:40,TimeLimit,Account")
-    assert [line.split()[1:] for line in grouped.splitlines() if "rule_train" in line] == [
-        ["10:00", "physics"]
+    check_gpus(slurm.tasks()[before:], jobs=6 + 15)
+    columns = "Comment:40,TimeLimit,Account,Partition,Feature"
+    submitted = slurm.call("squeue", "--states=all", "-h", "-O", columns).splitlines()
+    assert [line.split()[1:] for line in submitted if "rule_train" in line] == [
+        ["10:00", "physics", "gpu", "a100"]
     ] * 6
+    rest = {line.split()[-2] for line in submitted if "rule_train" not in line}
+    assert rest == {"debug"}
 
 
 def command_in_readme() -> list[str]:

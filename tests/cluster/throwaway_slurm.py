@@ -54,11 +54,12 @@ KillWait=5
 TaskProlog={folder}/bin/record_begin
 TaskEpilog={folder}/bin/record_end
 {nodes}PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 """
 
 
 class ThrowawaySlurm(Throwaway):
-    """Nodes `n1`, `n2`, ... with `gpus` fake GPUs each, in the partition `debug`.
+    """Nodes `n1`, `n2`, ... with `gpus` fake GPUs each, in the partitions `debug` and `gpu`.
 
     Without accounting: `sacct` answers nothing, so Snakemake has to be told
     `--slurm-status-command squeue`.
@@ -95,7 +96,7 @@ class ThrowawaySlurm(Throwaway):
         port, *ports = free_ports(1 + len(self.nodes))
         nodes = "".join(
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} CPUs={cpus}"
-            f" RealMemory=64000 Gres=gpu:fake:{gpus} State=UNKNOWN\n"
+            f" RealMemory=64000 Gres=gpu:fake:{gpus} Feature=a100 State=UNKNOWN\n"
             for name, node_port in zip(self.nodes, ports, strict=True)
         )
         user = pwd.getpwuid(os.getuid()).pw_name
