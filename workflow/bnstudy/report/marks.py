@@ -218,7 +218,7 @@ def rows(
     """A row for each level: a circle per `value`, mean and interval in front of them."""
     for place, (level, look) in enumerate(looks.items()):
         one = part[part[column] == level].assign(place=float(place))
-        sides = place + spread(len(one), 0.25)
+        sides = place + spread(len(one), 0.14 if above else 0.25)  # clear of what stands above
         dots(ax, one["value"], sides, Look("", MUTED))
         seeds_apart(ax, one, one["value"], sides)
         if estimator:
@@ -274,6 +274,6 @@ def row_names(
     if above:
         ax.set_ylim(len(names) - 0.5, -0.95)
         for row, name in enumerate(names):
-            note(ax, name, (0, row), (2, 6), "axes data", fontsize=7.2)
+            note(ax, name, (0, row), (2, 7), "axes data", fontsize=7.2)
     for heavy, letters in zip(bold, ax.texts if above else ax.get_yticklabels(), strict=False):
         letters.set_fontweight("bold" if heavy else "normal")

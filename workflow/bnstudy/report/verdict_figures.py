@@ -104,7 +104,7 @@ def ratio_plot(
                 note(ax, plain(round(line.mean)), (side * far, place), (-6 * side, 0), **align)
             weight = "bold" if line.definite or line.heads else "normal"
             style = {"ha": "right", "va": "center", "fontsize": 7.2, "weight": weight}
-            note(ax, line.word, (1, place), (0, 6), "axes data", **style)
+            note(ax, line.word, (1, place), (0, 8), "axes data", **style)
         ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
         ax.set_xticks(ticks, map(plain, ticks))
         ax.set(xlim=(-far * 1.35, far * 1.35))
