@@ -177,7 +177,7 @@ def test_inconclusive_because_a_condition_fails(judge):
 def test_every_condition_of_the_endpoints_has_words():
     sources = (ROOT / "workflow/bnstudy/claims/endpoints").glob("*.py")
     text = "".join(path.read_text() for path in sources)
-    found = re.findall(r"(?:conditions|validity)=\{\s*\"(\w+)\"", text)
+    found = re.findall(r"conditions ?= ?\{\s*\"(\w+)\"", text)
     assert {"cosine", "inference", "trend", "noise_alone"} <= set(found)
     words = {name for one in listed.load_claims(LIST) for name in one.get("conditions", {})}
     assert set(found) <= words
