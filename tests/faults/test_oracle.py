@@ -292,6 +292,7 @@ def begin(built, tmp_path):
     return copied
 
 
+@pytest.mark.timeout(300 * STEPS)  # many times what it takes
 @pytest.mark.parametrize("number", range(WALKS))
 def test_a_walk(number, fault, begin, scratch, capsys):
     oracle = fault("random edits, moves, deletions and kills against a build from scratch")

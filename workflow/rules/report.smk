@@ -35,7 +35,7 @@ rule render:
         "results/logs/render.log",
     benchmark:
         "results/benchmarks/render.tsv"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=3000,
         runtime=30,

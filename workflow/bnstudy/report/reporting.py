@@ -9,7 +9,10 @@ import base64
 import html
 import inspect
 import multiprocessing
+import os
 import re
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -50,6 +53,7 @@ from bnstudy.settings import label
 PNG_DPI = 110  # for readers of the notebook, who may see no SVG
 REFERENCE = re.compile(r"\[(figure|table)\]\(#((?:fig|tab)-[\w-]+)\)", re.IGNORECASE)
 INCLUDED = re.compile(r"\{\{ (\S+\.md) \}\}")  # prose that stands in a file beside the notebook
+PATIENCE = 120  # seconds for a process that draws ahead; then it is drawn here
 FIGURE_LIMIT = 300_000  # bytes of SVG; draw fewer marks or rasterize beyond that
 
 
@@ -185,22 +189,25 @@ class Report:
         }
 
     def draw_ahead(self, drawings: Iterable[Drawing]) -> None:
-        """Begin to draw what `figure` will show in this order, by a process for each processor."""
-        drawings, processes = list(drawings), multiprocessing.cpu_count()
+        """Begin to draw what `figure` will show in this order, in a process for each processor."""
+        if sys.platform != "linux" or (n := min(4, len(os.sched_getaffinity(0)))) == 1:
+            return
+        drawings = list(drawings)
         fork = multiprocessing.get_context("fork")  # to which a drawing need not be sent
-        for i in range(processes if processes > 1 else 0):
+        for i in range(n):
             receiver, sender = fork.Pipe(duplex=False)
-            self.ahead |= {drawing.label: receiver for drawing in drawings[i::processes]}
-            worker = fork.Process(target=draw_all, args=(drawings[i::processes], sender))
-            worker.daemon = True
-            worker.start()
+            self.ahead |= {drawing.label: receiver for drawing in drawings[i::n]}
+            worker = fork.Process(target=draw_all, args=(drawings[i::n], sender), daemon=True)
+            with warnings.catch_warnings():  # Python 3.12 warns of threads, which draw nothing
+                warnings.simplefilter("ignore", DeprecationWarning)
+                worker.start()
             sender.close()
 
     def drawn(self, drawing: Drawing) -> Pictures:
         """The pictures of a figure, from the process that draws it ahead if one does."""
         try:
-            while drawing.label in self.ahead:
-                label, pictures = self.ahead[drawing.label].recv()
+            while (ahead := self.ahead.get(drawing.label)) and ahead.poll(PATIENCE):
+                label, pictures = ahead.recv()
                 if label == drawing.label:
                     return pictures
         except EOFError:  # it ended before
