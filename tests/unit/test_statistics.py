@@ -2,12 +2,14 @@
 
 import itertools
 import math
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
 
 from bnstudy import statistics
@@ -82,9 +84,7 @@ def test_random_signs_agree_with_all_of_them(monkeypatch):
     sums = np.abs(signs @ columns.T)
     exact = (sums >= sums[0] - 1e-12).mean(axis=0)
     monkeypatch.setattr(statistics, "SIGNS_AT_ONCE", 18 * 7_000)  # the last block is a short one
-    statistics.subsets.cache_clear()
     found = [test.p() for test in statistics.sign_flips(columns)]
-    statistics.subsets.cache_clear()
     # Five standard errors of a share of 99,999 draws.
     assert np.all(np.abs(found - exact) < 5 * np.sqrt(exact * (1 - exact) / 99_999))
 
@@ -347,3 +347,14 @@ def test_controls_get_their_verdicts():
     assert tally[0.0].count("not supported") >= 0.9 * 300
     assert tally[2.0].count("supported") >= 0.98 * 300
     assert tally[-2.0].count("refuted") >= 0.98 * 300
+
+
+def test_thousands_of_seeds_fit_into_memory():
+    """All subsets that are drawn of 2,000 differences would take 1.6 GB."""
+    differences = np.random.default_rng(0).normal(0.1, 1.0, 2_000)
+    tracemalloc.start()
+    p = statistics.sign_flip_test(differences)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert p == pytest.approx(ttest_1samp(differences, 0).pvalue, abs=1e-3)
+    assert peak < 100e6

@@ -9,7 +9,7 @@ shows what its failure costs.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -154,15 +154,19 @@ def sign_flips(columns: Sequence[Differences]) -> list[SignFlip]:
     return [SignFlip(d, scales[i] * means[:, i]) for i, d in enumerate(columns)]
 
 
-@cache
-def subsets(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def subsets(n: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Subsets of n, all but the empty one or 99,999: blocks of rows of zeros and ones, and their sizes."""
-    every = (np.arange(1, 2**n)[:, None] >> np.arange(n)) & 1 if n <= EXACT_UP_TO else None
-    blocks = drawn_subsets(n) if every is None else [every.astype(np.float64)]
-    return [(chosen, chosen.sum(axis=1, keepdims=True)) for chosen in blocks]
+    return all_subsets(n) if n <= EXACT_UP_TO else drawn_subsets(n)
 
 
-def drawn_subsets(n: int) -> Iterator[np.ndarray]:
+@cache
+def all_subsets(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    chosen = ((np.arange(1, 2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+    return [(chosen, chosen.sum(axis=1, keepdims=True))]
+
+
+def drawn_subsets(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A block at a time: all those of thousands of differences would fill the memory."""
     rng = np.random.default_rng(0)
     rows = max(1, SIGNS_AT_ONCE // n)
     for start in range(0, MONTE_CARLO_SIGNS, rows):
@@ -170,7 +174,7 @@ def drawn_subsets(n: int) -> Iterator[np.ndarray]:
         bits = rng.integers(256, size=size, dtype=np.uint8)
         chosen = np.unpackbits(bits, axis=1, count=n)
         chosen[~chosen.any(axis=1), 0] = 1
-        yield chosen.astype(np.float64)
+        yield chosen.astype(np.float64), chosen.sum(axis=1, keepdims=True, dtype=np.float64)
 
 
 def sign_flip_test(d: Differences, effect: float = 0.0) -> float:
