@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = (
     *("Snakefile", "config", "environment.yml", "profiles", "published", "report", "workflow"),
     *("CITATION.cff", "LICENSE", "README.md", "pyproject.toml", "requirements.txt"),
+    *("Containerfile", "setup.py"),
 )
 
 

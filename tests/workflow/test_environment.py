@@ -4,12 +4,15 @@ What only tests need is pinned in tests/requirements.txt, which holds the pins o
 """
 
 import ast
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 
@@ -204,23 +207,37 @@ def test_a_configuration_in_utf_16_is_named(tmp_path):
     assert f"{config} is not UTF-8 text" in " ".join((done.stdout + done.stderr).split("\n"))
 
 
-def test_a_wheel_says_that_it_is_no_checkout(tmp_path):
-    """Data files at the root of the checkout are in no wheel: built and unpacked, it refuses to run."""
+def test_a_wheel_holds_the_study(tmp_path):
+    """Built, and installed into an environment that has the packages it needs and no checkout."""
     checkout = copy_checkout(tmp_path).root
     build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
     built = subprocess.run(
         [sys.executable, "-c", build], cwd=checkout, check=True, capture_output=True, text=True
     )
     wheel = checkout / built.stdout.split()[-1]
-    shutil.unpack_archive(wheel, tmp_path / "site", "zip")
-    done = subprocess.run(
-        [sys.executable, "-m", "bnstudy", "--help"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "`pip install --editable`" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    place = tmp_path / "environment"
+    venv.create(place, symlinks=True)
+    (site,) = place.glob("lib/python*/site-packages")
+    (site / "needed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    python = place / "bin/python"
+    install = ["-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--python"]
+    subprocess.run([sys.executable, *install, python, wheel], check=True)
+    shutil.rmtree(checkout)
+
+    def run(*command):
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        done = subprocess.run(
+            command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    held, bnstudy = site / "bnstudy_checkout", place / "bin/bnstudy"
+    assert str(held) in run(python, "-c", "import bnstudy; print(bnstudy.__file__)")
+    assert run(bnstudy, "--version") == f"bnstudy {PROJECT['version']}\n"
+    run(bnstudy, "prepare", "digits", "--out", "digits.safetensors")
+    run(bnstudy, "train", "digits.safetensors", "--epochs", "1", "--out", "run")
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "ok"
+    quick = ["--configfile", held / "config/quick.yaml", "--directory", tmp_path / "study", "-n"]
+    said = run(python, "-m", "snakemake", "--snakefile", held / "Snakefile", *quick)
+    assert re.search(r"render +1\b", said)

@@ -64,11 +64,6 @@ def load(command: str) -> Callable[[list[str]], None]:
 def main() -> None:
     """Run one subcommand; what the user can repair becomes one line on stderr and exit status 2."""
     arguments, root = sys.argv[1:], Path(__file__).parents[2]
-    if not (root / "Snakefile").exists():
-        sys.exit(
-            "bnstudy: the study's configuration and report are in its checkout and not in this "
-            "package alone; get the checkout, and there `pip install --editable` it."
-        )
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage() + "\n\n`bnstudy COMMAND --help` lists a command's options.")
         return

@@ -30,7 +30,7 @@ from bnstudy.tables import dictionary
 
 SOURCES = (
     *("Snakefile", "Makefile", "Containerfile", "CITATION.cff", "LICENSE", "*.md"),
-    *("environment.yml", "pyproject.toml", "requirements.txt"),
+    *("environment.yml", "pyproject.toml", "setup.py", "requirements.txt"),
     *("config/**/*", "docs/*", "profiles/**/*", "published/*"),
     *("report/*.py", "report/*.yaml", "report/text/*", "report/captions/*"),
     "report/templates/**/*",
