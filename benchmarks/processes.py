@@ -77,10 +77,10 @@ def bare_import() -> float:
 
 
 def write_grid(path: Path, **changes: dict) -> Path:
-    """A file to lay over the default configuration: these changes, and no studies."""
+    """A file to lay over the default configuration: these changes, no studies, and no verdicts."""
     studies = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
     off = {name: {"enabled": False} for name in studies}
-    path.write_text(yaml.safe_dump({**changes, "studies": off}))
+    path.write_text(yaml.safe_dump({**changes, "exploratory": True, "studies": off}))
     return path
 
 

@@ -5,24 +5,32 @@
 
 from collections import defaultdict
 
-from processes import BASELINE, RESULTS, key, read_table
+import yaml
+from processes import BASELINE, RESULTS, ROOT, key, read_table
 
 CELLS = [("none", "32"), ("batch", "32"), ("none", "256"), ("batch", "256")]
 # Quantities of a cell, as they are called in speed.csv and in the README.
 OF_A_CELL = {
     "step / (products + update)": "a training step over its matrix products and update alone",
     "run / (products + updates)": "a whole run over its products and updates",
-    "evaluation / training": "evaluations over training",
     "start - bare import": "start of a run less a bare `import torch`",
     "run: data": "opening the data",
     "run: peak memory": "peak memory of a run",
 }
+# Quantities of a network, by its kind and arm; those of a perceptron's steps stand above.
+NETWORKS = [(kind, norm) for kind in ("mlp", "cnn", "resnet") for norm in ("none", "batch")]
+OF_A_NETWORK = {
+    "step / (convolutions + update)": "a step of 128 images over its convolutions and update",
+    "evaluation / (its convolutions)": "an evaluation over its products or convolutions",
+}
+# Minutes that a study may take.
+STUDIES = {"default": 7, "full": 25}
 # Quantities of the workflow.
 OF_THE_WORKFLOW = {
     "grid / (its runs / cores)": "the default grid over its runs divided by the cores",
     "aggregation of 50,000 runs: wall": "aggregation of 50,000 runs",
     "aggregation of 50,000 runs: peak memory": "the same, peak memory",
-    "report with 57 figures: wall": "the report of the full study",
+    "report of 102 claims: wall": "the report of the full study",
     "snakemake -n: wall": "`snakemake -n` of the default study",
 }
 
@@ -44,8 +52,31 @@ def goals(rows: list[dict[str, str]]) -> str:
     )
 
 
+def key_of(quantity: str, kind: str, norm: str) -> tuple[str, str, str]:
+    """The row of a network's quantity in speed.csv."""
+    if kind == "mlp":
+        return "probe / (its products)", norm, ""
+    return f"{kind}: {quantity}", norm, "128" if quantity.startswith("step") else ""
+
+
+def of_the_studies() -> list[str]:
+    """The processor time of whole studies over the cores: less time is not possible with those jobs."""
+    declared = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
+    parts = read_table(RESULTS / "studies.csv")
+    found = []
+    for name, goal in STUDIES.items():
+        others = {key for key, study in declared.items() if study["enabled"] is False}
+        counted = [row for row in parts if name == "full" or row["part"] not in others]
+        cores = int(parts[0]["cores"])
+        minutes = sum(float(row["cpu_seconds"]) for row in counted) / cores / 60
+        star = " *" if minutes > goal else ""
+        words = f"processor time of the {name} study over {cores} cores"
+        found.append(f"| {words} | {minutes:.0f} min{star} | ≤ {goal} |")
+    return found
+
+
 def lines() -> list[str]:
-    """The lines of the three tables."""
+    """The lines of the four tables."""
     found = [
         "| eight networks of {epochs} epochs, from start to table | time over ours |".format(
             **read_table(RESULTS / "peers.csv")[0]
@@ -74,11 +105,19 @@ def lines() -> list[str]:
     for quantity, words in OF_A_CELL.items():
         cells = [rows[quantity, *cell] for cell in CELLS]
         found.append(f"| {words} | {' | '.join(map(starred, cells))} | {goals(cells)} |")
+    heads = [f"{kind}, {norm}" for kind, norm in NETWORKS]
+    found += ["", f"| | {' | '.join(heads)} | goal |", f"|{' --- |' * (len(heads) + 2)}"]
+    for quantity, words in OF_A_NETWORK.items():
+        cells = [rows.get(key_of(quantity, *network)) for network in NETWORKS]
+        if quantity.startswith("step"):
+            cells[:2] = [None, None]
+        shown = " | ".join(starred(row) if row else "" for row in cells)
+        found.append(f"| {words} | {shown} | {goals([row for row in cells if row])} |")
     found += ["", "| | measured | goal |", "| --- | --- | --- |"]
     for quantity, words in OF_THE_WORKFLOW.items():
         row = rows[quantity, "", ""]
         found.append(f"| {words} | {starred(row)} | {goals([row])} |")
-    return found
+    return found + of_the_studies()
 
 
 if __name__ == "__main__":

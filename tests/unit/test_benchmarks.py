@@ -1,5 +1,6 @@
 """The arithmetic of the benchmarks: medians, what counts as slower, pairs, the stopwatch."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -124,6 +125,13 @@ def test_time_of_a_study_is_the_sum_over_its_jobs(processes, tmp_path):
         path.write_text(f"s\tcpu_time\n{wall}\t{cpu}\n")
     found = [tuple(row.values()) for row in by_study.table(tmp_path)]
     assert found == [("depth", 1, 9, 5), ("grid", 2, 6, 3), ("render", 1, 1, 8)]
+
+
+def test_grid_of_a_benchmark_is_one_that_the_workflow_runs(processes, tmp_path):
+    config = processes.write_grid(tmp_path / "few.yaml", grid={"norm": ["batch"], "seed": [3]})
+    command = processes.snakemake(tmp_path, "--configfile", config, "-n", "--", "tables")
+    processes.measure(command, tmp_path / "log")
+    assert re.search(r"train +4\n", (tmp_path / "log").read_text())
 
 
 def test_peer_that_trained_other_cells_is_refused(peers, tmp_path):
