@@ -35,7 +35,7 @@ from checkouts import Checkout, copy_checkout
 
 LONG = bool(os.environ.get("LONG"))
 SEED = int(os.environ.get("ORACLE_SEED", "17"))
-WALKS, STEPS = (24, 12) if LONG else (4, 4)
+WALKS, STEPS = (24, 12) if LONG else (8, 4)
 TABLES = (
     *("runs", "metrics", "comparison", "classes", "confusion", "claims", "claim_effects"),
     "a_study",
