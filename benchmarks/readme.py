@@ -53,10 +53,10 @@ def goals(rows: list[dict[str, str]]) -> str:
 
 
 def key_of(quantity: str, kind: str, norm: str) -> tuple[str, str, str]:
-    """The row of a network's quantity in speed.csv."""
-    if kind == "mlp":
-        return "probe / (its products)", norm, ""
-    return f"{kind}: {quantity}", norm, "128" if quantity.startswith("step") else ""
+    """The row of a network's quantity in speed.csv, which has none of a perceptron's step at 128."""
+    if quantity.startswith("step"):
+        return f"{kind}: {quantity}", norm, "128"
+    return "probe / (its products)" if kind == "mlp" else f"{kind}: {quantity}", norm, ""
 
 
 def of_the_studies() -> list[str]:
@@ -109,8 +109,6 @@ def lines() -> list[str]:
     found += ["", f"| | {' | '.join(heads)} | goal |", f"|{' --- |' * (len(heads) + 2)}"]
     for quantity, words in OF_A_NETWORK.items():
         cells = [rows.get(key_of(quantity, *network)) for network in NETWORKS]
-        if quantity.startswith("step"):
-            cells[:2] = [None, None]
         shown = " | ".join(starred(row) if row else "" for row in cells)
         found.append(f"| {words} | {shown} | {goals([row for row in cells if row])} |")
     found += ["", "| | measured | goal |", "| --- | --- | --- |"]

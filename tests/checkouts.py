@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-SOURCES = (
-    *("Snakefile", "config", "environment.yml", "profiles", "published", "report", "workflow"),
-    *("CITATION.cff", "LICENSE", "README.md", "pyproject.toml", "requirements.txt"),
-    *("Containerfile", "setup.py"),
-)
+SOURCES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["bnstudy"]["checkout"]
 
 
 def quick_run(norm: str, batch_size: int, seed: int | str) -> str:

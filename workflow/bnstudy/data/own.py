@@ -7,7 +7,6 @@ smallest hashes, so that an image stays on its side whatever is added beside it.
 """
 
 import hashlib
-import json
 import math
 import re
 from collections import Counter
@@ -24,8 +23,7 @@ from bnstudy.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-# What an entry in the configuration has, and what reads it on the command line.
-KEYS = {"path": str, "title": str, "size": json.loads, "grey": json.loads, "label": str}
+KEYS = ("path", "title", "size", "grey", "label")  # of an entry in the configuration
 LEAST = 5  # training images of a class
 # What a spreadsheet takes for a formula, where it opens a table with the name of a class.
 FORMULA = re.compile(r"[=@].|[-+].*[^\d.]")
@@ -130,9 +128,14 @@ def look_at(path: Path, entry: Mapping) -> dict:
 
 def options(entry: Mapping) -> list[str]:
     """A declaration as options of `bnstudy prepare`."""
-    told = {key: entry[key] for key in KEYS if key in entry}
-    told = {key: one if KEYS[key] is str else json.dumps(one) for key, one in told.items()}
-    return [word for key, one in told.items() for word in (f"--{key}", one)]
+    words = []
+    for key in (key for key in KEYS if key in entry):
+        value = entry[key]
+        if key == "grey":
+            words.append("--grey" if value else "--no-grey")
+        else:
+            words += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
+    return words
 
 
 def summary(dataset: Dataset) -> str:

@@ -3,6 +3,7 @@
 torchvision's dataset classes decode what they know (:mod:`bnstudy.data.prepared` has the format).
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -95,12 +96,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--raw", type=Path, help="folder made by `bnstudy download`")
     parser.add_argument("--out", required=True, type=Path, help="file to write (.safetensors)")
     parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files of your own")
-    mine = parser.add_argument_group("images of your own", "as config/README.md explains them")
-    for key, kind in own.KEYS.items():
-        mine.add_argument(f"--{key}", type=kind)
+    mine = parser.add_argument_group("images of your own (config/README.md)")
+    mine.add_argument("--path", help="a folder of class folders, an .npz or a .csv")
+    mine.add_argument("--title", help="name for readers (default: the dataset's)")
+    mine.add_argument("--size", type=int, nargs="+", help="height and width, or one number")
+    mine.add_argument("--grey", action=argparse.BooleanOptionalAction, help="default: as found")
+    mine.add_argument("--label", help="the label's column in a CSV (default: label)")
     arguments = parser.parse_args(argv)
     plugins.load(arguments.plugins)
     if arguments.path is not None:
         told = {key: value for key in own.KEYS if (value := getattr(arguments, key)) is not None}
+        if len(told.get("size", (1, 1))) != 2:
+            told["size"] *= 2
         own.register({arguments.dataset: told})
     prepare(known(arguments.dataset), arguments.raw, arguments.out)

@@ -18,6 +18,7 @@ from bnstudy.report.measures import (
     short_name,
 )
 from bnstudy.report.results import Results, as_level
+from bnstudy.tables.archive import project_version
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 # Settings that `design` tells in other words than their own.
@@ -287,10 +288,8 @@ def byline(results: Results) -> str:
 def citation(results: Results) -> str:
     """How to cite the study, with the version and commit that made the runs."""
     commits = listed(f"`{commit[:12]}`" for commit in sorted(set(results.runs["git_commit"])))
-    # Not the version that was installed: the checkout that is used may have moved on since.
-    version = read_yaml(ROOT / "CITATION.cff")["version"]
     return (
-        f"To cite this page, name the question, `bnstudy` version {version} and the "
+        f"To cite this page, name the question, `bnstudy` version {project_version(ROOT)} and the "
         f"commit of its runs, {commits}. The file `CITATION.cff` of the repository holds the rest in "
         "machine-readable form."
     )

@@ -46,26 +46,11 @@ WIDTH = 3.6  # inches of a picture: a phone shows them one below the other, a pa
 
 @dataclass(frozen=True)
 class Pictures:
-    """A figure as it was drawn: its pictures in order as SVG and, where asked for, as pixels."""
+    """A figure as it was drawn: its pictures in order, and all in one as a page shows them."""
 
     svgs: list[str]
-    images: list[Image.Image]
-
-    @property
-    def svg(self) -> str:
-        """All in one, two side by side, as a page shows them."""
-        return together(self.svgs)
-
-    @property
-    def png(self) -> bytes:
-        """The same for readers that show no SVG."""
-        places, size = side_by_side([image.size for image in self.images])
-        whole = Image.new("RGB", size, PAPER)
-        for image, place in zip(self.images, places, strict=True):
-            whole.paste(image, place)
-        buffer = io.BytesIO()
-        whole.save(buffer, "png", optimize=True)
-        return buffer.getvalue()
+    svg: str
+    png: bytes  # for readers that show no SVG; empty where not asked for
 
 
 @dataclass(frozen=True)
@@ -95,7 +80,7 @@ class Drawing:
     def pictures(self, dpi: int = 0) -> Pictures:
         """Drawn once in the theme alone: no setting of the user's matplotlib plays a part.
 
-        The SVGs are without time, tool or document type; above a `dpi` of zero there are images, too.
+        The SVGs are without time, tool or document type; above a `dpi` of zero there is a PNG, too.
         """
         with mpl_style.context(THEME, after_reset=True), warnings.catch_warnings():
             # A single run has a single value, around which matplotlib widens the axis by itself.
@@ -108,13 +93,24 @@ class Drawing:
             images = [as_image(figure, dpi) for figure in figures if dpi]
             ends = [str(i) for i in range(len(figures))] if len(figures) > 1 else [""]
             svgs = [compact(as_svg(figure), end) for figure, end in zip(figures, ends, strict=True)]
-            return Pictures(svgs, images)
+            return Pictures(svgs, together(svgs), as_png(images) if images else b"")
 
 
 def as_svg(figure: Figure) -> str:
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
+    return buffer.getvalue()
+
+
+def as_png(images: list[Image.Image]) -> bytes:
+    """Images in one, two side by side."""
+    places, size = side_by_side([image.size for image in images])
+    whole = Image.new("RGB", size, PAPER)
+    for image, place in zip(images, places, strict=True):
+        whole.paste(image, place)
+    buffer = io.BytesIO()
+    whole.save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

@@ -114,8 +114,8 @@ def small_multiples(
     x, y : str, or mapping
         Labels of the axes. Like the scales they may differ between values of row or column.
     xscale, yscale : str or None, or mapping
-        `linear`; `zero` (linear, from there on); `count` (whole numbers); `percent` (fractions written as percentages, the axis
-        ends at 0 and at 1); `log` (means stay arithmetic); `geometric` (the same axis, and means
+        `linear`; `zero` (linear, from there on); `count` (whole numbers); `percent` (fractions
+        written as percentages, the axis ends at 0 and at 1); `log` (means stay arithmetic); `geometric` (the same axis, and means
         and intervals that seaborn draws are those of the logarithms); None: as drawn.
     sharex, sharey : bool, "row" or "col"
         Which panels have an axis in common: "row" and "col" are those with the same value of it,
