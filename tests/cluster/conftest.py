@@ -18,6 +18,7 @@ import pytest
 from throwaway_slurm import ThrowawaySlurm, missing_packages
 
 ROOT = Path(__file__).parents[2]
+QUICK = ROOT / "config/quick.yaml"
 POLLING = Path(__file__).with_name("polling.py")
 
 # Two runs that take long enough to be disturbed.
@@ -130,6 +131,25 @@ class Writers(threading.Thread):
     def __exit__(self, *error) -> None:
         self.done.set()
         self.join()
+
+
+@pytest.fixture(scope="session")
+def quick_study(tmp_path_factory) -> Path:
+    """The folder of the quick study's tables, made on this machine."""
+    folder = tmp_path_factory.mktemp("here")
+    status, output = Study(folder, QUICK).run("--", "tables")
+    assert status == 0, output
+    return folder
+
+
+def check_same_tables(here: Path, there: Path) -> None:
+    """All tables but the times are the same, byte for byte, and there is a report."""
+    tables = {path.name for path in (here / "results/tables").iterdir()}
+    assert {"runs.csv", "metrics.csv", "comparison.csv", "claims.csv"} <= tables
+    for name in sorted(tables - {"timings.csv"}):
+        ours, theirs = (folder / "results/tables" / name for folder in (here, there))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+    assert (there / "report/report.html").exists()
 
 
 @pytest.fixture(scope="session")

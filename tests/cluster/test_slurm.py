@@ -11,26 +11,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT, RUNS, Study, Writers, on_slurm, targets
+from conftest import QUICK, ROOT, RUNS, Study, Writers, check_same_tables, on_slurm, targets
 
-QUICK = ROOT / "config/quick.yaml"
 SLURM = ROOT / "profiles/slurm/config.yaml"
 
 
 @pytest.mark.timeout(2000)  # minutes on an idle machine; the limit is for one that hangs
-def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
+def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, quick_study, tmp_path):
     """Submitted as README.md says; a GPU for each job though it computes on the CPU.
 
     The runs ask for it and for their nodes as the profile says for sites with ways of their own.
     """
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
-    status, output = Study(here, QUICK).run("--", "tables")
-    assert status == 0, output
-
     before = len(slurm.tasks())
-    study = Study(there, QUICK, slurm.environment)
+    study = Study(tmp_path, QUICK, slurm.environment)
     (site,) = re.findall(r"^#   (train: .*gres.*)$", SLURM.read_text(), re.MULTILINE)
     asked = [f"train:{name}={value}" for name, value in yaml.safe_load(site)["train"].items()]
     overrides = on_slurm(
@@ -39,13 +32,7 @@ def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, tmp_path):
     )
     status, output = study.run(*command_in_readme(), *overrides)
     assert status == 0, output
-    tables = sorted(path.name for path in (here / "results/tables").iterdir())
-    assert {"runs.csv", "metrics.csv", "comparison.csv", "claims.csv"} <= set(tables)
-    for name in tables:
-        if name != "timings.csv":
-            ours, theirs = (folder / "results/tables" / name for folder in (here, there))
-            assert ours.read_bytes() == theirs.read_bytes(), name
-    assert (there / "report/report.html").exists()
+    check_same_tables(quick_study, tmp_path)
 
     check_gpus(slurm.tasks()[before:], jobs=6 + 15)
     columns = "Comment:40,TimeLimit,Account,Partition,Feature"
