@@ -18,25 +18,23 @@ from bnstudy.report.findings import (
     time_cost,
 )
 from bnstudy.report.interactions import contrasts
-from bnstudy.report.measures import SPACE, SPOKEN, Comparison, capitalized, listed, p_value
+from bnstudy.report.measures import SPOKEN, Comparison, capitalized, listed, p_value
 from bnstudy.report.remaining import remaining
 from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import Exhibit, exhibit
 from bnstudy.report.verdicts import Claims, Judged, quotes, verdict_word
+from bnstudy.report.words import say
 
 LIMITS = ("L1", "L2", "L3", "L4")  # claims about what the method costs, or where it fails
 
 
-def place(claim: Judged) -> str:
-    """The link to the section of a claim, for Jupyter and for the page."""
-    return f"[{claim.id}](#{claim.heading.replace(' ', '-')})"
-
-
 def short_verdict(claim: Judged) -> str:
-    """`[B3](#...) faster convergence: **supported**, +1.4 pp (+1.3 to +1.5)`, as Markdown."""
-    found = (
-        f"{place(claim)} {shown(claim.short or claim.claim).rstrip('.')}: **{verdict_word(claim)}**"
-    )
+    """`[B3](#...) faster convergence: **supported**, +1.4 pp (+1.3 to +1.5)`, as Markdown.
+
+    The link leads to the section of the claim, in Jupyter and on the page.
+    """
+    name = shown(claim.short or claim.claim).rstrip(".")
+    found = f"[{claim.id}](#{claim.heading.replace(' ', '-')}) {name}: **{verdict_word(claim)}**"
     if claim.exact:
         return found
     size = effect_cell(claim.effect, claim.unit)
@@ -44,50 +42,46 @@ def short_verdict(claim: Judged) -> str:
     return f"{found}, {size}{around}"
 
 
-def verdicts_on(claims: Claims, names: Sequence[str]) -> str:
-    """The verdicts on some claims in one sentence, and which of them were not measured."""
-    found = [claim for name in names if (claim := claims[name])]
-    rest = [claim.id for claim in found if not claim.was_run]
-    parts = [evidence(claims, names)]
-    parts += [f"*Not measured in this run:* {listed(rest)}."] if rest else []
-    return " ".join(filter(None, parts))
-
-
-def benefit(claims: Claims, said: dict) -> tuple[str, str]:
-    """A benefit of `verdicts.quotes` with the words of the text, and the verdicts on it."""
-    line, words = quotes()["claims"][said["quote"]]
-    begin = f"**{said['title']}:** “{shown(words)}” (line{SPACE}{line})."
-    return f"{begin} {said['why']}", verdicts_on(claims, said["claims"])
-
-
 def evidence(claims: Claims, names: Sequence[str]) -> str:
     """The verdicts on those claims that were measured; empty where none was."""
     found = [claim for name in names if (claim := claims[name]) and claim.was_run]
-    return f"*Found here:* {'; '.join(map(short_verdict, found))}." if found else ""
+    verdicts = "; ".join(map(short_verdict, found))
+    return say("analysis", "found here", verdicts=verdicts) if found else ""
+
+
+def benefit(claims: Claims, said: dict) -> tuple[str, ...]:
+    """A benefit of `verdicts.quotes` with the words of the text, and the verdicts on it.
+
+    Behind them, which of its claims were not measured.
+    """
+    line, words = quotes()["claims"][said["quote"]]
+    lacking = [n for n in said["claims"] if (claim := claims[n]) and not claim.was_run]
+    verdicts = [evidence(claims, said["claims"])]
+    verdicts += [say("analysis", "not measured", claims=lacking)] if lacking else []
+    words = {"title": said["title"], "quote": shown(words), "line": line, "why": said["why"]}
+    return say("analysis", "benefit", **words), " ".join(filter(None, verdicts))
 
 
 def sure(c: Comparison) -> str:
     """How many seeds agree, and the p value that carries the finding."""
     if c.n < 2 or c.outcome in ("missing", "censored", "untested"):
         return ""
-    better, n = c.seeds_in_favour, c.n
-    agree = f"All {n} seeds" if better in (0, n) else f"{max(better, n - better)} of {n} seeds"
-    return f"{agree} agree ({p_value(c.p)})."
+    most = max(c.seeds_in_favour, c.n - c.seeds_in_favour)
+    agree = f"All {c.n} seeds" if most == c.n else f"{most} of {c.n} seeds"
+    return say("analysis", "agree", agree=agree, p=p_value(c.p))
 
 
 def remaining_table(results: Results, level: Level) -> Exhibit | None:
     """`remaining` as a table; None where neither study was run."""
-    titles = {"ln_steps_to_target": "ratio of steps", "test_accuracy": "test accuracy"}
-    rows = []
+    rows, text = [], []
     for one in remaining(results, level):
         cells: dict[str, object] = {"condition": one.condition, "seeds": one.effects[0].n}
-        for c in one.effects:
-            title = titles[c.of.name]
-            cells[title + " (pp)" * (c.of.kind == "accuracy")] = c.of.difference(c.difference)
-            cells[f"{INTERVAL} of the {title}"] = c.interval
+        titles = {"ratio of steps": "", "test accuracy": " (pp)"}
+        text = [f"{INTERVAL} of the {title}" for title in titles]
+        for c, (title, unit), head in zip(one.effects, titles.items(), text, strict=True):
+            cells |= {title + unit: c.of.difference(c.difference), head: c.interval}
         rows.append(cells)
     label = results.label("remaining", results.datasets[0], level)
-    text = [column for row in rows[:1] for column in row if column.startswith(INTERVAL)]
     return exhibit("remaining", rows, label=label, text=text, level=results.level_name(level))
 
 
@@ -98,11 +92,7 @@ def remains(results: Results, level: Level) -> str:
         for one in remaining(results, level)
         for _, accuracy in [one.effects]
     ]
-    return (
-        f"Under other conditions the difference in test accuracy was {listed(parts)}."
-        if parts
-        else ""
-    )
+    return say("analysis", "remains", parts=parts) if parts else ""
 
 
 def answer(
@@ -112,7 +102,7 @@ def answer(
     asked = quotes()["questions"][question]
     told = evidence(claims, asked["claims"])
     if asked["why"]:
-        told = f"{asked['why']} {told or 'The studies that would tell are not in this run.'}"
+        told = f"{asked['why']} {told or say('analysis', 'elsewhere')}"
     return [" ".join(filter(None, QUESTIONS[question](results, dataset, level))), told]
 
 
@@ -130,9 +120,11 @@ def across(results: Results, dataset: str, level: Level) -> str:
     found = [c for c in found if c and not math.isnan(c.difference) and c.outcome != "censored"]
     if len(found) < 2:
         return ""
-    ends = (pick(found, key=lambda c: c.difference) for pick in (min, max))
-    said = (f"{c.of.difference(c.difference)} at {results.cell_title(c.cell)}" for c in ends)
-    return f"The ratio of steps runs from {' to '.join(said)}."
+    first, last = (
+        f"{c.of.difference(c.difference)} at {results.cell_title(c.cell)}"
+        for c in (pick(found, key=lambda c: c.difference) for pick in (min, max))
+    )
+    return say("analysis", "across", first=first, last=last)
 
 
 def accuracy(results: Results, dataset: str, level: Level) -> list[str]:
@@ -154,7 +146,7 @@ def batch_size(results: Results, dataset: str, level: Level) -> list[str]:
     if "batch_size" in results.cell_axes:
         return list(contrasts(results, dataset, "batch_size", [level]))
     only = settings.level_name("batch_size", results.values("batch_size")[0])
-    return [f"Only {only} was trained, so the effect of the batch size cannot be seen."]
+    return [say("analysis", "one batch size", size=only)]
 
 
 def cost(results: Results, dataset: str, level: Level) -> list[str]:
@@ -174,18 +166,18 @@ QUESTIONS = {
 
 def balance(results: Results, claims: Claims, dataset: str, level: Level) -> Exhibit | None:
     """Advantages and limitations side by side, measure by measure, as far as they were shown."""
-    sides = {"better": "advantage", "worse": "limitation"}
-    gap = results.gap(dataset, level)
     slower, time = time_cost(results, dataset, level)
     said = [(c.of.title, c.shown, brief(c)) for c in results.comparisons(dataset, level, SPOKEN)]
-    said += [("generalization gap", gap.shown, gap_sentence(gap))] if gap else []
-    said += [("time of an epoch", slower, time)]
+    if gap := results.gap(dataset, level):
+        said.append(("generalization gap", gap.shown, gap_sentence(gap)))
+    said.append(("time of an epoch", slower, time))
     said += [("parameters", "worse", one) for one in parameter_cost(results, dataset, level)]
     for claim in filter(None, map(claims.__getitem__, LIMITS)):
         if claim.verdict in ("supported", "holds", "refuted"):
             words = f"{claim.short or claim.claim} ({claim.id}): {verdict_word(claim)}"
             way = "better" if claim.verdict == "refuted" else "worse"
             said.append((f"claim {claim.id}", way, words))
+    sides = {"better": "advantage", "worse": "limitation"}
     rows = [
         {"measure": topic, "advantage": "", "limitation": ""}
         | {sides[way]: capitalized(words).rstrip(".")}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from string import Formatter
 
 import pandas as pd
 from matplotlib.lines import Line2D
@@ -10,7 +9,7 @@ from matplotlib.patches import Patch
 
 from bnstudy.report import look, plots
 from bnstudy.report.look import Drawing, Look
-from bnstudy.report.measures import SPACE, counted, percent
+from bnstudy.report.words import Words
 
 KINDS = {f.__name__: f for f in (plots.curves, plots.strips, plots.rows, plots.figure)}
 NORMS = look.looks_of(("none", "batch", "layer"), name=plots.name_of("norm"))
@@ -21,24 +20,6 @@ LEGEND = {
     "bar": lambda label: Line2D([], [], label=label, color=look.MUTED, **BAR),
     "area": lambda label: Patch(color=look.GRID, label=label),
 }
-
-
-class Words(Formatter):
-    """Fills texts in: `{epochs:count epoch}` counts, `{target:percent}` writes a share."""
-
-    def format_field(self, value: object, spec: str) -> str:
-        kind, _, noun = spec.partition(" ")
-        if kind == "count":
-            return counted(len(value) if isinstance(value, list) else int(value), noun)
-        return percent(value) if kind == "percent" else super().format_field(value, spec)
-
-    def filled(self, part: object, words: Mapping[str, object]) -> object:
-        """A part of a declaration with its texts filled in."""
-        if isinstance(part, str):
-            return self.vformat(part.replace("~", SPACE), (), words)
-        if isinstance(part, Mapping):
-            return {key: self.filled(value, words) for key, value in part.items()}
-        return [self.filled(one, words) for one in part] if isinstance(part, list) else part
 
 
 def look_of(said: str | Look | Mapping[str, str]) -> Look:

@@ -18,6 +18,7 @@ from bnstudy.report.measures import (
     short_name,
 )
 from bnstudy.report.results import Results, as_level
+from bnstudy.report.words import say
 from bnstudy.tables.archive import project_version
 
 TIMES = " \N{MULTIPLICATION SIGN} "
@@ -32,11 +33,12 @@ TOLD = (
 
 def departures(results: Results) -> list[str]:
     """The settings that were not swept and differ from the code's defaults."""
-    unswept = {axis: results.values(axis) for axis in settings.SETTINGS if axis != "dataset"}
     return [
         axis
-        for axis, values in unswept.items()
-        if len(values) == 1 and values[0] != as_level(settings.SETTINGS[axis].default)
+        for axis, known in settings.SETTINGS.items()
+        if axis != "dataset"
+        and len(values := results.values(axis)) == 1
+        and values[0] != as_level(known.default)
     ]
 
 
@@ -53,60 +55,42 @@ def said(results: Results, axis: str) -> str:
     return f"{plural(axis)} {listed(short_name(axis, value) for value in values)}"
 
 
-def fixed(results: Results) -> str:
-    """What the grid holds at one value and a reader has to know: `with SGD at batch size 64`."""
-    found = []
-    for axis in results.config["grid"]:
-        if axis in ("dataset", "seed", results.axis, *results.cell_axes):
-            continue
-        if axis in departures(results) or axis == "batch_size":
-            word = "at" if axis == "batch_size" else "with"
-            found.append(f"{word} {said(results, axis)}")
-    return " ".join(found)
-
-
 def averaging(results: Results) -> str:
     """`averaged over the batch sizes 32 and 64, `, `with SGD at batch size 64, `."""
+    fixed = [  # what the grid holds at one value and a reader has to know
+        f"{'at' if axis == 'batch_size' else 'with'} {said(results, axis)}"
+        for axis in results.config["grid"]
+        if axis not in ("dataset", "seed", results.axis, *results.cell_axes)
+        and axis in [*departures(results), "batch_size"]
+    ]
     over = [
         ("" if settings.SETTINGS[axis].names is not None else "the ") + said(results, axis)
         for axis in results.cell_axes
     ]
-    parts = [fixed(results)] + ([f"averaged over {listed(over)}"] if over else [])
+    parts = [" ".join(fixed), f"averaged over {listed(over)}" if over else ""]
     return "".join(f"{part}, " for part in parts if part)
 
 
 def why_no_comparison(results: Results) -> str:
     """Why this study compares nothing, or an empty string where it compares."""
-    baseline = results.arm(results.baseline)
-    if not results.has_baseline:
-        return (
-            f"This study trained networks {listed(map(results.arm, results.levels))} but none "
-            f"{baseline}, so there is no baseline to compare with."
-        )
-    if not results.treatments:
-        return (
-            f"This study trained networks {baseline} only, so there is nothing to compare them "
-            "with."
-        )
-    return ""
+    if results.treatments:
+        return ""
+    words = {"arms": map(results.arm, results.levels), "baseline": results.arm(results.baseline)}
+    return say("limits", "baseline only" if results.has_baseline else "no baseline", **words)
 
 
 def subtitle(results: Results) -> str:
     """What was run, in one line."""
-    compared = counted(len(results.levels), "arm")
-    further = [
-        counted(len(results.values(a)), settings.label(a), plural(a)) for a in varied(results)
-    ]
-    axes = [compared, *further, results.n_seeds]
-    if len(results.datasets) > 1:
-        axes.insert(0, counted(len(results.datasets), "dataset"))
+    axes = [counted(len(results.datasets), "dataset")] if len(results.datasets) > 1 else []
+    axes.append(counted(len(results.levels), "arm"))
+    axes += [counted(len(results.values(a)), settings.label(a), plural(a)) for a in varied(results)]
     titles = listed(results.title(dataset) for dataset in results.datasets)
     runs = counted(len(results.runs), "training run")
     if lacking := len(missing_runs(results)):
         runs = f"{len(results.runs):,} of {counted(len(results.runs) + lacking, 'training run')}"
-    epochs = listed(results.values("epochs"))
-    each = "" if "epochs" in results.config["grid"] else f", {counted(int(epochs), 'epoch')} each"
-    return f"*{runs} on {titles}: {TIMES.join(axes)}{each}.*"
+    each = f", {counted(results.epochs, 'epoch')} each"
+    each = "" if "epochs" in results.config["grid"] else each
+    return f"*{runs} on {titles}: {TIMES.join([*axes, results.n_seeds])}{each}.*"
 
 
 def varied(results: Results) -> list[str]:
@@ -126,62 +110,38 @@ def unfinished(results: Results) -> str:
     if results.missing is None:
         return ""
     runs = len(missing_runs(results))
-    cells = len(results.missing) - runs
-    lacking = listed(
-        counted(n, noun, plural)
-        for n, noun, plural in (
-            (runs, "run of the grid", "runs of the grid"),
-            (cells, "cell of the studies", "cells of the studies"),
-        )
-        if n
-    )
-    if not lacking:
-        return "> **This is a partial report, but nothing is missing: `snakemake` makes the full one.**"
-    return (
-        f"> **This report is partial: {lacking} are missing or cannot be used; "
-        "[table](#tab-missing) lists them. Comparisons count the seeds that have all their runs, "
-        "and claims whose study is incomplete have no verdict.**"
-    )
+    lacking = {"run{} of the grid": runs, "cell{} of the studies": len(results.missing) - runs}
+    lacking = [counted(n, w.format(""), w.format("s")) for w, n in lacking.items() if n]
+    return say("design", "unfinished" if lacking else "complete", lacking=lacking)
 
 
 def design(results: Results) -> list[str]:
     """What was trained, as a list of Markdown items."""
     datasets = []
-    for dataset in results.datasets:
-        n_train, n_validation = results.split_sizes(dataset)
-        datasets.append(
-            f"{results.title(dataset)}, {n_train:,} images to learn from and {n_validation:,} to "
-            f"validate on, besides the {results.facts[dataset].n_test:,} for the final test"
-        )
+    for name in results.datasets:
+        n_train, n_validation = results.split_sizes(name)
+        words = {"train": n_train, "validation": n_validation, "test": results.facts[name].n_test}
+        datasets.append(say("design", "dataset", title=results.title(name), **words))
     changed = departures(results)
     subset = [said(results, axis) for axis in ("train_images", "class_balance") if axis in changed]
+    subset = say("design", "subset", parts=subset) if subset else ""
     items = [
-        f"**Data:** {'; '.join(datasets)}."
-        + (f" Training saw a part of them: {listed(subset)}." if subset else ""),
-        f"**Networks:** {network(results)}.",
-        f"**Compared:** {listed(map(results.level_name, results.levels))}.",
+        say("design", "data", datasets="; ".join(datasets), subset=subset),
+        say("design", "networks", networks=network(results)),
+        say("design", "compared", levels=map(results.level_name, results.levels)),
     ]
     for axis in varied(results):
-        values = listed(short_name(axis, value) for value in results.values(axis))
+        values = [short_name(axis, value) for value in results.values(axis)]
+        name = plural(axis) if len(values) > 1 else settings.label(axis)
         unit = " images" if axis == "batch_size" else ""
-        name = plural(axis) if len(results.values(axis)) > 1 else settings.label(axis)
-        items.append(f"**{capitalized(name)}:** {values}{unit}.")
+        items.append(say("design", "axis", name=name, values=values, unit=unit))
     if apart := [said(results, axis) for axis in changed if axis not in TOLD]:
-        items.append(f"**The same everywhere:** {listed(apart)}.")
+        items.append(say("design", "same", settings=apart))
     several = len(results.values("epochs")) > 1
-    epochs = said(results, "epochs") if several else counted(results.epochs, "epoch")
-    return [
-        *items,
-        (
-            f"**Seeds:** {results.n_seeds}. A seed fixes the division of the images, the initial "
-            "weights, the order of the samples and the noise, each on its own; runs that share a "
-            "seed are a pair."
-        ),
-        (
-            f"**Training:** {epochs} with {said(results, 'optimizer')} at "
-            f"{said(results, 'learning_rate')}; {counted(len(results.runs), 'run')} in all."
-        ),
-    ]
+    words = {"epochs": said(results, "epochs") if several else counted(results.epochs, "epoch")}
+    words |= {"optimizer": said(results, "optimizer"), "rate": said(results, "learning_rate")}
+    items.append(say("design", "seeds", seeds=results.n_seeds))
+    return [*items, say("design", "training", runs=len(results.runs), **words)]
 
 
 def network(results: Results) -> str:
@@ -199,76 +159,39 @@ def network(results: Results) -> str:
 def dataset_sentence(data: object) -> str:
     """What a prepared dataset (`PreparedData`) holds."""
     channels, height, width = data.train_images.shape[1:]
-    kind = "grey" if channels == 1 else "colour"
-    return (
-        f"{data.title} has {len(data.train_images):,} images for training and validation and "
-        f"{len(data.test_images):,} for the test, each of {height} by {width} pixels in {kind}, in "
-        f"{len(data.classes)} classes."
-        + " They came without test images: a sixth of each class was set apart."
-        * data.split_off
-    )
+    split = say("design", "split off") if data.split_off else ""
+    return say(
+        "design", "dataset holds", data=data, train=len(data.train_images), test=len(data.test_images),
+        height=height, width=width, channels=channels, classes=len(data.classes), split=split,
+    )  # fmt: skip
 
 
 def scaling_sentence(results: Results) -> str:
     """What preprocessing does to a pixel."""
-    known = {
-        "symmetric": (
-            "Pixels are mapped linearly from 0 to their largest value to the range from \u22121 to "
-            "1. That bounds the inputs but does not centre them."
-        ),
-        "unit": "Pixels are mapped linearly to the range from 0 to 1.",
-        "standardize": (
-            "From every pixel the mean is subtracted and the result divided by the standard "
-            "deviation, both per channel and from the training split of the run alone, so that "
-            "nothing of the validation images leaks into training."
-        ),
-    }
     scalings = results.values("scaling")
-    if len(scalings) == 1:
-        return f"**Scaling.** {known[scalings[0]]}"
-    return " ".join(f"**{capitalized(level_name('scaling', s))}.** {known[s]}" for s in scalings)
+    titles = {name: level_name("scaling", name) for name in scalings}
+    titles = titles if len(titles) > 1 else dict.fromkeys(titles, "Scaling")
+    return " ".join(f"**{capitalized(t)}.** {say('scaling', name)}" for name, t in titles.items())
 
 
 def centring_sentence(title: str, mean: float, deviation: float) -> str:
     """Whether scaled inputs are centred, as batch normalization would make them."""
     numbers = f"mean {decimal(mean, 2)} and standard deviation {decimal(deviation, 2)}"
-    if abs(mean) < 0.05 and abs(deviation - 1) < 0.05:
-        return (
-            f"The inputs made from {title} have {numbers}: the first layer gets centred values in "
-            "both arms."
-        )
-    return (
-        f"The inputs made from {title} have {numbers}, not 0 and 1. A part of what a normalization "
-        "layer gains may therefore be that it repairs the inputs, which standardized inputs would "
-        "not need."
-    )
+    centred = abs(mean) < 0.05 and abs(deviation - 1) < 0.05
+    return say("design", "centred" if centred else "not centred", title=title, numbers=numbers)
 
 
 def scope(results: Results) -> list[str]:
     """What a reader must not conclude, as far as the design says it."""
-    n = len(results.seeds)
-    floor = statistics.smallest_p(n)
-    if n < 2:
-        seeds = "One seed: differences are single observations, without interval or test."
-    else:
-        able = "so it can" if floor < ALPHA else "so by itself it can never"
-        seeds = (
-            f"{counted(n, 'seed')} per cell. The smallest p of the sign-flip test with so many is "
-            f"{floor:.3g}, {able} fall below {ALPHA:g}."
-        )
+    n, floor = len(results.seeds), statistics.smallest_p(len(results.seeds))
+    able = "so it can" if floor < ALPHA else "so by itself it can never"
     one_rate = len(results.values("learning_rate")) == 1
-    rates = "One learning rate" if one_rate else capitalized(said(results, "learning_rate"))
+    rates = "one learning rate" if one_rate else said(results, "learning_rate")
+    datasets = [results.title(name) for name in results.datasets]
     return [
-        seeds,
-        (
-            f"Small images only, of {listed(results.title(name) for name in results.datasets)}, "
-            f"and one small network, {network(results)}. Other and larger networks may behave "
-            "differently."
-        ),
-        (
-            f"{rates} and {counted(results.epochs, 'epoch')} for everything. No arm was tuned; at "
-            "its own best learning rate, or trained for longer, any could do better."
-        ),
+        say("scope", "seeds" if n > 1 else "one seed", n=n, floor=floor, able=able, alpha=ALPHA),
+        say("scope", "networks", datasets=datasets, network=network(results)),
+        say("scope", "rates", rates=rates, epochs=results.epochs),
     ]
 
 
@@ -287,9 +210,5 @@ def byline(results: Results) -> str:
 
 def citation(results: Results) -> str:
     """How to cite the study, with the version and commit that made the runs."""
-    commits = listed(f"`{commit[:12]}`" for commit in sorted(set(results.runs["git_commit"])))
-    return (
-        f"To cite this page, name the question, `bnstudy` version {project_version(ROOT)} and the "
-        f"commit of its runs, {commits}. The file `CITATION.cff` of the repository holds the rest in "
-        "machine-readable form."
-    )
+    commits = [f"`{commit[:12]}`" for commit in sorted(set(results.runs["git_commit"]))]
+    return say("design", "citation", version=project_version(ROOT), commits=commits)

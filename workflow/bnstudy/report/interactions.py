@@ -3,17 +3,10 @@
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-import pandas as pd
-
 from bnstudy import settings
-from bnstudy.report.measures import (
-    arm,
-    capitalized,
-    p_value,
-    paired,
-    short_name,
-)
+from bnstudy.report.measures import arm, p_value, paired, short_name
 from bnstudy.report.results import Level, Results
+from bnstudy.report.words import say
 
 
 def steps_along(results: Results, axis: str) -> list[tuple[Level, Level]]:
@@ -25,59 +18,35 @@ def steps_along(results: Results, axis: str) -> list[tuple[Level, Level]]:
     return [(numbers[0], numbers[-1])] if len(numbers) > 1 else []
 
 
-def along(
-    results: Results, dataset: str, metric: str, axis: str, levels: Sequence[Level]
-) -> dict[tuple[Level, Level], pd.Series]:
-    """A metric by level of the treatment and value of an axis, per seed complete in all of it.
-
-    The mean over the other axes.
-    """
-    wide = results.paired(results.scored(metric), dataset, "value", levels)
-    place = 1 + results.cell_axes.index(axis)
-    return {
-        (level, value): wide[[c for c in wide.columns if (c[0], c[place]) == (level, value)]].mean(
-            axis=1
-        )
-        for level, value in product(levels, results.values(axis))
-    }
-
-
 def contrasts(
     results: Results, dataset: str, axis: str, levels: Sequence[Level] | None = None
 ) -> Iterator[str]:
     """Whether the effect of each treatment, or of some, depends on another axis, by metric."""
     reached = results.select(results.runs, dataset=dataset)["steps_to_target"].notna().any()
     metrics = ("test_accuracy", "test_loss", "ln_steps_to_target")[: 3 if reached else 2]
-    label, baseline = settings.label(axis), results.baseline
+    place = 1 + results.cell_axes.index(axis)
     for level, name in product(results.treatments if levels is None else levels, metrics):
-        of = results.metric(name)
-        by = along(results, dataset, name, axis, [level, baseline])
-        pairs = {v: paired(of, by[level, v], by[baseline, v]) for v in results.values(axis)}
-        for start, end in steps_along(results, axis):
-            if by[level, start].empty:
-                continue
-            after, before = (by[level, v] - by[baseline, v] for v in (end, start))
+        of, arms = results.metric(name), [level, results.baseline]
+        wide = results.paired(results.scored(name), dataset, "value", arms)
+        pairs = {}
+        for value in results.values(axis):  # by seed, the mean over the other axes
+            columns = ([c for c in wide if (c[0], c[place]) == (one, value)] for one in arms)
+            pairs[value] = [wide[found].mean(axis=1) for found in columns]
+        for start, end in steps_along(results, axis) if len(wide) else []:
+            before, after = (pairs[value][0] - pairs[value][1] for value in (start, end))
             change = paired(of, after, before)
-            ends = (
-                f"{of.difference(c.difference)} {of.unit}".rstrip()
-                + f" {at(axis, v)} ({of.value(c.mean_level)} against {of.value(c.mean_baseline)})"
-                for v, c in pairs.items()
-                if v in (start, end)
+            compared = {
+                value: paired(of, *pairs[value]) for value in pairs if value in (start, end)
+            }
+            values = " and ".join(
+                f"{c.amount} {at(axis, value)} ({c.values})" for value, c in compared.items()
             )
-            values = ("a ratio of " if of.kind == "ratio" else "") + " and ".join(ends)
-            subject = f"the effect of {results.level_name(level)} on {of.title}"
-            if change.n < 2:
-                yield f"{capitalized(subject)} was {values}: one seed, so without a test."
-            elif change.outcome in ("higher", "lower"):
-                yield (
-                    f"{capitalized(subject)} depends on the {label} (unadjusted "
-                    f"{p_value(change.p)}): {values}."
-                )
-            else:
-                yield (
-                    f"That {subject} depends on the {label} could not be shown (unadjusted "
-                    f"{p_value(change.p)}): {values}."
-                )
+            kind = "depends" if change.outcome in ("higher", "lower") else "unclear"
+            yield say(
+                "interactions", "one seed" if change.n < 2 else kind, c=change,
+                level=results.level_name(level), axis=settings.label(axis), p=p_value(change.p),
+                values="a ratio of " * (of.kind == "ratio") + values,
+            )  # fmt: skip
 
 
 def at(axis: str, value: Level) -> str:

@@ -40,6 +40,11 @@ class Metric:
         units = {"accuracy": "percentage points", "loss": "nats", "steps": "steps"}
         return units.get(self.kind, "")
 
+    @property
+    def were(self) -> str:
+        """The verb of its title."""
+        return "were" if self.kind in ("ratio", "steps") else "was"
+
     def value(self, x: float) -> str:
         """A mean of one arm, with its unit where it has a short one."""
         if self.kind == "ratio" and not math.isnan(x):
@@ -57,6 +62,9 @@ class Metric:
             return decimal(math.exp(x), 2)
         scale = 100 if self.kind == "accuracy" else 1
         return decimal(scale * x, DIGITS[self.kind], signed=signed)
+
+    def with_unit(self, x: float, *, signed: bool = True) -> str:
+        return f"{self.difference(x, signed=signed)} {self.unit}".rstrip()
 
     def interval(self, low: float, high: float) -> str:
         """`+0.15 to +0.27` in `unit`."""
@@ -219,6 +227,35 @@ class Comparison:
     @property
     def interval(self) -> str:
         return self.of.interval(self.ci_low, self.ci_high)
+
+    @property
+    def values(self) -> str:
+        """`97.79 % against 97.58 %`."""
+        return f"{self.of.value(self.mean_level)} against {self.of.value(self.mean_baseline)}"
+
+    @property
+    def amount(self) -> str:
+        """The difference with its unit."""
+        return self.of.with_unit(self.difference)
+
+    @property
+    def size(self) -> str:
+        """The same without a sign."""
+        return self.of.with_unit(abs(self.difference), signed=False)
+
+    @property
+    def sizes(self) -> str:
+        """The interval without signs, for one that excludes zero."""
+        ends = sorted((abs(self.ci_low), abs(self.ci_high)))
+        return f"{SPACE}to{SPACE}".join(self.of.difference(end, signed=False) for end in ends)
+
+    @property
+    def factor(self) -> str:
+        """A ratio of steps in words: `45 % fewer steps`, `20 % more steps`, `3.0 times the steps`."""
+        ratio = math.exp(self.difference)
+        if ratio >= 2:
+            return f"{ratio:.1f} times the steps"
+        return f"{abs(100 * (ratio - 1)):.0f}{SPACE}% {'fewer' if ratio < 1 else 'more'} steps"
 
     @property
     def seeds_in_favour(self) -> int:

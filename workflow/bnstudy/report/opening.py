@@ -5,18 +5,19 @@ All of it comes from the tables, for any treatment; of several levels it speaks 
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from bnstudy import settings
 from bnstudy.report.design import why_no_comparison
-from bnstudy.report.findings import epoch_time_ratios, factor, lost_arm
+from bnstudy.report.findings import epoch_time_ratios, lost_arm, main_pair
 from bnstudy.report.measures import SPACE, Comparison, capitalized, counted, decimal, listed
 from bnstudy.report.remaining import remaining
 from bnstudy.report.results import Results
 from bnstudy.report.verdicts import SIGNS, tally
+from bnstudy.report.words import say
 
 # Ratios that have a name, up to a tenth of themselves.
 SHARES = {1 / 2: "half", 1 / 3: "a third", 1 / 4: "a quarter", 1 / 5: "a fifth", 1 / 10: "a tenth"}
@@ -72,23 +73,21 @@ class Opening:
 def first_screen(results: Results, question: str) -> Opening:
     """What came out on the first dataset; a title that asks where nothing can be said."""
     dataset = results.datasets[0]
-    if reason := why_no_comparison(results):
-        return Opening("", question, reason, [])
-    found = [
-        results.comparisons(dataset, level, ("ln_steps_to_target", "test_accuracy"))
-        for level in results.treatments
-    ]
-    if not (complete := [pair for pair in found if len(pair) == 2]):
-        return Opening("", question, "No pair of runs is complete yet, so nothing is compared.", [])
+    found = [main_pair(results, dataset, level) for level in results.treatments]
+    complete = [pair for pair in found if len(pair) == 2]
+    if not complete:
+        said = why_no_comparison(results) or say("opening", "incomplete")
+        return Opening("", question, said, [])
     speed, accuracy = max(complete, key=lambda pair: pair[1].difference)
     left = {
         HARDER[key]: one.effects[1].difference
         for one in remaining(results, accuracy.level)
         if (key := (one.study, one.scaling)) in HARDER
     }
-    sentences = [setting_sentence(results, dataset), certainty(speed, accuracy, left)]
-    shown = [*main_tiles(results, speed, accuracy), price(results, accuracy), last_tile(left)]
-    tiles = [tile for tile in shown if tile]
+    words = {"dataset": results.title(dataset), "axis": settings.label(results.axis)}
+    runs = len(results.select(results.runs, dataset=dataset))
+    sentences = [say("opening", "setting", runs=runs, **words), certainty(speed, accuracy, left)]
+    tiles = [*main_tiles(results, speed, accuracy), *price(results, accuracy), *last_tile(left)]
     return Opening(question, finding(results, speed, accuracy), " ".join(sentences), tiles)
 
 
@@ -98,94 +97,76 @@ def points(share: float) -> str:
 
 def finding(results: Results, speed: Comparison, accuracy: Comparison) -> str:
     """The title: what was shown of speed and of accuracy."""
-    name = capitalized(results.level_name(accuracy.level))
-    other = results.level_name(accuracy.baseline)
+    names = {
+        "level": results.level_name(accuracy.level),
+        "baseline": results.level_name(accuracy.baseline),
+    }
     parts = []
-    if speed.shown:
-        lost = lost_arm(speed)
-        alone = f"is the only one to reach {speed.of.target}" if speed.shown == "better" else ""
-        parts.append(alone if lost else f"reaches {speed.of.target} in {share(speed.difference)}")
+    if speed.shown and not lost_arm(speed):
+        parts.append(f"reaches {speed.of.target} in {share(speed)}")
+    elif speed.shown == "better":
+        parts.append(f"is the only one to reach {speed.of.target}")
     if accuracy.shown:
         size = abs(100 * accuracy.difference)
         word = "more" if accuracy.shown == "better" else "less"
-        digits = 1 if size >= 0.95 else 2
-        parts.append(f"ends {decimal(size, digits)} points {word} accurate")
-    if parts := [part for part in parts if part]:
-        several = len(results.treatments) > 1
-        beside = f" than {other}" if accuracy.shown and several else ""
-        return f"{name} {listed(parts)}{beside}"
-    if accuracy.n < 2:
-        return f"{name} or {other}: one pair of runs is too few to tell"
-    return f"No difference between {results.level_name(accuracy.level)} and {other} could be shown"
+        parts.append(f"ends {decimal(size, 1 if size >= 0.95 else 2)} points {word} accurate")
+    if not parts:
+        return say("opening", "one pair" if accuracy.n < 2 else "nothing shown", **names)
+    several = len(results.treatments) > 1
+    beside = f" than {names['baseline']}" if accuracy.shown and several else ""
+    return f"{capitalized(names['level'])} {listed(parts)}{beside}"
 
 
-def share(ln_ratio: float) -> str:
+def share(speed: Comparison) -> str:
     """`a quarter of the steps`, `45 % fewer steps`."""
-    ratio = math.exp(ln_ratio)
+    ratio = math.exp(speed.difference)
     named = [word for value, word in SHARES.items() if abs(ratio / value - 1) <= 0.1]
-    return f"{named[0]} of the steps" if named else factor(ln_ratio)
-
-
-def setting_sentence(results: Results, dataset: str) -> str:
-    """What was compared on what."""
-    runs = len(results.select(results.runs, dataset=dataset))
-    return (
-        f"{counted(runs, 'network')} learned {results.title(dataset)}, in pairs that share all but "
-        f"the {settings.label(results.axis)}, down to the random numbers."
-    )
+    return f"{named[0]} of the steps" if named else speed.factor
 
 
 def certainty(speed: Comparison, accuracy: Comparison, left: Mapping[str, float]) -> str:
     """How sure it is, or of what it is made."""
     if left and accuracy.shown == "better":
-        name, gain = list(left.items())[-1]
-        rest = "Much of the lead in accuracy remains"
-        if gain < accuracy.difference / 2:
-            rest = "Most of the lead in accuracy is gone"
-        return f"{rest} with {name}."
+        conditions, gain = list(left.items())[-1]
+        rest = "most is gone" if gain < accuracy.difference / 2 else "much remains"
+        return say("opening", rest, conditions=conditions)
     agreeing = min(max(c.seeds_in_favour, c.n - c.seeds_in_favour) for c in (speed, accuracy))
-    if accuracy.n < 2:
-        return "A single pair has neither an interval nor a test."
-    if agreeing == accuracy.n:
-        return f"All {counted(accuracy.n, 'seed')} agree."
-    return f"At least {agreeing} of {counted(accuracy.n, 'seed')} agree on each measure."
+    kind = "all agree" if agreeing == accuracy.n else "some agree"
+    return say("opening", "single" if accuracy.n < 2 else kind, n=accuracy.n, agreeing=agreeing)
 
 
-def main_tiles(results: Results, speed: Comparison, accuracy: Comparison) -> list[Tile]:
+def main_tiles(results: Results, speed: Comparison, accuracy: Comparison) -> Iterator[Tile]:
     """Speed and accuracy with their intervals."""
-    value = f"{TIMES}{speed.of.difference(speed.difference)}"
-    steps = Tile(value, f"the steps to {speed.of.target} accuracy", arms(speed))
-    label = f"of test accuracy after {counted(results.epochs, 'epoch')}"
-    right = Tile(points(accuracy.difference), label, arms(accuracy))
-    none = speed.outcome in ("missing", "censored") or lost_arm(speed)
-    return [*([] if none else [steps]), *([] if accuracy.outcome == "missing" else [right])]
+    if speed.outcome not in ("missing", "censored") and not lost_arm(speed):
+        value = f"{TIMES}{speed.of.difference(speed.difference)}"
+        yield Tile(value, f"the steps to {speed.of.target} accuracy", arms(speed))
+    if accuracy.outcome != "missing":
+        label = f"of test accuracy after {counted(results.epochs, 'epoch')}"
+        yield Tile(points(accuracy.difference), label, arms(accuracy))
 
 
 def arms(c: Comparison) -> str:
     """`97.50 % against 95.93 % (+1.43 to +1.68)`."""
-    around = "" if math.isnan(c.ci_low) else f" ({c.interval})"
-    return f"{c.of.value(c.mean_level)} against {c.of.value(c.mean_baseline)}{around}"
+    return c.values if math.isnan(c.ci_low) else f"{c.values} ({c.interval})"
 
 
-def price(results: Results, c: Comparison) -> Tile | None:
+def price(results: Results, c: Comparison) -> Iterator[Tile]:
     """Time per epoch, and the gap between training and validation loss."""
     ratios = epoch_time_ratios(results, c.dataset, c.level)
-    if ratios.empty:
-        return None
-    said = ""
-    if gap := results.gap(c.dataset, c.level):
-        after, before = (decimal(x, 3) for x in (gap.mean_level, gap.mean_baseline))
-        said = f"gap to the training loss {after} against {before}{SPACE}nats"
-    return Tile(f"{TIMES}{decimal(ratios.median(), 2)}", "the time of an epoch", said)
+    if len(ratios):
+        said = ""
+        if gap := results.gap(c.dataset, c.level):
+            after, before = (decimal(x, 3) for x in (gap.mean_level, gap.mean_baseline))
+            said = f"gap to the training loss {after} against {before}{SPACE}nats"
+        yield Tile(f"{TIMES}{decimal(ratios.median(), 2)}", "the time of an epoch", said)
 
 
-def last_tile(left: Mapping[str, float]) -> Tile | None:
+def last_tile(left: Mapping[str, float]) -> Iterator[Tile]:
     """The lead in accuracy that is left under the hardest conditions, with the others."""
-    if not left:
-        return None
-    *others, (name, gain) = left.items()
-    rest = "; ".join(f"{one}: {points(share)}" for one, share in others)
-    return Tile(points(gain), f"of test accuracy with {name}", rest)
+    if left:
+        *others, (name, gain) = left.items()
+        rest = "; ".join(f"{one}: {points(share)}" for one, share in others)
+        yield Tile(points(gain), f"of test accuracy with {name}", rest)
 
 
 def verdicts(rows: pd.DataFrame, anchors: Mapping[str, str]) -> str:

@@ -11,9 +11,9 @@ import pandas as pd
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
 from bnstudy.report.amounts import small
-from bnstudy.report.declared import Words
 from bnstudy.report.findings import INTERVAL
 from bnstudy.report.measures import decimal, p_text
+from bnstudy.report.words import Words
 
 DECLARED = read_yaml(ROOT / "report/tables.yaml")
 WRITERS: dict[str, Callable[[float], str]] = {

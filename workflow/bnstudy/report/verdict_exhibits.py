@@ -16,7 +16,6 @@ from bnstudy.claims.listed import version_of
 from bnstudy.config import ALPHA
 from bnstudy.provenance import came_before, last_commit
 from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
-from bnstudy.report.declared import Words
 from bnstudy.report.findings import INTERVAL
 from bnstudy.report.measures import SPACE, capitalized, decimal, listed, p_text
 from bnstudy.report.rendering import slug
@@ -31,6 +30,7 @@ from bnstudy.report.verdicts import (
     short_name,
     verdict_word,
 )
+from bnstudy.report.words import Words
 
 
 def scorecard(claims: Claims) -> Exhibit | None:

@@ -1,16 +1,51 @@
-"""What captions and alternative texts of many figures say: seeds, intervals, numbers, levels."""
+"""How texts are filled in, and what captions and alternative texts of many figures say."""
 
 import math
 import re
+from collections.abc import Mapping
+from string import Formatter
 
 import numpy as np
 import pandas as pd
 
+from bnstudy.config import ROOT
+from bnstudy.documents import read_yaml
 from bnstudy.report.look import ENOUGH
-from bnstudy.report.measures import SPACE, counted
+from bnstudy.report.measures import SPACE, capitalized, counted, listed, percent
 
+SENTENCES = read_yaml(ROOT / "report/sentences.yaml")
 INTERVALS = f"95{SPACE}% t-intervals"
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
+
+
+class Words(Formatter):
+    """Fills texts in: `{epochs:count epoch}` counts, `{target:percent}` writes a share.
+
+    `{levels:list}` lists and `{name:capital}` begins a sentence; `{n:is|are}` is the first word for
+    one and the second for any other number.
+    """
+
+    def format_field(self, value: object, spec: str) -> str:
+        if "|" in spec:
+            return spec.split("|")[value != 1]
+        kind, _, noun = spec.partition(" ")
+        if kind == "count":
+            return counted(len(value) if isinstance(value, list) else int(value), noun)
+        known = {"percent": percent, "list": listed, "capital": capitalized}
+        return known[kind](value) if kind in known else super().format_field(value, spec)
+
+    def filled(self, part: object, words: Mapping[str, object]) -> object:
+        """A part of a declaration with its texts filled in; ~ is a space that does not break."""
+        if isinstance(part, str):
+            return self.vformat(part.replace("~", SPACE), (), words)
+        if isinstance(part, Mapping):
+            return {key: self.filled(value, words) for key, value in part.items()}
+        return [self.filled(one, words) for one in part] if isinstance(part, list) else part
+
+
+def say(place: str, name: str, /, **words: object) -> str:
+    """A sentence of report/sentences.yaml with its words filled in."""
+    return Words().filled(SENTENCES[place][name], words)
 
 
 def seeds_of(table: pd.DataFrame, *, geometric: bool = False, noun: str = "seed") -> str:
@@ -39,9 +74,9 @@ def bands_of(table: pd.DataFrame, dots: str = ", dots the {}") -> str:
     return f"Lines are means, bands their pointwise {INTERVALS}{seeds}."
 
 
-def interval_phrase(table: pd.DataFrame, around: str = " with their ") -> str:
-    """What stands around a mean; nothing for fewer seeds than an interval takes."""
-    return f"{around}{INTERVALS}" if table["seed"].nunique() >= ENOUGH else ""
+def interval_phrase(table: pd.DataFrame) -> str:
+    """What stands behind a mean; nothing for fewer seeds than an interval takes."""
+    return f" with their {INTERVALS}" if table["seed"].nunique() >= ENOUGH else ""
 
 
 def left_out(table: pd.DataFrame, keys: list[str]) -> str:
@@ -53,10 +88,12 @@ def left_out(table: pd.DataFrame, keys: list[str]) -> str:
 def guessing(failed: pd.DataFrame, keys: list[str]) -> str:
     """A sentence on the runs that count as guessing, none where there are none."""
     n = len(failed[keys].drop_duplicates())
-    if n == 0:
-        return ""
-    verb, counts = ("run", "counts") if n == 1 else ("runs", "count")
-    return f" {n:,}{SPACE}{verb} diverged or ended near guessing and {counts} as guessing."
+    counts = "counts" if n == 1 else "count"
+    return (
+        f" {counted(n, 'run')} diverged or ended near guessing and {counts} as guessing."
+        if n
+        else ""
+    )
 
 
 def geometric_mean(values: pd.Series) -> float:
