@@ -144,7 +144,6 @@ def test_endpoints_by_hand():
     assert ranges.cells["5 layers"].tolist() == pytest.approx([0.5, 0.5])
     assert ranges.cells["20 layers"].tolist() == pytest.approx([4.5, 4.5])
     assert ranges.effect.tolist() == pytest.approx([2.5, 2.5])
-    assert found["gradient_range_initial"].effect.tolist() == pytest.approx([5.0, 5.0])
     deepest = found["deepest_accuracy"]
     assert deepest.effect.tolist() == pytest.approx([83, 83])  # 0.11 counts as 10 %
     assert deepest.cells["2 layers"].tolist() == pytest.approx([5, 5])

@@ -8,8 +8,8 @@ import pytest
 import torch
 from small import rows, study
 
+from bnstudy.claims.endpoints.scoring import page_test
 from bnstudy.claims.endpoints.small_batches import endpoints
-from bnstudy.claims.endpoints.trend import page_test
 from bnstudy.data.prepared import open_prepared
 from bnstudy.statistics import sign_flip_test
 from bnstudy.training.loop import make_deterministic

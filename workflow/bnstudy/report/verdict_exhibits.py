@@ -9,8 +9,8 @@ import pandas as pd
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.init_gradients import growth_by_network
+from bnstudy.claims.endpoints.scoring import page_test
 from bnstudy.claims.endpoints.small_batches import errors
-from bnstudy.claims.endpoints.trend import page_test
 from bnstudy.claims.judge import git_blob_hash
 from bnstudy.claims.listed import version_of
 from bnstudy.config import ALPHA

@@ -6,11 +6,12 @@ import pandas as pd
 from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.claims.endpoints.scoring import (
+    arrival,
     level_minus_baseline,
     mean_over_cells,
+    scored,
     steps,
 )
-from bnstudy.scoring import failed
 
 CELL = ["dataset", "batch_size"]
 RUN = [*CELL, "norm", "seed"]
@@ -38,17 +39,23 @@ def endpoints(
         return {}
     runs = add_seconds_per_step(runs, metrics, timings)
     runs = runs.merge(steps_to(metrics, 0.97).rename("steps_to_97"), on=RUN, how="left")
-    runs = runs.merge(first_epoch_loss(metrics), on=RUN, how="left")
+    first = metrics.query("split == 'validation' and metric == 'loss' and epoch == 1")
+    first = first.set_index(RUN)["value"].rename("first_epoch_loss")
+    runs = runs.merge(first, on=RUN, how="left")
     by = ("batch_size",) if runs["dataset"].nunique() == 1 else ("dataset", "batch_size")
-    first = runs["first_epoch_loss"].fillna(np.log(runs["n_classes"]))
+    loss = np.log(runs["first_epoch_loss"].fillna(np.log(runs["n_classes"])))
+    seconds = np.log(steps(runs).clip(lower=1) * runs["seconds_per_step"])
     faster = {"metric": "ln_steps_to_97", "axis": "norm", "baseline": "none", "level": "batch"}
     faster |= {"direction": "lower", "scale": "difference", "where": {}, "unit": "ln ratio"}
     found = {
-        "seconds_to_target": seconds_to_target(runs, by),
-        "steps_to_97": metric_endpoint(faster, runs, list(RUN)),
-        "first_epoch_loss": mean_over_cells(
-            -level_minus_baseline(runs, np.log(first), by), "ln ratio"
+        "seconds_to_target": mean_over_cells(
+            -level_minus_baseline(runs, seconds, by),
+            "ln ratio",
+            censored=arrival(runs, "steps_to_target")[0],
+            note="Runs may have shared the machine with others.",
         ),
+        "steps_to_97": metric_endpoint(faster, runs, list(RUN)),
+        "first_epoch_loss": mean_over_cells(-level_minus_baseline(runs, loss, by), "ln ratio"),
     }
     if runs["batch_size"].nunique() > 1:
         samples = batch_size_samples(runs)
@@ -74,33 +81,20 @@ def add_seconds_per_step(
     return runs.assign(seconds_per_step=own)
 
 
-def seconds_to_target(runs: pd.DataFrame, by: tuple[str, ...]) -> Endpoint:
-    reached = runs["steps_to_target"].notna() & ~failed(runs)
-    seconds = steps(runs, "steps_to_target").clip(lower=1) * runs["seconds_per_step"]
-    return mean_over_cells(
-        -level_minus_baseline(runs, np.log(seconds), by),
-        "ln ratio",
-        censored=int((~reached).sum()),
-        note="Runs may have shared the machine with others.",
-    )
-
-
 def steps_to(metrics: pd.DataFrame, target: float) -> pd.Series:
     """First step at which the median of the last three probe accuracies reaches the target.
 
     By run; runs that never did are absent.
     """
-    probes = metrics.loc[(metrics["split"] == "probe") & (metrics["metric"] == "accuracy")]
-    probes = probes.sort_values("step")
+    probes = metrics.query("split == 'probe' and metric == 'accuracy'").sort_values("step")
     median = probes.groupby(RUN)["value"].transform(lambda v: v.rolling(3, min_periods=1).median())
     return probes.loc[median >= target].groupby(RUN)["step"].min()
 
 
-def first_epoch_loss(metrics: pd.DataFrame) -> pd.Series:
-    chosen = metrics.loc[
-        (metrics["split"] == "validation") & (metrics["metric"] == "loss") & (metrics["epoch"] == 1)
-    ]
-    return chosen.set_index(RUN)["value"].rename("first_epoch_loss")
+def by_batch_size(runs: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """Means over datasets: a row per norm and seed, a column per batch size."""
+    runs = runs.assign(value=values)
+    return runs.pivot_table(index=["norm", "seed"], columns="batch_size", values="value")
 
 
 def batch_size_slope(runs: pd.DataFrame, samples: Endpoint) -> Endpoint:
@@ -108,13 +102,10 @@ def batch_size_slope(runs: pd.DataFrame, samples: Endpoint) -> Endpoint:
 
     The least-squares slope on log2(batch size), without its sign, over the whole range of sizes.
     """
-    loss = runs["val_loss"].mask(failed(runs)).fillna(np.log(runs["n_classes"])).astype(float)
-    wide = runs.assign(loss=np.log(loss)).pivot_table(
-        index=["norm", "seed"], columns="batch_size", values="loss"
-    )
-    log_size = np.log2(wide.columns.to_numpy(dtype=float))
+    ln_loss = by_batch_size(runs, scored(runs, "ln_val_loss"))
+    log_size = np.log2(ln_loss.columns.to_numpy(dtype=float))
     centred = log_size - log_size.mean()
-    slope = (wide * centred).sum(axis=1, skipna=False) / (centred**2).sum()
+    slope = (ln_loss * centred).sum(axis=1, skipna=False) / (centred**2).sum()
     change = slope.abs() * np.ptp(log_size)
     mean = (slope * np.ptp(log_size)).groupby("norm").mean()
     return Endpoint(
@@ -129,18 +120,11 @@ def batch_size_slope(runs: pd.DataFrame, samples: Endpoint) -> Endpoint:
 
 def batch_size_samples(runs: pd.DataFrame) -> Endpoint:
     """ln(samples to the target at the largest / at the smallest batch size), `none` minus `batch`."""
-    extremes = runs.loc[
-        runs["batch_size"].isin([runs["batch_size"].min(), runs["batch_size"].max()])
-    ]
-    samples = steps(extremes, "steps_to_target").clip(lower=1) * extremes["batch_size"]
-    wide = extremes.assign(samples=np.log(samples)).pivot_table(
-        index=["norm", "seed"], columns="batch_size", values="samples"
+    smallest, largest = runs["batch_size"].min(), runs["batch_size"].max()
+    extremes = runs[runs["batch_size"].isin([smallest, largest])]
+    samples = by_batch_size(
+        extremes, np.log(steps(extremes).clip(lower=1) * extremes["batch_size"])
     )
-    penalty = wide[wide.columns.max()] - wide[wide.columns.min()]
-    reached = extremes["steps_to_target"].notna() & ~failed(extremes)
-    return Endpoint(
-        effect=penalty["none"] - penalty["batch"],
-        cells={},
-        unit="ln ratio",
-        censored=int((~reached).sum()),
-    )
+    penalty = samples[largest] - samples[smallest]
+    censored = arrival(extremes, "steps_to_target")[0]
+    return Endpoint(penalty["none"] - penalty["batch"], {}, "ln ratio", censored=censored)

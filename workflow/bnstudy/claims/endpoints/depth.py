@@ -6,11 +6,10 @@ from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.endpoints.init_gains import accuracy_range
 from bnstudy.claims.endpoints.scoring import (
     accuracy,
-    cells_of,
+    failures,
     level_minus_baseline,
     mean_over_cells,
 )
-from bnstudy.scoring import failed
 
 BEYOND = "he2"  # twice He's weights
 SHALLOW = 5  # hidden layers up to which activations are compared
@@ -25,7 +24,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
       steps, `batch` minus `none`, mean over depths of 5 and more. `gradient_size_beyond` (B8) is `none`
       minus `batch`, with weights twice He's.
     - `gradient_range`: decades between the largest and the smallest gradient of a layer while
-      training, `none` minus `batch`; `gradient_range_initial` at the first step.
+      training, `none` minus `batch`.
     - `deepest_accuracy` (B14): accuracy in percentage points, `batch` minus `none`, at the largest depth;
       the cells are the depths.
     - `activation_range` (B15): range of accuracy over activations, `none` minus `batch`, mean over
@@ -36,21 +35,33 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     These are for PyTorch's default initialization, which the assignment uses; `..._he` are for He's.
     """
     found: dict[str, Endpoint] = {}
-    for initialization, suffix in SUFFIXES.items():
-        chosen = table.loc[table["initialization"] == initialization]
-        if not len(chosen):
-            continue
-        relu = chosen.loc[chosen["activation"] == "relu"]
-        for column in ("gradient_range", "gradient_range_initial"):
-            found[column + suffix] = over_depths(relu, column, -1)
-        found["gradient_size" + suffix] = over_depths(
-            relu, "gradient_size", -1 if initialization == BEYOND else 1
-        )
+    for initialization, chosen in table.groupby("initialization"):
+        suffix = SUFFIXES[initialization]
+        relu = chosen[chosen["activation"] == "relu"]
+        deep = relu[relu["depth"] >= min(DEEP, relu["depth"].max())]
+        size = by_depth(deep, deep["gradient_size"]) * (-1 if initialization == BEYOND else 1)
+        found["gradient_size" + suffix] = mean_over_cells(size, "decades")
         if initialization == BEYOND:
             continue
-        found["deepest_accuracy" + suffix] = deepest_accuracy(relu)
-        found["soft_rank" + suffix] = deepest_rank(relu)
-        found["activation_range" + suffix] = activation_range(chosen)
+        ranges = -by_depth(deep, deep["gradient_range"])
+        found["gradient_range" + suffix] = mean_over_cells(ranges, "decades")
+        deepest = relu["depth"].max()
+        untrained = failures(relu[relu["depth"] == deepest])
+        found["deepest_accuracy" + suffix] = at_depth(
+            deepest,
+            by_depth(relu, accuracy(relu)),
+            "percentage points",
+            note=f"With {deepest} hidden layers {untrained['none']} runs without and "
+            f"{untrained['batch']} with batch normalization did not train.",
+        )
+        # A run that broke off has rank 0, its activations being no use.
+        ranks = by_depth(relu, relu["soft_rank"].fillna(0))
+        found["soft_rank" + suffix] = at_depth(deepest, ranks, "singular values")
+        shallow = chosen[chosen["depth"] <= max(SHALLOW, chosen["depth"].min())]
+        ranges = accuracy_range(shallow, "activation", ["norm", "depth", "seed"])
+        found["activation_range" + suffix] = mean_over_cells(
+            -by_depth(ranges, ranges["range"]), "percentage points"
+        )
     return found
 
 
@@ -59,34 +70,6 @@ def by_depth(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     return level_minus_baseline(table, values, ["depth"], name=lambda _, n: f"{n} layers")
 
 
-def over_depths(relu: pd.DataFrame, column: str, sign: int) -> Endpoint:
-    """`batch` minus `none` times the sign, mean over the depths that are deep."""
-    deep = relu.loc[relu["depth"] >= min(DEEP, relu["depth"].max())]
-    return mean_over_cells(sign * by_depth(deep, deep[column]), "decades")
-
-
-def deepest_accuracy(relu: pd.DataFrame) -> Endpoint:
-    differences = by_depth(relu, accuracy(relu))
-    deepest = relu.loc[relu["depth"] == relu["depth"].max()]
-    counts_failed = failed(deepest).groupby(deepest["norm"]).agg(["sum", "size"])
-    counts = {norm: f"{row['sum']} of {row['size']}" for norm, row in counts_failed.iterrows()}
-    return Endpoint(
-        effect=differences[f"{relu['depth'].max()} layers"],
-        cells=cells_of(differences),
-        unit="percentage points",
-        note=f"With {relu['depth'].max()} hidden layers {counts['none']} runs without and "
-        f"{counts['batch']} with batch normalization did not train.",
-    )
-
-
-def deepest_rank(relu: pd.DataFrame) -> Endpoint:
-    """Difference of soft ranks; a run that broke off has rank 0, its activations being no use."""
-    differences = by_depth(relu, relu["soft_rank"].fillna(0))
-    effect = differences[f"{relu['depth'].max()} layers"]
-    return Endpoint(effect, cells_of(differences), "singular values")
-
-
-def activation_range(table: pd.DataFrame) -> Endpoint:
-    shallow = table.loc[table["depth"] <= max(SHALLOW, table["depth"].min())]
-    ranges = accuracy_range(shallow, "activation", ["norm", "depth", "seed"])
-    return mean_over_cells(-by_depth(ranges, ranges["range"]), "percentage points")
+def at_depth(depth: int, differences: pd.DataFrame, unit: str, note: str = "") -> Endpoint:
+    """The effect at a depth; all depths are its cells."""
+    return Endpoint(differences[f"{depth} layers"], dict(differences), unit, note=note)

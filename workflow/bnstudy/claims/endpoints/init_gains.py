@@ -3,10 +3,12 @@
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy, level_minus_baseline, mean_over_cells
-from bnstudy.scoring import failed
-
-UNIT = "percentage points"
+from bnstudy.claims.endpoints.scoring import (
+    accuracy,
+    failures,
+    level_minus_baseline,
+    mean_over_cells,
+)
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
@@ -16,18 +18,13 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     - `accuracy_range_hidden`: the layers that have a normalization behind them alone.
     """
     ranges = accuracy_range(table, "gain", ["norm", "optimizer", "scaled", "seed"])
-    counts_failed = failed(table).groupby(table["norm"]).agg(["sum", "size"])
-    note = (
-        f"{counts_failed.loc['none', 'sum']} of {counts_failed.loc['none', 'size']} runs without and "
-        f"{counts_failed.loc['batch', 'sum']} of {counts_failed.loc['batch', 'size']} with batch normalization "
-        "diverged."
-    )
+    failed = failures(table)
+    note = f"{failed['none']} runs without and {failed['batch']} with batch normalization diverged."
     found = {}
-    for name, scaled in (("accuracy_range", "all"), ("accuracy_range_hidden", "hidden")):
-        chosen = ranges.loc[ranges["scaled"] == scaled]
-        if len(chosen):
-            d = -level_minus_baseline(chosen, chosen["range"], ("optimizer",))
-            found[name] = mean_over_cells(d, UNIT, note=note)
+    for scaled, rows in ranges.groupby("scaled"):
+        d = -level_minus_baseline(rows, rows["range"], ("optimizer",))
+        suffix = "" if scaled == "all" else f"_{scaled}"
+        found[f"accuracy_range{suffix}"] = mean_over_cells(d, "percentage points", note=note)
     return found
 
 

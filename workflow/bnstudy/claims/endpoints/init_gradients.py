@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from bnstudy.claims.endpoints.base import Endpoint, Exact
+from bnstudy.claims.endpoints.scoring import mean_over_cells
 from bnstudy.config import ALPHA
 
 # What a theory that is wrong would say of the growth a layer, beside the right one.
@@ -49,13 +50,12 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
 
 def over_gains(difference: pd.Series, a_layer: pd.Series, gains: list[float]) -> Endpoint:
     """The mean over gains, its cells; and the condition that gradients change less from layer to layer."""
-    cells = difference.unstack("gain")[gains]
-    steadier = (a_layer["none"].abs() - a_layer["batch"].abs()).unstack("gain")[gains]
-    return Endpoint(
-        effect=cells.mean(axis=1),
-        cells={f"{gain:g} times He's weights": cells[gain] for gain in gains},
-        unit="decades",
-        conditions={"growth": Endpoint(steadier.mean(axis=1), {}, "ln ratio")},
+    steadier = a_layer["none"].abs() - a_layer["batch"].abs()
+    cells, condition = (one.unstack("gain")[gains] for one in (difference, steadier))
+    return mean_over_cells(
+        cells.rename(columns="{:g} times He's weights".format),
+        "decades",
+        conditions={"growth": mean_over_cells(condition, "ln ratio")},
     )
 
 
@@ -70,9 +70,7 @@ def growth_by_network(table: pd.DataFrame, options: dict) -> pd.DataFrame:
     middle = table[(table.depth == options["theory_depth"]) & table.layer.between(first, last)]
     middle = middle[middle["network"].isin(WRONG)]
     keys = ["network", "batch_size"]
-    seeds = (
-        np.log(middle["growth"]).groupby([*(middle[key] for key in keys), middle["seed"]]).mean()
-    )
+    seeds = middle.assign(ln=np.log(middle["growth"])).groupby([*keys, "seed"])["ln"].mean()
     by_seed = seeds.groupby(keys).agg(["mean", "std", "size"])
     found = pd.DataFrame({"measured": np.exp(by_seed["mean"])})
     found["theory"] = middle.groupby(keys)["theory"].first()
@@ -89,17 +87,14 @@ def growth_by_network(table: pd.DataFrame, options: dict) -> pd.DataFrame:
 def against_theory(growth: pd.DataFrame) -> Exact:
     """Whether the theory is within its standard error everywhere, and a wrong one nowhere."""
     z, limit = growth["z"].abs(), growth["limit"]
-    told_apart = bool((growth["z_wrong"].abs() > limit).all())
+    off = growth["z_wrong"].abs()
     network, batch_size = z.idxmax()
     worst = growth.loc[(network, batch_size)]
-    return Exact(
-        holds=bool((z <= limit).all()) and told_apart,
-        value=float(z.max()),
-        tolerance=float(limit.max()),
-        note=(
-            f"Furthest from theory in standard errors: {network.replace('_', ', ')} at batch size "
-            f"{batch_size}, {worst.measured:.3f} against {worst.theory:.3f} a layer. Wrong theories "
-            f"({', '.join(dict.fromkeys(WRONG[name][0] for name, _ in growth.index))}) are off by at "
-            f"least {growth['z_wrong'].abs().min():.0f}."
-        ),
+    wrong = ", ".join(dict.fromkeys(WRONG[name][0] for name, _ in growth.index))
+    note = (
+        f"Furthest from theory in standard errors: {network.replace('_', ', ')} at batch size "
+        f"{batch_size}, {worst.measured:.3f} against {worst.theory:.3f} a layer. Wrong theories "
+        f"({wrong}) are off by at least {off.min():.0f}."
     )
+    holds = bool((z <= limit).all() and (off > limit).all())
+    return Exact(holds, float(z.max()), float(limit.max()), note)

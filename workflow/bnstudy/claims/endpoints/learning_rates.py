@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.scoring import accuracy, cells_of, steps
+from bnstudy.claims.endpoints.scoring import accuracy, scored, wide
 from bnstudy.scoring import failed
 
-KEYS = ["norm", "optimizer", "batch_size", "seed"]
+GROUP = ["norm", "cell", "seed"]
 BAND_POINTS = 1.0  # percentage points below the arm's best
 
 
@@ -33,49 +33,35 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
         B5's comparison, by optimizer. `target_within`, `target_between`: the accuracies to reach in
         comparing rates within an arm and arms.
     """
-    table = table.assign(accuracy=accuracy(table), diverged=failed(table), cell=cell_names(table))
+    cells = table["optimizer"] + ", batch size " + table["batch_size"].astype(str)
+    table = table.assign(accuracy=accuracy(table), cell=cells)
     primary = f"sgd, batch size {table['batch_size'].max()}"
-    highest, at_edge = largest_rate(table, 100 * options["trained_at"])
-    width, touching = usable_band(table)
-    within = f"steps_to_{round(100 * options['target_within'])}"
-    between = f"steps_to_{round(100 * options['target_between'])}"
+    rates = table.loc[cells == primary, "learning_rate"]
+    within, between = (
+        f"steps_to_{round(100 * options[target])}" for target in ("target_within", "target_between")
+    )
     return {
-        "lr_max_decades": endpoint(
-            minus_none(highest),
+        "lr_max_decades": batch_minus_none(
+            *largest_rate(table, 100 * options["trained_at"]),
             primary,
-            "decades",
-            censored=int(at_edge.xs(primary, level="cell").sum()),
-            note=f"Rates run from {grid_text(table, primary)}.",
+            f"Rates run from {rates.min():g} to {rates.max():g}.",
         ),
         "never_diverges": never_diverges(table),
         "best_over_default": best_over_default(table, within, options["usual"], primary),
         "best_over_best": best_over_best(table, between, primary),
-        "band_decades": endpoint(
-            minus_none(width),
+        "band_decades": batch_minus_none(
+            *usable_band(table),
             primary,
-            "decades",
-            censored=int(touching.xs(primary, level="cell").sum()),
-            note="A band that touches an end of the grid counts as censored.",
+            "A band that touches an end of the grid counts as censored.",
         ),
     }
 
 
-def cell_names(table: pd.DataFrame) -> pd.Series:
-    return table["optimizer"] + ", batch size " + table["batch_size"].astype(str)
-
-
-def grid_text(table: pd.DataFrame, cell: str) -> str:
-    rates = table.loc[table["cell"] == cell, "learning_rate"]
-    return f"{rates.min():g} to {rates.max():g}"
-
-
-def endpoint(differences: pd.DataFrame, primary: str, unit: str, **rest: object) -> Endpoint:
-    return Endpoint(differences[primary], cells_of(differences), unit, **rest)
-
-
-def minus_none(values: pd.Series) -> pd.DataFrame:
-    """`batch` minus `none` of values indexed by norm, cell and seed: (seeds x cells)."""
-    return (values["batch"] - values["none"]).unstack("cell")
+def batch_minus_none(values: pd.Series, censored: pd.Series, primary: str, note: str) -> Endpoint:
+    """The endpoint of values in decades, by norm, cell and seed."""
+    differences = (values["batch"] - values["none"]).unstack("cell")
+    count = int(censored.xs(primary, level="cell").sum())
+    return Endpoint(differences[primary], dict(differences), "decades", censored=count, note=note)
 
 
 def largest_rate(table: pd.DataFrame, trained_at: float) -> tuple[pd.Series, pd.Series]:
@@ -84,10 +70,9 @@ def largest_rate(table: pd.DataFrame, trained_at: float) -> tuple[pd.Series, pd.
     It is censored where it is the largest of the grid, or where no rate trains: that counts as the
     smallest of the grid, which understates the difference between the arms.
     """
-    groups = ["norm", "cell", "seed"]
-    rates = table.groupby(groups)["learning_rate"]
-    trained = table["accuracy"] >= trained_at
-    largest = table.loc[trained].groupby(groups)["learning_rate"].max().reindex(rates.min().index)
+    rates = table.groupby(GROUP)["learning_rate"]
+    trained = table[table["accuracy"] >= trained_at].groupby(GROUP)["learning_rate"]
+    largest = trained.max().reindex(rates.min().index)
     censored = largest.isna() | (largest == rates.max())
     return decades(largest.fillna(rates.min())), censored
 
@@ -102,18 +87,16 @@ def usable_band(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
     By norm, cell and seed; the best is that of the same seed.
     """
-    groups = ["norm", "cell", "seed"]
-    best = table.groupby(groups)["accuracy"].transform("max")
-    usable = table.loc[table["accuracy"] >= best - BAND_POINTS]
-    low, high = (usable.groupby(groups)["learning_rate"].agg(f) for f in ("min", "max"))
-    rates = table.groupby(groups)["learning_rate"]
+    best = table.groupby(GROUP)["accuracy"].transform("max")
+    usable = table[table["accuracy"] >= best - BAND_POINTS].groupby(GROUP)["learning_rate"]
+    rates, low, high = table.groupby(GROUP)["learning_rate"], usable.min(), usable.max()
     return decades(high) - decades(low), (low == rates.min()) | (high == rates.max())
 
 
 def never_diverges(table: pd.DataFrame) -> Exact:
     """ "Without the risk of divergence", literally: `value` is the share of `batch` runs that did."""
-    runs = table.loc[table["norm"] == "batch"]
-    gone = runs.loc[runs["diverged"]]
+    runs = table[table["norm"] == "batch"]
+    gone = runs[failed(runs)]
     note = f"{len(gone)} of {len(runs)} runs with batch normalization diverged"
     if len(gone):
         lowest = gone.groupby("optimizer")["learning_rate"].min()
@@ -150,18 +133,11 @@ def cross_fitted_steps(ln_steps: pd.DataFrame) -> tuple[pd.Series, str]:
     return pd.concat(parts).sort_index(), " or ".join(f"{rate:g}" for rate in sorted(chosen))
 
 
-def ln_steps_by_rate(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """ln steps to the target: a row per norm, cell and seed, a column per learning rate."""
-    values = np.log(steps(table, column).clip(lower=1))
-    wide = table.assign(value=values).pivot(
-        index=["norm", "cell", "seed"], columns="learning_rate", values="value"
-    )
-    return wide.sort_index()
-
-
-def rates_of(ln_steps: pd.DataFrame, norm: str, cell: str) -> pd.DataFrame:
-    """The rows of one arm and cell, without the rates that belong to the other optimizer."""
-    return ln_steps.loc[norm, cell].dropna(axis=1, how="all")
+def steps_by_rate(table: pd.DataFrame, column: str, norm: str) -> dict[str, pd.DataFrame]:
+    """ln steps to the target of an arm by cell: a row per seed, a column per learning rate of the cell."""
+    arm = table[table["norm"] == norm]
+    parts = arm.groupby("cell", sort=False)
+    return {cell: wide(rows, scored(rows, f"ln_{column}"), "learning_rate") for cell, rows in parts}
 
 
 def best_over_default(
@@ -171,31 +147,29 @@ def best_over_default(
 
     Above zero where a higher rate is faster, below where every higher one is slower.
     """
-    ln_steps = ln_steps_by_rate(table, column)
-    optimizers = table.drop_duplicates("cell").set_index("cell")["optimizer"]
-    gains, rates, censored = {}, {}, 0
-    for cell, optimizer in optimizers.items():
-        of_cell = rates_of(ln_steps, "batch", cell)
-        higher = of_cell[[rate for rate in of_cell if rate > usual[optimizer]]]
-        best, rates[cell] = cross_fitted_steps(higher)
-        gains[cell] = of_cell[usual[optimizer]] - best
-    arm = table.loc[(table["norm"] == "batch") & (table["cell"] == primary)]
-    optimizer = optimizers[primary]
-    censored = int(arm.loc[arm["learning_rate"] == usual[optimizer], column].isna().sum())
+    gains, chosen = {}, {}
+    for cell, ln_steps in steps_by_rate(table, column, "batch").items():
+        rate = usual[cell.partition(",")[0]]
+        best, chosen[cell] = cross_fitted_steps(ln_steps.loc[:, ln_steps.columns > rate])
+        gains[cell] = ln_steps[rate] - best
+    rate = usual[primary.partition(",")[0]]
+    same = table.query("norm == 'batch' and cell == @primary and learning_rate == @rate")
+    censored = int(same[column].isna().sum())
     note = (
-        f"Best higher rate {rates[primary]}, usual rate {usual[optimizer]:g}; "
+        f"Best higher rate {chosen[primary]}, usual rate {rate:g}; "
         f"{censored} runs at the usual rate never reached the target."
     )
-    return endpoint(pd.DataFrame(gains), primary, "ln ratio", censored=censored, note=note)
+    return Endpoint(gains[primary], gains, "ln ratio", censored=censored, note=note)
 
 
 def best_over_best(table: pd.DataFrame, column: str, primary: str) -> Endpoint:
     """ln(steps without / steps with batch normalization), each arm at its own best rate."""
-    ln_steps = ln_steps_by_rate(table, column)
-    gains, rates = {}, {}
-    for cell in table["cell"].unique():
-        none, rate_none = cross_fitted_steps(rates_of(ln_steps, "none", cell))
-        batch, rate_batch = cross_fitted_steps(rates_of(ln_steps, "batch", cell))
-        gains[cell] = none - batch
-        rates[cell] = f"{rate_none} without and {rate_batch} with batch normalization"
-    return endpoint(pd.DataFrame(gains), primary, "ln ratio", note=f"Best rates: {rates[primary]}.")
+    none, batch = (
+        {cell: cross_fitted_steps(one) for cell, one in steps_by_rate(table, column, norm).items()}
+        for norm in ("none", "batch")
+    )
+    gains = {cell: none[cell][0] - batch[cell][0] for cell in none}
+    note = (
+        f"Best rates: {none[primary][1]} without and {batch[primary][1]} with batch normalization."
+    )
+    return Endpoint(gains[primary], gains, "ln ratio", note=note)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.endpoints.landscape import NETWORKS, over_networks
-from bnstudy.scoring import failed
+from bnstudy.claims.endpoints.scoring import scored, wide
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
@@ -23,15 +23,14 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     `affine` (M3b): without scale and shift minus with. `statistics_gradient` (M10): detached
     minus batch. `noise_without_batch`: noise alone minus none, for which no claim was made.
     """
-    ln_loss = scored_loss(table)
-    ln_drift = by_arm(table, np.log10(table.drift))
+    ln_loss = by_arm(table, scored(table, "ln_val_loss"))
+    drift = by_arm(table, np.log10(table["drift"]))
+    growth = by_arm(table, np.log(table["bias_end"] / table["bias_start"]))
     benefit = ln_loss["none"] - ln_loss["batch"]
-    kept = (ln_loss["none"] - ln_loss["noisy_batch"]).unstack("network").mean()
-    share = kept / benefit.unstack("network").mean()
-    bias = (
-        np.log(table.bias_end / table.bias_start).groupby([table.arm, table.network]).mean()
-    ).unstack("network")
     alone = ln_loss["noisy_none"] - ln_loss["none"]
+    kept = (ln_loss["none"] - ln_loss["noisy_batch"]).mean() / benefit.mean()
+    told = ", ".join(f"{share:.0%} ({NETWORKS.get(n, n)})" for n, share in kept.items())
+    detached, batch = (math.exp(growth[a].mean().mean()) for a in ("batch_detached", "batch"))
     return {
         "causal": over_networks(
             ln_loss["noisy_batch"] - (ln_loss["batch"] + ln_loss["none"]) / 2,
@@ -39,33 +38,23 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
             conditions={"noise_alone": over_networks(benefit / 2 - alone, "ln ratio")},
             validity={
                 "benefit": over_networks(benefit, "ln ratio"),
-                "shift": over_networks(ln_drift["noisy_batch"] - ln_drift["none"], "decades"),
+                "shift": over_networks(drift["noisy_batch"] - drift["none"], "decades"),
             },
-            note="Batch normalization with noise keeps "
-            + ", ".join(f"{value:.0%} ({NETWORKS.get(n, n)})" for n, value in share.items())
-            + " of the gain in ln loss that batch normalization has over none.",
+            note=f"Batch normalization with noise keeps {told} of the gain in ln loss that batch "
+            "normalization has over none.",
         ),
         "affine": over_networks(ln_loss["batch_no_affine"] - ln_loss["batch"], "ln ratio"),
         "statistics_gradient": over_networks(
             ln_loss["batch_detached"] - ln_loss["batch"],
             "ln ratio",
-            note=(
-                "The norm of the biases grows by a factor of "
-                f"{math.exp(bias.loc['batch_detached'].mean()):.2f} with detached statistics and "
-                f"{math.exp(bias.loc['batch'].mean()):.2f} with batch normalization."
-            ),
+            note=f"The norm of the biases grows by a factor of {detached:.2f} with detached "
+            f"statistics and {batch:.2f} with batch normalization.",
         ),
         "noise_without_batch": over_networks(alone, "ln ratio"),
         "layer": over_networks(ln_loss["none"] - ln_loss["layer"], "ln ratio"),
     }
 
 
-def scored_loss(table: pd.DataFrame) -> pd.DataFrame:
-    """ln of the validation loss, a column per arm; a run that diverged counts as guessing."""
-    return by_arm(table, np.log(table.val_loss.mask(failed(table), np.log(table["n_classes"]))))
-
-
 def by_arm(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
-    """Values by network and seed (rows) and arm (columns)."""
-    keys = table[["network", "seed", "arm"]]
-    return keys.assign(value=values).pivot(index=["network", "seed"], columns="arm", values="value")
+    """Values by seed (rows), arm and network (columns)."""
+    return wide(table, values, "arm", "network")

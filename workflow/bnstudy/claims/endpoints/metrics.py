@@ -1,18 +1,17 @@
 """Endpoints that need no code: a metric of runs, of one level of an axis against another."""
 
-import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
 from bnstudy.claims.endpoints.scoring import (
-    CENSORED_AT_MOST,
+    arrival,
     as_text,
     level_minus_baseline,
     mean_over_cells,
-    steps,
+    scored,
 )
 from bnstudy.claims.listed import is_steps, result, several, written
-from bnstudy.scoring import chance, failed
+from bnstudy.scoring import failed
 
 
 def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoint:
@@ -37,17 +36,17 @@ def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoi
         If the table lacks the metric, or a level.
     """
     axis, metric = claim["axis"], claim["metric"]
-    arms = [written(axis, claim[key]) for key in ("baseline", "level")]
-    table = table[as_text(table[axis]).isin(arms)]
+    baseline, level = (written(axis, claim[key]) for key in ("baseline", "level"))
+    table = table[as_text(table[axis]).isin([baseline, level])]
     for name, wanted in claim["where"].items():
         levels = [written(name, one) for one in several(name, wanted)]
         table = table[as_text(table[name]).isin(levels)]
     others = [a for a in axes if a not in (axis, "seed") and as_text(table[a]).nunique() > 1]
     values = scored(table, metric, claim["scale"])
-    differences = level_minus_baseline(table, values, others, axis, arms[1], arms[0])
+    differences = level_minus_baseline(table, values, others, axis, level, baseline)
     differences = differences.dropna(axis=1, how="all")
     if differences.empty:
-        raise KeyError(f"{axis} {arms[1]} beside {arms[0]}")
+        raise KeyError(f"{axis} {level} beside {baseline}")
     if claim["direction"] == "lower":
         differences = -differences
     whole = differences.dropna()
@@ -58,32 +57,6 @@ def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoi
         note += f" {left} of {len(differences)} seeds lack a value of the metric and are left out."
     rest = {"censored": censored, "bounded": bounded, "note": note.strip()}
     return mean_over_cells(whole, claim["unit"], **rest)
-
-
-def scored(table: pd.DataFrame, metric: str, scale: str) -> pd.Series:
-    """The metric of each run; a failed one guesses (`bnstudy.scoring`). Accuracies are in percent."""
-    plain = metric.removeprefix("ln_")
-    bad = failed(table)
-    values = table[plain].astype(float)
-    if is_steps(metric):
-        values = steps(table, plain).clip(lower=1)
-    elif result(metric) == "accuracy":
-        values = 100 * values.mask(bad, chance(table["n_classes"]))
-    elif result(metric) == "loss":
-        values = values.mask(bad, np.log(table["n_classes"]))
-    return np.log(values.where(values > 0)) if scale == "ratio" or metric != plain else values
-
-
-def arrival(table: pd.DataFrame, metric: str) -> tuple[int, bool, str]:
-    """How many targets were never reached, whether that is more than a fifth, and a note of it.
-
-    Such runs count as there at the budget, so the ratio is a lower bound: of little depth where they are
-    few, else of unknown depth.
-    """
-    reached = table[metric.removeprefix("ln_")].notna() & ~failed(table)
-    censored = int((~reached).sum())
-    note = f"{censored} of {len(table)} runs never reached the target."
-    return censored, censored > CENSORED_AT_MOST * len(table), note
 
 
 def last_values(metrics: pd.DataFrame, metric: str, axes: list[str]) -> pd.DataFrame:

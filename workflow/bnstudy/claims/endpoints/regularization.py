@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy
-from bnstudy.claims.endpoints.trend import page_test
+from bnstudy.claims.endpoints.scoring import accuracy, page_test, wide
 
 POINTS = "percentage points"
 RELATIVE = "share of the validation loss"
+# The size of a group in which statistics are taken, by arm, from the noisiest on.
 DOSES = {"ghost_4": 4, "ghost_10": 10, "ghost_25": 25, "batch": 50}
 
 
@@ -35,15 +35,28 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     target = options["matched_train_loss"]
     gaps, reached = matched_gaps(table, target)
     last = table[table["epoch"] == table["epoch"].max()]
-    test = last.assign(accuracy=accuracy(last, "test_accuracy")).pivot(
-        index="seed", columns="arm", values="accuracy"
-    )
+    test = wide(last, accuracy(last, "test_accuracy"), "arm")
+    alone, batch, both = test["none_dropout"], test["batch"], test["batch_dropout"]
+    gain, gain_with_batch = alone - test["none"], both - batch
     return {
         "gap": gap(gaps, reached, target, last, test),
         "noise": noise(gaps, reached, target, test),
-        "dropout_need": dropout_need(test),
-        "alongside_dropout": alongside_dropout(test),
-        "dropout_order": Endpoint(test["batch_dropout"] - test["dropout_before"], {}, POINTS),
+        "dropout_need": Endpoint(
+            gain - gain_with_batch,
+            {},
+            POINTS,
+            note=f"Dropout changes test accuracy by {gain.mean():+.2f} points without and "
+            f"{gain_with_batch.mean():+.2f} with batch normalization.",
+        ),
+        "alongside_dropout": Endpoint(
+            both - np.maximum(batch, alone),
+            {
+                "the comparison with batch normalization alone": gain_with_batch,
+                "the comparison with dropout alone": both - alone,
+            },
+            POINTS,
+        ),
+        "dropout_order": Endpoint(both - test["dropout_before"], {}, POINTS),
         "variance_shift": variance_shift(last),
     }
 
@@ -89,58 +102,49 @@ def matched_gap(train: np.ndarray, validation: np.ndarray, target: float) -> tup
 
 
 def gap(
-    gaps: pd.DataFrame,
-    reached: pd.DataFrame,
-    target: float,
-    last: pd.DataFrame,
-    test: pd.DataFrame,
+    gaps: pd.DataFrame, reached: pd.DataFrame, target: float, last: pd.DataFrame, test: pd.DataFrame
 ) -> Endpoint:
     """B10a."""
     matched = reduction(gaps, "none", "batch", target)
-    losses = {
-        name: last.pivot(index="seed", columns="arm", values=name)
-        for name in ("train_loss", "val_loss")
+    validation = wide(last, "val_loss", "arm").fillna(np.log(last["n_classes"].max()))
+    final = validation - wide(last, "train_loss", "arm").fillna(0)
+    cells = {
+        f"training loss {target:g}": matched,
+        "end of training": (final["none"] - final["batch"]) / validation["none"],
     }
-    validation = losses["val_loss"].fillna(np.log(last["n_classes"].max()))
-    final = validation - losses["train_loss"].fillna(0)
-    return Endpoint(
-        matched,
-        {
-            f"training loss {target:g}": matched,
-            "end of training": (final["none"] - final["batch"]) / validation["none"],
-        },
-        RELATIVE,
-        censored=missed(reached, ["none", "batch"]),
-        note=f"At a training loss of {target:g} the gap is {gaps['none'].mean():.3f} nats without "
+    note = (
+        f"At a training loss of {target:g} the gap is {gaps['none'].mean():.3f} nats without "
         f"and {gaps['batch'].mean():.3f} with batch normalization; at the end test accuracy is "
-        f"{test['none'].mean():.2f} and {test['batch'].mean():.2f} %.",
+        f"{test['none'].mean():.2f} and {test['batch'].mean():.2f} %."
     )
+    censored = missed(reached, ["none", "batch"])
+    return Endpoint(matched, cells, RELATIVE, censored=censored, note=note)
 
 
 def noise(gaps: pd.DataFrame, reached: pd.DataFrame, target: float, test: pd.DataFrame) -> Endpoint:
     """B10b."""
-    doses = sorted(DOSES, key=DOSES.get)
-    noisiest, quietest = doses[0], doses[-1]
-    effect = reduction(gaps, quietest, noisiest, target)
+    noisiest, *_, quietest = DOSES
+    cells = {
+        f"groups of {size}": reduction(gaps, quietest, arm, target)
+        for arm, size in DOSES.items()
+        if arm != quietest
+    }
+    effect = cells[f"groups of {DOSES[noisiest]}"]
+    no_noise = reduction(gaps, "population", quietest, target)
+    accuracies = test.mean()
     return Endpoint(
         effect,
-        {f"groups of {DOSES[arm]}": reduction(gaps, quietest, arm, target) for arm in doses[:-1]},
+        cells,
         RELATIVE,
-        censored=missed(reached, [*doses, "population"]),
+        censored=missed(reached, [*DOSES, "population"]),
         conditions={
-            "trend": Endpoint(effect, {}, RELATIVE, p=page_test(gaps[doses])),
-            "no_noise": Endpoint(
-                reduction(gaps, "population", quietest, target),
-                {},
-                RELATIVE,
-                note=f"The gap is {gaps['population'].mean():.3f} nats with the statistics of the "
-                f"whole training set and {gaps[quietest].mean():.3f} with those of a batch.",
-            ),
+            "trend": Endpoint(effect, {}, RELATIVE, p=page_test(gaps[list(DOSES)])),
+            "no_noise": Endpoint(no_noise, {}, RELATIVE),
         },
         note="Final test accuracy is "
-        f"{test[noisiest].mean():.2f} % with groups of {DOSES[noisiest]}, "
-        f"{test[quietest].mean():.2f} % with groups of {DOSES[quietest]} and "
-        f"{test['population'].mean():.2f} % without noise.",
+        f"{accuracies[noisiest]:.2f} % with groups of {DOSES[noisiest]}, "
+        f"{accuracies[quietest]:.2f} % with groups of {DOSES[quietest]} and "
+        f"{accuracies['population']:.2f} % without noise.",
     )
 
 
@@ -154,36 +158,10 @@ def missed(reached: pd.DataFrame, arms: list[str]) -> int:
     return int((~reached[arms].astype(bool)).to_numpy().sum())
 
 
-def dropout_need(test: pd.DataFrame) -> Endpoint:
-    """B11."""
-    without = test["none_dropout"] - test["none"]
-    with_batch = test["batch_dropout"] - test["batch"]
-    return Endpoint(
-        without - with_batch,
-        {},
-        POINTS,
-        note=f"Dropout changes test accuracy by {without.mean():+.2f} points without and "
-        f"{with_batch.mean():+.2f} with batch normalization.",
-    )
-
-
-def alongside_dropout(test: pd.DataFrame) -> Endpoint:
-    """B12."""
-    both, alone = test["batch_dropout"], test[["batch", "none_dropout"]]
-    return Endpoint(
-        both - alone.max(axis=1),
-        {
-            "the comparison with batch normalization alone": both - alone["batch"],
-            "the comparison with dropout alone": both - alone["none_dropout"],
-        },
-        POINTS,
-    )
-
-
 def variance_shift(last: pd.DataFrame) -> Endpoint:
     """How much more dropout before batch normalization shifts the variances of its inputs."""
     layers = {}
-    for column in (name for name in last.columns if name.startswith("variance_shift_")):
-        shifts = np.log(last.pivot(index="seed", columns="arm", values=column)).abs().fillna(0)
+    for column in last.filter(like="variance_shift_"):
+        shifts = np.log(wide(last, column, "arm")).abs().fillna(0)
         layers[f"layer {column[-1]}"] = shifts["dropout_before"] - shifts["batch_dropout"]
     return Endpoint(pd.DataFrame(layers).mean(axis=1), layers, "ln ratio")

@@ -6,10 +6,12 @@ counts as reached at the budget. No run is left out, which would flatter the arm
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.listed import words
+from bnstudy.claims.listed import is_steps, result, words
 from bnstudy.scoring import chance, failed
 from bnstudy.settings import text
 
@@ -18,12 +20,51 @@ CENSORED_AT_MOST = 0.2  # share of targets not reached up to which ln ratios are
 
 def accuracy(table: pd.DataFrame, column: str = "val_accuracy") -> pd.Series:
     """Accuracy of each run in percent, that of guessing where it failed."""
-    return 100 * table[column].mask(failed(table), chance(table["n_classes"]))
+    return 100 * table[column].astype(float).mask(failed(table), chance(table["n_classes"]))
 
 
 def steps(table: pd.DataFrame, column: str = "steps_to_target") -> pd.Series:
     """Steps to the target; the budget `n_steps` where it was not reached or the run failed."""
     return table[column].mask(failed(table)).fillna(table["n_steps"])
+
+
+def scored(table: pd.DataFrame, metric: str, scale: str = "difference") -> pd.Series:
+    """The metric of each run; a failed one guesses. Accuracies are in percent, `ln_` takes logarithms."""
+    plain = metric.removeprefix("ln_")
+    if is_steps(metric):
+        values = steps(table, plain).clip(lower=1)
+    elif result(plain) == "accuracy":
+        values = accuracy(table, plain)
+    else:
+        values = table[plain].astype(float)
+        if result(plain) == "loss":
+            values = values.mask(failed(table), np.log(table["n_classes"]))
+    return np.log(values.where(values > 0)) if scale == "ratio" or metric != plain else values
+
+
+def arrival(table: pd.DataFrame, metric: str) -> tuple[int, bool, str]:
+    """How many targets were never reached, whether that is more than a fifth, and a note of it.
+
+    Such runs count as there at the budget, so the ratio is a lower bound: of little depth where they are
+    few, else of unknown depth.
+    """
+    reached = table[metric.removeprefix("ln_")].notna() & ~failed(table)
+    censored = int((~reached).sum())
+    note = f"{censored} of {len(table)} runs never reached the target."
+    return censored, censored > CENSORED_AT_MOST * len(table), note
+
+
+def failures(table: pd.DataFrame) -> dict[str, str]:
+    """How many runs of each norm failed, "2 of 12"."""
+    counts = failed(table).groupby(table["norm"]).agg(["sum", "size"])
+    return {norm: f"{row['sum']} of {row['size']}" for norm, row in counts.iterrows()}
+
+
+def wide(table: pd.DataFrame, values: str | pd.Series, *columns: str) -> pd.DataFrame:
+    """Values, or a column of the table, by seed (rows) and what else tells its rows apart (columns)."""
+    values = table[values] if isinstance(values, str) else values
+    named = table[["seed", *columns]].assign(value=values)
+    return named.pivot(index="seed", columns=list(columns), values="value").sort_index(axis=1)
 
 
 def level_minus_baseline(
@@ -42,12 +83,10 @@ def level_minus_baseline(
     """
     parts = [as_text(table[one]).map(lambda value, one=one: name(one, value)) for one in by]
     cells = pd.concat(parts, axis=1).agg(", ".join, axis=1) if by else pd.Series("all", table.index)
-    wide = pd.DataFrame(
-        {"seed": table["seed"], "arm": as_text(table[axis]), "cell": cells, "value": values}
-    ).pivot(index="seed", columns=["arm", "cell"], values="value")
-    both = [c for c in pd.unique(cells) if {(level, c), (baseline, c)} <= set(wide)]
-    differences = {cell: wide[level, cell] - wide[baseline, cell] for cell in both}
-    return pd.DataFrame(differences, index=wide.index).astype(float)
+    arms = wide(table.assign(arm=as_text(table[axis]), cell=cells), values, "arm", "cell")
+    both = [c for c in pd.unique(cells) if {(level, c), (baseline, c)} <= set(arms)]
+    differences = {cell: arms[level, cell] - arms[baseline, cell] for cell in both}
+    return pd.DataFrame(differences, index=arms.index).astype(float)
 
 
 def as_text(column: pd.Series) -> pd.Series:
@@ -56,14 +95,23 @@ def as_text(column: pd.Series) -> pd.Series:
 
 
 def mean_over_cells(differences: pd.DataFrame, unit: str, **rest: object) -> Endpoint:
-    """The endpoint whose effect is each seed's mean over the columns, its cells."""
-    return Endpoint(
-        effect=differences.mean(axis=1, skipna=False),
-        cells=cells_of(differences) if len(differences.columns) > 1 else {},
-        unit=unit,
-        **rest,
-    )
+    """The endpoint whose effect is each seed's mean over the columns, its cells where there are several."""
+    cells = dict(differences) if len(differences.columns) > 1 else {}
+    return Endpoint(differences.mean(axis=1, skipna=False), cells, unit, **rest)
 
 
-def cells_of(differences: pd.DataFrame) -> dict[str, pd.Series]:
-    return {str(name): differences[name] for name in differences.columns}
+def page_test(doses: pd.DataFrame) -> float:
+    """p-value of Page's test for a trend that goes up from the first column to the last, doubled.
+
+    Doubled as the other tests are, which look at both directions; 1 for a trend that goes down.
+
+    Parameters
+    ----------
+    doses : DataFrame
+        One row per seed, one column per dose, in order.
+
+    Notes
+    -----
+    Page (1963), Ordered hypotheses for multiple treatments.
+    """
+    return min(1.0, 2 * float(stats.page_trend_test(doses.to_numpy()).pvalue))

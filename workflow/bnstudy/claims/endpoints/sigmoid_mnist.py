@@ -22,26 +22,24 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
     The effects are means over the learning rates, which the paper does not give; these are the
     cells. A checkpoint that a diverged run did not reach counts as guessing.
     """
-    gains, drifts, found = {}, {}, {}
-    for rate, rows in table.groupby("learning_rate"):
-        accuracy = 100 * curves(rows, "accuracy").fillna(chance(rows["n_classes"].max()))
-        later = accuracy.loc[accuracy.index > accuracy.index.min()]
-        gains[f"learning rate {rate:g}"] = later["batch"] - later["none"]  # checkpoints x seeds
-        drift = np.log10(curves(rows, "drift").iloc[2:].mean())
-        drifts[f"learning rate {rate:g}"] = drift["none"] - drift["batch"]
-    found["above_throughout"] = above_throughout(gains)
-    for name, unit, effects in (
-        ("accuracy_along_the_way", "percentage points", {r: d.mean() for r, d in gains.items()}),
-        ("final_accuracy", "percentage points", {r: d.iloc[-1] for r, d in gains.items()}),
-        ("drift_decades", "decades", drifts),
-    ):
-        found[name] = mean_over_cells(pd.DataFrame(effects), unit)
+    accuracy = 100 * curves(table, "accuracy").fillna(chance(table["n_classes"].max()))
+    gain = (accuracy["batch"] - accuracy["none"]).iloc[1:]
+    drift = np.log10(curves(table, "drift").iloc[2:].mean())
+    effects = {
+        "accuracy_along_the_way": ("percentage points", gain.mean()),
+        "final_accuracy": ("percentage points", gain.iloc[-1]),
+        "drift_decades": ("decades", drift["none"] - drift["batch"]),
+    }
+    found: dict[str, Endpoint | Exact] = {"above_throughout": above_throughout(gain)}
+    for name, (unit, by_run) in effects.items():
+        cells = by_run.unstack("learning_rate").rename(columns="learning rate {:g}".format)
+        found[name] = mean_over_cells(cells, unit)
     return found
 
 
-def above_throughout(gains: dict[str, pd.DataFrame]) -> Exact:
+def above_throughout(gain: pd.DataFrame) -> Exact:
     """Whether the mean over seeds is above zero at every checkpoint of every learning rate."""
-    means = pd.concat({rate: gain.mean(axis=1) for rate, gain in gains.items()})
+    means = gain.T.groupby("learning_rate").mean().stack()
     below = int((means <= 0).sum())
     rate, step = means.idxmin()
     return Exact(
@@ -49,10 +47,11 @@ def above_throughout(gains: dict[str, pd.DataFrame]) -> Exact:
         value=below / len(means),
         tolerance=0.0,
         note=f"Above at {len(means) - below} of {len(means)} checkpoints; the smallest difference "
-        f"is {means.min():+.2f} points, at {rate} and step {step}.",
+        f"is {means.min():+.2f} points, at learning rate {rate:g} and step {step}.",
     )
 
 
 def curves(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Values by step (rows), norm and seed (columns)."""
-    return table.pivot(index="step", columns=["norm", "seed"], values=column).astype(float)
+    """Values by step (rows), norm, learning rate and seed (columns)."""
+    columns = ["norm", "learning_rate", "seed"]
+    return table.pivot(index="step", columns=columns, values=column).astype(float)

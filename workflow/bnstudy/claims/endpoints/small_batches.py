@@ -1,10 +1,11 @@
 """Endpoints of S8: claim L1, and what of it lies in the statistics of evaluation."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy
-from bnstudy.claims.endpoints.trend import page_test
+from bnstudy.claims.endpoints.scoring import accuracy, page_test, wide
 
 POINTS = "percentage points"
 
@@ -22,59 +23,43 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
       batch normalization than one without any, or one with layer normalization; costs are counted
       from the largest of the small batches. Cells are the batch sizes.
     """
-    ghost = errors(table, "groups", "ghost", "running", "group_size")
-    reference = options["reference_group_size"]
-    smallest = min(ghost)
-    effect = ghost[smallest] - ghost[reference]
-    falling = ghost[sorted(ghost, reverse=True)]
-    precise, batch = (
+    ghost, precise, batch = (
         errors(table, "groups", "ghost", statistics, "group_size")
-        for statistics in ("precise", "batch")
+        for statistics in ("running", "precise", "batch")
     )
-    remaining = precise[smallest] - precise[reference]
-    as_trained = batch[smallest] - batch[reference]
+    reference, smallest = options["reference_group_size"], ghost.columns[0]
+    cost, remaining, as_trained = (
+        (one[smallest] - one[reference]).mean() for one in (ghost, precise, batch)
+    )
+    small_groups = beyond(ghost.loc[:, :reference], "groups")
+    trend = Endpoint(small_groups.effect, {}, POINTS, p=page_test(ghost[ghost.columns[::-1]]))
+    by_evaluation = (ghost - precise).rename(columns="groups of {:g}".format)
     results = {
-        "small_groups": Endpoint(
-            effect,
-            {
-                f"groups of {size:g}": ghost[size] - ghost[reference]
-                for size in sorted(ghost)
-                if size < reference
-            },
-            POINTS,
-            conditions={"trend": Endpoint(effect, {}, POINTS, p=page_test(falling))},
-            note=f"With precise statistics {remaining.mean():+.2f} of the "
-            f"{effect.mean():+.2f} points remain, and with the statistics of groups as in training "
-            f"it would be {as_trained.mean():+.2f}.",
+        "small_groups": replace(
+            small_groups,
+            conditions={"trend": trend},
+            note=f"With precise statistics {remaining:+.2f} of the {cost:+.2f} points remain, and "
+            f"with the statistics of groups as in training it would be {as_trained:+.2f}.",
         ),
-        "evaluation_statistics": Endpoint(
-            ghost[smallest] - precise[smallest],
-            {f"groups of {size:g}": ghost[size] - precise[size] for size in sorted(ghost)},
-            POINTS,
-        ),
+        "evaluation_statistics": Endpoint(by_evaluation.iloc[:, 0], dict(by_evaluation), POINTS),
     }
     batch_norm = errors(table, "batches", "batch", "running", "batch_size")
     for name, norm in (("small_batches", "none"), ("small_batches_layer", "layer")):
         control = errors(table, "batches", norm, "running", "batch_size")
-        excess = batch_norm - control
-        largest = max(excess)
-        costs = {
-            f"batches of {size}": excess[size] - excess[largest]
-            for size in sorted(excess)
-            if size < largest
-        }
-        results[name] = Endpoint(excess[min(excess)] - excess[largest], costs, POINTS)
+        results[name] = beyond(batch_norm - control, "batches")
     return results
+
+
+def beyond(values: pd.DataFrame, what: str) -> Endpoint:
+    """What the smallest size costs beyond the largest; cells are all sizes but that."""
+    costs = values.iloc[:, :-1].sub(values.iloc[:, -1], axis=0)
+    costs = costs.rename(columns=f"{what} of {{:g}}".format)
+    return Endpoint(costs.iloc[:, 0], dict(costs), POINTS)
 
 
 def errors(
     table: pd.DataFrame, design: str, norm: str, statistics: str, sizes: str
 ) -> pd.DataFrame:
     """Validation error in percent, one row per seed and one column per group or batch size."""
-    wanted = (
-        (table["design"] == design) & (table["norm"] == norm) & (table["statistics"] == statistics)
-    )
-    rows = table[wanted]
-    return rows.assign(error=100 - accuracy(rows)).pivot(
-        index="seed", columns=sizes, values="error"
-    )
+    rows = table.query("design == @design and norm == @norm and statistics == @statistics")
+    return wide(rows, 100 - accuracy(rows), sizes)

@@ -2,13 +2,11 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import cells_of, level_minus_baseline
-from bnstudy.scoring import failed
+from bnstudy.claims.endpoints.scoring import level_minus_baseline, mean_over_cells, scored, wide
 
 SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
 
@@ -25,7 +23,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
       (Miller 1974, Biometrika 61), whose mean is the ratio corrected for bias.
     """
     found = {
-        "fluctuation": matched(table, -np.log(table["fluctuation"].astype(float)), "ln ratio"),
+        "fluctuation": matched(table, -scored(table, "ln_fluctuation"), "ln ratio"),
         "spikes": matched(table, -100 * table["spikes"].astype(float), "percentage points"),
         "spikes_all": matched(table, -100 * table["spikes_all"].astype(float), "percentage points"),
     }
@@ -45,7 +43,7 @@ def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
     note = f"{undefined} of {len(table)} runs were too short at the compared level of the loss."
     return Endpoint(
         effect=differences.mean(axis=1).dropna(),
-        cells={name: column.dropna() for name, column in cells_of(differences).items()},
+        cells={name: column.dropna() for name, column in differences.items()},
         unit=unit,
         note=note if undefined else "",
     )
@@ -53,27 +51,14 @@ def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
 
 def between_seeds(table: pd.DataFrame) -> Endpoint:
     """ln ratio of the standard deviations between seeds of the final validation loss."""
-    guessing = np.log(table["n_classes"])
-    loss = table["val_loss"].mask(failed(table)).fillna(guessing).astype(float)
-    wide = table.assign(loss=loss).pivot(
-        index="seed", columns=["norm", "batch_size"], values="loss"
-    )
-    cells = {
-        f"batch size {size}": pseudo_values(wide["none", size], wide["batch", size])
-        for size in wide["none"].columns
-    }
-    p = {
-        f"batch size {size}": pitman_morgan(wide["none", size], wide["batch", size])
-        for size in wide["none"].columns
-    }
-    return Endpoint(
-        effect=pd.DataFrame(cells).mean(axis=1),
-        cells=cells,
-        unit="ln ratio",
-        note="Pitman-Morgan p by batch size: "
-        + ", ".join(f"{value:.3g} ({size})" for size, value in p.items())
-        + ".",
-    )
+    loss = wide(table, scored(table, "val_loss"), "norm", "batch_size")
+    cells, p = {}, []
+    for size in loss["none"]:
+        none, batch = loss["none", size], loss["batch", size]
+        cells[f"batch size {size}"] = pseudo_values(none, batch)
+        p.append(f"{pitman_morgan(none, batch):.3g} ({size})")
+    note = f"Pitman-Morgan p by batch size: {', '.join(p)}."
+    return mean_over_cells(pd.DataFrame(cells), "ln ratio", note=note)
 
 
 def pseudo_values(none: pd.Series, batch: pd.Series) -> pd.Series:

@@ -21,23 +21,20 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     - `against_none`: `batch` by statistics of n shifted images minus `none`.
     - `shift`: images as they are minus shifted, `none`.
     """
-    n, few, prior = options["claim_group"], min(options["groups"]), options["prior"]
-    batch = {
-        name: accuracies(table, "batch", name) for name in (f"{n}", f"{few}", f"{few}+{prior}")
-    }
-    running = {norm: accuracies(table, norm, "running") for norm in ("none", "batch")}
-    shifts = [shift for shift in running["none"] if shift != CLEAN]
+    few, blended = f"{min(options['groups'])}", f"{min(options['groups'])}+{options['prior']}"
+    adapted = accuracies(table, "batch", f"{options['claim_group']}")
+    none, running = (accuracies(table, norm, "running") for norm in ("none", "batch"))
     differences = {
-        "adapted": batch[f"{n}"] - running["batch"],
-        "prior": batch[f"{few}+{prior}"] - batch[f"{few}"],
-        "against_none": batch[f"{n}"] - running["none"],
-        "shift": running["none"].rsub(running["none"][CLEAN], axis=0),
+        "adapted": adapted - running,
+        "prior": accuracies(table, "batch", blended) - accuracies(table, "batch", few),
+        "against_none": adapted - none,
+        "shift": none.rsub(none[CLEAN], axis=0),
     }
-    found = {
-        name: mean_over_cells(one[shifts], "percentage points") for name, one in differences.items()
+    price = Endpoint(running[CLEAN] - adapted[CLEAN], {}, "percentage points")
+    return {"price": price} | {
+        name: mean_over_cells(one.drop(columns=CLEAN), "percentage points")
+        for name, one in differences.items()
     }
-    price = running["batch"][CLEAN] - batch[f"{n}"][CLEAN]
-    return found | {"price": Endpoint(price, {}, "percentage points")}
 
 
 def accuracies(table: pd.DataFrame, norm: str, statistics: str) -> pd.DataFrame:
