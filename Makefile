@@ -4,6 +4,7 @@
 # make test-faults  kills, full disks, random edits: is anything lost or silently wrong? (LONG=1: more)
 # make test-slurm   the workflow on a throw-away Slurm cluster, its jobs cancelled, its nodes crashed
 # make test-sge     the same on a throw-away Grid Engine, as root
+# make test-gpu     every study, resumed runs and shared cards on the NVIDIA GPU of this machine
 # make test-image   builds the container image on a base of its own and runs the quick study in it, as root
 # make quick        the same pipeline, small and without any network, in .quick/
 # make bench        how fast it is, against what it cannot do without and against the last baseline
@@ -27,7 +28,7 @@ TORCH ?= $(or $(INSTALLED_TORCH),default)
 
 INSTALL := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: all env full test test-faults test-slurm test-sge test-image quick bench bench-peers lock audit again
+.PHONY: all env full test test-faults test-slurm test-sge test-gpu test-image quick bench bench-peers lock audit again
 .DELETE_ON_ERROR:
 
 all: $(READY)
@@ -58,6 +59,9 @@ test-slurm: $(TESTS)
 # Installed by apt: gridengine-master gridengine-exec gridengine-client.
 test-sge: $(TESTS)
 	$(BIN)/python -m pytest tests/cluster/test_gridengine.py
+
+test-gpu: $(TESTS)
+	$(BIN)/python -m pytest tests/gpu
 
 # Installed by apt: buildah debootstrap. BUILD=... options of `buildah build` that a build needs here.
 test-image:

@@ -12,6 +12,7 @@ import yaml
 
 from bnstudy.cli import COMMANDS, load
 from bnstudy.config import has_nvidia_gpu
+from bnstudy.settings import KNOWN, Execution, Settings
 from bnstudy.studies import declaration
 from checkouts import ROOT
 
@@ -259,6 +260,15 @@ def test_every_snakemake_that_is_printed_is_one(checkout):
         done = checkout.snakemake(*words, "-n")
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     assert checkout.snakemake("results/run_config.yaml").returncode == 0
+
+
+def test_help_says_every_setting_in_its_words(capsys):
+    with pytest.raises(SystemExit):
+        load("train")(["--help"])
+    said = re.sub(r"-?\s+", "", capsys.readouterr().out)  # lines are broken at hyphens too
+    for setting in (*KNOWN[Settings].values(), *KNOWN[Execution].values()):
+        if setting.name != "dataset":
+            assert re.sub(r"-?\s+", "", setting.text) in said, setting.name
 
 
 @pytest.mark.fault("a command as it is printed")

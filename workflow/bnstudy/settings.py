@@ -437,7 +437,8 @@ def add_options(parser: argparse.ArgumentParser, kind: type = Settings) -> None:
         if one.name == "dataset":
             continue
         allowed = f" ({', '.join(one.names)})" if one.names else ""
-        kwargs: dict[str, object] = {"default": one.default, "help": one.text + allowed}
+        said = (one.text + allowed).replace("%", "%%")  # argparse formats it
+        kwargs: dict[str, object] = {"default": one.default, "help": said}
         if one.type is bool:
             kwargs["action"] = "store_true"
         else:
