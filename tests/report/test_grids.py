@@ -4,7 +4,7 @@ import nbformat
 import pytest
 import synthetic
 
-from bnstudy.report.rendering import ReportExporter
+from bnstudy.report.rendering import page_of
 from bnstudy.report.reporting import read_notebook
 from conftest import ROOT
 
@@ -76,7 +76,7 @@ def test_report_of_an_odd_study(name, tmp_path, images, monkeypatch):
         "data": [str(path) for path in data],
     }
     nb = executed(parameters, monkeypatch)
-    page, _ = ReportExporter(SOURCE.parent / "templates").from_notebook_node(nb)
+    page = page_of(nb, SOURCE.parent / "templates")
     assert ">nan" not in page
     assert " nan" not in page.split("<footer>")[0]
     if "norm" in grid and "none" not in grid["norm"]:

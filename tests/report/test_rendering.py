@@ -9,8 +9,8 @@ import pytest
 
 from bnstudy.errors import UserError
 from bnstudy.report.rendering import (
-    ReportExporter,
     check_links,
+    page_of,
     svg_uri,
     themed,
     to_mathml,
@@ -21,15 +21,15 @@ from conftest import ROOT, render
 TEMPLATES = ROOT / "report" / "templates"
 
 
-def page_of(*cells: str) -> str:
+def rendered(*cells: str) -> str:
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(cell) for cell in cells])
-    return ReportExporter(TEMPLATES).from_notebook_node(nb)[0]
+    return page_of(nb, TEMPLATES)
 
 
 @pytest.mark.parametrize("tex", [r"\frac{1}{", r"\nosuchcommand x", r"\begin{matrix} 1"])
 def test_bad_tex_stops_the_build_and_names_the_formula(tex):
     with pytest.raises(UserError) as error:
-        page_of(f"A formula: ${tex}$.")
+        rendered(f"A formula: ${tex}$.")
     assert repr(tex) in str(error.value)
 
 
@@ -40,16 +40,16 @@ def test_tex_is_kept_as_annotation():
 
 
 def test_raw_html_in_markdown_is_text():
-    page = page_of("An <img src=x onerror=alert(1)> and\n\n<script>alert(1)</script>")
+    page = rendered("An <img src=x onerror=alert(1)> and\n\n<script>alert(1)</script>")
     assert "<img src=x" not in page
     assert "&lt;script&gt;" in page
 
 
 def test_dangling_reference_stops_the_build():
     with pytest.raises(UserError, match="#fig-nowhere"):
-        page_of("See [figure](#fig-nowhere).")
+        rendered("See [figure](#fig-nowhere).")
     with pytest.raises(UserError, match="#nowhere"):
-        page_of("See [this](#nowhere).")
+        rendered("See [this](#nowhere).")
 
 
 def test_double_anchor_stops_the_build():
@@ -58,7 +58,7 @@ def test_double_anchor_stops_the_build():
 
 
 def test_equal_headings_get_different_anchors():
-    page = page_of("## 1. Data\n\n### More\n\n## 2. Data")
+    page = rendered("## 1. Data\n\n### More\n\n## 2. Data")
     assert 'id="data"' in page
     assert 'id="data-2"' in page
 

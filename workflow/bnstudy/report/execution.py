@@ -1,4 +1,4 @@
-"""Executing a notebook by papermill in this very Python, whatever Jupyter the machine has."""
+"""Executing a notebook in this very Python, whatever Jupyter the machine has."""
 
 import re
 import sys
@@ -6,47 +6,36 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
 
 FIRST_ERROR_LINES = 3  # what matters of a long message stands at its start
+# The path of a socket is short, some 100 characters, and that of TMPDIR may be long.
+PLACE = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
+KERNEL = {"display_name": "Python 3", "language": "python"}
 
 
-def kernel_manager_class(folder: Path) -> type:
-    """A kernel manager that runs this very Python, apart from any Jupyter set-up of the machine.
+class OwnKernelManager(AsyncKernelManager):
+    """Runs this Python; a pandas.py in the working folder is not what the cells import."""
 
-    The kernel talks through sockets in `folder`, whose path must be short, and reads no start-up
-    files of the user.
-    """
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    settings = folder / "ipython"  # an empty folder in place of ~/.ipython
-    settings.mkdir()
-    spec = KernelSpec(
+    kernel_spec = KernelSpec(
         argv=[
             *(sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"),
-            # A pandas.py in the working folder is not what the cells import.
-            *(f"--ipython-dir={settings}", "--InteractiveShellApp.ignore_cwd=True"),
+            "--InteractiveShellApp.ignore_cwd=True",
         ],
-        display_name="Python 3",
-        language="python",
+        **KERNEL,
     )
 
-    class OwnKernelManager(AsyncKernelManager):
-        def __init__(self, **kwargs: object) -> None:
-            kwargs |= {"transport": "ipc", "connection_file": str(folder / "kernel.json")}
-            super().__init__(**kwargs)
 
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return spec
-
-    return OwnKernelManager
-
-
-def execute(nb: object, parameters: dict, failed_copy: Path) -> object:
+def execute(
+    nb: nbformat.NotebookNode, parameters: dict, failed_copy: Path
+) -> nbformat.NotebookNode:
     """Execute a notebook and return it, cleaned of times, durations and random ids.
 
     Raises
@@ -54,74 +43,61 @@ def execute(nb: object, parameters: dict, failed_copy: Path) -> object:
     UserError
         If a cell fails; the notebook as far as it came is then at `failed_copy`.
     """
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
+    from papermill.parameterize import parameterize_notebook
 
-    # The path of a socket is short, some 100 characters, and that of TMPDIR may be long.
-    place = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="bnstudy-", dir=place) as temporary:
-        folder = Path(temporary)
-        executed = folder / "executed.ipynb"
+    nb.metadata = {
+        "kernelspec": KERNEL | {"name": "python3"},
+        "language_info": {"name": "python"},
+        "papermill": {},
+    }
+    for cell in nb.cells:
+        cell.metadata.setdefault("tags", [])
+    nb = parameterize_notebook(nb, parameters, kernel_name="python3", language="python")
+    with tempfile.TemporaryDirectory(prefix="bnstudy-", dir=PLACE) as folder:
+        kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        client = NotebookClient(
+            nb,
+            kernel_manager_class=OwnKernelManager,
+            config=Config({"OwnKernelManager": kernel}),
+            extra_arguments=[f"--ipython-dir={folder}"],  # in place of ~/.ipython
+        )
         try:
-            papermill.execute_notebook(
-                nb,
-                executed,
-                parameters=parameters,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                kernel_manager_class=kernel_manager_class(folder),
-            )
-        except PapermillExecutionError as error:
-            content = executed.read_bytes()
-            write_atomically(failed_copy, content)
-            cell = failing_cell(nbformat.reads(content.decode(), as_version=4))
+            client.execute()
+        except CellExecutionError as error:
+            write_atomically(failed_copy, nbformat.writes(nb).encode())
             reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
             raise UserError(
-                f"the report stopped in {cell}: {error.ename}: {reason}; the notebook as far as it "
-                f"came is in {failed_copy}"
+                f"the report stopped in {failing_cell(nb)}: {error.ename}: {reason}; the notebook as "
+                f"far as it came is in {failed_copy}"
             ) from None
-        except (DeadKernelError, RuntimeError) as error:
+        except RuntimeError as error:
             raise UserError(
                 f"the process that executes the report ended by itself ({error}); it may have run "
                 "out of memory"
             ) from error
-        return cleaned(nbformat.read(executed, as_version=4))
-
-
-def failing_cell(nb: object) -> str:
-    """Name the cell that raised: its section and its first line."""
-    section = "the notebook"
-    for cell in nb.cells:
-        if cell.cell_type == "markdown" and "papermill-error-cell-tag" not in cell.metadata.get(
-            "tags", []
-        ):
-            headings = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)
-            section = f"the section '{headings[-1]}'" if headings else section
-        if any(output.output_type == "error" for output in cell.get("outputs", [])):
-            first = next((line for line in cell.source.splitlines() if line.strip()), "")
-            return f"{section}, cell '{first}'"
-    return section
-
-
-def cleaned(nb: object) -> object:
-    """Leave in a notebook only what depends on the study."""
-    parameters = nb.metadata.papermill.parameters
-    nb.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-        "papermill": {"parameters": parameters},
-    }
+    nb.metadata["language_info"] = {"name": "python"}
     for i, cell in enumerate(nb.cells):
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if not is_warning(output)]
         cell.id = f"cell-{i}"
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        cell.metadata = {"tags": cell.metadata.tags}
     return nb
 
 
-def is_warning(output: object) -> bool:
+def failing_cell(nb: nbformat.NotebookNode) -> str:
+    """Name the cell that raised: its section and its first line."""
+    section = "the notebook"
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            for heading in re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE):
+                section = f"the section '{heading}'"
+        elif any(output.output_type == "error" for output in cell.outputs):
+            first = next(filter(str.strip, cell.source.splitlines()), "")
+            return f"{section}, cell '{first}'"
+    return section
+
+
+def is_warning(output: nbformat.NotebookNode) -> bool:
     """Whether an output went to stderr; it goes to ours, for it may name paths of this machine."""
     warning = output.output_type == "stream" and output.name == "stderr"
     if warning:

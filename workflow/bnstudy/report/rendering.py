@@ -13,9 +13,10 @@ import io
 import json
 import re
 import string
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import zip_longest
+from itertools import chain, count, zip_longest
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,7 +54,7 @@ DARK = {
     "#949494": "#858585",
 }
 UNSAFE = dict.fromkeys(map(ord, '%#"&<>'))  # characters within a data URI in an attribute
-NUMBERED_LINKS = {"figure": "fig-", "table": "tab-", "section": ""}
+NUMBERED = ("figure", "table", "section")  # texts of links that get a number
 
 
 def to_mathml(tex: str, *, display: bool) -> str:
@@ -79,30 +80,17 @@ def slug(heading: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "section"
 
 
-class Headings:
-    """The headings of a page in order, their anchors unique: (level, anchor, HTML)."""
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[int, str, str]] = []
-
-    def add(self, level: int, text: str) -> str:
-        base = anchor = slug(html.unescape(re.sub(r"<[^>]+>", "", text)))
-        taken = {entry[1] for entry in self.entries}
-        n = 2
-        while anchor in taken:
-            anchor, n = f"{base}-{n}", n + 1
-        self.entries.append((level, anchor, text))
-        return anchor
-
-
 class Renderer(IPythonRenderer):
     """Markdown to HTML with MathML, anchored headings and numbered cross-references.
 
-    `[figure](#fig-curves)` becomes `figure 3`; `numbers` maps the base of an anchor to the anchors
-    and numbers that belong to it, several where a figure is repeated for several datasets.
+    `headings` collects level, anchor and HTML of each. `[figure](#fig-curves)` becomes `figure 3`:
+    `numbers` maps the base of an anchor to the anchors and numbers that belong to it, several where a
+    figure is repeated for several datasets.
     """
 
-    def __init__(self, headings: Headings, numbers: dict[str, list[tuple[str, str]]]) -> None:
+    def __init__(
+        self, headings: list[tuple[int, str, str]], numbers: dict[str, list[tuple[str, str]]]
+    ) -> None:
         super().__init__(escape=True, allow_harmful_protocols=False)
         self.headings, self.numbers = headings, numbers
 
@@ -116,130 +104,84 @@ class Renderer(IPythonRenderer):
         return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
 
     def heading(self, text: str, level: int, **_: object) -> str:
-        anchor = self.headings.add(level, text)
+        base = slug(html.unescape(re.sub(r"<[^>]+>", "", text)))
+        taken = {anchor for _, anchor, _ in self.headings}
+        names = chain([base], (f"{base}-{n}" for n in count(2)))
+        anchor = next(name for name in names if name not in taken)
+        self.headings.append((level, anchor, text))
         link = f' <a class="anchor" href="#{anchor}" aria-label="Link to this section">#</a>'
         return f'<h{level} id="{anchor}">{text}{link if level > 1 else ""}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        kind = text.lower()
-        if not url.startswith("#"):
-            return super().link(text, url, title)
-        if re.search("[A-Z.]", url):  # as Jupyter names the anchors of headings
+        if re.match("#.*[A-Z.]", url):  # as Jupyter names the anchors of headings
             url = "#" + slug(url[1:].replace("-", " "))
-        if kind not in NUMBERED_LINKS:
+        targets = self.numbers.get(url[1:], []) if url.startswith("#") else []
+        if not targets or text.lower() not in NUMBERED:
             return super().link(text, url, title)
-        targets = self.numbers.get(url[1:])
-        if not targets:
-            raise UserError(f"the report refers to {url}, which it does not contain")
-        word = text if len(targets) == 1 else f"{text}s"
-        links = [
-            f'<a href="#{anchor}">{word}&nbsp;{targets[0][1]}</a>' for anchor, _ in targets[:1]
-        ]
-        links += [f'<a href="#{anchor}">{number}</a>' for anchor, number in targets[1:]]
-        return ", ".join(links)
+        words = [f"{text}{'s' * (len(targets) > 1)}&nbsp;"]
+        return ", ".join(
+            f'<a href="#{anchor}">{word}{number}</a>'
+            for word, (anchor, number) in zip_longest(words, targets, fillvalue="")
+        )
 
 
-class ReportExporter(HTMLExporter):
-    """Render the report's notebook with the template in `templates`.
+def page_of(nb: NotebookNode, templates: Path) -> str:
+    """The page of a notebook, by the template `report` in this folder.
 
-    Parameters
-    ----------
-    templates : Path
-        Folder that holds the template `report`.
+    Raises
+    ------
+    UserError
+        If a formula is not valid TeX, or a link leads to no anchor of the page.
     """
+    headings, numbers = [], numbered_anchors(nb)
 
-    def __init__(self, templates: Path, **kwargs: object) -> None:
-        self.templates = Path(templates)
-        super().__init__(**kwargs)
+    def markdown(source: str) -> str:
+        return MarkdownWithMath(renderer=Renderer(headings, numbers)).render(source)
 
-    @property
-    def default_config(self) -> Config:
-        config = super().default_config.copy()
-        config.merge(
-            Config(
-                {
-                    "TagRemovePreprocessor": {
-                        "enabled": True,
-                        "remove_cell_tags": ["remove-cell", "parameters", "injected-parameters"],
-                        "remove_input_tags": ["remove-input"],
-                    },
-                    "TemplateExporter": {"extra_template_basedirs": [str(self.templates)]},
-                }
-            )
-        )
-        config.NbConvertBase.display_data_priority = [
-            *("text/html", "text/markdown", SVG, "image/png", "text/plain")
-        ]
-        return config
-
-    def _template_name_default(self) -> str:
-        return "report"
-
-    def default_filters(self) -> Iterator[tuple[str, object]]:
-        yield from super().default_filters()
-        yield "markdown", self.markdown
-        yield "caption", self.caption
-        yield "contents", lambda _: [e for e in self.headings.entries if e[0] in (2, 3)]
-        yield "figure_html", self.figure_html
-        yield "coloured", lambda code: COLOURLESS.sub(r"\1", code)
-        yield "plain_text", lambda text: re.sub(r"\x1b\[[0-9;]*m", "", text)
-
-    def markdown(self, source: str) -> str:
-        return MarkdownWithMath(renderer=Renderer(self.headings, self.numbers)).render(source)
-
-    def caption(self, source: str) -> str:
-        """Markdown of one paragraph, without the paragraph."""
-        return self.markdown(source).strip().removeprefix("<p>").removesuffix("</p>")
-
-    def figure_html(self, output: NotebookNode) -> str:
-        """A figure of `reporting.Report` with its caption and data."""
-        meta = output.metadata["bnstudy"]
-        label, number, caption = meta["label"], meta["number"], self.caption(meta["caption"])
-        alts = [html.escape(meta["alt"])]  # one text for all
-        pictures = [themed(svg) for svg in output.data[PICTURES]]
-        images = "".join(
-            f'<img src="{svg_uri(svg)}" alt="{alt}" {sizes(svg)}>'
-            for svg, alt in zip_longest(pictures, alts, fillvalue="")
-        )
-        return (
-            f'<figure id="fig-{label}"><div class="pictures">{images}</div>'
-            f"{live_html(output.data.get(LIVE))}"
-            f'<figcaption><span class="number">Figure&nbsp;{number}.</span> {caption}</figcaption>'
-            f"</figure>\n{data_html(output.data[CSV], label, number)}"
-        )
-
-    def _init_resources(self, resources: dict | None) -> dict:
-        resources = super()._init_resources(resources)
-        folder = self.templates / "report"
-        styles, scripts = (
-            [path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"*.{kind}"))]
-            for kind in ("css", "js")
-        )
-        resources["style"] = "".join([color_variables(), *styles])
-        resources["script"] = "".join(['"use strict";\n', *scripts])
-        digest = hashlib.sha256(resources["script"].encode()).digest()
-        resources["script_hash"] = base64.b64encode(digest).decode()
-        resources["font_licence"] = (folder / "OFL.txt").read_text(encoding="utf-8")
-        resources["font_copyright"] = TTFont(MATH_FONT)["name"].getDebugName(0)
-        return resources
-
-    def from_notebook_node(
-        self, nb: NotebookNode, resources: dict | None = None, **kwargs: object
-    ) -> tuple[str, dict]:
-        """Render; returns the page and nbconvert's resources.
-
-        Raises
-        ------
-        UserError
-            If a formula is not valid TeX, or a link leads to no anchor of the page.
-        """
-        self.headings, self.numbers = Headings(), numbered_anchors(nb)
-        page, resources = super().from_notebook_node(nb, resources, **kwargs)
-        page = re.sub(rf'"data:{re.escape(SVG)},[^"]*"', bare_brackets, page)
-        check_links(page)
-        font = base64.b64encode(math_font(page)).decode()
-        # The template leaves this place for the font, whose glyphs are known only now.
-        return page.replace("@@MATH_FONT@@", font, 1), resources
+    tags = {
+        "remove_cell_tags": ["remove-cell", "parameters", "injected-parameters"],
+        "remove_input_tags": ["remove-input"],
+    }
+    shown = ["text/html", "text/markdown", SVG, "text/plain"]
+    exporter = HTMLExporter(
+        template_name="report",
+        extra_template_basedirs=[str(templates)],
+        config=Config(
+            {"TagRemovePreprocessor": tags, "NbConvertBase": {"display_data_priority": shown}}
+        ),
+        filters={
+            "markdown": markdown,
+            # of one paragraph
+            "caption": lambda text: markdown(text).strip().removeprefix("<p>").removesuffix("</p>"),
+            "contents": lambda _: [entry for entry in headings if entry[0] in (2, 3)],
+            "coloured": lambda code: COLOURLESS.sub(r"\1", code),
+            "plain_text": lambda text: re.sub(r"\x1b\[[0-9;]*m", "", text),
+            "themed": themed,
+            "sizes": sizes,
+            "svg_uri": svg_uri,
+            "csv_uri": csv_uri,
+            "script_json": script_json,
+        },
+    )
+    folder = templates / "report"
+    style, script = (
+        "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"*.{kind}")))
+        for kind in ("css", "js")
+    )
+    script = f'"use strict";\n{script}'
+    resources = {
+        "colors": DARK,
+        "style": style,
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "font_licence": (folder / "OFL.txt").read_text(encoding="utf-8"),
+        "font_copyright": TTFont(MATH_FONT)["name"].getDebugName(0),
+    }
+    page, _ = exporter.from_notebook_node(nb, resources)
+    page = re.sub(rf'"data:{re.escape(SVG)},[^"]*"', bare_brackets, page)
+    check_links(page)
+    # The template leaves this place for the font, whose glyphs are known only now.
+    return page.replace("@@MATH_FONT@@", base64.b64encode(math_font(page)).decode(), 1)
 
 
 def numbered_outputs(nb: NotebookNode) -> Iterator[tuple[NotebookNode, dict]]:
@@ -270,30 +212,19 @@ def numbered_anchors(nb: NotebookNode) -> dict[str, list[tuple[str, str]]]:
 
 def check_links(page: str) -> None:
     """Refuse a page with a link to an anchor that it does not have, or with an anchor twice."""
-    anchors = re.findall(r'\bid="([^"]+)"', page)
-    if len(anchors) != len(set(anchors)):
-        double = next(anchor for anchor in anchors if anchors.count(anchor) > 1)
+    anchors = Counter(re.findall(r'\bid="([^"]+)"', page))
+    if anchors and max(anchors.values()) > 1:
+        double = anchors.most_common(1)[0][0]
         raise UserError(f"the report has two elements with the id {double!r}")
     for target in re.findall(r'href="#([^"]*)"', page):
         if target not in anchors:
             raise UserError(f"the report links to #{target}, which it does not contain")
 
 
-def live_html(live: dict | None) -> str:
-    """What the page's script needs to make a figure live, as JSON that cannot end its element."""
-    if live is None:
-        return ""
-    content = json.dumps(live, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    return f'<script type="application/json">{content}</script>'
-
-
-def color_variables() -> str:
-    """The colours of figures as variables of the page: `--x0173b2` for `#0173b2`."""
-    light, dark = (
-        "".join(f"--x{color[1:]}:{shown};" for color, shown in pairs)
-        for pairs in (zip(DARK, DARK, strict=True), DARK.items())
-    )
-    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+def script_json(content: dict) -> str:
+    """JSON that cannot end the script element that it stands in."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+    return text.replace("<", "\\u003c")
 
 
 def themed(svg: str) -> str:
@@ -332,16 +263,6 @@ def svg_uri(svg: str) -> str:
 def bare_brackets(attribute: re.Match) -> str:
     """A quoted attribute with angle brackets as they are, which HTML allows and nbconvert undoes."""
     return attribute[0].replace("&lt;", "<").replace("&gt;", ">")
-
-
-def data_html(text: str, label: str, number: int) -> str:
-    """The data of a figure, folded: the CSV, of which the page's script makes a table."""
-    size, rows = max(1, round(len(text) / 1000)), text.count("\n") - 1
-    return (
-        f'<details class="data"><summary>Data of figure {number}</summary>'
-        f'<p><a download="{label}.csv" href="{csv_uri(text)}">{label}.csv</a> '
-        f"({size} kB, {rows:,} rows)</p></details>"
-    )
 
 
 def math_font(page: str) -> bytes:

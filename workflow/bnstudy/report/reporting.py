@@ -1,7 +1,7 @@
 """The report: `bnstudy report` executes and renders the notebook, `Report` is what its cells call.
 
 The notebook's source is text; it is executed (`execution`), kept as an .ipynb and rendered by
-`rendering.ReportExporter` to one HTML file.
+`rendering.page_of` to one HTML file.
 """
 
 import argparse
@@ -40,9 +40,9 @@ from bnstudy.report.rendering import (
     PICTURES,
     PNG,
     SVG,
-    ReportExporter,
     numbered_anchors,
     numbered_outputs,
+    page_of,
 )
 from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.report.tables import Exhibit, table_html
@@ -381,14 +381,14 @@ def report(
     nb.metadata["title"] = title_of(recorded) + partial
     nb.metadata["description"] = "A paired study with several seeds, from runs to verdicts."
     try:
-        rendered, _ = ReportExporter(notebook.parent / "templates").from_notebook_node(nb)
+        page = page_of(nb, notebook.parent / "templates")
     except UserError:
         write_atomically(failed_copy, nbformat.writes(nb).encode())
         raise
     for name, figure in figure_files(nb).items():
         write_atomically(figures / name, figure)
     write_atomically(ipynb, (nbformat.writes(for_jupyter(nb)) + "\n").encode())
-    write_atomically(html, rendered.encode())
+    write_atomically(html, page.encode())
 
 
 def main(argv: list[str]) -> None:
