@@ -220,8 +220,8 @@ def test_a_strip_joins_the_runs_of_a_seed_and_opens_those_that_are_bounds():
     looks = looks_of(["none", "batch"])
     panels = small_multiples(table, None, None, xscale=None, yscale="geometric")
     ((ax, part),) = list(panels)
-    options = {"order": [32, 64], "names": ["32", "64"], "missed": "missed"}
-    marks.strip(ax, part, "size", looks, "norm", **options)
+    names = {32: "32", 64: "64"}
+    marks.strips(ax, part, marks.Plot(x="size", looks=looks, names=names, missed="missed"))
     thread = ax.lines[0].get_xydata().reshape(-1, 3, 2)
     assert len(thread) == 2 * len(SEEDS)
     assert thread[0, :2, 1].tolist() == [1.0, 0.5]  # seed 0 at size 32, both norms
@@ -248,7 +248,7 @@ def test_curves_have_a_band_where_there_are_seeds_for_it():
         [table.assign(value=[1.0, 2, 6, 4, 4, 4]), table.head(2).assign(value=7.0, level="b")]
     )
     ax = mpl.figure.Figure().subplots()
-    marks.curve(ax, table, "x", looks, "level")
+    marks.curves(ax, table, marks.Plot(x="x", looks=looks, hue="level"))
     assert ax.lines[0].get_ydata().tolist() == [3, 4]
     assert ax.lines[0].get_color() == look.BLUE
     (low, high), *_ = [path.get_extents().intervaly for path in ax.collections[0].get_paths()]
@@ -300,18 +300,18 @@ def runs(levels=("none", "batch"), sizes=(32, 64)) -> pd.DataFrame:
 
 def test_an_alternative_text_tells_the_means_of_the_frame():
     table = runs()
-    drawn = plots.strips("x", table, "Said.", x="batch_size", value="accuracy (%)")
+    drawn = plots.plot("strips", "x", table, "Said.", x="batch_size", value="accuracy (%)")
     assert drawn.finding == (
         "Accuracy (%) against batch size. Means at batch size 64: no normalization 65.5 and batch "
         "normalization 75.5."
     )
     assert drawn.caption.startswith("Said. Small marks are single runs (4\N{NO-BREAK SPACE}seeds)")
-    panels = plots.curves(
-        "x", table, "", x="seed", col="batch_size", value="loss", scale="geometric"
+    panels = plots.plot(
+        "curves", "x", table, "", x="seed", col="batch_size", value="loss", scale="geometric"
     )
     geometric = math.exp(np.log([32, 64]).mean())
     assert "batch size 32: no normalization 35 and batch normalization 45;" in panels.finding
-    pooled = plots.rows("x", table, "", hue="norm", value="loss", scale="geometric").finding
+    pooled = plots.plot("rows", "x", table, "", hue="norm", value="loss", scale="geometric").finding
     mean = math.exp(np.log(table[table["norm"] == "none"]["value"]).mean())
     assert f"no normalization {mean:.3g}" in pooled
     assert mean != pytest.approx(geometric)
@@ -320,22 +320,24 @@ def test_an_alternative_text_tells_the_means_of_the_frame():
 def test_alternative_texts_have_at_most_sixty_words_and_name_the_extremes_of_many_levels():
     many = ("none", "batch", "layer", "instance", "rms", "group")
     table = runs(levels=many, sizes=range(1, 41))
-    drawn = plots.curves("x", table, "", x="seed", col="batch_size", value="loss").finding
+    drawn = plots.plot("curves", "x", table, "", x="seed", col="batch_size", value="loss").finding
     assert 40 < len(drawn.split()) <= 60
     assert "batch size 1: no normalization 4 and" in drawn
     assert "layer" not in drawn
-    nothing = plots.curves("x", table.head(0), "", x="seed", value="loss").finding
+    nothing = plots.plot("curves", "x", table.head(0), "", x="seed", value="loss").finding
     assert nothing == "Loss against seed: nothing was measured."
 
 
 def test_a_figure_of_a_study_takes_a_few_lines():
     table = runs().assign(missed=lambda rows: rows["value"] > 60)
     drawings = [
-        plots.strips("a", table, "A.", x="batch_size", value="y", missed="missed", rule=40),
-        plots.strips("b", table, "B.", col="batch_size", value="y", scale="zero"),
-        plots.curves("c", table, "C.", x="batch_size", value="y", ticks=True, dodge=1.1),
-        plots.curves("d", table, "D.", x="batch_size", value="y", estimator="median"),
-        plots.rows("e", table, "E.", hue="norm", col="batch_size", value="y", rule={32: 35}),
+        plots.plot("strips", "a", table, "A.", x="batch_size", value="y", missed="missed", rule=40),
+        plots.plot("strips", "b", table, "B.", col="batch_size", value="y", scale="zero"),
+        plots.plot("curves", "c", table, "C.", x="batch_size", value="y", ticks=True, dodge=1.1),
+        plots.plot("curves", "d", table, "D.", x="batch_size", value="y", estimator="median"),
+        plots.plot(
+            "rows", "e", table, "E.", hue="norm", col="batch_size", value="y", rule={32: 35}
+        ),
     ]
     for drawing in drawings:
         assert len(drawing.data) == len(table)

@@ -1,7 +1,6 @@
 """Figures and theme as report/figures.yaml declares them: its texts filled in, its looks and kinds found."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import pandas as pd
 from matplotlib.lines import Line2D
@@ -11,7 +10,6 @@ from bnstudy.report import look, plots
 from bnstudy.report.look import Drawing, Look
 from bnstudy.report.words import Words
 
-KINDS = {f.__name__: f for f in (plots.curves, plots.strips, plots.rows, plots.figure)}
 NORMS = look.looks_of(("none", "batch", "layer"), name=plots.name_of("norm"))
 THEORY = {"color": look.INK, "lw": 1.1, "ls": (0, look.DASHED), "zorder": 4}
 BAR = {"lw": 3.2, "solid_capstyle": "butt"}
@@ -39,22 +37,22 @@ def declared(
     words: Mapping[str, object],
     options: Mapping[str, object],
     functions: Mapping[str, Callable] | None = None,
-    kinds: Mapping[str, Callable] = KINDS,
     *,
     empty: bool = False,
 ) -> Drawing | None:
     """A figure of a frame with further options; `empty` draws it without rows too, else that is None.
 
-    `functions` are those that its `mark` and `then` name, called with `options=words`.
+    `functions` are those that its `mark` and `then` name.
     """
-    said = Words().filled(said, words) | options
+    said = Words().filled(said, words) | options | {"words": words}
     if "looks" in said:
         said["looks"] = {level: look_of(one) for level, one in said["looks"].items()}
         frame = frame[frame[said.get("hue", "norm")].isin(said["looks"])]
     for key in ("mark", "then"):
         if isinstance(said.get(key), str):
-            said[key] = partial(functions[said[key]], options=words)
+            said[key] = functions[said[key]]
     if "legend" in said:
         said["legend"] = [LEGEND[kind](text) for text, kind in said["legend"].items()]
-    kind, caption = kinds[said.pop("kind")], said.pop("caption")
-    return kind(label, frame, caption, **said) if len(frame) or empty else None
+    if frame.empty and not empty:
+        return None
+    return plots.plot(said.pop("kind"), label, frame, said.pop("caption"), **said)

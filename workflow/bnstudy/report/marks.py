@@ -1,7 +1,8 @@
 """Marks that seaborn has not, or only at many times the bytes, and axes of words and of sizes."""
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,46 @@ ALIKE = 0.18  # luminance of cells on which black and white letters contrast ali
 SHORT = 24  # letters of a row's name that stand beside it
 SIGNS = 6  # values that a 95 % interval of the median takes
 Looks = Mapping[Hashable, Look]
+
+
+@dataclass
+class Plot:
+    """What is drawn into the panels of a figure, and how; report/figures.yaml declares most of them."""
+
+    value: str | Mapping = ""  # label of the axis of values; as its scale and rule one, or by panel
+    scale: str | Mapping | None = "linear"
+    rule: float | Mapping | None = None  # where a line of reference stands
+    flat: bool = False  # the axis of values is horizontal
+    x: str | None = None  # the column of the other axis
+    other: str | Mapping | None = None  # the label of the other axis
+    names: Mapping | None = None  # words for the categories of x
+    row: str | None = None  # columns whose values make panels
+    col: str | None = None
+    hue: str = "norm"  # the column of levels
+    looks: Looks | None = None  # in order; without them those of a setting, the baseline first
+    baseline: Hashable = "none"
+    missed: str | None = None  # a column that is true for values which are only a bound
+    seeds: str = "dots"  # on curves; or as thin "lines", or not at all
+    estimator: str = "mean"
+    markers: bool = True
+    dodge: float = (
+        1  # the factor between levels on a logarithmic axis, which sets them side by side
+    )
+    ticks: bool = False  # numbers double, and each of a panel gets its tick
+    noun: str = "seed"  # of what a row has circles
+    bold: Sequence[bool] = ()  # of the names of rows
+    above: bool = False  # where they stand
+    mark: Callable | None = None  # draws a panel: mark(axes, rows, plot); so does what comes then
+    then: Callable | None = None
+    words: Mapping | None = None  # the options of a study, and what its frame adds
+    legend: Sequence = ()  # entries after those of the levels
+    what: str = ""  # the alternative text: what is measured,
+    apart: bool = False  # and whether its means are told where they are furthest apart
+    finding: str | None = (
+        None  # or all of it, and the data, where they do not follow from the frame
+    )
+    data: pd.DataFrame | None = None
+    panels: dict = field(default_factory=dict)  # options of `panels.small_multiples`
 
 
 def mark_of(rows: pd.Series, label: str) -> list[Line2D]:
@@ -129,72 +170,57 @@ def median_interval(values: pd.Series) -> tuple[float, float]:
     return tuple(stats.quantile_test(values, p=0.5).confidence_interval(0.95))
 
 
-def strip(
-    ax: Axes,
-    part: pd.DataFrame,
-    x: str | None,
-    looks: Looks,
-    column: str,
-    *,
-    order: Sequence,
-    names: Sequence[str],
-    missed: str | None = None,
-) -> None:
-    """The `value` of runs by level at each category: a mark per seed, a line between those of a seed.
+def strips(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
+    """The runs of each level side by side at each value of `x`, a thin line between those of a seed.
 
-    Categories of the column `x` stand in this `order` under these `names`, levels of the `column` side
-    by side; `missed` is a column that is true for values which are only a bound.
+    Categories stand in the order of `names`, which are their words.
     """
-    category = part[x] if x else pd.Series(order[0], part.index)
+    order = list(plot.names)
+    looks = {k: look for k, look in plot.looks.items() if (part[plot.hue] == k).any()}
+    category = part[plot.x] if plot.x else pd.Series(order[0], part.index)
     place = category.map({value: i for i, value in enumerate(order)}).astype(float)
-    rank = part[column].map({level: i for i, level in enumerate(looks)}).astype(float)
+    rank = part[plot.hue].map({level: i for i, level in enumerate(looks)}).astype(float)
     middle = (len(looks) - 1) / 2
     center = place + 0.34 / max(1, len(looks) - 1) * (rank - middle)
     # Seeds stand outside of the means, which would hide them.
     side = center + np.where(rank < max(middle, 0.5), -0.1, 0.1)
     part = part.assign(category=category, place=center, side=side)
-    wide = part.pivot(index=["category", "seed"], columns=column, values=["side", "value"])
+    wide = part.pivot(index=["category", "seed"], columns=plot.hue, values=["side", "value"])
     threads(ax, *(wide[key].reindex(columns=[*looks]).to_numpy(float) for key in ("side", "value")))
     seeds_apart(ax, part, part["side"], part["value"])
     for level, look in looks.items():
-        one = part[part[column] == level]
-        seeds_and_bounds(ax, one, "side", look, missed)
+        one = part[part[plot.hue] == level]
+        seeds_and_bounds(ax, one, "side", look, plot.missed)
         means(ax, one, "place", "value", look)
-    category_axis(ax, "x", names)
+    category_axis(ax, "x", list(plot.names.values()))
 
 
-def curve(
-    ax: Axes,
-    part: pd.DataFrame,
-    x: str,
-    looks: Looks,
-    column: str,
-    *,
-    seeds: str = "dots",
-    estimator: str = "mean",
-    markers: bool = True,
-    missed: str | None = None,
-    dodge: float = 1,
-) -> None:
-    """A line of means with its band for each level of a column; seeds as small `dots` or thin `lines`.
-
-    `dodge` is the factor between levels on a logarithmic axis, which sets them side by side.
-    """
-    if dodge != 1:
-        rank = part[column].map({level: i for i, level in enumerate(looks)}).astype(float)
-        part = part.assign(**{x: part[x] * dodge ** (rank - (len(looks) - 1) / 2)})
-    for level, look in looks.items() if seeds else ():
-        one = part[part[column] == level]
-        if seeds == "dots":
-            seeds_and_bounds(ax, one, x, look, missed)
+def curves(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
+    """A line of means with its band for each level; a level without `x` is a line across."""
+    x, looks = plot.x, plot.looks
+    for level, same in part[part[x].isna()].groupby(plot.hue):
+        across(ax, same["value"], looks[level])
+    part = part[part[x].notna()]
+    sizes = part[x].unique()
+    if plot.dodge != 1:
+        rank = part[plot.hue].map({level: i for i, level in enumerate(looks)}).astype(float)
+        part = part.assign(**{x: part[x] * plot.dodge ** (rank - (len(looks) - 1) / 2)})
+    for level, look in looks.items() if plot.seeds else ():
+        one = part[part[plot.hue] == level]
+        if plot.seeds == "dots":
+            seeds_and_bounds(ax, one, x, look, plot.missed)
             seeds_apart(ax, one, one[x], one["value"])
         elif len(one):
             wide = one.pivot(index="seed", columns=x, values="value")
             threads(ax, wide.columns.to_numpy(float), wide.to_numpy(float), color=look.color)
-    style = series(looks, column, markers=markers) | {"estimator": estimator, "zorder": 3}
-    style["errorbar"] = t_interval if estimator == "mean" else None
+    style = series(looks, plot.hue, markers=plot.markers)
+    style |= {"estimator": plot.estimator, "zorder": 3}
+    if plot.estimator != "mean":
+        style["errorbar"] = None
     if len(part):
         sns.lineplot(part, x=x, y="value", ax=ax, **style)
+    if plot.ticks:
+        doubling_axis(ax, sizes)
 
 
 def across(ax: Axes, values: pd.Series, look: Look) -> None:
@@ -205,25 +231,15 @@ def across(ax: Axes, values: pd.Series, look: Look) -> None:
         ax.axhspan(low, high, color=look.color, alpha=0.14, lw=0, zorder=1.5)
 
 
-def rows(
-    ax: Axes,
-    part: pd.DataFrame,
-    column: str,
-    looks: Looks,
-    *,
-    estimator: str | None = "mean",
-    bold: Sequence[bool] = (),
-    above: bool = False,
-) -> None:
+def rows(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     """A row for each level: a circle per `value`, mean and interval in front of them."""
-    for place, (level, look) in enumerate(looks.items()):
-        one = part[part[column] == level].assign(place=float(place))
-        sides = place + spread(len(one), 0.14 if above else 0.25)  # clear of what stands above
+    for place, (level, look) in enumerate(plot.looks.items()):
+        one = part[part[plot.hue] == level].assign(place=float(place))
+        sides = place + spread(len(one), 0.14 if plot.above else 0.25)  # clear of what stands above
         dots(ax, one["value"], sides, Look("", MUTED))
         seeds_apart(ax, one, one["value"], sides)
-        if estimator:
-            means(ax, one, "value", "place", look, orient="y", estimator=estimator)
-    row_names(ax, [look.name for look in looks.values()], bold, above)
+        means(ax, one, "value", "place", look, orient="y", estimator=plot.estimator)
+    row_names(ax, [look.name for look in plot.looks.values()], plot.bold, plot.above)
 
 
 def heat(ax: Axes, values: pd.DataFrame, text: pd.DataFrame, **options: object):

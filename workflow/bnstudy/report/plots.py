@@ -1,33 +1,32 @@
 """Figures named in a few lines: curves, strips and rows of a tidy frame.
 
 A frame has a column `value`, a row for each seed, a column of levels (`hue`), and columns whose values
-make panels (`row`, `col`). Each function gives a `look.Drawing`; axes, names, legend, the alternative
-text, the data behind it and the sentence of the caption that says what the marks are follow from the
-frame:
+make panels (`row`, `col`). Axes, names, legend, the alternative text, the data behind a figure and the
+sentence of the caption that says what the marks are follow from the frame:
 
-    strips("dropout", runs, "Test accuracy after five epochs.", x="dropout", value="accuracy (%)")
+    plot("strips", "dropout", runs, "Accuracy after five epochs.", x="dropout", value="accuracy (%)")
 
-Options that are not named here are those of `panels.small_multiples`.
+Options are those of `marks.Plot` and of `panels.small_multiples`.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from numbers import Number
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnstudy import settings
 from bnstudy.report import marks
-from bnstudy.report.look import RULE, Drawing, Look, looks_of, summary, thinned
+from bnstudy.report.look import RULE, Drawing, looks_of, summary, thinned
+from bnstudy.report.marks import Plot
 from bnstudy.report.measures import listed
 from bnstudy.report.panels import of_panel, said, small_multiples
 from bnstudy.report.words import bands_of, interval_phrase, number, seeds_in, seeds_of
 
 MOST_WORDS = 60  # of an alternative text
 ONE_BY_ONE = 4  # of more levels it names the extremes
-Looks = Mapping[Hashable, Look]
 
 
 def name_of(column: str) -> Callable[[object], str]:
@@ -52,262 +51,152 @@ def arms(frame: pd.DataFrame, hue: str = "norm", baseline: object = "none") -> d
     return looks_of(levels, baseline, name_of(hue))
 
 
-def figure(
-    label: str,
-    frame: pd.DataFrame,
-    caption: str,
-    mark: Callable[[Axes, pd.DataFrame, Looks], None],
-    *,
-    value: str | Mapping,
-    hue: str = "norm",
-    looks: Looks | None = None,
-    baseline: object = "none",
-    row: str | None = None,
-    col: str | None = None,
-    x: str | None = None,
-    other: str | Mapping | None = None,
-    what: str = "",
-    apart: bool = False,
-    estimator: str | None = "mean",
-    scale: str | Mapping | None = "linear",
-    flat: bool = False,
-    rule: float | Mapping | None = None,
-    then: Callable[[Axes, pd.DataFrame, Looks], None] | None = None,
-    legend: Iterable = (),
-    missed: str | None = None,
-    finding: str | None = None,
-    data: pd.DataFrame | None = None,
-    **panels: object,
-) -> Drawing:
-    """A panel for each value of `row` and `col`, filled by `mark(axes, rows, looks)`.
-
-    Parameters
-    ----------
-    value, scale : str, or mapping by panel
-        Label and scale of the axis of values, which is horizontal where it is `flat`.
-    looks : mapping
-        Looks of the levels of `hue`, in order; those that the frame lacks are left out. Without them
-        the levels are those of a setting, the `baseline` first.
-    x, other : str
-        Column of the other axis, of which the alternative text takes the last value, and its label.
-    what, apart, estimator
-        What is measured and where its means are told, for `alternative`.
-    rule : float, or mapping by panel
-        Where a line of reference stands.
-    then : callable
-        What else is drawn into a panel: `then(axes, rows, looks)`.
-    legend : iterable
-        Entries after those of the levels.
-    missed : str
-        A column that is true for values which are only a bound; its name stands in the legend.
-    finding, data
-        The alternative text and the numbers behind the figure, where they do not follow from the frame.
-    """
-    frame = frame[np.isfinite(frame["value"].astype(float))]
-    there = set(frame[hue])
-    looks = arms(frame, hue, baseline) if looks is None else looks
-    looks = {level: look for level, look in looks.items() if level in there}
-    which, across = ("x", "y") if flat else ("y", "x")
-    options = {which: value, f"{which}scale": scale} | panels
-    options[across] = label_of(x) if other is None and x else other or ""
-    names = {}
-    for column, key in ((row, "row_name"), (col, "col_name")):
+def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: object) -> Drawing:
+    """A panel for each value of `row` and `col`, filled as the kind says, or by a `mark` of its own."""
+    own = {field.name: options.pop(field.name) for field in fields(Plot) if field.name in options}
+    of = Plot(**own, panels=options)
+    if kind in KINDS:
+        frame, marked = KINDS[kind](frame, of)
+        caption = f"{caption} {marked}".strip()
+    frame = finite(frame)
+    there = set(frame[of.hue])
+    looks = arms(frame, of.hue, of.baseline) if of.looks is None else of.looks
+    of.looks = {level: look for level, look in looks.items() if level in there}
+    which, across = ("x", "y") if of.flat else ("y", "x")
+    other = label_of(of.x) if of.other is None and of.x else of.other or ""
+    usual = {which: of.value, f"{which}scale": of.scale, across: other}
+    for column, key in ((of.row, "row_name"), (of.col, "col_name")):
         if column:
-            names[column] = options.setdefault(key, name_of(column))
-    bounds = marks.mark_of(frame[missed], missed) if missed else []
-    entries = [*(looks.values() if len(looks) > 1 and not flat else ()), *bounds, *legend]
+            usual[key] = name_of(column)
+    of.panels = usual | of.panels
+    bounds = marks.mark_of(frame[of.missed], of.missed) if of.missed else []
+    levels = of.looks.values() if len(of.looks) > 1 and not of.flat else ()
 
     def draw() -> list[Figure]:
-        made = small_multiples(frame, row, col, **options)
+        made = small_multiples(frame, of.row, of.col, **of.panels)
         for key, ax in made.axes.items():
-            if (place := of_panel(rule, key)) is not None:
-                (ax.axvline if flat else ax.axhline)(place, **RULE)
+            if (place := of_panel(of.rule, key)) is not None:
+                (ax.axvline if of.flat else ax.axhline)(place, **RULE)
             if len(part := made.parts[key]):
-                mark(ax, part, looks)
-                if then:
-                    then(ax, part, looks)
-        return made.finish(entries)
+                of.mark(ax, part, of)
+                if of.then:
+                    of.then(ax, part, of)
+        return made.finish([*levels, *bounds, *of.legend])
 
-    if finding is None:
-        what = what or (value if isinstance(value, str) else "")
-        finding = alternative(frame, hue, looks, what, names, x, scale, value, apart, estimator)
-    if data is None:
-        used = dict.fromkeys((row, col, hue, x, "seed", "value", missed))
-        data = frame[[column for column in used if column in frame]]
-    return Drawing(label, finding, caption, data, draw)
+    if of.data is None:
+        used = dict.fromkeys((of.row, of.col, of.hue, of.x, "seed", "value", of.missed))
+        of.data = frame[[column for column in used if column in frame]]
+    finding = alternative(frame, of) if of.finding is None else of.finding
+    return Drawing(label, finding, caption, of.data, draw)
 
 
-def alternative(
-    frame: pd.DataFrame,
-    hue: str,
-    looks: Looks,
-    what: str,
-    names: Mapping[str, object],
-    x: str | None = None,
-    scale: object = None,
-    value: object = None,
-    apart: bool = False,
-    estimator: str | None = "mean",
-) -> str:
+def finite(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[np.isfinite(frame["value"].astype(float))]
+
+
+# Each kind gives the rows to draw and what the caption says of its marks.
+
+
+def curves(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
+    """A line of means with its band for each level, over a column of numbers."""
+    frame = finite(frame)
+    columns = [column for column in (of.row, of.col, of.hue) if column]
+    if of.seeds != "dots" and of.data is None:
+        of.data = means(frame, [*columns, of.x], of.scale)
+    of.mark = marks.curves
+    of.panels.setdefault("xscale", None if of.ticks else "linear")
+    frame = thinned(frame, of.x, columns)
+    if "seed" not in frame:
+        return frame, ""
+    if of.estimator == "median":
+        return frame, f"Small marks are single runs ({seeds_in(frame)}), lines join the medians."
+    dots = {"dots": ", dots the {}", "lines": ", thin lines the {}", "": " over {}"}
+    return frame, bands_of(frame, dots[of.seeds])
+
+
+def strips(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
+    """The runs of each level side by side at each value of `x`, a thin line between those of a seed.
+
+    Without `x` there is one place in each panel.
+    """
+    values = frame[of.x].drop_duplicates() if of.x else pd.Series([""])
+    numeric = pd.api.types.is_numeric_dtype(values)
+    names = of.names or ("{:g}".format if numeric else name_of(of.x or ""))
+    of.names = {value: said(names, value) for value in (sorted(values) if numeric else values)}
+    of.mark = marks.strips
+    of.panels.setdefault("xscale", None)
+    return frame, (
+        f"Small marks are single runs ({seeds_in(frame)}), a thin line joins those of a seed, large "
+        f"marks are means{interval_phrase(frame)}."
+    )
+
+
+def rows(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
+    """A row for each level: a circle per seed, mean and interval in front of them."""
+    of.mark, of.flat = marks.rows, True
+    height = 0.4 + 0.2 * len(of.looks or frame[of.hue].unique())
+    of.panels = {"yscale": None, "sharex": False, "height": height, "wrap": 1} | of.panels
+    geometric = "geometric" in (of.scale.values() if isinstance(of.scale, Mapping) else [of.scale])
+    return frame, seeds_of(frame, geometric=geometric, noun=of.noun) if of.noun else ""
+
+
+KINDS = {"curves": curves, "strips": strips, "rows": rows}
+
+
+def alternative(frame: pd.DataFrame, of: Plot) -> str:
     """A figure in at most 60 words: what is drawn, and the means of the levels panel by panel.
 
-    `names` are those of the values of the columns that make panels; panels without any are named by the
-    label of their `value`. Means are geometric where the axis is. Of a figure over `x` they are those at
-    its last value, or where the levels are furthest `apart`.
+    Panels without names are named by the label of their `value`. Means are geometric where the axis is.
+    Of a figure over `x` they are those at its last value, or where the levels are furthest `apart`.
     """
-    parts, places = [], []
+    x, parts, places = of.x, [], []
+    names = {
+        column: of.panels[key]
+        for column, key in ((of.row, "row_name"), (of.col, "col_name"))
+        if column
+    }
     groups = frame.groupby([*names], sort=False, observed=True) if names else [((), frame)]
     order = {v: i for i, v in enumerate(pd.unique(frame[x].dropna()))} if x else {}
     if all(isinstance(v, Number) for v in order):
         order = {v: v for v in order}
     for key, part in groups:
-        kind, title = of_panel(scale, key), [*filter(None, map(said, names.values(), key))]
-        if not title and isinstance(value, Mapping):
-            title = [of_panel(value, key) or ""]
+        kind, title = of_panel(of.scale, key), [*filter(None, map(said, names.values(), key))]
+        if not title and isinstance(of.value, Mapping):
+            title = [of_panel(of.value, key) or ""]
         if x and part[x].notna().any():
-            if apart:
-                wide = part.groupby([x, hue])["value"].mean().unstack()
+            if of.apart:
+                wide = part.groupby([x, of.hue])["value"].mean().unstack()
                 places.append((wide.max(axis=1) - wide.min(axis=1)).idxmax())
                 title.append(f"at {places[-1]:,.3g}")
             else:
                 places.append(max(part[x].dropna(), key=order.get))
             part = part[part[x].isna() | (part[x] == places[-1])]
-        mean = summary(part, [hue], geometric=kind == "geometric").set_index(hue)["mean"]
-        mean = part.groupby(hue)["value"].median() if estimator == "median" else mean
-        mean = mean.reindex([*looks]).dropna() * (100 if kind == "percent" else 1)
+        mean = summary(part, [of.hue], geometric=kind == "geometric").set_index(of.hue)["mean"]
+        mean = part.groupby(of.hue)["value"].median() if of.estimator == "median" else mean
+        mean = mean.reindex([*of.looks]).dropna() * (100 if kind == "percent" else 1)
         if len(mean) > ONE_BY_ONE:
             mean = mean.loc[[mean.idxmin(), mean.idxmax()]]
-        alone = len(looks) == 1
-        found = [number(m) if alone else f"{looks[k].name} {number(m)}" for k, m in mean.items()]
+        alone = len(of.looks) == 1
+        found = [number(m) if alone else f"{of.looks[k].name} {number(m)}" for k, m in mean.items()]
         parts += [f"{', '.join(title)}: {listed(found)}".removeprefix(": ")] if found else []
+    what = of.what or (of.value if isinstance(of.value, str) else "")
     start = f"{what}{f' against {label_of(x)}' if x else ''}"
     start = start[:1].upper() + start[1:] if start.isascii() else start
-    at = ""
-    if places and not apart:
+    at = " furthest apart" if of.apart else ""
+    if places and not of.apart:
         last = f"{places[0]:,.6g}" if isinstance(places[0], Number) else name_of(x)(places[0])
         same = len(set(places)) == 1
         at = f" at {label_of(x)} {last}" if same else f" at the last {label_of(x)}"
-    told = f"{estimator or 'mean'}s".capitalize()
-    means = f"{start}. {told}{' furthest apart' if apart else ''}{at}:"
-    while len(parts) > 1 and len(f"{means} {' '.join(parts)}".split()) > MOST_WORDS:
+    told = f"{start}. {of.estimator.capitalize()}s{at}:"
+    while len(parts) > 1 and len(f"{told} {' '.join(parts)}".split()) > MOST_WORDS:
         parts.pop()
-    return f"{means} {'; '.join(parts)}." if parts else f"{start}: nothing was measured."
+    return f"{told} {'; '.join(parts)}." if parts else f"{start}: nothing was measured."
 
 
-def means(frame: pd.DataFrame, by: Sequence[str | None], scale: object = None) -> pd.DataFrame:
+def means(frame: pd.DataFrame, by: Sequence[str], scale: object) -> pd.DataFrame:
     """Means with intervals by these columns, the panels first; geometric where the scale is."""
-    by = [column for column in by if column]
     if frame.empty or not isinstance(scale, Mapping):
         return summary(frame, by, geometric=scale == "geometric")
     panels = [column for column in by if set(frame[column]) & set(scale)][:1]
     parts = frame.groupby(panels, sort=False, observed=True)
     return pd.concat(summary(p, by, geometric=of_panel(scale, k) == "geometric") for k, p in parts)
-
-
-def curves(
-    label: str,
-    frame: pd.DataFrame,
-    caption: str,
-    *,
-    x: str,
-    hue: str = "norm",
-    seeds: str = "dots",
-    estimator: str = "mean",
-    markers: bool = True,
-    missed: str | None = None,
-    dodge: float = 1,
-    ticks: bool = False,
-    **options: object,
-) -> Drawing:
-    """A line of means with its band for each level, over a column of numbers.
-
-    `seeds` are drawn as `dots`, as thin `lines`, or not at all (``""``). `ticks` says that the numbers
-    double: each of a panel gets its own. A level without `x` is the same at any: a line across.
-    """
-    frame = frame[np.isfinite(frame["value"].astype(float))]
-    columns = [options.get("row"), options.get("col"), hue]
-    if seeds != "dots":
-        options = {"data": means(frame, [*columns, x], options.get("scale"))} | options
-    frame = thinned(frame, x, [column for column in columns if column])
-    style = {"seeds": seeds, "estimator": estimator, "markers": markers}
-    style |= {"missed": missed, "dodge": dodge}
-
-    def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
-        there = part[x].notna()
-        for level, same in part[~there].groupby(hue):
-            marks.across(ax, same["value"], looks[level])
-        marks.curve(ax, part[there], x, looks, hue, **style)
-        if ticks:
-            marks.doubling_axis(ax, set(part[x][there]))
-
-    options = {"xscale": None if ticks else "linear"} | options
-    text = f"{caption} {lines_of(frame, seeds, estimator)}".strip()
-    told = {"estimator": estimator, "missed": missed}
-    return figure(label, frame, text, mark, hue=hue, x=x, **told, **options)
-
-
-def lines_of(frame: pd.DataFrame, seeds: str, estimator: str) -> str:
-    """What the lines are, and the small marks."""
-    if "seed" not in frame:
-        return ""
-    if estimator == "median":
-        return f"Small marks are single runs ({seeds_in(frame)}), lines join the medians."
-    dots = {"dots": ", dots the {}", "lines": ", thin lines the {}", "": " over {}"}
-    return bands_of(frame, dots[seeds])
-
-
-def strips(
-    label: str,
-    frame: pd.DataFrame,
-    caption: str,
-    *,
-    x: str | None = None,
-    hue: str = "norm",
-    names: Mapping | None = None,
-    missed: str | None = None,
-    **options: object,
-) -> Drawing:
-    """The runs of each level side by side at each value of `x`, a thin line between those of a seed.
-
-    Without `x` there is one place in each panel. `names` are those of the values of `x`.
-    """
-    values = frame[x].drop_duplicates() if x else pd.Series([""])
-    numeric = pd.api.types.is_numeric_dtype(values)
-    order = sorted(values) if numeric else list(values)
-    written = [said(names or ("{:g}".format if numeric else name_of(x or "")), v) for v in order]
-
-    def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
-        there = {level: look for level, look in looks.items() if (part[hue] == level).any()}
-        marks.strip(ax, part, x, there, hue, order=order, names=written, missed=missed)
-
-    text = (
-        f"{caption} Small marks are single runs ({seeds_in(frame)}), a thin line joins those of a seed, "
-        f"large marks are means{interval_phrase(frame)}."
-    )
-    options = {"xscale": None, "missed": missed} | options
-    return figure(label, frame, text, mark, hue=hue, x=x, **options)
-
-
-def rows(
-    label: str,
-    frame: pd.DataFrame,
-    caption: str,
-    *,
-    hue: str = "norm",
-    estimator: str | None = "mean",
-    noun: str = "seed",
-    bold: Sequence[bool] = (),
-    **options: object,
-) -> Drawing:
-    """A row for each level: a circle per seed, mean and interval in front of them."""
-
-    def mark(ax: Axes, part: pd.DataFrame, looks: Looks) -> None:
-        marks.rows(ax, part, hue, looks, estimator=estimator, bold=bold)
-
-    scale = options.get("scale")
-    scales = scale.values() if isinstance(scale, Mapping) else [scale]
-    marked = seeds_of(frame, geometric="geometric" in scales, noun=noun) if noun else ""
-    height = 0.4 + 0.2 * len(options.get("looks") or frame[hue].unique())
-    usual = {"yscale": None, "sharex": False, "height": height, "wrap": 1, "flat": True}
-    options = usual | {"hue": hue, "estimator": estimator} | options
-    return figure(label, frame, f"{caption} {marked}".strip(), mark, **options)

@@ -6,7 +6,7 @@ for its claim. That axis is linear where an effect is too small to matter and lo
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 from bnstudy.report import marks
 from bnstudy.report.amounts import typographic
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Look
-from bnstudy.report.marks import note
+from bnstudy.report.marks import Plot, note
 from bnstudy.report.measures import SPACE, counted, decimal, listed
 from bnstudy.report.panels import plain
-from bnstudy.report.plots import figure
+from bnstudy.report.plots import plot
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.verdicts import (
     STATISTICAL,
@@ -87,9 +87,10 @@ def ratio_plot(
     frame["part"] = frame["row"] // each
     far = 10.0 if max(abs(line.mean) for line in lines) <= 10 else FARTHEST
 
-    def mark(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
-        here = {row: look for row, look in looks.items() if row in set(part["row"])}
-        marks.rows(ax, part, "row", here, bold=[lines[row].heads for row in here], above=True)
+    def mark(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
+        here = {row: plot.looks[row] for row in part["row"].unique()}
+        bold = [lines[row].heads for row in here]
+        marks.rows(ax, part, replace(plot, looks=here, bold=bold, above=True))
         ax.set_xscale("symlog", linthresh=1, linscale=0.8)
         ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
         for place, row in enumerate(here):
@@ -117,8 +118,8 @@ def ratio_plot(
         "zone an effect is too small to matter; beyond it the axis is logarithmic, and an arrow "
         "with its number stands for a mean beyond its end."
     )
-    return figure(
-        label, frame.assign(value=frame[RATIO]), caption.format(reading=reading), mark, hue="row",
+    return plot(
+        "figure", label, frame.assign(value=frame[RATIO]), caption.format(reading=reading), mark=mark, hue="row",
         looks={i: Look(line.name, INK) for i, line in enumerate(lines)}, col="part", col_name=None,
         value=RATIO, scale=None, yscale=None, sharex=False, sharey=False, flat=True, rule=0,
         legend=LEGEND, wrap=1, height=0.37 * each + 0.2, finding=finding, data=frame.drop(columns=["row", "part"]),

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bnstudy.report.look import BLUE, INK, MUTED, WIDTH, Drawing, Look
-from bnstudy.report.marks import category_axis, note, threads
+from bnstudy.report.marks import Plot, category_axis, note, threads
 from bnstudy.report.measures import decimal
-from bnstudy.report.plots import figure
+from bnstudy.report.plots import plot
 
 
 def four_samples(table: pd.DataFrame) -> Drawing:
@@ -22,24 +22,25 @@ def four_samples(table: pd.DataFrame) -> Drawing:
     """
     frame = table.melt(var_name="line", value_name="value")
 
-    def mark(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
-        threads(ax, table.to_numpy(float), np.arange(len(looks)) + 0 * table.to_numpy(float))
-        for y, line in enumerate(looks):
+    def mark(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
+        threads(ax, table.to_numpy(float), np.broadcast_to(range(len(table.columns)), table.shape))
+        for y, line in enumerate(table):
             values = np.sort(table[line].to_numpy(float))
             ax.plot(values.mean(), y, marker="|", color=INK, ms=17, mew=1.2, zorder=1)
             ax.plot(values, [y] * len(values), ls="none", marker="o", color=BLUE)
             for rank, value in enumerate(values):
                 text, offset = decimal(value, 2).removesuffix(".00"), 6 if rank % 2 else -13
                 note(ax, text, (value, y), (0, offset), ha="center")
-        category_axis(ax, "y", list(looks))
+        category_axis(ax, "y", list(table))
 
     first, normalized = table.iloc[:, 0], table.iloc[:, 1]
-    return figure(
+    return plot(
+        "figure",
         "four-samples",
         frame,
         "Batch normalization of one feature in a batch of four samples. The tick is the mean of "
         "the batch; thin lines follow each sample.",
-        mark, hue="line", looks={line: Look(line) for line in table}, flat=True,
+        mark=mark, hue="line", looks={line: Look(line) for line in table}, flat=True,
         value="value of one feature", yscale=None, height=0.72 * table.shape[1] - 0.25,
         finding=f"Four points on three number lines. Their mean moves from {first.mean():.2f} to "
         f"{abs(normalized.mean()):.2f} and their standard deviation from {first.std(ddof=0):.2f} "

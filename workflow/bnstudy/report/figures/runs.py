@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from bnstudy import grid, scoring, settings
 from bnstudy.report.declared import declared
 from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, looks_of, summary
-from bnstudy.report.marks import note
+from bnstudy.report.marks import Plot, note
 from bnstudy.report.measures import counted, listed, percent, short_name
 from bnstudy.report.results import Results, as_level
 
@@ -120,7 +120,7 @@ def rising(
     table = summary(frame, [*keys(results), *by])
     floor = max(0.0, min(0.8, float(table["mean"].min()))) if len(table) else 0.0
 
-    def targets(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
+    def targets(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         ax.set_ylim(floor, 1)
         for target in results.values("target"):
             ax.axhline(target, **RULE)
@@ -192,7 +192,7 @@ def paired_differences(results: Results, dataset: str, level: object) -> Drawing
     of = {metric: results.metric(metric) for metric in PAIRED}
     names, look = row_names(results), looks(results)[level]
 
-    def set_off(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
+    def set_off(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         if ALL in names:
             ax.axhline(len(names) - 1.5, color=MUTED, lw=0.6)
 

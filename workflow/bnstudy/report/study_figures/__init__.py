@@ -1,8 +1,8 @@
 """The figures of the studies, declared in report/figures.yaml.
 
-A figure is a tidy frame that `frames` makes of the study's table, a drawing of `report.plots` or
-`pictures`, and what `overlays` draws into its panels. Nothing is drawn for an arm, a depth or a rate
-that the table does not have, and runs are scored as the claims score them.
+A figure is a tidy frame that `frames` makes of the study's table, a kind of `report.plots`, and what
+`overlays` draws into its panels. Nothing is drawn for an arm, a depth or a rate that the table does not
+have, and runs are scored as the claims score them.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,13 @@ from functools import partial
 
 import pandas as pd
 
-from bnstudy.report.declared import KINDS, declared
+from bnstudy.report.declared import declared
 from bnstudy.report.look import DECLARED, Drawing
-from bnstudy.report.study_figures import frames, frames_of_the_layer, overlays, pictures
+from bnstudy.report.study_figures import frames, frames_of_the_layer, overlays
 from bnstudy.report.words import guessing, seeds_in
 from bnstudy.scoring import failed, fails_below
 
 FRAMES = vars(frames) | vars(frames_of_the_layer)
-MAPS = {f.__name__: f for f in (pictures.depth_map, pictures.gradient_paths)}
 
 
 def drawing(label: str, said: dict, table: pd.DataFrame, options: dict) -> Drawing | None:
@@ -39,7 +38,7 @@ def drawing(label: str, said: dict, table: pd.DataFrame, options: dict) -> Drawi
     if runs:
         words["guessing"] = guessing(table[failed(table)], runs)
     words |= made.words
-    return declared(label, said, made.frame, words, made.options, vars(overlays), KINDS | MAPS)
+    return declared(label, said, made.frame, words, made.options, vars(overlays))
 
 
 FIGURES: dict[str, dict[str, Callable[[pd.DataFrame, dict], Drawing | None]]] = {

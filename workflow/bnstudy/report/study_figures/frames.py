@@ -15,14 +15,17 @@ import pandas as pd
 from bnstudy.claims.endpoints.depth import BEYOND
 from bnstudy.claims.endpoints.scoring import accuracy, steps
 from bnstudy.data.registry import DATASETS
-from bnstudy.report import words
-from bnstudy.report.look import DECLARED
-from bnstudy.report.measures import MINUS, counted, listed, percent
+from bnstudy.report.look import DECLARED, summary
+from bnstudy.report.marks import Plot
+from bnstudy.report.measures import MINUS, counted, decimal, listed, percent
+from bnstudy.report.plots import alternative, arms
+from bnstudy.report.words import seeds_in
 from bnstudy.scoring import failed
 
 BASELINE = "none"
 MISSED, UNTRAINED = "not reached", "did not train"
 NETWORKS = DECLARED["studies"]["init_gradients"]["gradient-norms"]["looks"]
+INITS = DECLARED["inits"]
 SMALLEST_GRADIENT = 1e-12  # what is smaller, or zero, is drawn as this
 SMALLEST_ERROR = 0.05  # percent: one of the 2,000 probe images
 
@@ -200,6 +203,42 @@ def relu_networks(table: pd.DataFrame, options: dict) -> Made:
     return Made(swept(table, options, "").frame, words)
 
 
+def depth_map(table: pd.DataFrame, options: dict) -> Made:
+    """Mean accuracy by depth and initialization of each arm, and the paired differences, with words."""
+    made, keys = relu_networks(table, options), ["initialization", "depth"]
+    frame, looks = made.frame, arms(made.frame)
+    cells = frame.groupby(["norm", *keys], as_index=False).agg(
+        value=("value", "mean"), lost=(UNTRAINED, "sum"), runs=("seed", "size")
+    )
+    cells["text"] = [
+        f"{decimal(value, 1)}\n{runs - lost}/{runs}"
+        for value, lost, runs in cells[["value", "lost", "runs"]].itertuples(index=False)
+    ]
+    gain = summary(differences(frame, keys), keys).rename(columns={"mean": "value"})
+    half = gain["ci_high"] - gain["value"]
+    gain["text"] = [
+        decimal(mean, 1, signed=True) + ("" if math.isnan(h) else f"\n± {decimal(h, 1)}")
+        for mean, h in zip(gain["value"], half, strict=True)
+    ]
+    names = {init: INITS.get(init, init) for init in frame["initialization"].unique()}
+    of = Plot("accuracy (%)", row=keys[0], x=keys[1], looks=looks, panels={"row_name": INITS})
+    titles = {norm: look.name for norm, look in looks.items()}
+    more = {
+        "col_name": titles | {"difference": "difference (points)"},
+        "height": 0.46 * len(names) + 0.5,
+        "finding": alternative(frame, of),
+        "data": frame[["norm", *keys, "seed", "value", UNTRAINED]],
+    }
+    below = " Below a difference stands half the width of its 95 % interval."
+    words = {
+        "initializations": names,
+        "reach": gain["value"].abs().max() or 1,
+        "below": below if half.notna().any() else "",
+        "seeds": seeds_in(frame),
+    }
+    return Made(pd.concat([cells, gain.assign(norm="difference")]), made.words | words, more)
+
+
 def activations(table: pd.DataFrame, options: dict) -> Made:
     """Accuracy by activation at the depths that all activations share."""
     shared = table.groupby("depth")["activation"].nunique()
@@ -219,18 +258,29 @@ def depth_gradients(table: pd.DataFrame, options: dict) -> Made:
 
 
 def gradient_paths(table: pd.DataFrame, options: dict) -> Made:
-    """Geometric means over seeds of the gradient of every layer at every step read."""
+    """Geometric means over seeds of the gradient of every layer at every step read, as logarithms."""
     frame = table.dropna(subset="gradient_norm")
     frame = frame.assign(value=np.log10(frame["gradient_norm"].clip(lower=SMALLEST_GRADIENT)))
     keys = ["initialization", "norm", "layer", "step"]
     means = frame.groupby(keys, sort=False)["value"].mean().reset_index()
-    broken = len(table) - len(frame)
-    return Made(
-        means,
-        {"depth": table["layer"].nunique(), "steps": table["step"].nunique()}
-        | {"seeds": words.seeds_in(table)}
-        | {"broken": f" Not finite, and left out: {counted(broken, 'reading')}." if broken else ""},
-    )
+    layers, read = (sorted(means[key].unique()) for key in ("layer", "step"))
+    broken, looks = len(table) - len(frame), arms(means)
+    words = {
+        "depth": table["layer"].nunique(),
+        "steps": table["step"].nunique(),
+        "layers": layers,
+        "read": read,
+        "limits": {"vmin": means["value"].min(), "vmax": means["value"].max()},
+        "seeds": seeds_in(table),
+        "broken": f" Not finite, and left out: {counted(broken, 'reading')}." if broken else "",
+    }
+    ends = means.pivot(index=["initialization", "norm", "step"], columns="layer", values="value")
+    ratio = np.power(10, ends[layers[0]] - ends[layers[-1]]).rename("value").reset_index()
+    what = f"gradient of layer {layers[0]} over that of layer {layers[-1]}"
+    of = Plot(what, row=keys[0], x="step", looks=looks, panels={"row_name": INITS})
+    data = means.rename(columns={"value": "log10 gradient norm, mean"})
+    more = {"cols": [*looks], "finding": alternative(ratio, of), "data": data}
+    return Made(means, words, more)
 
 
 def gradient_norms(table: pd.DataFrame, options: dict) -> Made:
