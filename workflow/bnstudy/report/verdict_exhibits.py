@@ -11,9 +11,10 @@ from bnstudy import statistics
 from bnstudy.claims.endpoints.init_gradients import growth_by_network
 from bnstudy.claims.endpoints.scoring import page_test
 from bnstudy.claims.endpoints.small_batches import errors
-from bnstudy.claims.judge import git_blob_hash
-from bnstudy.claims.listed import version_of
+from bnstudy.claims.judge import Measured, git_blob_hash
+from bnstudy.claims.listed import readings, version_of
 from bnstudy.config import ALPHA
+from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
 from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
 from bnstudy.report.findings import INTERVAL
@@ -21,21 +22,22 @@ from bnstudy.report.measures import SPACE, capitalized, decimal, listed, p_text
 from bnstudy.report.rendering import slug
 from bnstudy.report.tables import DECLARED, Code, Exhibit, Link, exhibit
 from bnstudy.report.verdicts import (
+    CORE,
     LOOKED,
     Claims,
     Judged,
-    not_measured,
     quoted,
     quotes,
     short_name,
     verdict_word,
 )
-from bnstudy.report.words import Words
+from bnstudy.report.words import Words, say
 
 
 def scorecard(claims: Claims) -> Exhibit | None:
     """A row per statistical claim that was run."""
-    found = [claim for claim in claims.kind("statistical") if claim.was_run]
+    statistical = claims.kind("statistical")
+    found = [claim for claim in statistical if claim.was_run]
     rows = [
         {
             "claim": Link(short_name(claim), slug(claim.heading)),
@@ -49,13 +51,8 @@ def scorecard(claims: Claims) -> Exhibit | None:
         }
         for claim in found
     ]
-    looked = (
-        f"Claims with {LOOKED} were written or changed knowing the results of earlier seeds, which are "
-        "not among these. "
-    )
-    family = len(claims.kind("statistical"))
-    looked = looked if any(claim.looked for claim in found) else ""
-    return exhibit("scorecard", rows, family=family, looked=looked)
+    looked = say("verdicts", "looked", mark=LOOKED) if any(c.looked for c in found) else ""
+    return exhibit("scorecard", rows, family=len(statistical), looked=looked)
 
 
 def exact(claims: Claims, study: str) -> Exhibit | None:
@@ -63,7 +60,7 @@ def exact(claims: Claims, study: str) -> Exhibit | None:
     found = [claim for claim in claims.of(study) if claim.exact]
     rows = [
         {
-            "statement": typographic(claim.name) + quoted(claim, str),
+            "statement": typographic(f"{claim.id}: {claim.claim}") + quoted(claim, str),
             "verdict": claim.verdict,
             "largest error": claim.effect,
             "allowed": claim.smallest_effect,
@@ -77,15 +74,42 @@ def exact(claims: Claims, study: str) -> Exhibit | None:
 
 
 def not_run(claims: Claims) -> Exhibit | None:
-    """The studies that were not run, in one small table."""
-    return exhibit("not-run", not_measured(claims))
+    """The studies that were not run, or lack jobs, with the claims that wait for them."""
+    waiting = {study: [] for study in claims.headings if study not in [*claims.studies, CORE]}
+    for claim in claims.judged:
+        if not claim.was_run:
+            waiting.setdefault(claim.study, []).append(claim.id)
+    order = [*claims.headings, *waiting]
+    rows = [
+        {
+            "study": claims.headings.get(study, study),
+            "claims without a verdict": listed(waiting[study]),
+            "why": "jobs are missing" if study in claims.incomplete else "not part of this run",
+        }
+        for study in sorted(waiting, key=order.index)
+    ]
+    return exhibit("not-run", rows)
 
 
 def further(claims: Claims, study: str) -> Exhibit | None:
-    """What a study measures besides its claims, with uncorrected p-values; folded behind claims."""
+    """What a study measures besides its claims, with uncorrected p-values; folded behind claims.
+
+    None where its grid was cut too far, and without what cannot be known, such as seconds per step where
+    every run diverged.
+    """
+    if study not in claims.studies:
+        return None
+    measured = Measured(study, claims.studies[study], claims.config, claims.tables)
+    asked = [one for one in readings(claims.path, claims.config) if one["study"] == study]
+    try:
+        found = {one["short"]: measured.endpoint(one) for one in asked}
+    except UserError:
+        return None
     rows = []
-    for title, endpoint in claims.further(study).items():
-        d = endpoint.effect.to_numpy(float)
+    for title, endpoint in found.items():
+        d = np.zeros(0) if endpoint is None else endpoint.effect.to_numpy(float)
+        if not len(d) or not np.isfinite(d).all():
+            continue
         low, high = statistics.interval(d)
         rows.append(
             {
@@ -119,8 +143,7 @@ def errata(claims: Claims) -> Exhibit:
         found = Link("both arms, every seed", erratum["shown"])
         if claim is not None:
             found = Link(f"{claim.id}: {verdict_word(claim)}", slug(claim.heading))
-            if not claim.was_run:
-                found = f"{claim.id}: not run"
+            found = found if claim.was_run else found.text
         rows.append(
             {
                 "erratum": erratum["id"],
@@ -138,7 +161,7 @@ def published(claims: Claims) -> Exhibit:
     for said in Words().filled(DECLARED["rows of published"], {}):
         row = {key: said[key] for key in ("quantity", "source", "published")}
         row |= {"ours": "", "accepted": said["accepted"], "outcome": "not run"}
-        claim = claims[said["claim"]] if "claim" in said else None
+        claim = claims[said.get("claim")]
         if said.get("study") in claims.studies or (claim is not None and claim.was_run):
             rows += [row | found for found in READ[said["read"]](claims, claim, said)]
         else:
@@ -154,16 +177,16 @@ def growth(claims: Claims, _: None, said: dict) -> Iterator[dict]:
     """The growth of gradients at initialization, a row per network and batch size."""
     options = claims.studies["init_gradients"]["options"]
     found = growth_by_network(claims.table("init_gradients"), options)
-    for network, kind in (("batch_relu", "ReLU"), ("batch_linear", "linear")):
-        if network in found.index.get_level_values(0):
-            for size, row in found.loc[network].iterrows():
-                error = 100 * (row["measured"] / row["theory"] - 1)
-                yield {
-                    "quantity": f"{said['quantity']}, {kind}, B = {size}",
-                    "published": f"{row['theory']:.4g}",
-                    "ours": f"{row['measured']:.3f} ({decimal(error, 1, signed=True)}{SPACE}%)",
-                    "outcome": outcome(abs(row["z"]) <= row["limit"]),
-                }
+    kinds = {"batch_relu": "ReLU", "batch_linear": "linear"}
+    for network in filter(set(found.index.get_level_values(0)).__contains__, kinds):
+        for size, row in found.loc[network].iterrows():
+            error = decimal(100 * (row["measured"] / row["theory"] - 1), 1, signed=True)
+            yield {
+                "quantity": f"{said['quantity']}, {kinds[network]}, B = {size}",
+                "published": f"{row['theory']:.4g}",
+                "ours": f"{row['measured']:.3f} ({error}{SPACE}%)",
+                "outcome": outcome(abs(row["z"]) <= row["limit"]),
+            }
 
 
 def noted(claims: Claims, claim: Judged, said: dict) -> Iterator[dict]:
@@ -215,38 +238,26 @@ def library(claims: Claims, claim: Judged, said: dict) -> Iterator[dict]:
 READ = {f.__name__: f for f in (growth, noted, direction, groups, exactly, library)}
 
 
-# Accuracies on the test images of networks that are most like ours, with the study that comes nearest in
-# budget, and in what it differs all the same. Nobody has published this network with this budget.
-LONG = ("mnist", "long_training", {"scaling": "standardize"})
-FASHION = ("fashion_mnist", "fashion", {"batch_size": 64})
-ONE_LAYER = "one hidden layer of 100 ReLU, all 60,000 training images, scikit-learn"
-ACCURACIES = (
-    ("LeCun et al. 1998, figure 9", "784-300-100-10, MNIST", 96.95, LONG, "wider layers of sigmoid units, squared error, all 60,000 training images"),
-    ("Xiao et al. 2017, table 3", "784-100-10, MNIST", 97.2, LONG, ONE_LAYER),
-    ("Xiao et al. 2017, table 3", "784-100-10, Fashion-MNIST", 87.1, FASHION, ONE_LAYER),
-)  # fmt: skip
-
-
 def accuracies(claims: Claims) -> Exhibit | None:
     """Published test accuracies of plain networks beside ours, in percent; None where none was run."""
     rows = []
-    for source, network, value, (dataset, study, cells), differs in ACCURACIES:
-        declared = claims.studies.get(study)
+    for said in DECLARED["rows of accuracies"]:
+        declared, cells = claims.studies.get(said["study"]), said["cells"]
         first = claims.config["grid"]["dataset"][:1]
-        if declared is None or dataset not in declared["grid"].get("dataset", first):
+        if declared is None or said["dataset"] not in declared["grid"].get("dataset", first):
             continue
-        table = claims.table(study)
+        table = claims.table(said["study"])
         table = table[(table[list(cells)] == pd.Series(cells)).all(axis=1)]
         ours = 100 * table.groupby("norm")["test_accuracy"].mean()
-        settings = declared["settings"] | cells
+        epochs = (declared["settings"] | cells)["epochs"]
         rows.append(
             {
-                "network": network,
-                "source": source,
-                "published (%)": decimal(value, 2),
+                "network": said["network"],
+                "source": said["source"],
+                "published (%)": decimal(said["published"], 2),
                 **{f"ours, {norm} (%)": decimal(ours[norm], 2) for norm in ("none", "batch")},
-                "ours": f"784-128-64-10, {settings['epochs']} epochs at batch size 64",
-                "the other": differs,
+                "ours": f"784-128-64-10, {epochs} epochs at batch size 64",
+                "the other": said["differs"],
             }
         )
     return exhibit("accuracies", rows)
@@ -268,15 +279,13 @@ def registration(claims: Claims) -> Exhibit:
     ran_at = sorted(set(claims.table("runs")["git_commit"]))
     first = sorted({came_before(listed_at, commit) for commit in ran_at})
     looked = [claim.id for claim in claims.judged if claim.looked]
-    rows: list[tuple[str, object]] = [
-        ("version of the list of claims", version_of(claims.path)),
-        ("its hash by `git hash-object`", Code(git_blob_hash(claims.path))),
-        ("its commit", Code(listed_at)),
-        ("commit of the runs", Code(", ".join(ran_at))),
-        ("is the first an ancestor of the second?", ", ".join(first)),
-        (
-            "entries written or changed knowing the results of earlier seeds",
-            ", ".join(looked) or "none",
-        ),
-    ]
-    return exhibit("registration", pd.DataFrame(rows, columns=["item", "value"]))
+    rows = {
+        "version of the list of claims": version_of(claims.path),
+        "its hash by `git hash-object`": Code(git_blob_hash(claims.path)),
+        "its commit": Code(listed_at),
+        "commit of the runs": Code(", ".join(ran_at)),
+        "is the first an ancestor of the second?": ", ".join(first),
+        "entries written or changed knowing the results of earlier seeds": ", ".join(looked)
+        or "none",
+    }
+    return exhibit("registration", pd.DataFrame(rows.items(), columns=["item", "value"]))

@@ -17,17 +17,12 @@ from bnstudy.report import marks
 from bnstudy.report.amounts import typographic
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Look
 from bnstudy.report.marks import Plot, note
-from bnstudy.report.measures import SPACE, counted, decimal, listed
+from bnstudy.report.measures import SPACE, decimal, listed
 from bnstudy.report.panels import plain
 from bnstudy.report.plots import plot
 from bnstudy.report.study_figures import FIGURES
-from bnstudy.report.verdicts import (
-    STATISTICAL,
-    Claims,
-    Judged,
-    short_name,
-    verdict_word,
-)
+from bnstudy.report.verdicts import STATISTICAL, Claims, Judged, short_name, verdict_word
+from bnstudy.report.words import say
 
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
 NAMED = 30  # claims that an alternative text names one by one
@@ -50,7 +45,6 @@ class Line:
     effects: np.ndarray
     name: str
     word: str = ""
-    definite: bool = False
     heads: bool = False  # a claim among its cells
 
     @property
@@ -61,17 +55,9 @@ class Line:
     def mean(self) -> float:
         return float(self.ratios.mean())
 
-    def rows(self) -> pd.DataFrame:
-        """The data behind it: a row per seed."""
-        found = {"claim": self.claim.id, "cell": self.cell, "seed": range(len(self.effects))}
-        return pd.DataFrame(
-            found | {"effect": self.effects, "unit": self.claim.unit, RATIO: self.ratios}
-        )
 
-
-def line_of(claim: Judged, **more: object) -> Line:
-    name, word = short_name(claim), verdict_word(claim)
-    return Line(claim, "all", claim.effects, name, word, claim.verdict in DEFINITE, **more)
+def line_of(claim: Judged, *, heads: bool = False) -> Line:
+    return Line(claim, "all", claim.effects, short_name(claim), verdict_word(claim), heads)
 
 
 def ratio_plot(
@@ -81,7 +67,13 @@ def ratio_plot(
 
     `breaks` are rows that a thin line sets off. Many rows are divided among pictures.
     """
-    frame = pd.concat([one.rows().assign(row=i) for i, one in enumerate(lines)], ignore_index=True)
+    rows = [
+        {"claim": one.claim.id, "cell": one.cell, "seed": seed, "effect": effect}
+        | {"unit": one.claim.unit, RATIO: ratio, "row": i}
+        for i, one in enumerate(lines)
+        for seed, (effect, ratio) in enumerate(zip(one.effects, one.ratios, strict=True))
+    ]
+    frame = pd.DataFrame(rows)
     pairs = math.ceil(len(lines) / (2 * MOST_ROWS))  # of pictures, which stand side by side
     each = len(lines) if len(lines) <= MOST_ROWS else math.ceil(len(lines) / (2 * pairs))
     frame["part"] = frame["row"] // each
@@ -103,7 +95,8 @@ def ratio_plot(
                 ax.plot(side * far, place, **arrow | {"zorder": 4})
                 align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
                 note(ax, plain(round(line.mean)), (side * far, place), (-6 * side, 0), **align)
-            weight = "bold" if line.definite or line.heads else "normal"
+            definite = line.claim.verdict in DEFINITE
+            weight = "bold" if definite or line.heads else "normal"
             style = {"ha": "right", "va": "center", "fontsize": 7.2, "weight": weight}
             note(ax, line.word, (1, place), (0, 8), "axes data", **style)
         ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
@@ -113,13 +106,9 @@ def ratio_plot(
 
     counts = sorted({len(line.effects) for line in lines})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
-    reading = (
-        f"Large marks are means, bars their 95 % intervals, circles seeds ({n}). In the shaded "
-        "zone an effect is too small to matter; beyond it the axis is logarithmic, and an arrow "
-        "with its number stands for a mean beyond its end."
-    )
+    caption = f"{caption} {say('ratios', 'reading', n=n)}"
     return plot(
-        "figure", label, frame.assign(value=frame[RATIO]), caption.format(reading=reading), mark=mark, hue="row",
+        "figure", label, frame.assign(value=frame[RATIO]), caption, mark=mark, hue="row",
         looks={i: Look(line.name, INK) for i, line in enumerate(lines)}, col="part", col_name=None,
         value=RATIO, scale=None, yscale=None, sharex=False, sharey=False, flat=True, rule=0,
         legend=LEGEND, wrap=1, height=0.37 * each + 0.2, finding=finding, data=frame.drop(columns=["row", "part"]),
@@ -140,19 +129,17 @@ def scorecard(claims: Claims) -> Drawing | None:
     found = [c for c in claims.kind("statistical") if c.was_run and len(c.effects)]
     if not found:
         return None
-    words = {word: [c.id for c in found if c.verdict == word] for word in STATISTICAL}
+    named = {word: [c.id for c in found if c.verdict == word] for word in STATISTICAL}
     parts = "; ".join(
-        f"{word}: {listed(named) if len(found) <= NAMED else len(named)}"
-        for word, named in words.items()
-        if named
+        f"{word}: {listed(names) if len(found) <= NAMED else len(names)}"
+        for word, names in named.items()
+        if names
     )
     kinds = [claim.id[0] for claim in found]
     return ratio_plot(
         "scorecard",
-        f"A dot with its interval for each of {counted(len(found), 'claim')}. {parts}.",
-        "Every statistical claim that was measured, its effect in units of the smallest that "
-        "matters, and its verdict. To the right of the shaded zone the effect is as claimed, to the "
-        "left it is the opposite. {reading}",
+        say("ratios", "scorecard finding", n=len(found), parts=parts),
+        say("ratios", "scorecard"),
         [line_of(claim) for claim in found],
         [i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]],
     )
@@ -166,7 +153,7 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
             continue
         breaks.append(len(lines))
         inside = [
-            Line(claim, cell, effects, typographic(cell), definite=True)
+            Line(claim, cell, effects, typographic(cell))
             for cell, effects in claim.cells.items()
             if len(effects)
         ]
@@ -178,11 +165,8 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
         return None
     return ratio_plot(
         f"cells-{study.replace('_', '-')}",
-        "Rows of means with intervals. In units of the smallest effect that matters: "
-        f"{'; '.join(extremes)}.",
-        f"What the effects of {claims[0].heading.split()[0]} are made of: each claim in bold with its "
-        "verdict, and under it the cells of the study. Cells are exploratory, their intervals are "
-        "not corrected. {reading}",
+        say("ratios", "cells finding", extremes="; ".join(extremes)),
+        say("ratios", "cells", study=claims[0].heading.split()[0]),
         lines,
         breaks[1:],
     )
