@@ -567,7 +567,7 @@ for dataset in report.each_dataset():
     for norm in results.treatments:
         report.figure(figures.paired_differences(results, dataset, norm))
         report.table(exhibits.comparison(results, dataset, norm))
-        report.table(exhibits.full_comparison(results, dataset, norm))
+        report.table(exhibits.comparison(results, dataset, norm, others=True))
 
 # %% [markdown]
 # **Training against validation.** The gap between both says how much of what was learned is about the

@@ -94,7 +94,7 @@ for dataset in report.each_dataset():
     for level in results.treatments:
         report.figure(figures.paired_differences(results, dataset, level))
         report.table(exhibits.comparison(results, dataset, level))
-        report.table(exhibits.full_comparison(results, dataset, level))
+        report.table(exhibits.comparison(results, dataset, level, others=True))
 
 # %% tags=["remove-input"]
 if results.cell_axes:

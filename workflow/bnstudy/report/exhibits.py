@@ -13,14 +13,13 @@ from bnstudy.report.measures import (
     METRICS,
     SPACE,
     Kind,
-    Metric,
     capitalized,
     decimal,
     level_name,
     short_name,
 )
 from bnstudy.report.results import Level, Results
-from bnstudy.report.tables import Exhibit, Link, exhibit
+from bnstudy.report.tables import DECLARED, Exhibit, Link, exhibit
 
 SHORT_UNITS: dict[Kind, str] = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
 DRAWN = {  # the key measures, and the figures that draw them
@@ -32,10 +31,6 @@ DRAWN = {  # the key measures, and the figures that draw them
 }
 MAIN_METRICS = ("test_accuracy", "test_loss", "ln_steps_to_target")
 ARM_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
-UNITS_NOTE = (
-    "Differences of accuracy are in percentage points (pp), of losses in nats; steps are geometric "
-    "means and their difference is a ratio"
-)
 TIMES = {
     "seconds_per_epoch": "seconds per epoch",
     "training_seconds": "training (s)",
@@ -59,7 +54,7 @@ def shown(
         "dataset": results.title(dataset),
         "seeds": results.n_seeds,
         "over": averaging(results),
-        "units": UNITS_NOTE,
+        "units": DECLARED["units of measures"],
         "treatment": settings.label(results.axis),
         "label": results.label(name, dataset, level),
     }
@@ -86,13 +81,13 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
     """The first table of the page: the levels over all cells, and their difference."""
     rows = []
     several = len(results.treatments) > 1
-    for metric, anchor in DRAWN.items():
-        for c in filter(None, (results.compare(dataset, n, metric) for n in results.treatments)):
-            row: dict[str, object] = {"measure": Link(c.of.title, anchor)}
+    for metric, level in product(DRAWN, results.treatments):
+        if c := results.compare(dataset, level, metric):
+            row: dict[str, object] = {"measure": Link(c.of.title, DRAWN[metric])}
             if several:
-                row[settings.label(results.axis)] = short_name(results.axis, c.level)
+                row[settings.label(results.axis)] = short_name(results.axis, level)
             row[results.level_name(c.baseline)] = c.of.value(c.mean_baseline)
-            row["mean" if several else results.level_name(c.level)] = c.of.value(c.mean_level)
+            row["mean" if several else results.level_name(level)] = c.of.value(c.mean_level)
             ends = "" if math.isnan(c.ci_low) else f" ({c.interval})"
             difference = f"{c.of.difference(c.difference)}{SHORT_UNITS.get(c.of.kind, '')}"
             rows.append(row | {f"difference ({INTERVAL})": difference + ends})
@@ -102,48 +97,35 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
 
 def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
     """Mean and standard deviation over seeds in every cell of the grid."""
-    scored = {name: results.scored(name) for name in ARM_METRICS}
+    scored = {METRICS[name]: results.scored(name) for name in ARM_METRICS}
     rows = []
-    for cell, level, columns in places(results):
-        row: dict[str, object] = dict(columns)
-        for name, runs in scored.items():
+    for cell, level, row in places(results):
+        for of, runs in scored.items():
             values = results.at(runs, dataset, level, **cell)["value"]
             row["n"] = len(values)
-            unit = "%" if METRICS[name].kind == "accuracy" else "nats"
-            row[f"{METRICS[name].title} ({unit})"] = mean_and_spread(METRICS[name], values)
+            mean = of.value(statistics.mean(values) if len(values) else math.nan)
+            spread = f" ± {of.difference(values.std(), signed=False)}" if len(values) > 1 else ""
+            unit = "%" if of.kind == "accuracy" else "nats"
+            row[f"{of.title} ({unit})"] = mean.removesuffix(f"{SPACE}%") + spread
         rows.append(row)
     spread = " ± standard deviation over the seeds" if len(results.seeds) > 1 else ""
     words = {"label": results.label(label, dataset), "epochs": results.epochs, "spread": spread}
     return shown("arms", results, dataset, rows, **words)
 
 
-def mean_and_spread(metric: Metric, values: pd.Series) -> str:
-    """`97.58 ± 0.12`, without its unit; without a spread for a single run."""
-    mean = metric.value(statistics.mean(values) if len(values) else math.nan)
-    mean = mean.removesuffix(f"{SPACE}%")
-    if len(values) < 2:
-        return mean
-    return f"{mean} ± {metric.difference(values.std(), signed=False)}"
-
-
-def comparison(results: Results, dataset: str, level: Level) -> Exhibit | None:
-    """The comparison with the baseline by cell, in the main measures; None without a pair."""
-    return comparison_of(results, dataset, level, MAIN_METRICS, "comparison")
-
-
-def full_comparison(results: Results, dataset: str, level: Level) -> Exhibit | None:
-    """As `comparison`, of the measures that it leaves out; folded away."""
-    others = [name for name in [*METRICS, *results.observed] if name not in MAIN_METRICS]
-    return comparison_of(results, dataset, level, others, "all-measures")
-
-
-def comparison_of(
-    results: Results, dataset: str, level: Level, metrics: Sequence[str], name: str
+def comparison(
+    results: Results, dataset: str, level: Level, *, others: bool = False
 ) -> Exhibit | None:
+    """The comparison with the baseline by cell, in the main measures; None without a pair.
+
+    The `others` are in a table that is folded away.
+    """
     axes = results.cell_axes
-    cells = [*results.cells, None] if axes else [None]
+    metrics = MAIN_METRICS
+    if others:
+        metrics = [name for name in [*METRICS, *results.observed] if name not in MAIN_METRICS]
     rows, overall = [], []
-    for metric, cell in product(metrics, cells):
+    for metric, cell in product(metrics, [*results.cells, None] if axes else [None]):
         c = results.compare(dataset, level, metric, cell)
         if c is None:
             continue
@@ -164,11 +146,10 @@ def comparison_of(
             }
         )
     pair = f"{results.level_name(level)} against {results.level_name(results.baseline)}"
-    return shown(
-        name, results, dataset, rows, level, pair=capitalized(pair),
-        overall=overall,
-        text=[settings.label(a) for a in axes if isinstance(results.values(a)[0], str)],
-    )  # fmt: skip
+    text = [settings.label(axis) for axis in axes if isinstance(results.values(axis)[0], str)]
+    words = {"pair": capitalized(pair), "overall": overall, "text": text}
+    name = "all-measures" if others else "comparison"
+    return shown(name, results, dataset, rows, level, **words)
 
 
 def classes(results: Results, dataset: str) -> Exhibit | None:
@@ -196,26 +177,15 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
 
 def claims(judged: pd.DataFrame) -> Exhibit | None:
     """Claims with their verdicts, as rows of claims.csv; None without any."""
-
-    def effect(row: pd.Series) -> str:
-        if pd.isna(row["effect"]):
-            return "n/a"
+    rows = []
+    for row in judged.to_dict("records"):
         turn = math.exp if row["unit"] == "ln ratio" else float
-        digits = [decimal(turn(row[key]), 2) for key in ("effect", "ci_low", "ci_high")]
+        effect, *ends = (decimal(turn(row[key]), 2) for key in ("effect", "ci_low", "ci_high"))
         unit = {"ln ratio": " (ratio)", "percentage points": " pp"}.get(row["unit"], "")
-        return f"{digits[0]}{unit} ({digits[1]} to {digits[2]})"
-
-    rows = [
-        {
-            "claim": row["id"],
-            "what is claimed": row["claim"],
-            "prior": row["prior"],
-            "verdict": row["verdict"],
-            f"effect ({INTERVAL})": effect(row),
-            "why": "" if pd.isna(row["reason"]) else row["reason"],
-        }
-        for _, row in judged.iterrows()
-    ]
+        found = "n/a" if pd.isna(row["effect"]) else f"{effect}{unit} ({' to '.join(ends)})"
+        said = {"claim": row["id"], "what is claimed": row["claim"], "prior": row["prior"]}
+        said |= {"verdict": row["verdict"], f"effect ({INTERVAL})": found}
+        rows.append(said | {"why": "" if pd.isna(row["reason"]) else row["reason"]})
     return exhibit("claims", rows)
 
 
@@ -226,5 +196,5 @@ def times(results: Results, dataset: str) -> Exhibit:
     for cell, level, names in places(results):
         medians = results.at(table, dataset, level, **cell)[list(TIMES)].median()
         rows.append(names | {name: float(medians[column]) for column, name in TIMES.items()})
-    minutes = table["wall_seconds"].sum() / 60
-    return shown("times", results, dataset, rows, runs=len(table), minutes=minutes)
+    words = {"runs": len(table), "minutes": table["wall_seconds"].sum() / 60}
+    return shown("times", results, dataset, rows, **words)

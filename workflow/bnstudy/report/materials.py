@@ -22,30 +22,23 @@ if TYPE_CHECKING:
 
 def splits(results: Results) -> Exhibit:
     """Numbers of images to train, validate and test on."""
-    rows = []
-    for dataset in results.datasets:
-        n_train, n_validation = results.split_sizes(dataset)
-        sizes = {"training": n_train, "validation": n_validation}
-        rows.append(
-            {"dataset": results.title(dataset)} | sizes | {"test": results.facts[dataset].n_test}
-        )
-    return exhibit("splits", rows)
+    rows = [
+        [results.title(dataset), *results.split_sizes(dataset), results.facts[dataset].n_test]
+        for dataset in results.datasets
+    ]
+    columns = ["dataset", "training", "validation", "test"]
+    return exhibit("splits", pd.DataFrame(rows, columns=columns))
 
 
 def parameters(results: Results, dataset: str, networks: "Sequence[Network]") -> Exhibit:
     """Trainable parameters by layer, a column per network."""
     counts = {network.title: named_layers(network.layers) for network in networks}
     names = dict.fromkeys(chain(*sorted(counts.values(), key=len, reverse=True)))
-    frame = pd.DataFrame({"layer": list(names)})
-    for title, found in counts.items():
-        frame[title] = [found.get(name, 0) for name in names]
-    total = {"layer": "all layers"} | {column: frame[column].sum() for column in frame.columns[1:]}
-    frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
-    overall = [False] * (len(frame) - 1) + [True]
-    label = results.label("parameters", dataset)
-    return exhibit(
-        "parameters", frame, label=label, overall=overall, dataset=results.title(dataset)
-    )
+    frame = pd.DataFrame(counts).reindex(list(names)).fillna(0).astype(int)
+    frame.loc["all layers"] = frame.sum()
+    words = {"label": results.label("parameters", dataset), "dataset": results.title(dataset)}
+    overall = list(frame.index == "all layers")
+    return exhibit("parameters", frame.rename_axis("layer").reset_index(), overall=overall, **words)
 
 
 def named_layers(layers: "Sequence[Layer]") -> dict[str, int]:
@@ -66,18 +59,12 @@ def settings_table(results: Results) -> Exhibit:
     rows = []
     for name, known in settings.SETTINGS.items():
         values = results.values(name)
-        usual = values == [as_level(known.default)]
-        role = "compared" if name == results.axis else "swept" if len(values) > 1 else ""
-        rows.append(
-            {
-                "setting": known.label,
-                "value": ", ".join(short_name(name, value) for value in values),
-                "role": role or ("" if usual else "not the default"),
-                "meaning": known.text.replace("`", ""),
-            }
-        )
-    order = {"compared": 0, "swept": 1, "not the default": 2, "": 3}
-    return exhibit("settings", sorted(rows, key=lambda row: order[row["role"]]))
+        usual = "" if values == [as_level(known.default)] else "not the default"
+        role = "compared" if name == results.axis else "swept" if len(values) > 1 else usual
+        written = ", ".join(short_name(name, value) for value in values)
+        rows.append([known.label, written, role, known.text.replace("`", "")])
+    rows.sort(key=lambda row: ["compared", "swept", "not the default", ""].index(row[2]))
+    return exhibit("settings", pd.DataFrame(rows, columns=["setting", "value", "role", "meaning"]))
 
 
 def missing(results: Results) -> Exhibit | None:
@@ -89,7 +76,7 @@ def missing(results: Results) -> Exhibit | None:
         "missing": results.missing["cell"].str.replace("/", ", ").str.replace("~", " "),
         "part of": part.where(part != "core", "the grid").str.replace("_", " "),
         "reason": results.missing["reason"],
-        "log": [Code(path) for path in results.missing["log"]],
+        "log": results.missing["log"].map(Code),
     }
     return exhibit("missing", pd.DataFrame(columns))
 
@@ -97,68 +84,50 @@ def missing(results: Results) -> Exhibit | None:
 def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
     """Commit, code, settings and data of the runs, and the data this page was made from."""
     runs = results.runs
-    rows: list[tuple[str, object]] = [
-        ("commit of the runs", Code(listed(sorted(set(runs["git_commit"]))))),
-        ("SHA-256 of the training code", Code(listed(sorted(set(runs["code_sha256"]))))),
-        ("different settings", f"{runs['config_sha256'].nunique():,}"),
-        ("runs", f"{len(runs):,}, of which {(runs['status'] == 'diverged').sum()} diverged"),
-    ]
+    rows = {
+        "commit of the runs": Code(every(runs["git_commit"])),
+        "SHA-256 of the training code": Code(every(runs["code_sha256"])),
+        "different settings": f"{runs['config_sha256'].nunique():,}",
+        "runs": f"{len(runs):,}, of which {(runs['status'] == 'diverged').sum()} diverged",
+    }
     for dataset in results.datasets:
-        used = sorted(set(results.select(runs, dataset=dataset)["data_sha256"]))
-        rows.append((f"SHA-256 of {results.title(dataset)}", Code(listed(used))))
-        if used != [data[dataset].sha256]:
-            shown = Code(data[dataset].sha256)
-            rows.append((f"SHA-256 of the {results.title(dataset)} shown here", shown))
-    return exhibit("origin", pd.DataFrame(rows, columns=["item", "value"]))
+        title, shown = results.title(dataset), data[dataset].sha256
+        used = results.select(runs, dataset=dataset)["data_sha256"]
+        rows[f"SHA-256 of {title}"] = Code(every(used))
+        if set(used) != {shown}:
+            rows[f"SHA-256 of the {title} shown here"] = Code(shown)
+    return exhibit("origin", pd.DataFrame(rows.items(), columns=["item", "value"]))
+
+
+def every(values: pd.Series) -> str:
+    """All values that there are."""
+    return listed(sorted(set(values.astype(str))))
 
 
 def verification(compared: pd.DataFrame) -> Exhibit:
     """What `snakemake verify` found: published runs against the same trained again."""
-
-    def machine(row: pd.Series, where: str) -> str:
-        named = f"{row[f'device_{where}']}, {row[f'device_name_{where}']}"
-        return f"{named}; Python {row[f'python_{where}']}, PyTorch {row[f'torch_{where}']}"
-
+    run = "{norm}, batch size {batch_size}, seed {seed}"
+    machine = "{device_%s}, {device_name_%s}; Python {python_%s}, PyTorch {torch_%s}"
     rows = [
         {
-            "run": f"{row['norm']}, batch size {row['batch_size']}, seed {row['seed']}",
+            "run": run.format_map(row),
             "outcome": row["outcome"] + ("" if pd.isna(row["note"]) else f" ({row['note']})"),
             "here (%)": 100 * row["test_accuracy_here"],
             "published (%)": 100 * row["test_accuracy_published"],
-            "trained here on": machine(row, "here"),
-            "published from": machine(row, "published"),
+            "trained here on": machine.replace("%s", "here").format_map(row),
+            "published from": machine.replace("%s", "published").format_map(row),
         }
-        for _, row in compared.iterrows()
+        for row in compared.to_dict("records")
     ]
     return exhibit("verification", rows)
 
 
 def versions(results: Results, installed: Mapping[str, str]) -> Exhibit:
     """Software of the runs and of this page, and the kind of machine."""
-    runs, hosts = results.runs, results.timings["host"].nunique()
-    rows = [
-        {
-            "item": name,
-            "training": listed(sorted(set(runs[name].astype(str)))) if name in runs else "",
-            "this page": version,
-        }
-        for name, version in installed.items()
-    ]
-    rows += [
-        {
-            "item": "device",
-            "training": f"{listed(sorted(set(runs['device'])))}, {counted(hosts, 'machine')}",
-            "this page": "cpu",
-        },
-        {
-            "item": "processor",
-            "training": listed(sorted(set(results.timings["device_name"].astype(str)))),
-            "this page": "",
-        },
-        {
-            "item": "system",
-            "training": "",
-            "this page": f"{platform.system()} {platform.machine()}",
-        },
-    ]
-    return exhibit("versions", rows)
+    runs, times = results.runs, results.timings
+    rows = [[n, every(runs[n]) if n in runs else "", here] for n, here in installed.items()]
+    machines = counted(times["host"].nunique(), "machine")
+    rows.append(["device", f"{every(runs['device'])}, {machines}", "cpu"])
+    rows.append(["processor", every(times["device_name"]), ""])
+    rows.append(["system", "", f"{platform.system()} {platform.machine()}"])
+    return exhibit("versions", pd.DataFrame(rows, columns=["item", "training", "this page"]))
