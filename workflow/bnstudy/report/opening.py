@@ -3,7 +3,6 @@
 All of it comes from the tables, for any treatment; of several levels it speaks of the most accurate.
 """
 
-import html
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from bnstudy.report.findings import epoch_time_ratios, lost_arm, main_pair
 from bnstudy.report.measures import SPACE, Comparison, capitalized, counted, decimal, listed
 from bnstudy.report.remaining import remaining
 from bnstudy.report.results import Results
+from bnstudy.report.tables import PARTS
 from bnstudy.report.verdicts import SIGNS, tally
 from bnstudy.report.words import say
 
@@ -47,21 +47,6 @@ class Opening:
     title: str
     sentences: str
     tiles: list[Tile]
-
-    @property
-    def html(self) -> str:
-        tiles = "".join(
-            f"<div><dt>{html.escape(one.label)}</dt><dd><b>{html.escape(one.value)}</b> "
-            f"<span>{html.escape(one.detail)}</span></dd></div>"
-            for one in self.tiles
-        )
-        parts = (
-            f'<p class="kicker">{html.escape(self.kicker)}</p>' if self.kicker else "",
-            f"<h1>{html.escape(self.title)}</h1>",
-            f'<p class="lead">{html.escape(self.sentences)}</p>',
-            f'<dl class="tiles">{tiles}</dl>' if tiles else "",
-        )
-        return f'<header class="opening">{"".join(parts)}</header>'
 
     @property
     def plain(self) -> list[str]:
@@ -179,18 +164,8 @@ def verdicts(rows: pd.DataFrame, anchors: Mapping[str, str]) -> str:
     anchors : mapping
         The anchor to which the mark of a claim leads.
     """
-    judged = rows["id"].isin(list(anchors)) & rows["verdict"].isin(list(SIGNS))
-    if not judged.any():
+    found = rows[rows["id"].isin(list(anchors)) & rows["verdict"].isin(list(SIGNS))]
+    if found.empty:
         return ""
-    marks = [
-        f'<li><a class="{verdict.replace(" ", "-")}" href="#{anchors[name]}" title="{claim}: {verdict}">'
-        f'<span aria-hidden="true">{SIGNS[verdict]}</span> {name}'
-        f'<span class="hidden"> {verdict}</span></a></li>'
-        for name, claim, verdict in rows.loc[judged, ["id", "claim", "verdict"]]
-        .map(html.escape)
-        .values
-    ]
-    return (
-        f'<nav class="verdicts" aria-label="Verdicts"><p>{tally(rows.loc[judged, "verdict"])}.</p>'
-        f"<ul>{''.join(marks)}</ul></nav>"
-    )
+    claims = found.assign(anchor=found["id"].map(anchors), sign=found["verdict"].map(SIGNS))
+    return str(PARTS.verdicts(tally(found["verdict"]), claims.to_dict("records")))

@@ -6,7 +6,6 @@ The notebook's source is text; it is executed (`execution`), kept as an .ipynb a
 
 import argparse
 import base64
-import html
 import inspect
 import multiprocessing
 import os
@@ -45,7 +44,7 @@ from bnstudy.report.rendering import (
     page_of,
 )
 from bnstudy.report.results import DatasetFacts, Results
-from bnstudy.report.tables import Exhibit, table_html
+from bnstudy.report.tables import PARTS, Exhibit, table_html
 from bnstudy.report.verdicts import Claims
 from bnstudy.report.words import escape_markdown, without_markup
 from bnstudy.settings import label
@@ -154,7 +153,7 @@ class Report:
         """Show the first screen: the finding as title, what it rests on, and key numbers."""
         screen = first_screen(self.results, title_of(self.config))
         title, *rest = map(escape_markdown, [screen.title, *screen.plain])
-        self.on_page(screen.html, "\n\n".join([f"**{title}**", *rest]))
+        self.on_page(str(PARTS.opening(screen)), "\n\n".join([f"**{title}**", *rest]))
 
     def verdicts(self, anchors: Mapping[str, str]) -> None:
         """Show a mark for each claim that was judged, leading to the anchor given for it."""
@@ -268,10 +267,7 @@ class Report:
 
     def fold(self, summary: str, code: str) -> None:
         """Show code or a configuration, folded away behind a summary."""
-        body = (
-            f'<details class="fold"><summary>{html.escape(summary)}</summary>'
-            f"<pre><code>{html.escape(code)}</code></pre></details>"
-        )
+        body = str(PARTS.fold(summary, code))
         display({"text/html": body, "text/plain": code}, raw=True)
 
     def source(self, *objects: object) -> None:

@@ -1,12 +1,14 @@
 """A table of the report: what it holds, as report/tables.yaml declares it, and how it is written as HTML."""
 
-import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import zip_longest
+from typing import NamedTuple
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader
 
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
@@ -24,50 +26,33 @@ WRITERS: dict[str, Callable[[float], str]] = {
     "two digits": lambda x: decimal(x, 2),
     "signed": lambda x: decimal(x, 2, signed=True),
 }
-SHORT_HEADING = 24  # characters of a row's heading that stay on one line
+PARTS = (
+    Environment(loader=FileSystemLoader(ROOT / "report/templates"), autoescape=True)
+    .get_template("parts.html.j2")
+    .module
+)
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """A cell that leads to an anchor of the page."""
 
     text: str
     anchor: str
 
-    def __str__(self) -> str:
-        return self.text
 
-
-@dataclass(frozen=True)
-class Code:
+class Code(NamedTuple):
     """A cell set as code, such as a hash."""
 
     text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True)
 class Exhibit:
     """A table as `reporting.Report.table` shows it.
 
-    Attributes
-    ----------
-    label : str
-        Its name in cross-references, `tab-<label>`.
-    caption : str
-        Plain text.
-    frame : pandas.DataFrame
-        The first column holds the headings of the rows; values may be `Link` or `Code`.
-    formats : mapping of str to callable
-        How the numbers of a column are written; they are sorted by value.
-    words : sequence of str
-        Columns of words, which are aligned left.
-    overall : sequence of bool
-        Rows over all cells, set off from the others; empty for none.
-    fold : str
-        If given, the table is folded away behind this summary.
+    `label` is its name in cross-references, `tab-<label>`. The first column holds the headings of the
+    rows; numbers are written by `formats` and sorted by value, columns of `words` aligned left, rows
+    `overall` cells set off from the others. With `fold` the table is folded away behind this summary.
     """
 
     label: str
@@ -110,46 +95,15 @@ def is_number(value: object) -> bool:
 
 
 def table_html(exhibit: Exhibit, number: int) -> str:
-    """A `<table>` with scoped headers and the values that its rows are sorted by; all is escaped."""
-    columns = list(exhibit.frame.columns)
-    words = {columns[0], *exhibit.words}
+    """A `<table>` with scoped headers and the values that its rows are sorted by."""
 
-    def cell(column: str, value: object) -> str:
-        missing = isinstance(value, float) and math.isnan(value)
-        content = html.escape("n/a" if missing else exhibit.formats.get(column, str)(value))
-        short = len(content) <= SHORT_HEADING
-        if isinstance(value, Link):
-            content = f'<a href="#{html.escape(value.anchor)}">{content}</a>'
-        if isinstance(value, Code):
-            content = f'<span class="hash">{content}</span>'
-        tag, scope = ("th", ' scope="row"') if column == columns[0] else ("td", "")
-        style = ' class="text"' if column in words else ""
-        if tag == "th" and short:
-            style = ' class="text short"'
-        # A number is sorted by its value, not as it is written.
-        key = f' data-value="{"" if missing else value}"' if is_number(value) else ""
-        return f"<{tag}{scope}{style}{key}>{content}</{tag}>"
+    def cell(column: str, value: object) -> tuple[str, object, str]:
+        if isinstance(value, float) and math.isnan(value):
+            return column, value, "n/a"
+        text = value.text if isinstance(value, Link | Code) else value
+        return column, value, exhibit.formats.get(column, str)(text)
 
-    def heading(column: str) -> str:
-        style = ' class="text"' if column in words else ""
-        return f'<th scope="col"{style}>{html.escape(column)}</th>'
-
-    overall = exhibit.overall or [False] * len(exhibit.frame)
-    rows = [
-        f"<tr{' class=overall' if mark else ''}>"
-        + "".join(cell(column, value) for column, value in zip(columns, row, strict=True))
-        + "</tr>"
-        for row, mark in zip(exhibit.frame.itertuples(index=False), overall, strict=True)
-    ]
-    sortable = ' class="sortable"' if len(rows) > 1 else ""
-    body = (
-        f'<table id="tab-{html.escape(exhibit.label)}"{sortable}><caption>'
-        f'<span class="caption"><span class="number">Table&nbsp;{number}.</span> '
-        f"{html.escape(exhibit.caption)}</span></caption>"
-        f"<thead><tr>{''.join(map(heading, columns))}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
-    if not exhibit.fold:
-        return body
-    summary = html.escape(exhibit.fold)
-    return f'<details class="fold"><summary>{summary}</summary>{body}</details>'
+    columns = list(exhibit.frame)
+    rows = [list(map(cell, columns, row)) for row in exhibit.frame.itertuples(index=False)]
+    marked = list(zip_longest(rows, exhibit.overall))
+    return str(PARTS.table(exhibit, number, {columns[0], *exhibit.words}, marked))
