@@ -217,10 +217,11 @@ def worlds(claim: dict) -> tuple[list, list]:
     return (higher, lower) if claim["direction"] == "higher" else (lower, higher)
 
 
-def verdict(claim: dict, events: list, tmp_path) -> str:
+def verdict(claim: dict, events: list, tmp_path, seeds: int = 12) -> str:
     """The verdict in the family of all claims, of which the others were not measured."""
     study = claim["study"]
     table = table_of(study)
+    table = table[table["seed"].isin(SEEDS[:seeds])].copy()
     for rows, column, factor in events:
         if isinstance(rows, tuple):
             chosen = table.index[as_text(table[rows[0]]) == rows[1]]
@@ -248,3 +249,5 @@ def test_a_claim_can_come_out_both_ways(name, tmp_path):
     true, false = worlds(claim)
     assert verdict(claim, true, tmp_path) == "supported"
     assert verdict(claim, false, tmp_path) == "refuted"
+    least = 2 if claim["study"] == "init_gradients" else 1  # fewer are refused
+    assert verdict(claim, true, tmp_path, seeds=least) == "inconclusive"
