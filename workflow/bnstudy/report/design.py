@@ -76,7 +76,9 @@ def why_no_comparison(results: Results) -> str:
     if results.treatments:
         return ""
     words = {"arms": map(results.arm, results.levels), "baseline": results.arm(results.baseline)}
-    return say("limits", "baseline only" if results.has_baseline else "no baseline", **words)
+    return say(
+        "limits", "baseline only" if results.baseline in results.levels else "no baseline", **words
+    )
 
 
 def subtitle(results: Results) -> str:

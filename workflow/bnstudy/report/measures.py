@@ -2,21 +2,22 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import pandas as pd
 
 from bnstudy import settings, statistics
-from bnstudy.report.reading import Level
 
 ALPHA = 0.05
 SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 
+Level = str | float  # of an axis: a word or a number
 Kind = Literal["accuracy", "loss", "steps", "ratio", "number"]
 Outcome = Literal["higher", "lower", "unclear", "equal", "untested", "censored", "missing"]
 DIGITS: dict[Kind, int] = {"accuracy": 2, "loss": 4, "steps": 0}
+UNITS: dict[Kind, str] = {"accuracy": "percentage points", "loss": "nats", "steps": "steps"}
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,8 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """Unit of a difference, for headers and prose."""
-        units = {"accuracy": "percentage points", "loss": "nats", "steps": "steps"}
-        return units.get(self.kind, "")
+        """Of a difference, for headers and prose."""
+        return UNITS.get(self.kind, "")
 
     @property
     def were(self) -> str:
@@ -49,11 +49,11 @@ class Metric:
         """A mean of one arm, with its unit where it has a short one."""
         if self.kind == "ratio" and not math.isnan(x):
             return decimal(math.exp(x), 0)
-        written = self.difference(x, signed=False)
-        return f"{written}{SPACE}%" if self.kind == "accuracy" and not math.isnan(x) else written
+        percent = f"{SPACE}%" if self.kind == "accuracy" and not math.isnan(x) else ""
+        return self.difference(x, signed=False) + percent
 
     def difference(self, x: float, *, signed: bool = True) -> str:
-        """A difference between two arms in `unit`; a ratio has no sign."""
+        """A difference between two arms in its unit; a ratio has no sign."""
         if math.isnan(x):
             return "n/a"
         if self.kind == "number":
@@ -67,23 +67,19 @@ class Metric:
         return f"{self.difference(x, signed=signed)} {self.unit}".rstrip()
 
     def interval(self, low: float, high: float) -> str:
-        """`+0.15 to +0.27` in `unit`."""
+        """`+0.15 to +0.27` in its unit."""
         ends = (self.difference(low), self.difference(high))
         return "n/a" if math.isnan(low) else f"{SPACE}to{SPACE}".join(ends)
 
 
 METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("test_accuracy", "test accuracy", "accuracy", "higher"),
-        Metric("test_loss", "test loss", "loss", "lower"),
-        Metric("val_accuracy", "validation accuracy", "accuracy", "higher"),
-        Metric("val_loss", "validation loss", "loss", "lower"),
-        Metric("train_accuracy", "training accuracy", "accuracy", "higher"),
-        Metric("train_loss", "training loss", "loss", "lower"),
-        Metric("ln_steps_to_target", "steps to {}", "ratio", "lower"),
-        Metric("steps_to_target", "steps to {}", "steps", "lower"),
-    )
+    f"{split}_{kind}": Metric(f"{split}_{kind}", f"{title} {kind}", kind, better)
+    for split, title in (("test", "test"), ("val", "validation"), ("train", "training"))
+    for kind, better in (("accuracy", "higher"), ("loss", "lower"))
+}
+METRICS |= {
+    name: Metric(name, "steps to {}", kind, "lower")
+    for name, kind in (("ln_steps_to_target", "ratio"), ("steps_to_target", "steps"))
 }
 # The metrics of which the report speaks. The plain number of steps is in the tables for reference;
 # its differences are dominated by the smallest batch size, where a step sees the fewest images.
@@ -144,6 +140,13 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def as_level(value: object) -> Level:
+    """A value of a setting as the tables hold it: a list of widths is a word, no limit is infinite."""
+    if value is None:
+        return math.inf
+    return settings.text(value) if isinstance(value, list | tuple) else value
+
+
 def level_name(axis: str, level: Level) -> str:
     """A level in prose: `batch normalization`, `dropout 0.5`, `SGD`."""
     return settings.level_name(axis, None if level == math.inf else level)
@@ -172,11 +175,6 @@ class Comparison:
     never reached the target accuracy, out of `runs` in each arm.
     """
 
-    dataset: str
-    axis: str
-    level: Level
-    baseline: Level
-    cell: dict[str, Level]
     of: Metric
     mean_baseline: float
     mean_level: float
@@ -188,6 +186,11 @@ class Comparison:
     effect_size: float
     share_of_seeds: float
     n: int
+    dataset: str = ""
+    axis: str = ""
+    level: Level = ""
+    baseline: Level = ""
+    cell: dict[str, Level] = field(default_factory=dict)
     family: int = 1
     runs: int = 0
     censored_baseline: int = 0
@@ -264,12 +267,9 @@ class Comparison:
 
 def paired(of: Metric, after: pd.Series, before: pd.Series, **names: object) -> Comparison:
     """A comparison of values by seed; p_holm is p, until it is corrected for others."""
-    s = statistics.paired_summary((after - before).to_numpy())
-    p = s.p if s.n > 1 else math.nan
-    share = s.share_of_seeds if of.better != "lower" else 1 - s.share_of_seeds
-    return Comparison(
-        **{"dataset": "", "axis": "", "level": "", "baseline": "", "cell": {}} | names, of=of, n=s.n, difference=s.mean,
-        mean_baseline=statistics.mean(before), mean_level=statistics.mean(after),
-        ci_low=s.ci_low, ci_high=s.ci_high, p=p, p_holm=p,
-        effect_size=s.effect_size, share_of_seeds=share,
-    )  # fmt: skip
+    found = asdict(statistics.paired_summary((after - before).to_numpy()))
+    found["p"] = found["p_holm"] = found["p"] if found["n"] > 1 else math.nan
+    if of.better == "lower":
+        found["share_of_seeds"] = 1 - found["share_of_seeds"]
+    means = {"mean_baseline": statistics.mean(before), "mean_level": statistics.mean(after)}
+    return Comparison(of, difference=found.pop("mean"), **means, **found, **names)

@@ -4,7 +4,6 @@ The notebook's source is text; it is executed (`execution`), kept as an .ipynb a
 `rendering.page_of` to one HTML file.
 """
 
-import argparse
 import base64
 import inspect
 import multiprocessing
@@ -23,6 +22,7 @@ import yaml
 from IPython.display import Markdown, display
 
 from bnstudy import plugins
+from bnstudy.cli import parser_of
 from bnstudy.config import ROOT, notebook_for
 from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
@@ -31,7 +31,6 @@ from bnstudy.errors import UserError
 from bnstudy.report.execution import execute, write_atomically
 from bnstudy.report.look import WIDTH, Drawing, Pictures
 from bnstudy.report.opening import first_screen, verdicts
-from bnstudy.report.reading import read_table
 from bnstudy.report.rendering import (
     CSV,
     LIVE,
@@ -43,7 +42,7 @@ from bnstudy.report.rendering import (
     numbered_outputs,
     page_of,
 )
-from bnstudy.report.results import DatasetFacts, Results
+from bnstudy.report.results import DatasetFacts, Results, read_table
 from bnstudy.report.tables import PARTS, Exhibit, table_html
 from bnstudy.report.verdicts import Claims
 from bnstudy.report.words import escape_markdown, without_markup
@@ -135,10 +134,6 @@ class Report:
         listed = next((place for place in places if place.is_file()), None)
         self.claims = Claims.load(listed, self.tables, self.config) if listed else None
 
-    def table_of(self, name: str) -> pd.DataFrame:
-        """Any table of the study, by its name without `.csv`."""
-        return read_table(self.tables / f"{name}.csv", self.config)
-
     def text(self, *paragraphs: str) -> None:
         """Show Markdown paragraphs; empty ones are left out."""
         shown = [paragraph for paragraph in paragraphs if paragraph]
@@ -157,8 +152,8 @@ class Report:
 
     def verdicts(self, anchors: Mapping[str, str]) -> None:
         """Show a mark for each claim that was judged, leading to the anchor given for it."""
-        if (self.tables / "claims.csv").exists():
-            self.on_page(verdicts(self.table_of("claims"), anchors), "")
+        if (path := self.tables / "claims.csv").exists():
+            self.on_page(verdicts(read_table(path, self.config), anchors), "")
 
     def on_page(self, content: str, text: str) -> None:
         """Show HTML, whose texts are escaped, on the page, and Markdown in Jupyter."""
@@ -171,21 +166,16 @@ class Report:
                 self.text(f"#### {escape_markdown(self.results.title(dataset))}")
             yield dataset
 
-    def group(self, label: str) -> str:
-        """The label without the dataset that tells repeated figures and tables apart."""
-        for dataset in self.results.datasets[1:]:
-            label = label.removesuffix(f"-{dataset}")
-        return label
-
     def numbered(self, kind: str, label: str) -> dict[str, object]:
-        """The next number of a figure or table, with what links find it by."""
+        """The next number of a figure or table, with what links find it by.
+
+        Its group is the label without the dataset that tells repeated figures and tables apart.
+        """
         self.counts[kind] += 1
-        return {
-            "kind": kind,
-            "label": label,
-            "group": self.group(label),
-            "number": self.counts[kind],
-        }
+        group = label
+        for dataset in self.results.datasets[1:]:
+            group = group.removesuffix(f"-{dataset}")
+        return {"kind": kind, "label": label, "group": group, "number": self.counts[kind]}
 
     def draw_ahead(self, drawings: Iterable[Drawing]) -> None:
         """Begin to draw what `figure` will show in this order, in a process for each processor."""
@@ -389,22 +379,21 @@ def report(
 
 def main(argv: list[str]) -> None:
     """Run `bnstudy report`."""
-    parser = argparse.ArgumentParser(
-        prog="bnstudy report", description="Execute the notebook and render the HTML report."
-    )
-
-    def add(name: str, text: str, **options: object) -> None:
-        parser.add_argument(f"--{name}", type=Path, help=text, **{"required": True} | options)
-
-    add("config", "the recorded config")
-    add("tables", "folder of the tables")
-    add("claims", "config/claims.yaml")
-    add("data", "prepared dataset, or several", nargs="+")
-    add("notebook", "the notebook's source (.py)")
-    add("figures", "folder for SVG, PNG and CSV files")
-    add("ipynb", "the executed notebook")
-    add("html", "the page")
-    add("failed-copy", "the notebook as far as it came (default: beside --ipynb)", required=False)
+    parser = parser_of("report")
+    places = {
+        "config": "the recorded config",
+        "tables": "folder of the tables",
+        "claims": "config/claims.yaml",
+        "data": "prepared dataset, or several",
+        "notebook": "the notebook's source (.py)",
+        "figures": "folder for SVG, PNG and CSV files",
+        "ipynb": "the executed notebook",
+        "html": "the page",
+        "failed-copy": "the notebook as far as it came (default: beside --ipynb)",
+    }
+    for name, text in places.items():
+        several, required = "+" if name == "data" else None, name != "failed-copy"
+        parser.add_argument(f"--{name}", type=Path, help=text, nargs=several, required=required)
     said = parser.parse_args(argv)
     said.failed_copy = said.failed_copy or said.ipynb.with_suffix(".failed.ipynb")
     report(**vars(said))

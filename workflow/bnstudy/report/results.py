@@ -1,5 +1,6 @@
 """The tables of a study as the report asks for them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,22 +19,44 @@ from bnstudy.report.measures import (
     SPACE,
     SPOKEN,
     Comparison,
+    Level,
     Metric,
     arm,
+    as_level,
     counted,
     level_name,
     listed,
     paired,
     percent,
 )
-from bnstudy.report.reading import Level, as_level, read_table
 
 TABLES = ("runs", "metrics", "timings", "comparison")
+MORE = ("classes", "confusion", "missing")  # that there need not be
 EVERY = "all"  # what `datasets` holds where they are the levels that are compared
 COLUMNS = [
     *("mean_baseline", "mean_level", "difference", "ci_low", "ci_high", "p", "p_holm"),
     *("effect_size", "share_of_seeds"),
 ]
+
+
+def read_table(path: Path, config: dict) -> pd.DataFrame:
+    """A table of the study; the norm `none` is a word, an empty cell is missing.
+
+    An axis holds what `as_level` makes of the values of the config.
+    """
+    levels = {axis: [*map(as_level, values)] for axis, values in config["grid"].items()}
+    levels["level"] = levels["baseline"] = levels[config["compare"]["axis"]]
+    words = {axis: str for axis, found in levels.items() if any(isinstance(v, str) for v in found)}
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=words)
+    except FileNotFoundError:
+        raise UserError(f"there is no table {path}; `snakemake tables` writes it") from None
+    for axis, values in levels.items():
+        if math.inf in values and axis in frame:  # an empty cell, but not in a row over all cells
+            pooled = "scope" in frame and axis not in ("level", "baseline")
+            over_cells = frame["scope"] == "all" if pooled else False
+            frame[axis] = frame[axis].where(frame[axis].notna() | over_cells, math.inf)
+    return frame
 
 
 @dataclass(frozen=True)
@@ -74,12 +97,8 @@ class Results:
         if not Path(config).exists():
             raise UserError(f"there is no config at {config}; `snakemake tables` writes it")
         content = read_yaml(Path(config))
-        found = [
-            name
-            for name in ("classes", "confusion", "missing")
-            if (tables / f"{name}.csv").exists()
-        ]
-        frames = {name: read_table(tables / f"{name}.csv", content) for name in (*TABLES, *found)}
+        names = [*TABLES, *(name for name in MORE if (tables / f"{name}.csv").exists())]
+        frames = {name: read_table(tables / f"{name}.csv", content) for name in names}
         if lacking := sorted(set(frames["runs"]["dataset"]) - set(facts)):
             raise UserError(
                 f"the tables have runs on {listed(lacking)} but no --data file of that dataset was "
@@ -117,13 +136,9 @@ class Results:
         return sorted(self.values(self.axis), key=lambda level: level != self.baseline)
 
     @property
-    def has_baseline(self) -> bool:
-        return self.baseline in self.levels
-
-    @property
     def treatments(self) -> list[Level]:
         """The levels that can be compared with the baseline; none where it was not trained."""
-        return self.levels[1:] if self.has_baseline else []
+        return self.levels[1:] if self.baseline in self.levels else []
 
     @property
     def cell_axes(self) -> list[str]:
@@ -240,22 +255,19 @@ class Results:
 
         Without a `cell`, that of the means over all cells.
         """
-        rows = self.select(self.comparison, dataset=dataset, level=level)
         scope = "all" if cell is None else "cell"
-        rows = self.select(rows, scope=scope)
+        rows = self.select(self.comparison, dataset=dataset, level=level, scope=scope)
         # Holm spans the metrics of the mean over cells, or the cells of one metric.
         family = rows if cell is None else self.select(rows, metric=metric)
         found = self.select(rows, metric=metric, **(cell or {}))
         if found.empty:
             return None
-        row = found.iloc[0]
-        of, reached = self.metric(metric), {}
-        if of.kind in ("ratio", "steps"):
-            reached = self.censoring(dataset, level, cell or {})
+        row, of, cell = found.iloc[0], self.metric(metric), cell or {}
+        reached = self.censoring(dataset, level, cell) if of.kind in ("ratio", "steps") else {}
         return Comparison(
-            dataset, self.axis, level, self.baseline, cell or {}, of,
-            **{name: float(row[name]) for name in COLUMNS},
-            n=int(row["n"]), family=max(1, int(family["p"].notna().sum())), **reached,
+            of, **{name: float(row[name]) for name in COLUMNS}, n=int(row["n"]), dataset=dataset,
+            axis=self.axis, level=level, baseline=self.baseline, cell=cell,
+            family=max(1, int(family["p"].notna().sum())), **reached,
         )  # fmt: skip
 
     def censoring(self, dataset: str, level: Level, cell: dict[str, Level]) -> dict[str, int]:
@@ -279,8 +291,8 @@ class Results:
         by = self.over_cells(gaps, dataset, "value", [self.baseline, level])
         if by[level].empty:
             return None
-        names = {"dataset": dataset, "axis": self.axis, "level": level, "baseline": self.baseline}
-        return paired(GAP, by[level], by[self.baseline], **names)
+        arms = {"axis": self.axis, "level": level, "baseline": self.baseline}
+        return paired(GAP, by[level], by[self.baseline], dataset=dataset, **arms)
 
     def comparisons(
         self, dataset: str, level: Level, metrics: Sequence[str] = SPOKEN
@@ -291,16 +303,13 @@ class Results:
 
     def scored(self, metric: str) -> pd.DataFrame:
         """Runs with a column `value` of the metric, scored as in comparison.csv."""
-        steps = self.runs["steps_to_target"]
-        observed = {} if metric in scoring.METRICS else {metric: self.runs[metric]}
-        records = self.runs.assign(steps_to_target=steps.astype(object).where(steps.notna(), None))
+        steps, observed = self.runs["steps_to_target"], {metric} - {*scoring.METRICS}
+        runs = self.runs.assign(steps_to_target=steps.astype(object).where(steps.notna(), None))
         scores = [
-            scoring.score(
-                run | {"observed": {name: column[i] for name, column in observed.items()}}
-            )
-            for i, run in zip(self.runs.index, records.to_dict("records"), strict=True)
+            scoring.score(run | {"observed": {name: run[name] for name in observed}})[metric]
+            for run in runs.to_dict("records")
         ]
-        return self.runs.assign(value=[float(score[metric]) for score in scores])
+        return self.runs.assign(value=list(map(float, scores)))
 
     def diverged(self, dataset: str, level: Level) -> int:
         """Number of runs with a level that diverged."""
