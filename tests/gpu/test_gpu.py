@@ -109,7 +109,7 @@ def test_a_run_gives_the_same_bytes_again_and_after_a_kill(kind, digits_data, tm
     ]
     assert first
     for ours, theirs in first:
-        assert theirs == pytest.approx(ours, rel=0.01)
+        assert theirs == pytest.approx(ours, rel=2e-5)  # convolutions in TF32 would be off by more
     last = [
         [float(row["value"]) for row in rows if row["metric"] == "accuracy"][-1]
         for rows in (here, there)

@@ -37,7 +37,9 @@ def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
             f"device '{name}' was asked for but PyTorch {torch.__version__} finds none on this "
             "machine; set training.device to 'auto' or 'cpu', or run where the device is."
         )
-    if name != "cuda":
+    if name == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # convolutions too in all of float32, as on the CPU
+    else:
         leases.release()  # a card that PyTorch cannot use
     return torch.device(name)
 
