@@ -14,6 +14,7 @@ claims = "config/claims.yaml"
 data = ["results/data/mnist/prepared.safetensors"]
 
 # %% tags=["remove-input"]
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -49,6 +50,25 @@ report = Report(config, tables, data, claims)
 results, judged = report.results, report.claims
 runs, metrics = results.runs, results.metrics  # a row per run; a row per run, step and measure
 first = results.datasets[0]
+
+# %% tags=["remove-cell"]
+# Processes of their own draw the figures, while networks are trained and sentences found
+pairs = (partial(figures.paired_differences, level=norm) for norm in results.treatments)
+compared = [
+    *(figures.learning_curves, *pairs, figures.train_against_validation, figures.confusion),
+    *(figures.probe_curves, figures.steps_to_target, figures.batch_size_effect),
+]
+compared = [figure(results, dataset) for figure in compared for dataset in results.datasets]
+drawings = {
+    study: (
+        verdict_figures.of_study(judged, study),
+        verdict_figures.cells(judged.of(study), study),
+    )
+    for study in ("core", *report.config["studies"])
+}
+by_time = (figures.accuracy_by_time(results, dataset) for dataset in results.datasets)
+studies = (one for own, cells in drawings.values() for one in (*own, cells))
+report.draw_ahead([*compared, verdict_figures.scorecard(judged), *by_time, *studies])
 
 # %% tags=["remove-input"]
 report.opening()
@@ -724,16 +744,6 @@ report.table(verdict_exhibits.not_run(judged))
 
 
 # %% tags=["remove-cell"]
-drawings = {
-    study: (
-        verdict_figures.of_study(judged, study),
-        verdict_figures.cells(judged.of(study), study),
-    )
-    for study in ("core", *report.config["studies"])
-}
-report.draw_ahead(one for own, cells in drawings.values() for one in (*own, cells) if one)
-
-
 def show(study):
     """What came out of a study: its figures, its verdicts, its cells, and what else it measured."""
     own, cells = drawings[study]

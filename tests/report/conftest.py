@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from bnstudy.report.reporting import report
+from bnstudy.report.command import report
 
 # statsmodels collects garbage in each call of multipletests: what is loaded now need not be
 # searched.

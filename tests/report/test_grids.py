@@ -4,8 +4,8 @@ import nbformat
 import pytest
 import synthetic
 
+from bnstudy.report.command import read_notebook
 from bnstudy.report.rendering import page_of
-from bnstudy.report.reporting import read_notebook
 from conftest import ROOT
 
 SOURCE = ROOT / "report" / "notebook.py"

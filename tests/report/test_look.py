@@ -13,7 +13,7 @@ import pytest
 import seaborn as sns
 from scipy import stats
 
-from bnstudy.report import look, marks, plots
+from bnstudy.report import look, marks, plots, reporting
 from bnstudy.report.look import WIDTH, Drawing, looks_of, series, summary, t_interval
 from bnstudy.report.panels import log_ticks, small_multiples
 from bnstudy.report.rendering import DARK
@@ -63,7 +63,8 @@ def test_a_drawing_depends_on_its_data_alone_and_leaves_no_trace():
     assert plt.get_fignums() == []
 
 
-def test_figures_drawn_ahead_are_the_same_also_where_a_process_ends_early():
+def test_figures_drawn_ahead_are_the_same_also_where_a_process_ends_early(monkeypatch):
+    monkeypatch.setattr(reporting, "PATIENCE", 5)
     here = os.getpid()
 
     def only_here() -> list:

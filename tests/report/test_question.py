@@ -10,7 +10,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 from bnstudy.config import notebook_for
-from bnstudy.report.reporting import title_of
+from bnstudy.report.command import title_of
 from conftest import PAYLOAD, ROOT, render
 
 QUESTION = ROOT / "report" / "question.py"

@@ -22,7 +22,7 @@ COMMANDS = {
     "merge": ("bnstudy.studies.table", "join the cells of a study into one table, in order"),
     "claims": ("bnstudy.claims.judge", "give every claim its verdict"),
     "partial": ("bnstudy.tables.partial", "gather what there is of an unfinished study"),
-    "report": ("bnstudy.report.reporting", "execute the notebook and render the HTML report"),
+    "report": ("bnstudy.report.command", "execute the notebook and render the HTML report"),
     "verify": ("bnstudy.tables.verification", "compare runs trained here with the published ones"),
     "compare": ("bnstudy.tables.two_studies", "say what differs between two studies"),
     "tensorboard": ("bnstudy.tables.events", "write metrics as they come, for TensorBoard"),

@@ -4,7 +4,7 @@ import math
 import re
 
 from bnstudy.report.measures import MINUS, SPACE, capitalized, decimal, number
-from bnstudy.report.words import escape_markdown
+from bnstudy.report.rendering import escape_markdown
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

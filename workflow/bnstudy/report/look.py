@@ -22,7 +22,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
-from scipy import stats
+from scipy.special import stdtrit
 
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
@@ -226,7 +226,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     n = len(values)
     if n < ENOUGH:
         return math.nan, math.nan
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    half = float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n))
     return float(values.mean() - half), float(values.mean() + half)
 
 
@@ -248,7 +248,7 @@ def summary(
     groups = numbers.groupby([frame.loc[kept, key] for key in by], sort=True, observed=True)
     table = groups.agg(["mean", "std", "count"]).reset_index()
     n = table["count"]
-    half = stats.t.ppf(0.975, n.clip(lower=2) - 1) * table["std"].fillna(0.0) / np.sqrt(n)
+    half = stdtrit(n.clip(lower=2) - 1, 0.975) * table["std"].fillna(0.0) / np.sqrt(n)
     table["ci_low"] = (table["mean"] - half).where(n >= ENOUGH)
     table["ci_high"] = (table["mean"] + half).where(n >= ENOUGH)
     if geometric:

@@ -31,6 +31,7 @@ ALIKE = 0.18  # luminance of cells on which black and white letters contrast ali
 SHORT = 24  # letters of a row's name that stand beside it
 SIGNS = 6  # values that a 95 % interval of the median takes
 Looks = Mapping[Hashable, Look]
+UNSEEN = Look("", INK)
 
 
 @dataclass
@@ -116,12 +117,13 @@ def dots(
     ax.autoscale(None)  # once, when limits are asked for
 
 
-def seeds_apart(ax: Axes, part: pd.DataFrame, x: object, y: object) -> None:
+def seeds_apart(ax: Axes, part: pd.DataFrame, x: Sequence, y: Sequence) -> None:
     """The marks of each seed once more, unseen until a reader of the page asks for that seed."""
     if "seed" in part and part["seed"].nunique() > 1:
-        for seed, one in part.assign(x=x, y=y).groupby("seed"):
+        x, y = np.asarray(x), np.asarray(y)
+        for seed, rows in part.groupby("seed").indices.items():
             unseen = {"alpha": 0.004, "gid": f"seed-{seed}", "zorder": 5}
-            dots(ax, one["x"], one["y"], Look("", INK), size=5.5, **unseen)
+            dots(ax, x[rows], y[rows], UNSEEN, size=5.5, **unseen)
 
 
 def seeds_and_bounds(ax: Axes, one: pd.DataFrame, x: str, look: Look, missed: str | None) -> None:
@@ -143,31 +145,31 @@ def threads(ax: Axes, x: np.ndarray, y: np.ndarray, **line: object) -> None:
 
 
 def means(
-    ax: Axes,
-    part: pd.DataFrame,
-    x: str,
-    y: str,
-    look: Look,
-    *,
-    orient: str = "x",
-    estimator: str = "mean",
+    ax: Axes, part: pd.DataFrame, look: Look, *, flat: bool = False, estimator: str = "mean"
 ) -> None:
-    """Large marks for the means at numeric places, with their intervals."""
-    part = part[np.isfinite(part["value"].astype(float))]
-    if len(part):
-        sns.pointplot(
-            part, x=x, y=y, orient=orient, native_scale=True, estimator=estimator, color=look.color,
-            errorbar=t_interval if estimator == "mean" else median_interval, marker=look.marker,
-            linestyle="none", markersize=5.5, markeredgecolor=PAPER, markeredgewidth=0.5,
-            err_kws={"linewidth": 1.8}, ax=ax, zorder=4,
-        )  # fmt: skip
+    """Large marks for the means at each `place`, with their intervals, both on the axis's scale."""
+    scale = (ax.xaxis if flat else ax.yaxis).get_transform()
+    middle, interval = MIDDLES[estimator]
+    found = []
+    for place, values in part.groupby("place")["value"]:
+        values = scale.transform(values.to_numpy(float))
+        found.append((place, *scale.inverted().transform([middle(values), *interval(values)])))
+    style = {"color": look.color, "zorder": 4}
+    mark = {"ls": "none", "marker": look.marker, "ms": 5.5, "mec": PAPER, "mew": 0.5}
+    places, marks, lows, highs = np.reshape(found, (-1, 4)).T
+    ax.plot(*(marks, places) if flat else (places, marks), **mark, **style)
+    for place, *ends in zip(places, lows, highs, strict=True):
+        ax.plot(*(ends, [place] * 2) if flat else ([place] * 2, ends), lw=1.8, **style)
 
 
-def median_interval(values: pd.Series) -> tuple[float, float]:
+def median_interval(values: np.ndarray) -> tuple[float, float]:
     """95 % interval of the median from order statistics; NaN of fewer values than it takes."""
     if len(values) < SIGNS:
         return math.nan, math.nan
     return tuple(stats.quantile_test(values, p=0.5).confidence_interval(0.95))
+
+
+MIDDLES = {"mean": (np.mean, t_interval), "median": (np.median, median_interval)}
 
 
 def strips(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
@@ -191,7 +193,7 @@ def strips(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     for level, look in looks.items():
         one = part[part[plot.hue] == level]
         seeds_and_bounds(ax, one, "side", look, plot.missed)
-        means(ax, one, "place", "value", look)
+        means(ax, one, look)
     category_axis(ax, "x", list(plot.names.values()))
 
 
@@ -238,7 +240,7 @@ def rows(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         sides = place + spread(len(one), 0.14 if plot.above else 0.25)  # clear of what stands above
         dots(ax, one["value"], sides, Look("", MUTED))
         seeds_apart(ax, one, one["value"], sides)
-        means(ax, one, "value", "place", look, orient="y", estimator=plot.estimator)
+        means(ax, one, look, flat=True, estimator=plot.estimator)
     row_names(ax, [look.name for look in plot.looks.values()], plot.bold, plot.above)
 
 

@@ -53,6 +53,7 @@ DARK = {
     "#56b4e9": "#a8d8ff",
     "#949494": "#858585",
 }
+MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
 UNSAFE = dict.fromkeys(map(ord, '%#"&<>'))  # characters within a data URI in an attribute
 NUMBERED = ("figure", "table", "section")  # texts of links that get a number
 
@@ -72,6 +73,11 @@ def to_mathml(tex: str, *, display: bool) -> str:
         raise UserError(
             f"cannot typeset the formula {tex.strip()!r} in the report: {error}"
         ) from None
+
+
+def escape_markdown(text: object) -> str:
+    """Text from a config so that Markdown, TeX and HTML show it as it is, on one line."""
+    return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
 
 
 def slug(heading: str) -> str:

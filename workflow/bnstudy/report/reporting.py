@@ -1,66 +1,51 @@
-"""The report: `bnstudy report` executes and renders the notebook, `Report` is what its cells call.
-
-The notebook's source is text; it is executed (`execution`), kept as an .ipynb and rendered by
-`rendering.page_of` to one HTML file.
-"""
+"""What the cells of the notebook call: text, figures and tables, numbered in the order shown."""
 
 import base64
+import gc
 import inspect
 import multiprocessing
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from multiprocessing.connection import Connection
+from contextlib import suppress
+from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
-import jupytext
-import nbformat
 import pandas as pd
 import yaml
 from IPython.display import Markdown, display
 
 from bnstudy import plugins
-from bnstudy.cli import parser_of
-from bnstudy.config import ROOT, notebook_for
+from bnstudy.config import ROOT
 from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
-from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.report.execution import execute, write_atomically
+from bnstudy.report.command import title_of
 from bnstudy.report.look import WIDTH, Drawing, Pictures
 from bnstudy.report.opening import first_screen, verdicts
-from bnstudy.report.rendering import (
-    CSV,
-    LIVE,
-    PAGE,
-    PICTURES,
-    PNG,
-    SVG,
-    numbered_anchors,
-    numbered_outputs,
-    page_of,
-)
+from bnstudy.report.rendering import CSV, LIVE, PAGE, PICTURES, PNG, SVG, escape_markdown
 from bnstudy.report.results import DatasetFacts, Results, read_table
 from bnstudy.report.tables import PARTS, Exhibit, table_html
 from bnstudy.report.verdicts import Claims
-from bnstudy.report.words import escape_markdown, without_markup
-from bnstudy.settings import label
+from bnstudy.report.words import without_markup
 
 PNG_DPI = 110  # for readers of the notebook, who may see no SVG
-REFERENCE = re.compile(r"\[(figure|table)\]\(#((?:fig|tab)-[\w-]+)\)", re.IGNORECASE)
-INCLUDED = re.compile(r"\{\{ (\S+\.md) \}\}")  # prose that stands in a file beside the notebook
 PATIENCE = 120  # seconds for a process that draws ahead; then it is drawn here
 FIGURE_LIMIT = 300_000  # bytes of SVG; draw fewer marks or rasterize beyond that
 
 
-def title_of(config: Mapping) -> str:
-    """The question; without one the title of the textbook, or what was compared."""
-    title = config.get("question") or config["report"]["title"]
-    if not config.get("question") and notebook_for(config) == "question.py":
-        title = f"What the {label(config['compare']['axis'])} does to training"
-    return " ".join(str(title).split())
+AHEAD: dict[str, Drawing] = {}  # of a process that draws ahead
+
+
+def begin(drawings: Mapping[str, Drawing]) -> None:
+    AHEAD.update(drawings)
+    gc.freeze()  # what is loaded stays, and is not searched with what a figure leaves
+    gc.set_threshold(100_000)
+
+
+def draw(label: str) -> Pictures:
+    return AHEAD[label].pictures(PNG_DPI)
 
 
 def study_folder(config: str) -> Path:
@@ -85,7 +70,7 @@ def study_folder(config: str) -> Path:
 
 
 class Report:
-    """What the notebook's cells say: text, figures and tables, numbered in the order shown.
+    """The study of a notebook, and what its cells show of it.
 
     Parameters
     ----------
@@ -128,7 +113,7 @@ class Report:
         self.config = self.results.config
         plugins.load(self.config.get("plugins", []))  # what the names of its levels stand for
         self.counts = {"figure": 0, "table": 0}
-        self.ahead: dict[str, Connection] = {}
+        self.ahead: dict[str, AsyncResult] = {}
         # A notebook that came from another machine may name a place that is not here.
         places = (folder / claims, ROOT / claims, ROOT / "config" / Path(claims).name)
         listed = next((place for place in places if place.is_file()), None)
@@ -177,30 +162,21 @@ class Report:
             group = group.removesuffix(f"-{dataset}")
         return {"kind": kind, "label": label, "group": group, "number": self.counts[kind]}
 
-    def draw_ahead(self, drawings: Iterable[Drawing]) -> None:
+    def draw_ahead(self, drawings: Iterable[Drawing | None]) -> None:
         """Begin to draw what `figure` will show in this order, in a process for each processor."""
         if sys.platform != "linux" or (n := min(4, len(os.sched_getaffinity(0)))) == 1:
             return
-        drawings = list(drawings)
-        fork = multiprocessing.get_context("fork")  # to which a drawing need not be sent
-        for i in range(n):
-            receiver, sender = fork.Pipe(duplex=False)
-            self.ahead |= {drawing.label: receiver for drawing in drawings[i::n]}
-            worker = fork.Process(target=draw_all, args=(drawings[i::n], sender), daemon=True)
-            with warnings.catch_warnings():  # Python 3.12 warns of threads, which draw nothing
-                warnings.simplefilter("ignore", DeprecationWarning)
-                worker.start()
-            sender.close()
+        drawings = {drawing.label: drawing for drawing in drawings if drawing}
+        with warnings.catch_warnings():  # Python 3.12 warns of threads, which draw nothing
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pool = multiprocessing.get_context("fork").Pool(n, begin, [drawings])
+        self.ahead = {label: pool.apply_async(draw, [label]) for label in drawings}
+        pool.close()  # it ends with the last of them
 
     def drawn(self, drawing: Drawing) -> Pictures:
         """The pictures of a figure, from the process that draws it ahead if one does."""
-        try:
-            while (ahead := self.ahead.get(drawing.label)) and ahead.poll(PATIENCE):
-                label, pictures = ahead.recv()
-                if label == drawing.label:
-                    return pictures
-        except EOFError:  # it ended before
-            pass
+        with suppress(KeyError, multiprocessing.TimeoutError):
+            return self.ahead.pop(drawing.label).get(PATIENCE)
         return drawing.pictures(PNG_DPI)
 
     def figure(self, drawing: Drawing, live: Mapping[str, object] | None = None) -> None:
@@ -278,122 +254,3 @@ class Report:
             content, sort_keys=False, allow_unicode=True, default_flow_style=None
         )
         self.fold("The configuration as it was recorded", dumped)
-
-
-def draw_all(drawings: Iterable[Drawing], sender: Connection) -> None:
-    """Draw figures and send each with its label as soon as somebody takes it."""
-    for drawing in drawings:
-        sender.send((drawing.label, drawing.pictures(PNG_DPI)))
-
-
-def read_notebook(path: Path, config: Mapping) -> object:
-    """The notebook with the title of the study as its heading, and the prose of the files it names."""
-    nb = jupytext.read(path)
-    for cell in nb.cells:
-        cell.source = INCLUDED.sub(lambda m: (path.parent / m[1]).read_text().strip(), cell.source)
-    nb.cells[0].source = re.sub(
-        r"\A# .*", lambda _: f"# {escape_markdown(title_of(config))}", nb.cells[0].source, count=1
-    )
-    return nb
-
-
-def for_jupyter(nb: object) -> object:
-    """A notebook without what only the page shows: references get their numbers there."""
-    places = {name: found[0][1] for name, found in numbered_anchors(nb).items()}
-
-    def numbered(text: str) -> str:
-        return REFERENCE.sub(lambda m: f"[{m[1]} {places.get(m[2], '')}](#{m[2]})", text)
-
-    for cell in nb.cells:
-        if cell.cell_type == "markdown":
-            cell.source = numbered(cell.source)
-        for output in cell.get("outputs", []):
-            for kind in (PICTURES, PAGE, LIVE):
-                output.get("data", {}).pop(kind, None)
-            if "text/markdown" in output.get("data", {}):
-                output.data["text/markdown"] = numbered(output.data["text/markdown"])
-    return nb
-
-
-def figure_files(nb: object) -> dict[str, bytes]:
-    """The figures of an executed notebook as SVG and PNG and their data as CSV, by file name."""
-    files = {}
-    for output, meta in numbered_outputs(nb):
-        if meta["kind"] == "figure":
-            files[f"{meta['label']}.svg"] = output.data[SVG].encode()
-            files[f"{meta['label']}.png"] = base64.b64decode(output.data[PNG])
-            files[f"{meta['label']}.csv"] = output.data[CSV].encode()
-    return files
-
-
-def relative(path: Path) -> str:
-    """A path below the working directory as seen from there, so that no machine's paths are kept."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-def report(
-    *,
-    config: Path,
-    tables: Path,
-    claims: Path,
-    data: Sequence[Path],
-    notebook: Path,
-    figures: Path,
-    ipynb: Path,
-    html: Path,
-    failed_copy: Path,
-) -> None:
-    """Execute the notebook and write the page, the executed notebook and the figures.
-
-    Raises
-    ------
-    UserError
-        If an input is missing, a cell fails, a formula is not valid TeX or a link leads nowhere.
-    """
-    for path in (config, tables / "runs.csv", claims, notebook, *data):
-        if not path.exists():
-            raise UserError(
-                f"the report needs {path}, which does not exist; run `snakemake tables`"
-            )
-    places = {"config": config, "tables": tables, "claims": claims}
-    parameters = {name: relative(path) for name, path in places.items()}
-    parameters["data"] = [relative(path) for path in data]
-    recorded = read_yaml(config)
-    nb = execute(read_notebook(notebook, recorded), parameters, failed_copy)
-    partial = " (partial)" * (tables / "missing.csv").exists()
-    nb.metadata["title"] = title_of(recorded) + partial
-    nb.metadata["description"] = "A paired study with several seeds, from runs to verdicts."
-    try:
-        page = page_of(nb, notebook.parent / "templates")
-    except UserError:
-        write_atomically(failed_copy, nbformat.writes(nb).encode())
-        raise
-    for name, figure in figure_files(nb).items():
-        write_atomically(figures / name, figure)
-    write_atomically(ipynb, (nbformat.writes(for_jupyter(nb)) + "\n").encode())
-    write_atomically(html, page.encode())
-
-
-def main(argv: list[str]) -> None:
-    """Run `bnstudy report`."""
-    parser = parser_of("report")
-    places = {
-        "config": "the recorded config",
-        "tables": "folder of the tables",
-        "claims": "config/claims.yaml",
-        "data": "prepared dataset, or several",
-        "notebook": "the notebook's source (.py)",
-        "figures": "folder for SVG, PNG and CSV files",
-        "ipynb": "the executed notebook",
-        "html": "the page",
-        "failed-copy": "the notebook as far as it came (default: beside --ipynb)",
-    }
-    for name, text in places.items():
-        several, required = "+" if name == "data" else None, name != "failed-copy"
-        parser.add_argument(f"--{name}", type=Path, help=text, nargs=several, required=required)
-    said = parser.parse_args(argv)
-    said.failed_copy = said.failed_copy or said.ipynb.with_suffix(".failed.ipynb")
-    report(**vars(said))

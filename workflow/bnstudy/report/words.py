@@ -15,7 +15,6 @@ from bnstudy.report.measures import SPACE, capitalized, counted, listed, percent
 
 SENTENCES = read_yaml(ROOT / "report/sentences.yaml")
 INTERVALS = f"95{SPACE}% t-intervals"
-MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
 
 
 class Words(Formatter):
@@ -111,11 +110,6 @@ def number(x: float) -> str:
 def unrounded(x: float) -> str:
     """A setting without an exponent, as in 0.00001."""
     return f"{x:.12f}".rstrip("0").rstrip(".")
-
-
-def escape_markdown(text: object) -> str:
-    """Text from a config so that Markdown, TeX and HTML show it as it is, on one line."""
-    return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
 
 
 def without_markup(text: str) -> str:
