@@ -1,9 +1,9 @@
 """The networks as blocks, read off the models that the runs built."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -34,8 +34,7 @@ MOST = 4  # networks that are drawn
 SAID = 5  # blocks that the alternative text names
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """A network of the grid: what tells it from the others, its layers, and what it is given."""
 
     title: str
@@ -43,18 +42,12 @@ class Network:
     layers: "tuple[Layer, ...]"
 
 
-@dataclass
-class Block:
+class Block(NamedTuple):
     """A layer with weights and what stands behind it, or a residual block; `times` in a row."""
 
     layers: "list[Layer]"
     residual: bool
     times: int = 1
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of an image behind it."""
-        return self.layers[-1].shape
 
 
 def networks(config: Mapping, data: object) -> list[Network]:
@@ -86,58 +79,50 @@ def words_of(layer: "Layer") -> str:
 
 
 def blocks_of(layers: "Sequence[Layer]") -> list[Block]:
-    """Layers in blocks, equal residual blocks in a row as one."""
+    """Layers in blocks, equal residual blocks in a row as one.
+
+    A block begins with weights, or the change of shape before them, or a part of the network.
+    """
     blocks: list[Block] = []
-    place = ""  # the part of the network that the last layer is in
+    place = None  # the part of the network that the last layer is in
     for layer in layers:
         part, residual = layer.name.partition(".")[0], ".body." in f".{layer.name}"
-        if blocks and (part == place or not (residual or begins(layer, blocks[-1]))):
-            blocks[-1].layers.append(layer)
-        else:
-            blocks.append(Block([layer], residual))
+        last = blocks[-1] if blocks else Block([], residual=True)
+        begins = residual or last.residual or layer.kind in RESHAPING
+        begins = begins or (layer.kind in WEIGHTED and last.layers[-1].kind not in RESHAPING)
+        if begins and part != place:
+            blocks.append(Block([], residual))
+        blocks[-1].layers.append(layer)
         place = part
-    merged = blocks[:1]
-    for block in blocks[1:]:
-        alike = [(one.kind, one.shape) for one in block.layers]
-        if block.residual and alike == [(one.kind, one.shape) for one in merged[-1].layers]:
-            merged[-1].times += 1
-        else:
-            merged.append(block)
-    return merged
 
+    def alike(block: Block) -> object:
+        kinds = [(layer.kind, layer.shape) for layer in block.layers]
+        return kinds if block.residual else id(block)
 
-def begins(layer: "Layer", before: Block) -> bool:
-    """Whether a layer begins a block: one with weights, or the change of shape before it."""
-    reshaped = before.layers[-1].kind in RESHAPING
-    return before.residual or layer.kind in RESHAPING or (layer.kind in WEIGHTED and not reshaped)
+    rows = (list(same) for _, same in groupby(blocks, alike))
+    return [Block(first.layers, first.residual, 1 + len(more)) for first, *more in rows]
 
 
 def sizes(shape: Sequence[int]) -> str:
     return " \N{MULTIPLICATION SIGN} ".join(map(str, shape))
 
 
-def rows_of(network: Network) -> Iterator[dict]:
-    """A row for each layer: block, layer, shape behind it and parameters."""
-    for number, block in enumerate(blocks_of(network.layers), start=1):
-        for layer in block.layers:
-            yield {
-                "network": network.title,
-                "block": number,
-                "times": block.times,
-                "layer": words_of(layer),
-                "shape": sizes(layer.shape),
-                "parameters": layer.n_parameters,
-            }
-
-
 def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> Drawing:
     """The networks as blocks, from the image to the logits; of many, the first ones."""
     shown = found[:MOST]
-    table = pd.DataFrame([row for network in shown for row in rows_of(network)])
-
-    def draw() -> list[Figure]:
-        return [picture(network) for network in shown]
-
+    table = pd.DataFrame(
+        {
+            "network": network.title,
+            "block": number,
+            "times": block.times,
+            "layer": words_of(layer),
+            "shape": sizes(layer.shape),
+            "parameters": layer.n_parameters,
+        }
+        for network in shown
+        for number, block in enumerate(blocks_of(network.layers), start=1)
+        for layer in block.layers
+    )
     last = shown[-1]
     said = [phrase(block) for block in blocks_of(last.layers)]
     if len(said) > SAID:
@@ -150,7 +135,7 @@ def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> 
         f"The networks for {results.title(dataset)}, as the runs built them. Numbers beside the "
         f"arrows are the shape of an image there; what normalizes is blue.{more}",
         table,
-        draw,
+        lambda: [picture(network) for network in shown],
     )
 
 
@@ -160,16 +145,11 @@ def phrase(block: Block) -> str:
     return listed([words_of(layer) for layer in block.layers])
 
 
-def height_of(network: Network) -> float:
-    """Inches of its blocks, one below the other."""
-    blocks = blocks_of(network.layers)
-    return 0.4 + GAP + sum(LINE * len(block.layers) + 0.1 + GAP for block in blocks)
-
-
 def picture(network: Network) -> Figure:
     """Boxes from top to bottom with arrows between them, in inches."""
-    title = textwrap.wrap(network.title, 40)
-    top, tall = LINE * len(title) + 0.15, LINE * len(title) + height_of(network) + 0.1
+    title, blocks = textwrap.wrap(network.title, 40), blocks_of(network.layers)
+    inside = 0.4 + GAP + sum(LINE * len(block.layers) + 0.1 + GAP for block in blocks)
+    top, tall = LINE * len(title) + 0.15, LINE * len(title) + inside + 0.1
     figure = Figure(figsize=(WIDTH, tall), layout="none")
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(tall, 0))
     ax.set_axis_off()
@@ -185,7 +165,7 @@ def picture(network: Network) -> Figure:
 
     arrow(top, network.shape)
     y = top + GAP
-    for block in blocks_of(network.layers):
+    for block in blocks:
         height = LINE * len(block.layers) + 0.1
         box = {"fc": "none", "ec": INK, "lw": 1.1}
         ax.add_patch(Rectangle((left, y), right - left, height, **box))
@@ -202,6 +182,6 @@ def picture(network: Network) -> Figure:
             beside.insert(0, "+ shortcut")
         ax.text(right + 0.2, y + height / 2, "\n".join(beside), va="center", fontsize=7.5)
         y += height
-        arrow(y, block.shape)
+        arrow(y, block.layers[-1].shape)
         y += GAP
     return figure
