@@ -77,17 +77,11 @@ report.text(design.unfinished(results))
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
-
-# %% tags=["remove-input"]
 report.verdicts({claim.id: slug(claim.heading) for claim in judged.judged if claim.was_run})
 report.text(design.subtitle(results), design.byline(results))
-
-# %% tags=["remove-input"]
 for dataset in results.datasets:
     report.text(findings.headline(results, dataset)[1])
     report.table(exhibits.key_numbers(results, dataset))
-
-# %% tags=["remove-input"]
 if missing := materials.missing(results):
     report.text("## What is missing")
     report.table(missing)
@@ -101,11 +95,7 @@ if missing := materials.missing(results):
 report.bullets(design.design(results))
 
 # %% [markdown]
-# **How to read the numbers.** Runs that share a seed are a pair: what remains between them is the
-# effect of the normalization, and the seeds show how much it varies. A difference is called higher or
-# lower only if its *95 % interval* excludes zero and the exact test, corrected for the number of
-# comparisons, gives p < 0.05. Otherwise none could be shown, which is not the same as showing that
-# there is none. The [method](#D.-Method) has the details, the [glossary](#G.-Glossary) the words.
+# {{ text/numbers.md }}
 
 # %% [markdown]
 # ## 2. Understanding batch normalization
@@ -115,9 +105,7 @@ report.bullets(design.design(results))
 # %% [markdown]
 # ### Benefits
 #
-# What follows is what the method is credited with, in the words of a student's solution of an
-# assignment that sums up the textbooks, and why one may expect it. Beside each benefit stands what
-# this study found. Effects are oriented so that above zero, for ratios above one, is as claimed.
+# {{ text/credited.md }}
 
 # %% tags=["remove-input"]
 for benefit in verdicts.quotes()["benefits"]:
@@ -245,10 +233,7 @@ for dataset in report.each_dataset():
     report.figure(figures.sample_images(report.data[dataset], results.label("samples", dataset)))
 
 # %% [markdown]
-# **Loading.** The images were downloaded once, verified by their checksums and written to one file of
-# bytes, which every run opens. The training images are divided at random, by the seed of the run, into
-# images to learn from and images to validate on; both arms of a pair get the same division. The test
-# images play no part in any choice: a run looks at them once, after its last step.
+# {{ text/loading.md }}
 
 # %%
 images = report.data[first]
@@ -527,11 +512,7 @@ report.frame(
 # %% [markdown]
 # ### Comparing performance
 #
-# From here on the numbers are those of the study. The training loss comes in two kinds: *as trained*,
-# the mean over an epoch while the weights change, in training mode; and *in evaluation mode*, after the
-# epoch. Only the second may be compared with the validation loss, and all tables use it. Losses are in
-# nats per image; the [method](#D.-Method) says how everything is measured. The curves of all epochs are
-# in [figure](#fig-curves).
+# {{ text/performance.md }}
 
 # %%
 # Mean and standard deviation over the seeds; a run that failed counts as one that guesses
@@ -606,8 +587,7 @@ for dataset in report.each_dataset():
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.table(exhibits.classes(results, dataset))
-    if confusion := figures.confusion(results, dataset):
-        report.figure(confusion)
+    report.figure(figures.confusion(results, dataset))
 
 # %% [markdown]
 # ### Experimenting with batch sizes
@@ -664,9 +644,7 @@ for dataset in report.each_dataset():
 # %% [markdown]
 # ### What remains under other conditions
 #
-# Pixels between -1 and 1 are not centred, and a few epochs are few. If the gain came from centring the
-# input, it would be gone with standardized pixels; if it were speed alone, long training would even it
-# out. Two studies repeat the comparison to see.
+# {{ text/other_conditions.md }}
 
 # %% tags=["remove-input"]
 elsewhere = [analysis.remaining_table(results, norm) for norm in results.treatments]
@@ -684,11 +662,7 @@ for dataset in report.each_dataset():
         report.table(analysis.balance(results, judged, dataset, norm))
 
 # %% [markdown]
-# Beside what can be measured stand limits of the method itself. The output for a training image depends
-# on the images that happen to be in its batch, so a network is not the same in training and in use; the
-# running statistics must be kept with the weights and fit the data that it will see; a batch of one
-# cannot be trained on; and on several machines the statistics have to be shared or are those of a part
-# of the batch ([Wu and Johnson 2021](https://arxiv.org/abs/2105.07576)).
+# {{ text/limitations.md }}
 
 # %% [markdown]
 # ## 7. Conclusion
@@ -731,8 +705,7 @@ overview = judged.frame().query("verdict != 'not run'")
 print(pd.crosstab(overview["kind"], overview["verdict"]).to_string())
 
 # %% tags=["remove-input"]
-if card := verdict_figures.scorecard(judged):
-    report.figure(card)
+report.figure(verdict_figures.scorecard(judged))
 report.table(verdict_exhibits.scorecard(judged))
 report.text(verdicts.surprises(judged))
 report.table(verdict_exhibits.not_run(judged))
@@ -751,22 +724,14 @@ def show(study):
         report.figure(drawing)
     report.bullets(verdicts.verdict_sentences(judged.of(study)))
     report.table(verdict_exhibits.exact(judged, study))
-    if cells:
-        report.figure(cells)
+    report.figure(cells)
     report.table(verdict_exhibits.further(judged, study))
 
 
 # %% [markdown]
 # ### S1 Speed and accuracy
 #
-# The grid of [section 5](#5.-Training-and-evaluation) settles three claims. Let $T(B)$ be the steps to
-# the target at batch size $B$. The effect of a seed on speed is the mean over the batch sizes of
-#
-# $$ d(B) = \ln \frac{T_{\mathrm{none}}(B)}{T_{\mathrm{batch}}(B)} , $$
-#
-# so that $e^{d}$ is a ratio of numbers of steps. Accuracy is compared by differences. How much
-# the outcome depends on the batch size is the slope of $\ln(\text{validation loss})$ over $\log_2
-# B$, without its sign, times the range of $\log_2 B$.
+# {{ text/speed_and_accuracy.md }}
 
 # %% tags=["remove-input"]
 show("core")

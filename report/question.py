@@ -23,17 +23,11 @@ report.text(design.unfinished(results))
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
-
-# %% tags=["remove-input"]
 report.verdicts({claim["id"]: "tab-claims" for claim in report.config["claims"]})
 report.text(design.subtitle(results), design.byline(results))
-
-# %% tags=["remove-input"]
 for dataset in results.datasets:
     answer, limits = findings.headline(results, dataset)
     report.text(f"> {answer}", limits)
-
-# %% tags=["remove-input"]
 for dataset in results.datasets:
     report.table(exhibits.key_numbers(results, dataset))
 
@@ -132,8 +126,7 @@ if any(by_class):
     )
     for dataset, table in zip(results.datasets, by_class, strict=True):
         report.table(table)
-        if confusion := figures.confusion(results, dataset):
-            report.figure(confusion)
+        report.figure(figures.confusion(results, dataset))
 
 # %% [markdown]
 # ### Every arm

@@ -14,18 +14,16 @@ def small(x: float) -> str:
     """A number of any size to three digits, such as 3.6 times 10 to the -15, with a true minus sign."""
     if math.isnan(x):
         return "n/a"
-    mantissa, _, exponent = f"{x:.3g}".partition("e")
+    mantissa, _, power = f"{x:.3g}".partition("e")
     mantissa = mantissa.replace("-", MINUS)
-    if not exponent:
+    if not power:
         return mantissa
-    power = str(int(exponent)).translate(SUPERSCRIPTS)
-    return f"{mantissa}{SPACE}{TIMES}{SPACE}10{power}"
+    return f"{mantissa}{SPACE}{TIMES}{SPACE}10{str(int(power)).translate(SUPERSCRIPTS)}"
 
 
 def typographic(text: str) -> str:
     """A computed note with true minus signs."""
-    text = text.replace("+-", "±")
-    text = re.sub(r"(?<![\w.)])-(?=\d)", MINUS, text)
+    text = re.sub(r"(?<![\w.)])-(?=\d)", MINUS, text.replace("+-", "±"))
     return re.sub(r"\b(\d[\d.]*)e-?\d+\b", lambda found: small(float(found[0])), text)
 
 
@@ -53,40 +51,35 @@ def bare(x: float, unit: str) -> str:
         return "n/a"
     if unit == "ln ratio":
         return factor(math.exp(x)) if x < 700 else "over 10³⁰⁰"
-    if unit.startswith("share"):
-        return decimal(100 * x, 1, signed=True)
     if unit in ("", "nats", "steps"):
         return number(x, signed=True)
-    return decimal(x, 2, signed=True)
+    share = unit.startswith("share")
+    return decimal(100 * x if share else x, 1 if share else 2, signed=True)
 
 
 def unit_of(unit: str, *, short: bool = False) -> str:
     """What follows the number of `bare`."""
-    if unit == "ln ratio":
-        return ""
-    if unit.startswith("share of the "):
-        return f"{SPACE}%" if short else f"{SPACE}% of the {unit.removeprefix('share of the ')}"
+    if whole := unit.partition("share of the ")[2]:
+        return f"{SPACE}%" if short else f"{SPACE}% of the {whole}"
     if unit == "percentage points" and short:
         return f"{SPACE}pp"
-    return "" if unit in ("", "cosine") else f" {unit}"
+    return "" if unit in ("", "cosine", "ln ratio") else f" {unit}"
 
 
 def amount(x: float, unit: str) -> str:
     """An effect as it stands in a sentence, with its unit."""
-    number = f"{bare(x, unit)}{unit_of(unit)}"
-    if unit == "ln ratio":
-        return f"a ratio of {number}"
+    amount = f"{bare(x, unit)}{unit_of(unit)}"
     if unit == "decades" and abs(x) < 6:
-        return f"{number} (a factor of {factor(10**x)})"
-    return f"{number} in the cosine" if unit == "cosine" else number
+        return f"{amount} (a factor of {factor(10**x)})"
+    said = {"ln ratio": "a ratio of {}", "cosine": "{} in the cosine"}
+    return said.get(unit, "{}").format(amount)
 
 
 def threshold(x: float, unit: str, *, short: bool = False) -> str:
     """The smallest effect that matters, as exact as claims.yaml has it."""
     if unit == "ln ratio":
         return f"{TIMES if short else 'a ratio of '}{factor(math.exp(x))}"
-    if unit.startswith("share"):
-        x *= 100
+    x *= 100 if unit.startswith("share") else 1
     return f"{x:+g}".replace("-", MINUS) + unit_of(unit, short=short)
 
 

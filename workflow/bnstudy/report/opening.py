@@ -4,8 +4,8 @@ All of it comes from the tables, for any treatment; of several levels it speaks 
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -30,8 +30,7 @@ HARDER = {
 TIMES = f"\N{MULTIPLICATION SIGN}{SPACE}"
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A number, what it is, and what stands behind it."""
 
     value: str
@@ -39,20 +38,13 @@ class Tile:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(NamedTuple):
     """The first screen, for the page and for Jupyter."""
 
     kicker: str
     title: str
     sentences: str
-    tiles: list[Tile]
-
-    @property
-    def plain(self) -> list[str]:
-        """The same in paragraphs of text, without the title."""
-        tiles = [f"{one.value} {one.label}: {one.detail}." for one in self.tiles]
-        return [self.sentences, *tiles]
+    tiles: Sequence[Tile] = ()
 
 
 def first_screen(results: Results, question: str) -> Opening:
@@ -62,7 +54,7 @@ def first_screen(results: Results, question: str) -> Opening:
     complete = [pair for pair in found if len(pair) == 2]
     if not complete:
         said = why_no_comparison(results) or say("opening", "incomplete")
-        return Opening("", question, said, [])
+        return Opening("", question, said)
     speed, accuracy = max(complete, key=lambda pair: pair[1].difference)
     left = {
         HARDER[key]: one.effects[1].difference
@@ -72,8 +64,8 @@ def first_screen(results: Results, question: str) -> Opening:
     words = {"dataset": results.title(dataset), "axis": settings.label(results.axis)}
     runs = len(results.select(results.runs, dataset=dataset))
     sentences = [say("opening", "setting", runs=runs, **words), certainty(speed, accuracy, left)]
-    tiles = [*main_tiles(results, speed, accuracy), *price(results, accuracy), *last_tile(left)]
-    return Opening(question, finding(results, speed, accuracy), " ".join(sentences), tiles)
+    shown = list(tiles(results, speed, accuracy, left))
+    return Opening(question, finding(results, speed, accuracy), " ".join(sentences), shown)
 
 
 def points(share: float) -> str:
@@ -120,49 +112,36 @@ def certainty(speed: Comparison, accuracy: Comparison, left: Mapping[str, float]
     return say("opening", "single" if accuracy.n < 2 else kind, n=accuracy.n, agreeing=agreeing)
 
 
-def main_tiles(results: Results, speed: Comparison, accuracy: Comparison) -> Iterator[Tile]:
-    """Speed and accuracy with their intervals."""
+def tiles(
+    results: Results, speed: Comparison, accuracy: Comparison, left: Mapping[str, float]
+) -> Iterator[Tile]:
+    """Speed and accuracy with their intervals, the price in time and gap, and what remains."""
+
+    def arms(c: Comparison) -> str:
+        return c.values if math.isnan(c.ci_low) else f"{c.values} ({c.interval})"
+
     if speed.outcome not in ("missing", "censored") and not lost_arm(speed):
         value = f"{TIMES}{speed.of.difference(speed.difference)}"
         yield Tile(value, f"the steps to {speed.of.target} accuracy", arms(speed))
     if accuracy.outcome != "missing":
         label = f"of test accuracy after {counted(results.epochs, 'epoch')}"
         yield Tile(points(accuracy.difference), label, arms(accuracy))
-
-
-def arms(c: Comparison) -> str:
-    """`97.50 % against 95.93 % (+1.43 to +1.68)`."""
-    return c.values if math.isnan(c.ci_low) else f"{c.values} ({c.interval})"
-
-
-def price(results: Results, c: Comparison) -> Iterator[Tile]:
-    """Time per epoch, and the gap between training and validation loss."""
-    ratios = epoch_time_ratios(results, c.dataset, c.level)
-    if len(ratios):
+    if len(ratios := epoch_time_ratios(results, accuracy.dataset, accuracy.level)):
         said = ""
-        if gap := results.gap(c.dataset, c.level):
+        if gap := results.gap(accuracy.dataset, accuracy.level):
             after, before = (decimal(x, 3) for x in (gap.mean_level, gap.mean_baseline))
             said = f"gap to the training loss {after} against {before}{SPACE}nats"
         yield Tile(f"{TIMES}{decimal(ratios.median(), 2)}", "the time of an epoch", said)
-
-
-def last_tile(left: Mapping[str, float]) -> Iterator[Tile]:
-    """The lead in accuracy that is left under the hardest conditions, with the others."""
-    if left:
+    if left:  # the hardest conditions, with the others
         *others, (name, gain) = left.items()
         rest = "; ".join(f"{one}: {points(share)}" for one, share in others)
         yield Tile(points(gain), f"of test accuracy with {name}", rest)
 
 
 def verdicts(rows: pd.DataFrame, anchors: Mapping[str, str]) -> str:
-    """The claims that were judged, a mark each with its verdict; no text without any.
+    """The claims of claims.csv that were judged, a mark each with its verdict; no text without any.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Rows of claims.csv.
-    anchors : mapping
-        The anchor to which the mark of a claim leads.
+    The mark of a claim leads to its anchor.
     """
     found = rows[rows["id"].isin(list(anchors)) & rows["verdict"].isin(list(SIGNS))]
     if found.empty:

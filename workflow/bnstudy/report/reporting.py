@@ -72,16 +72,8 @@ def study_folder(config: str) -> Path:
 class Report:
     """The study of a notebook, and what its cells show of it.
 
-    Parameters
-    ----------
-    config : path
-        The recorded config, absolute or from `study_folder`, as are the others.
-    tables : path
-        Folder of the tables.
-    data : path or sequence of paths
-        The prepared dataset or datasets.
-    claims : path, optional
-        The list of claims: config/claims.yaml.
+    `config` is the recorded config, absolute or from `study_folder`, as are the folder of the tables, the
+    prepared dataset or datasets, and the list of claims, config/claims.yaml.
 
     Raises
     ------
@@ -132,7 +124,8 @@ class Report:
     def opening(self) -> None:
         """Show the first screen: the finding as title, what it rests on, and key numbers."""
         screen = first_screen(self.results, title_of(self.config))
-        title, *rest = map(escape_markdown, [screen.title, *screen.plain])
+        tiles = [f"{one.value} {one.label}: {one.detail}." for one in screen.tiles]
+        title, *rest = map(escape_markdown, [screen.title, screen.sentences, *tiles])
         self.on_page(str(PARTS.opening(screen)), "\n\n".join([f"**{title}**", *rest]))
 
     def verdicts(self, anchors: Mapping[str, str]) -> None:
@@ -179,8 +172,8 @@ class Report:
             return self.ahead.pop(drawing.label).get(PATIENCE)
         return drawing.pictures(PNG_DPI)
 
-    def figure(self, drawing: Drawing, live: Mapping[str, object] | None = None) -> None:
-        """Show a `look.Drawing` with its number, caption, alternative text and data.
+    def figure(self, drawing: Drawing | None, live: Mapping | None = None) -> None:
+        """Show a `look.Drawing`, if there is one, with its number, caption, alternative text and data.
 
         On a page with script, `live` makes it something to explore or to play with: its `kind` and
         what that takes. The picture stands for it on paper, without script and in Jupyter.
@@ -191,6 +184,8 @@ class Report:
             If the alternative text is missing or only repeats the caption, or if the pictures are
             larger than `FIGURE_LIMIT`.
         """
+        if drawing is None:
+            return
         if not drawing.finding.strip() or drawing.finding == drawing.caption:
             raise ValueError(f"figure {drawing.label} needs an alternative text of its own")
         drawn = self.drawn(drawing)
@@ -201,20 +196,15 @@ class Report:
         table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
         bundle = {SVG: drawn.svg, PICTURES: drawn.svgs, CSV: table}
         bundle[PNG] = base64.b64encode(drawn.png).decode()
-        if live is not None:
-            bundle[LIVE] = dict(live)
+        bundle |= {} if live is None else {LIVE: live}
+        bundle["text/plain"] = drawing.finding
         width = round(min(len(drawn.svgs), 2) * WIDTH * 96)
-        display(
-            bundle | {"text/plain": drawing.finding},
-            metadata={"bnstudy": meta, PNG: {"alt": drawing.finding, "width": width}},
-            raw=True,
-        )
+        png = {"alt": drawing.finding, "width": width}
+        display(bundle, metadata={"bnstudy": meta, PNG: png}, raw=True)
         # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
-        anchor = f'<a id="fig-{drawing.label}"></a>'
-        display(
-            Markdown(f"{anchor}**Figure {meta['number']}.** {drawing.caption}"),
-            metadata={"bnstudy": {"kind": "caption"}},
-        )
+        number = f'<a id="fig-{drawing.label}"></a>**Figure {meta["number"]}.**'
+        caption = Markdown(f"{number} {drawing.caption}")
+        display(caption, metadata={"bnstudy": {"kind": "caption"}})
 
     def table(self, exhibit: Exhibit | None) -> None:
         """Show a `tables.Exhibit`, if there is one, with its number; all in it is escaped."""
