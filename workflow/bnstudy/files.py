@@ -18,11 +18,12 @@ TEMPORARY = ".*." + 16 * "[0-9a-f]"
 
 @contextmanager
 def replacing(path: Path, *, binary: bool = False) -> Iterator[IO]:
-    """Open a temporary file that takes the place of `path` once it is complete.
+    """Open a temporary file that takes the place of `path` once it is complete; its folder is made.
 
     Its content is on the disk before it gets the name, so that a crash of the machine leaves the old
     file or the new one, whole. An error of writing names `path`, not the temporary file.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Nobody can have put a file or a link there before: the name cannot be guessed, and "x" opens
     # nothing that exists.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -57,6 +58,12 @@ def write_rows(file: TextIO, columns: Sequence[str], rows: Iterable[dict]) -> No
     writer.writerow(columns)
     for row in rows:
         writer.writerow(None if row[key] != row[key] else row[key] for key in columns)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
+    """Write dicts as a CSV file, whole or not at all."""
+    with replacing(path) as file:
+        write_rows(file, columns, rows)
 
 
 SEAL = "rows_sha256"

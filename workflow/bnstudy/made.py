@@ -288,7 +288,6 @@ def write_note(path: Path, said: dict, files: Iterable[Path]) -> None:
     """Note what files, or all files of a folder, were made from, and what they hold."""
     inside = [p for path in files for p in (path.rglob("*") if path.is_dir() else [path])]
     content = {str(path): hash_of(str(path)) for path in inside if not path.is_dir()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         json.dump(said | {"files": content}, file, indent=1, sort_keys=True)
 

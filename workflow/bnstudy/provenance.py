@@ -133,7 +133,10 @@ def prepared_header(prepared: Path) -> dict[str, str]:
         ) from error
 
 
-def check_unmixed(rows: list[dict], key: str, names: list[str], what: str, remedy: str) -> None:
+Rows = Iterable[tuple[str, dict]]  # each with the name by which it is told
+
+
+def check_unmixed(rows: Rows, key: str, what: str, remedy: str) -> None:
     """Refuse rows that differ in where they come from.
 
     Raises
@@ -142,7 +145,7 @@ def check_unmixed(rows: list[dict], key: str, names: list[str], what: str, remed
         Naming the two largest groups of rows, by hash, size and first name.
     """
     groups: dict[str, list[str]] = defaultdict(list)
-    for row, name in zip(rows, names, strict=True):
+    for name, row in rows:
         groups[row[key]].append(name)
     if len(groups) > 1:
         largest = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:2]
@@ -154,9 +157,7 @@ def check_unmixed(rows: list[dict], key: str, names: list[str], what: str, remed
         )
 
 
-def check_origins(
-    rows: list[dict], names: list[str], code: str, data: Iterable[Path], *, allow_mixed_code: bool
-) -> None:
+def check_origins(rows: Rows, code: str, data: Iterable[Path], *, allow_mixed_code: bool) -> None:
     """Refuse rows of several versions of the code or environments, or of other data than these files.
 
     Raises
@@ -164,13 +165,14 @@ def check_origins(
     UserError
         Naming the two largest groups, or the first row of other data.
     """
+    rows = list(rows)
     if not allow_mixed_code:
         remedy = "run `snakemake` to make what is out of date again, or pass --allow-mixed-code"
-        check_unmixed(rows, "code_sha256", names, code, remedy)
+        check_unmixed(rows, "code_sha256", code, remedy)
     remedy = "run `snakemake` on one kind of machine to train the others again"
-    check_unmixed(rows, "environment", names, "their environment", remedy)
+    check_unmixed(rows, "environment", "their environment", remedy)
     known = {data_sha256(path): str(path) for path in data}
-    strange = [n for row, n in zip(rows, names, strict=True) if row["data_sha256"] not in known]
+    strange = [name for name, row in rows if row["data_sha256"] not in known]
     if known and strange:
         raise UserError(
             f"{len(strange)} of {len(rows)} (as {strange[0]}) were measured on other data than "

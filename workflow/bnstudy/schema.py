@@ -160,6 +160,5 @@ def documents() -> dict[Path, str]:
 def main(argv: list[str]) -> None:
     parser_of("document").parse_args(argv)
     for path, content in documents().items():
-        path.parent.mkdir(exist_ok=True)
         with replacing(path) as file:
             file.write(content)

@@ -23,7 +23,7 @@ from bnstudy.cli import parser_of
 from bnstudy.config import ALPHA, check_config, enabled_studies
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.files import replacing, write_rows
+from bnstudy.files import write_table
 from bnstudy.grid import axes as axes_of_grid
 from bnstudy.grid import base
 from bnstudy.schema import SCHEMAS
@@ -338,15 +338,12 @@ def judge_all(
     ready = [claim for claim in claims if claim["study"] not in incomplete]
     measured = measure(ready, config, tables)
     claims = [claim | {"scope": actual_scope(claim, config)} for claim in claims]
-    out.mkdir(parents=True, exist_ok=True)
     rows = [
         replace(row, reason=incomplete[row.study]) if row.study in incomplete else row
         for row in judge(claims, measured)
     ]
-    with replacing(out / "claims.csv") as file:
-        write_rows(file, [field.name for field in fields(Row)], map(asdict, rows))
-    with replacing(out / "claim_effects.csv") as file:
-        write_rows(file, ["id", "cell", "seed", "effect"], effect_rows(measured))
+    write_table(out / "claims.csv", [field.name for field in fields(Row)], map(asdict, rows))
+    write_table(out / "claim_effects.csv", ["id", "cell", "seed", "effect"], effect_rows(measured))
 
 
 def main(argv: list[str]) -> None:

@@ -29,7 +29,6 @@ def write_study(path: Path, rows: Sequence[dict], *, seal: bool = False) -> None
         if odd := [k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)]:
             raise ValueError(f"values that are not finite in {', '.join(odd)}: {row}")
     columns = dict.fromkeys(column for row in rows for column in row)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     write_rows(text, list(columns), (dict.fromkeys(columns) | row for row in rows))
     with replacing(path) as file:
@@ -62,10 +61,10 @@ def merge(
         names += [str(path)] * len(rows)
     if missing := set(ORIGIN) - merged[0].keys():
         raise UserError(f"{names[0]} has no column {min(missing)}; remove it and run `snakemake`.")
-    code = "the study's code"
-    check_origins(merged, names, code, data or [], allow_mixed_code=allow_mixed_code)
+    named = list(zip(names, merged, strict=True))
+    check_origins(named, "the study's code", data or [], allow_mixed_code=allow_mixed_code)
     files: dict[str, str] = {}
-    for row, name in zip(merged, names, strict=True):
+    for name, row in named:
         if (other := files.setdefault(row["config_sha256"], name)) != name:
             raise UserError(f"{name} and {other} hold the same cell; remove one of them.")
     write_study(out, merged)

@@ -8,9 +8,9 @@ the files alone: not on the order in which runs finished, nor on runs outside th
 import csv
 import json
 import re
-import statistics as stdlib_statistics
+import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,12 +31,13 @@ from bnstudy.provenance import (
     file_sha256,
 )
 from bnstudy.scoring import RESULTS
-from bnstudy.settings import Settings, as_dict
+from bnstudy.settings import Settings, as_dict, as_number
 from bnstudy.tables.comparison import columns as comparison_columns
 from bnstudy.tables.comparison import compare
 from bnstudy.training.observers import asked_of_run
 
 METRICS_COLUMNS = ("epoch", "step", "split", "metric", "value")
+CONFUSION_COLUMNS = ("true", "predicted", "count")
 CLOCK_COLUMNS = (
     *("start_seconds", "data_seconds", "training_seconds", "evaluation_seconds"),
     *("wall_seconds", "cpu_seconds"),
@@ -121,39 +122,35 @@ def read_run(folder: Path, name: str, settings: Settings) -> dict:
     return run
 
 
-def timing_row(folder: Path, run: dict, benchmark: Path) -> dict:
+def timing_row(results: Path, run: dict) -> dict:
     """The row of a run of `read_run` in timings.csv, with what Snakemake's benchmark file says.
 
     The columns of the job stay empty for a run that was trained by hand, which has no benchmark.
     """
-    timing = run["timing"]
+    timing, name = run["timing"], run["run"]
     try:
         row = {key: float(timing[key]) for key in (*CLOCK_COLUMNS, "peak_memory_mb")}
         epochs = list(map(float, timing["epoch_seconds"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(folder / "timing.json", f"lacks a number ({error})") from error
-    row["seconds_per_epoch"] = stdlib_statistics.median(epochs) if epochs else None
+        raise damaged(results / f"runs/{name}/timing.json", f"lacks a number ({error})") from error
+    row["seconds_per_epoch"] = statistics.median(epochs) if epochs else None
     row["resumptions"] = timing.get("resumptions", 0)
     row |= {key: timing.get(key) for key in ("host", "device_name")}
-    return row | read_benchmark(benchmark)
+    return row | read_benchmark(results / f"benchmarks/train/{name}.tsv")
 
 
 def read_benchmark(path: Path) -> dict[str, float | None]:
     """Seconds, CPU seconds and peak memory (10^6 bytes) of a job, None where not measured."""
-    measured: dict[str, float | None] = dict.fromkeys(JOB_COLUMNS)
     try:
         with open(path, newline="", encoding="utf-8") as file:
             row = next(csv.DictReader(file, delimiter="\t"), {})
     except FileNotFoundError:
-        return measured
-    for column, name in JOB_COLUMNS.items():
-        try:
-            measured[column] = float(row[name])
-        except (KeyError, TypeError, ValueError):
-            continue  # NA: a job too short for Snakemake to look at
-    if measured["job_max_rss_mb"] is not None:
+        row = {}
+    # NA: a job too short for Snakemake to look at.
+    measured = {column: as_number(row.get(name)) for column, name in JOB_COLUMNS.items()}
+    if (memory := measured["job_max_rss_mb"]) is not None:
         # Snakemake counts in 2^20 bytes, to two decimals.
-        measured["job_max_rss_mb"] = round(measured["job_max_rss_mb"] * 2**20 / 1e6, 2)
+        measured["job_max_rss_mb"] = round(memory * 2**20 / 1e6, 2)
     return measured
 
 
@@ -212,16 +209,12 @@ def read_grid(
     found = [
         {"run": name} | cells[name] | read_run(folder / name, name, chosen[name]) for name in names
     ]
-    check_origins(found, names, "the training code", data, allow_mixed_code=allow_mixed_code)
+    named = [(run["run"], run) for run in found]
+    check_origins(named, "the training code", data, allow_mixed_code=allow_mixed_code)
+    remedy = "delete the older runs and run `snakemake` to train them again"
     for dataset in sorted({run["dataset"] for run in found}):
-        of_data = [run for run in found if run["dataset"] == dataset]
-        check_unmixed(
-            of_data,
-            "data_sha256",
-            [run["run"] for run in of_data],
-            f"the data of {dataset}",
-            "delete the older runs and run `snakemake` to train them again",
-        )
+        of_data = [(name, run) for name, run in named if run["dataset"] == dataset]
+        check_unmixed(of_data, "data_sha256", f"the data of {dataset}", remedy)
     return found
 
 
@@ -230,16 +223,15 @@ def order(value: object) -> tuple:
     return isinstance(value, str), value
 
 
-def by_class(run: dict, where: dict) -> list[dict]:
+def by_class(run: dict, keys: Sequence[str]) -> Iterator[dict]:
     """A run's rows of classes.csv: its test images of each class, and the share that was right."""
-    n_classes, rows = run["n_classes"], []
-    for k, row in enumerate(run["confusion"] or [None] * run["n_classes"]):
+    where, n_classes = {key: run[key] for key in keys}, run["n_classes"]
+    for k, row in enumerate(run["confusion"] or [None] * n_classes):
         n, share = row and sum(row), None
         if n:
             # Of many classes a row is [right, wrong].
             share = (row[k] if len(row) == n_classes else row[0]) / n
-        rows.append(where | {"class": k, "n": n, "accuracy": share})
-    return rows
+        yield where | {"class": k, "n": n, "accuracy": share}
 
 
 def aggregate(
@@ -265,46 +257,36 @@ def aggregate(
     config = read_config(config_path)
     folder, keys = results / "runs", axes(config)
     found = read_grid(config, folder, chosen, data or (), allow_mixed_code=allow_mixed_code)
-    cells = {run["run"]: {key: run[key] for key in keys} for run in found}
     observed = sorted({metric for run in found for metric in run["observed"]})
-    out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:  # all take their places at the end, or none does
-        files = {name: stack.enter_context(replacing(out / f"{name}.csv")) for name in TABLES}
-        write_rows(
-            files["runs"],
+    unseeded = [key for key in keys if key != "seed"]
+    contents = {  # columns and rows
+        "runs": (
             (
                 *("run", *keys, "status", "n_parameters", "n_classes", "n_steps", *RESULTS),
                 *("steps_to_target", *observed, "device", "python", "torch", "git_commit", *ORIGIN),
             ),
             (dict.fromkeys(observed) | run["observed"] | run for run in found),
-        )
+        ),
+        "timings": (
+            ("run", *keys, *TIMINGS_COLUMNS),
+            (run | timing_row(results, run) for run in found),
+        ),
+        "comparison": (comparison_columns(config), compare(found, config)),
+        "classes": (
+            (*keys, "class", "n", "accuracy"),
+            (row for run in found for row in by_class(run, keys)),
+        ),
+        "confusion": ((*unseeded, *CONFUSION_COLUMNS), confusion_rows(found, unseeded)),
+    }
+    with ExitStack() as stack:  # all take their places at the end, or none does
+        files = {name: stack.enter_context(replacing(out / f"{name}.csv")) for name in TABLES}
+        for name, (columns, rows) in contents.items():
+            write_rows(files[name], columns, rows)
         files["metrics"].write(",".join((*keys, *METRICS_COLUMNS)) + "\n")
         for run in found:  # one at a time: together they may not fit into memory
-            prefix = ",".join(str(value) for value in cells[run["run"]].values())
+            prefix = ",".join(str(run[key]) for key in keys)
             text = (folder / run["run"] / "metrics.csv").read_text(encoding="utf-8")
             files["metrics"].writelines(f"{prefix},{line}\n" for line in text.splitlines()[1:])
-        timings = (
-            {"run": run["run"]}
-            | cells[run["run"]]
-            | timing_row(
-                folder / run["run"],
-                run,
-                results / "benchmarks" / "train" / f"{run['run']}.tsv",
-            )
-            for run in found
-        )
-        write_rows(files["timings"], ("run", *keys, *TIMINGS_COLUMNS), timings)
-        write_rows(files["comparison"], comparison_columns(config), compare(found, config))
-        write_rows(
-            files["classes"],
-            (*keys, "class", "n", "accuracy"),
-            (row for run in found for row in by_class(run, cells[run["run"]])),
-        )
-        write_rows(
-            files["confusion"],
-            (*(key for key in keys if key != "seed"), "true", "predicted", "count"),
-            confusion_rows(found, [key for key in keys if key != "seed"]),
-        )
 
 
 def confusion_rows(found: list[dict], keys: list[str]) -> list[dict]:
@@ -316,7 +298,7 @@ def confusion_rows(found: list[dict], keys: list[str]) -> list[dict]:
             for i, row in enumerate(rows):
                 for j, count in enumerate(row):
                     counts[(*(run[key] for key in keys), i, j)] += count
-    columns = [*keys, "true", "predicted", "count"]
+    columns = [*keys, *CONFUSION_COLUMNS]
     return [dict(zip(columns, (*at, n), strict=True)) for at, n in counts.items()]
 
 
@@ -328,16 +310,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--data", type=Path, nargs="+", help="prepared datasets that runs must have been trained on"
     )
-    parser.add_argument(
-        "--allow-mixed-code",
-        action="store_true",
-        help="accept runs of several versions of the training code",
-    )
-    arguments = parser.parse_args(argv)
-    aggregate(
-        arguments.config,
-        arguments.results,
-        arguments.out or arguments.results / "tables",
-        arguments.data,
-        allow_mixed_code=arguments.allow_mixed_code,
-    )
+    mixed = "accept runs of several versions of the training code"
+    parser.add_argument("--allow-mixed-code", action="store_true", help=mixed)
+    given = parser.parse_args(argv)
+    out, mixed_code = given.out or given.results / "tables", given.allow_mixed_code
+    aggregate(given.config, given.results, out, given.data, allow_mixed_code=mixed_code)

@@ -286,7 +286,6 @@ def pack(root: Path, results: Sequence[Path], out: Path) -> None:
     date = release_date(results)
     made = [name for name in sorted(packed) if name not in sources]
     packed["ro-crate-metadata.json"] = describe(packed, made, date).encode()
-    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out, binary=True) as file, zipfile.ZipFile(file, "w") as archive:
         for name in sorted(packed):
             entry = zipfile.ZipInfo(name, date.timetuple()[:6])

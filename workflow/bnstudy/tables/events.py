@@ -40,7 +40,7 @@ class Export:
         found = {path.parent for name in ("metrics.csv", NAME) for path in self.runs.rglob(name)}
         for folder in sorted(found):
             known = self.written[folder]
-            rows = [row for row in read_metrics(folder) if row[1:4] not in known]
+            rows = {row[1:4]: row[4] for row in read_metrics(folder) if row[1:4] not in known}
             if not rows:
                 continue
             target = self.out / folder.relative_to(self.runs)
@@ -49,14 +49,12 @@ class Export:
                     earlier.unlink()
             writer = EventFileWriter(str(target))
             now = time.time()
-            for _, step, split, metric, value in sorted(rows, key=lambda row: row[1:4]):
+            for (step, split, metric), value in sorted(rows.items()):
                 if value is not None:
-                    scalar = Summary.Value(tag=f"{metric}/{split}", simple_value=value)
-                    writer.add_event(
-                        Event(wall_time=now, step=step, summary=Summary(value=[scalar]))
-                    )
+                    said = Summary(value=[{"tag": f"{metric}/{split}", "simple_value": value}])
+                    writer.add_event(Event(wall_time=now, step=step, summary=said))
             writer.close()
-            known.update(row[1:4] for row in rows)
+            known.update(rows)
         return len(found)
 
 

@@ -17,7 +17,7 @@ from bnstudy import grid
 from bnstudy.cli import parser_of
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.files import replacing, write_rows
+from bnstudy.files import replacing, write_table
 from bnstudy.scoring import RESULTS
 from bnstudy.settings import ALWAYS_NAMED, SETTINGS, Settings, as_dict, departures, make
 
@@ -26,8 +26,6 @@ PROVENANCE = (
     *("code_sha256", "config_sha256", "data_sha256"),
 )
 COLUMNS = ("status", *RESULTS, "steps_to_target", "metrics_sha256", *PROVENANCE)
-
-
 REMEDY = "restore the folder from the repository, or write it anew with `bnstudy publish`"
 
 
@@ -49,12 +47,10 @@ def read_summary(folder: Path) -> list[dict]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
-            for key in [name for name in row if name in SETTINGS]:
-                row[key] = SETTINGS[key].read(row[key])
-            for key in (*RESULTS, "steps_to_target"):
-                kind = int if key == "steps_to_target" else float
+            row |= {key: SETTINGS[key].read(row[key]) for key in row if key in SETTINGS}
+            for key, kind in (dict.fromkeys(RESULTS, float) | {"steps_to_target": int}).items():
                 row[key] = None if row[key] == "" else kind(row[key])
-            row |= {key: row[key] for key in ("run", *ALWAYS_NAMED, *COLUMNS)}
+            row |= {key: row[key] for key in ("run", *ALWAYS_NAMED, *COLUMNS)}  # or it lacks one
     if not rows:
         raise UserError(f"{path} holds no run; {REMEDY}.")
     return rows
@@ -112,13 +108,11 @@ def publish(config_path: Path, results: Path, out: Path) -> None:
     config = tables.read_config(config_path)
     runs, keys = tables.read_grid(config, results / "runs"), grid.axes(config)
     shared = as_dict(next(iter(grid.runs(config).values())))
-    out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "settings.yaml") as file:
         file.write("# What the runs of summary.csv share; written by `bnstudy publish`.\n")
         settings = {key: value for key, value in shared.items() if key not in keys}
         yaml.safe_dump(settings, file, sort_keys=False, default_flow_style=None)
-    with replacing(out / "summary.csv") as file:
-        write_rows(file, ("run", *keys, *COLUMNS), runs)
+    write_table(out / "summary.csv", ("run", *keys, *COLUMNS), runs)
 
 
 def main(argv: list[str]) -> None:

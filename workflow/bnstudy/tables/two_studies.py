@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bnstudy.cli import parser_of
 from bnstudy.errors import UserError
-from bnstudy.files import replacing, write_rows
+from bnstudy.files import write_table
 from bnstudy.grid import axes
 from bnstudy.provenance import file_sha256
 from bnstudy.scoring import METRICS
@@ -155,13 +155,8 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     a, b = read_study(arguments.a), read_study(arguments.b)
     pairs, rows, design = compare(a, b)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, columns, table in (
-        ("runs", verification.columns(SIDES), pairs),
-        ("comparison", comparison.columns(design), rows),
-    ):
-        with replacing(arguments.out / f"{name}.csv") as file:
-            write_rows(file, columns, table)
+    write_table(arguments.out / "runs.csv", verification.columns(SIDES), pairs)
+    write_table(arguments.out / "comparison.csv", comparison.columns(design), rows)
     print(as_text(pairs, rows, differing(a, b)))
     if alone := len(a) + len(b) - 2 * len(pairs):
         print(f"{alone} runs are in one of the studies only.")

@@ -28,7 +28,7 @@ from pathlib import Path
 from bnstudy import statistics
 from bnstudy.cli import parser_of
 from bnstudy.errors import UserError
-from bnstudy.files import replacing, write_rows
+from bnstudy.files import write_table
 from bnstudy.scoring import RESULTS
 from bnstudy.settings import ALWAYS_NAMED
 from bnstudy.tables import aggregate as tables
@@ -188,9 +188,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="table to write (.csv)")
     arguments = parser.parse_args(argv)
     rows = verify(arguments.cells, arguments.runs, arguments.published)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(arguments.out) as file:
-        write_rows(file, columns(), rows)
+    write_table(arguments.out, columns(), rows)
     print(as_text(rows), flush=True)
     if different := [row for row in rows if row["outcome"] == DIFFERENT]:
         raise UserError(
