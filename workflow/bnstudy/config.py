@@ -128,10 +128,8 @@ def settle_studies(config: dict) -> None:
     asked = notebook_for(config) == "notebook.py" and baseline in levels and len(levels) > 1
     for name, study in config["studies"].items():
         if study["enabled"] is None:
-            code = name in CODE_STUDIES
-            impossible = impossible_training if code else impossible_runs
             # One that is declared wrongly is not left out: it is refused.
-            wrong = not code and any(declaration.problems(study))
+            wrong = name not in CODE_STUDIES and any(declaration.problems(study))
             study["enabled"] = asked and (wrong or not any(impossible(name, study, dataset)))
 
 
@@ -182,7 +180,7 @@ def describe(error: ValidationError) -> Iterator[str]:
         case "additionalProperties":
             known = list(error.schema["properties"])
             for name in sorted(set(map(str, value)) - set(known)):
-                hint = closest(name, known) or f"; here there are {', '.join(known)}"
+                hint = closest(name, known, "here there are")
                 yield f"{join(key, name)}: there is no such key{hint}."
         case "required":
             for name in (name for name in rule if name not in value):
@@ -203,10 +201,13 @@ def describe(error: ValidationError) -> Iterator[str]:
             neighbours = pairwise(sorted(value, key=str))
             twice = next((a for a, b in neighbours if a == b), value[0])
             yield f"{key}: {show(twice)} is listed twice; each value may appear once."
-        case "minimum":
-            yield f"{key}: {show(value)} is too small; the least allowed is {rule}."
-        case "exclusiveMinimum":
-            yield f"{key}: {show(value)} is too small; it must be greater than {rule}."
+        case "minimum" | "exclusiveMinimum":
+            least = (
+                "the least allowed is"
+                if error.validator == "minimum"
+                else "it must be greater than"
+            )
+            yield f"{key}: {show(value)} is too small; {least} {rule}."
         case "minLength":
             yield f"{key}: the text is empty; write something, or null where that is allowed."
         case "pattern":
@@ -295,14 +296,22 @@ def study_conflicts(config: dict) -> Iterator[str]:
             yield from departures(f"{where}.{section}", study.get(section, {}), usual)
         if name == "init_gradients" and study["enabled"] and study["seeds"] < 2:
             yield f"{where}.seeds: its theory is held to the spread between seeds; give it 2 or more."
-        if name in CODE_STUDIES:
-            if study["enabled"]:
-                yield from impossible_training(where, study, config["grid"]["dataset"][0])
-            continue
-        problems = list(dict.fromkeys(declaration.problems(study)))
-        yield from (f"{where}.{problem}" for problem in problems)
-        if study["enabled"] and not problems:
-            yield from impossible_runs(where, study, config["grid"]["dataset"][0])
+        wrong = () if name in CODE_STUDIES else dict.fromkeys(declaration.problems(study))
+        yield from (f"{where}.{problem}" for problem in wrong)
+        if study["enabled"] and not wrong:
+            yield from impossible(name, study, config["grid"]["dataset"][0])
+
+
+def impossible(name: str, study: dict, dataset: str) -> Iterator[str]:
+    """Sentences about what is fine alone but not together in a run of a study."""
+    if name in CODE_STUDIES:
+        yield from impossible_training(join("studies", name), study, dataset)
+        return
+    runs = [settings for _, settings in declaration.runs(study, dataset, 1)]
+    observed = study.get("observers", [])
+    problems = dict.fromkeys(run_problem(one, facts(one.dataset), observed) for one in runs)
+    for setting, problem in filter(None, problems):
+        yield f"{join('studies', name)}, {setting}: {problem}."
 
 
 def impossible_training(where: str, study: dict, dataset: str) -> Iterator[str]:
@@ -317,58 +326,49 @@ def impossible_training(where: str, study: dict, dataset: str) -> Iterator[str]:
         yield f"{where}.{found[0]}: {found[1]}."
 
 
-def impossible_runs(where: str, study: dict, dataset: str) -> Iterator[str]:
-    """Sentences about what is fine alone but not together in a run of a study."""
-    runs = [settings for _, settings in declaration.runs(study, dataset, 1)]
-    observed = study.get("observers", [])
-    problems = dict.fromkeys(run_problem(one, facts(one.dataset), observed) for one in runs)
-    for name, problem in filter(None, problems):
-        yield f"{where}, {name}: {problem}."
-
-
 def departures(place: str, value: object, default: object) -> Iterator[str]:
     """Sentences about what a study's setting has that its default does not lead to expect.
 
     Sections have the same keys; lists are not empty, and their items are like some item of the default.
     """
-    if not isinstance(default, dict | list) or type(value) is not type(default) or not value:
-        if value != default and not alike(place, value, default):
-            yield f"{place}: {show(value)} {unlike(place, value, [default])}."
-    elif isinstance(default, list):
-        for i, item in enumerate(value):
-            if not any(alike(place, item, one) for one in default):
-                yield f"{place}[{i}]: {show(item)} {unlike(place, item, default)}."
-    else:
+    if isinstance(default, dict) and isinstance(value, dict) and value:
         for key, item in value.items():
             if key in default:
                 yield from departures(join(place, key), item, default[key])
             else:
-                hint = closest(key, list(default)) or f"; here there are {', '.join(default)}"
+                hint = closest(key, default, "here there are")
                 yield f"{join(place, key)}: there is no such key{hint}."
         for key in default.keys() - value.keys():
             yield f"{join(place, key)}: this key is missing; config/studies.yaml shows them all."
-
-
-def alike(place: str, value: object, default: object) -> bool:
-    """Whether a value can stand where the default does: a number of its kind, a word like it."""
-    if type(default) in (int, float):
-        kinds = (int,) if type(default) is int else (int, float)
-        return type(value) in kinds and math.isfinite(value) and value >= 0
-    if isinstance(default, str):
-        return isinstance(value, str) and value in (default, *words(place))
-    return type(value) is type(default) and not isinstance(value, dict | list)
-
-
-def words(place: str) -> list[str]:
-    """The values of the setting of the same name, such as `norm`."""
-    setting = SETTINGS.get(place.rpartition(".")[2])
-    return list(setting.names) if setting and setting.names else []
+    elif isinstance(default, list) and isinstance(value, list) and value:
+        for i, item in enumerate(value):
+            if reason := unlike(place, item, default):
+                yield f"{place}[{i}]: {show(item)} {reason}."
+    elif value != default and (reason := unlike(place, value, [default])):
+        yield f"{place}: {show(value)} {reason}."
 
 
 def unlike(place: str, value: object, defaults: list) -> str:
-    """What a setting should have been, to end a sentence with."""
-    if all(isinstance(default, str) for default in defaults):
-        choices = list(dict.fromkeys([*defaults, *words(place)]))
+    """Why a value can stand where none of the defaults does, to end a sentence with; empty if it can.
+
+    It can where there is a number of its kind, or a word, of which the setting of the same name has more.
+    """
+    setting = SETTINGS.get(place.rpartition(".")[2])
+    words = [one for one in defaults if isinstance(one, str)]
+    if words and setting and setting.names:
+        words += setting.names
+
+    def alike(one: object) -> bool:
+        if type(one) in (int, float):
+            return type(value) in (int, type(one)) and math.isfinite(value) and value >= 0
+        return value in words or (
+            type(value) is type(one) and not isinstance(value, str | dict | list)
+        )
+
+    if any(map(alike, defaults)):
+        return ""
+    if all(isinstance(one, str) for one in defaults):
+        choices = list(dict.fromkeys(words))
         return f"is not one of {', '.join(choices)}{closest(value, choices)}"
     shown = show(defaults[0] if len(defaults) == 1 else defaults)
     return f"is not of the kind of {shown}, which config/studies.yaml has"

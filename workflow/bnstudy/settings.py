@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
@@ -56,14 +56,18 @@ COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator
 
 
 def setting(
-    section: str, default: object, text: str, *allowed: object, label: str = "", unsaid: str = ""
+    section: str,
+    default: object,
+    text: str,
+    allowed: object = "",
+    *,
+    label: str = "",
+    unsaid: str = "",
 ) -> Any:
     """A field of `Settings` or `Execution`: its sentence, and the words or the bounds allowed."""
-    known = {"section": section, "text": text, "label": label, "names": None, "bounds": ""}
-    known["unsaid"] = unsaid
-    for one in allowed:
-        known["bounds" if isinstance(one, str) else "names"] = one
-    return field(default=default, metadata=known)
+    names, bounds = (None, allowed) if isinstance(allowed, str) else (allowed, "")
+    known = {"section": section, "text": text, "names": names, "bounds": bounds}
+    return field(default=default, metadata=known | {"label": label, "unsaid": unsaid})
 
 
 data, model, training = (partial(setting, section) for section in ("data", "model", "training"))
@@ -289,27 +293,21 @@ class Setting:
         parts = (part.split() for part in self.bounds.split(",") if part)
         return [(sign, number_or_text(number)) for sign, number in parts]
 
-    def rule(self) -> dict[str, float]:
-        """The bounds as JSON Schema has them."""
-        return {BOUNDS[sign]: bound for sign, bound in self.limits()}
-
     def schema(self) -> dict[str, object]:
         """JSON Schema of a value."""
-        kinds = {str: "string", int: "integer", float: "number", bool: "boolean", tuple: "array"}
-        kind = kinds[self.type]
-        found: dict[str, object] = {"description": self.text, "default": plain(self.default)}
+        found = {"description": self.text, "default": plain(self.default)}
         if self.names is not None:
             words = [name for name in self.names if name in self.words]
             numbered = [name for name in self.names if name not in words]
-            choice: dict[str, object] = {"enum": words}
-            if numbered:
-                pattern = {"pattern": f"^({'|'.join(numbered)}):[1-9][0-9]*$", "type": "string"}
-                choice = {"anyOf": [choice, pattern]}
-            return found | choice
-        if kind == "array":
-            items = {"type": "integer"} | self.rule()
-            return found | {"type": kind, "minItems": 1, "items": items}
-        return found | {"type": [kind, "null"] if self.optional else kind} | self.rule()
+            if not numbered:
+                return found | {"enum": words}
+            pattern = {"pattern": f"^({'|'.join(numbered)}):[1-9][0-9]*$", "type": "string"}
+            return found | {"anyOf": [{"enum": words}, pattern]}
+        bounds = {BOUNDS[sign]: bound for sign, bound in self.limits()}
+        if self.type is tuple:
+            return found | {"type": "array", "minItems": 1, "items": {"type": "integer"} | bounds}
+        kind = {int: "integer", float: "number", bool: "boolean"}[self.type]
+        return found | {"type": [kind, "null"] if self.optional else kind} | bounds
 
     def value(self, given: object) -> Any:
         """A value that passed `problem`, in the setting's own type."""
@@ -340,14 +338,12 @@ class Setting:
 def describe(kind: type) -> dict[str, Setting]:
     """The settings of a dataclass by name."""
     found = {}
-    hints = get_type_hints(kind)
     for one in fields(kind):
-        optional = type(None) in get_args(hints[one.name])
-        plain_type = next(iter(get_args(hints[one.name])), None) if optional else hints[one.name]
-        is_tuple = isinstance(one.default, tuple)
-        kind = tuple if is_tuple else plain_type
+        hint = get_type_hints(kind)[one.name]
+        optional = type(None) in get_args(hint)
+        own_type = get_args(hint)[0] if optional else get_origin(hint) or hint
         known = one.metadata | {"label": one.metadata["label"] or one.name.replace("_", " ")}
-        found[one.name] = Setting(one.name, kind, one.default, optional, **known)
+        found[one.name] = Setting(one.name, own_type, one.default, optional, **known)
     return found
 
 
@@ -479,10 +475,12 @@ def as_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def closest(word: object, known: Iterable[str]) -> str:
-    """A suggestion to append to a sentence, empty if nothing known is like the word."""
+def closest(word: object, known: Iterable[str], otherwise: str = "") -> str:
+    """A suggestion to append to a sentence: what is known and like the word, or what `otherwise` is known."""
     near = get_close_matches(str(word).lower(), known, n=1, cutoff=0.5)
-    return f"; the closest is {near[0]}" if near else ""
+    if near:
+        return f"; the closest is {near[0]}"
+    return f"; {otherwise} {', '.join(known)}" if otherwise else ""
 
 
 def switch_hint(value: object) -> str:

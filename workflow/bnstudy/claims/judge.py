@@ -87,12 +87,11 @@ def measure(claims: list[dict], config: dict, tables: Path) -> dict[str, Endpoin
     """
     studies = {CORE: {"options": {}}} | enabled_studies(config)
     measured = {name: Measured(name, said, config, tables) for name, said in studies.items()}
-    found = {
-        claim["id"]: measured[claim["study"]].endpoint(claim)
+    return {
+        claim["id"]: endpoint
         for claim in claims
-        if claim["study"] in measured
+        if claim["study"] in measured and (endpoint := measured[claim["study"]].endpoint(claim))
     }
-    return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
 
 
 @dataclass(frozen=True)
@@ -135,11 +134,12 @@ class Measured:
         name = f"bnstudy.claims.endpoints.{self.study}"
         if importlib.util.find_spec(name) is None:
             return {}
-        names = ("runs", "metrics", "timings") if self.study == CORE else (self.study,)
-        found = [self.read(table) for table in names]
-        options = [] if self.study == CORE else [self.said["options"]]
+        if self.study == CORE:
+            given = [self.read(table) for table in ("runs", "metrics", "timings")]
+        else:
+            given = [self.read(self.study), self.said["options"]]
         try:
-            return importlib.import_module(name).endpoints(*found, *options)
+            return importlib.import_module(name).endpoints(*given)
         except (KeyError, IndexError) as error:
             raise UserError(
                 f"studies.{self.study}: its claims cannot be judged, {error} is missing from its "
@@ -164,28 +164,26 @@ def departures(config: dict, study: str) -> list[str]:
     """
     shipped = read_yaml(SCHEMAS / "registered.yaml")
     if study == CORE:
-        pairs = [
-            (f"grid.{axis}", values, shipped["grid"].get(axis))
-            for axis, values in config["grid"].items()
-        ]
-        usual = base(shipped)
-        pairs += [(name, value, usual.get(name, value)) for name, value in base(config).items()]
+        mine, usual = base(config), base(shipped)
+        parts = {"grid": (config["grid"], shipped["grid"]), "": (mine, mine | usual)}
     else:
         used, registered = config["studies"][study], shipped["studies"].get(study, {})
-        pairs = [("grid.dataset", config["grid"]["dataset"], shipped["grid"]["dataset"])]
-        for name in ("seeds", "grid", "settings", "variants", "options"):
-            mine, usual = used.get(name, {}), registered.get(name, {})
-            if isinstance(mine, dict) and isinstance(usual, dict):
-                pairs += [(f"{name}.{key}", mine[key], usual.get(key)) for key in mine]
-            else:
-                pairs.append((name, mine, usual))
+        names = ("seeds", "grid", "settings", "variants", "options")
+        parts = {"grid.dataset": (config["grid"]["dataset"], shipped["grid"]["dataset"])}
+        parts |= {name: (used.get(name, {}), registered.get(name, {})) for name in names}
+    pairs = []
+    for name, (mine, usual) in parts.items():
+        if isinstance(mine, dict) and isinstance(usual, dict):
+            pairs += [(f"{name}.{key}".lstrip("."), mine[key], usual.get(key)) for key in mine]
+        else:
+            pairs.append((name, mine, usual))
     return [f"{name} {value}" for name, value, usual in pairs if value != usual]
 
 
 def actual_scope(claim: dict, config: dict) -> str:
     """The scope of a claim, corrected where the configuration departs from the shipped one."""
-    registered = claim["expected"]  # what was written of the study as it is shipped
-    if registered and (changed := departures(config, claim["study"])):
+    # Something is expected of the study as it is shipped.
+    if claim["expected"] and (changed := departures(config, claim["study"])):
         return f"not as registered, but with {'; '.join(changed)} (registered: {claim['scope']})"
     return claim["scope"]
 
@@ -238,16 +236,16 @@ def row_of(
     row = {key: claim[key] for key in known} | {"looked": int(claim.get("looked", False))}
     if endpoint is None:
         return Row(**row, verdict="not run", reason="what it compares was not run")
-    if isinstance(endpoint, Exact):
-        return Row(
-            **row,
-            verdict="holds" if endpoint.holds else "does not hold",
-            effect=endpoint.value,
-            smallest_effect=endpoint.tolerance,
-            reason=f"worst error {endpoint.value:.3g}, tolerance {endpoint.tolerance:.3g}",
-            note=endpoint.note,
-        )
-    return statistical_row(row, claim, endpoint, *answer)
+    if isinstance(endpoint, Endpoint):
+        return statistical_row(row, claim, endpoint, *answer)
+    return Row(
+        **row,
+        verdict="holds" if endpoint.holds else "does not hold",
+        effect=endpoint.value,
+        smallest_effect=endpoint.tolerance,
+        reason=f"worst error {endpoint.value:.3g}, tolerance {endpoint.tolerance:.3g}",
+        note=endpoint.note,
+    )
 
 
 def statistical_row(

@@ -29,7 +29,7 @@ COUNTS = ("n_parameters", "n_train", "n_steps", "steps_done")
 
 
 def read(path: Path) -> dict:
-    """Read and check config/claims.yaml: `claims`, and `further`, what the report shows besides.
+    """Read and check config/claims.yaml: `claims`, `version`, and `further`, what is shown besides.
 
     Raises
     ------
@@ -44,12 +44,7 @@ def read(path: Path) -> dict:
     ids = [claim["id"] for claim in found["claims"]]
     if twice := {name for name in ids if ids.count(name) > 1}:
         raise UserError(f"{path}: the id {', '.join(sorted(twice))} is used twice.")
-    return {"further": []} | found
-
-
-def version_of(path: Path) -> int:
-    """The version of a list of claims; 1 of one that does not say."""
-    return read(path).get("version", 1)
+    return {"version": 1, "further": []} | found
 
 
 def load_claims(path: Path) -> list[dict]:
@@ -103,13 +98,10 @@ def complete(claim: Mapping, config: Mapping) -> dict:
     usual, axes = treatment(config, known["study"]), axes_of(known["study"], config)
     axis = claim.get("axis", usual["axis"])
     baseline = claim.get("baseline", usual["baseline"] if axis == usual["axis"] else None)
-    others = [
-        value for value in axes.get(axis, []) if written(axis, value) != written(axis, baseline)
-    ]
-    only = others[0] if len(others) == 1 else None
-    known |= {"axis": axis, "baseline": baseline, "level": claim.get("level", only)}
-    known |= {"scale": claim.get("scale", "difference"), "where": claim.get("where", {})}
-    known |= {"endpoint": claim["metric"]}
+    others = [one for one in axes.get(axis, []) if written(axis, one) != written(axis, baseline)]
+    level = others[0] if len(others) == 1 else None
+    known = {"level": level, "scale": "difference", "where": {}} | known
+    known |= {"axis": axis, "baseline": baseline, "endpoint": claim["metric"]}
     known.setdefault("unit", unit(claim["metric"], known["scale"]))
     return {"measure": measure(known), "scope": scope(known, axes)} | known
 
@@ -126,6 +118,11 @@ def words(axis: str, value: str) -> str:
         return SETTINGS[axis].named(SETTINGS[axis].read(value))
     except (KeyError, ValueError):  # an axis of variants, or no such value
         return f"{axis.replace('_', ' ')} {value}"
+
+
+def level_words(axis: str, values: Sequence) -> list[str]:
+    """Levels in prose, from the way that the configuration has them."""
+    return [words(axis, written(axis, value)) for value in values]
 
 
 def several(axis: str, value: object) -> list:
@@ -166,28 +163,22 @@ def metric_words(metric: str) -> str:
 
 def measure(claim: Mapping) -> str:
     """What a claim about a metric compares, in words; above zero, or one, is as it says."""
-    axis = claim["axis"]
-    arms = [words(axis, written(axis, claim[key])) for key in ("level", "baseline")]
+    arms = level_words(claim["axis"], [claim["level"], claim["baseline"]])
     if claim["direction"] == "lower":
         arms.reverse()
-    parts = [
-        f"with {' or '.join(words(name, written(name, one)) for one in several(name, value))}"
-        for name, value in claim["where"].items()
-    ]
+    where = claim["where"].items()
+    parts = [f"with {' or '.join(level_words(k, several(k, value)))}" for k, value in where]
     between = "over" if claim["unit"] == "ln ratio" else "minus"
     return ", ".join([metric_words(claim["metric"]), f" {between} ".join(arms), *parts])
 
 
 def scope(claim: Mapping, axes: Mapping[str, Sequence]) -> str:
     """What a claim about a metric holds for: the values of the other axes of its study."""
-    rest = {
-        axis: several(axis, claim["where"][axis]) if axis in claim["where"] else values
+    where = {axis: several(axis, value) for axis, value in claim["where"].items()}
+    return "; ".join(
+        ", ".join(level_words(axis, where.get(axis, values)))
         for axis, values in axes.items()
         if axis not in (claim["axis"], "seed")
-    }
-    return "; ".join(
-        ", ".join(words(axis, written(axis, value)) for value in values)
-        for axis, values in rest.items()
     )
 
 
@@ -231,14 +222,15 @@ def claim_problems(claim: Mapping, config: Mapping) -> Iterator[str]:
         return
     known = known_metrics(study, config)
     observed = config["observers"] if study == CORE else config["studies"][study].get("observers")
-    near = closest(claim["metric"], known)
-    if claim["metric"] not in known and (near or not observed):
-        yield f"metric: there is no {claim['metric']}{near or f'; there are {listing(known)}'}."
+    near = closest(claim["metric"], known, "" if observed else "there are")
+    if claim["metric"] not in known and near:
+        yield f"metric: there is no {claim['metric']}{near}."
     full, axes = complete(claim, config), axes_of(study, config)
     axis = full["axis"]
     if axis not in axes or axis == "seed":
         names = [name for name in axes if name != "seed"]
-        yield f"axis: {axis} is not swept{closest(axis, names) or f'; {listing(names)} are'}."
+        near = closest(axis, names) or f"; {', '.join(names)} are"
+        yield f"axis: {axis} is not swept{near}."
         return
     for key in ("baseline", "level"):
         if full[key] is None:
@@ -266,15 +258,11 @@ def value_problem(
             yield f"{key}: {show(one)} is not among the values of {axis} ({show(axes[axis])})."
 
 
-def listing(names: Sequence[str]) -> str:
-    return ", ".join(names)
-
-
 def no_runs(study: str, config: Mapping) -> str:
     """Why no metric of the runs of a study can be compared; empty if it can."""
     studies = config["studies"]
     if study not in studies:
-        return f"there is no {study}{closest(study, list(studies)) or f'; there are {listing(studies)}'}."
+        return f"there is no {study}{closest(study, studies, 'there are')}."
     if not studies[study]["enabled"]:
         return f"{study} is switched off; write studies.{study}.enabled: true."
     if studies[study].get("rows", "run") != "run" or study in CODE_STUDIES:

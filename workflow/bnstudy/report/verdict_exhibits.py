@@ -12,7 +12,7 @@ from bnstudy.claims.endpoints.init_gradients import growth_by_network
 from bnstudy.claims.endpoints.scoring import page_test
 from bnstudy.claims.endpoints.small_batches import errors
 from bnstudy.claims.judge import Measured, git_blob_hash
-from bnstudy.claims.listed import readings, version_of
+from bnstudy.claims.listed import read, readings
 from bnstudy.config import ALPHA
 from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
@@ -280,7 +280,7 @@ def registration(claims: Claims) -> Exhibit:
     first = sorted({came_before(listed_at, commit) for commit in ran_at})
     looked = [claim.id for claim in claims.judged if claim.looked]
     rows = {
-        "version of the list of claims": version_of(claims.path),
+        "version of the list of claims": read(claims.path)["version"],
         "its hash by `git hash-object`": Code(git_blob_hash(claims.path)),
         "its commit": Code(listed_at),
         "commit of the runs": Code(", ".join(ran_at)),
