@@ -35,7 +35,7 @@ from bnstudy.provenance import (
     prepared_header,
     versions,
 )
-from bnstudy.settings import as_dict
+from bnstudy.settings import Settings, as_dict
 from bnstudy.studies import registry
 from bnstudy.training.observers import asked_of_run, observed_code
 
@@ -76,6 +76,9 @@ class Keys:
         self.studies = enabled_studies(config)
         self.text = config_text(config)
         self.sources = cache(partial(sources, root))
+        names = config["grid"]["dataset"]
+        self.grid_data = [f"results/data/{name}/prepared.safetensors" for name in names]
+        self.training = code_sha256(observed_code(config["observers"]))
 
     @cached_property
     def jobs(self) -> dict[str, dict[str, registry.Job]]:
@@ -84,26 +87,6 @@ class Keys:
             name: registry.jobs(name, study, self.config, self.runs)
             for name, study in self.studies.items()
         }
-
-    @property
-    def grid_data(self) -> list[str]:
-        """The prepared datasets of the grid."""
-        return [
-            f"results/data/{name}/prepared.safetensors" for name in self.config["grid"]["dataset"]
-        ]
-
-    @cached_property
-    def training(self) -> str:
-        return code_sha256(observed_code(self.config["observers"]))
-
-    def study(self, name: str) -> str:
-        """The code of a study's jobs."""
-        return code_sha256(registry.study_code(name, self.studies[name]))
-
-    def cell(self, study: str, job: registry.Job) -> str:
-        """What the rows of a cell say of themselves as `config_sha256`."""
-        told, seeds = json.loads(job.declaration), self.studies[study]["seeds"]
-        return config_sha256(registry.asked_of_cell(study, told, job.cell, job.dataset, seeds))
 
     # What has a note: the code that its rule runs, what was asked for, and the files that it read.
 
@@ -147,20 +130,26 @@ class Keys:
     @cache  # noqa: B019 - there is one of it, as long as the workflow is planned
     def origins(self, table: str) -> dict[str, tuple[list | None, list]]:
         """Of every run of the grid ("runs"), or cell of a study: what it says, and what it should."""
-        found: dict[str, tuple[list | None, list]] = {}
-        if table == "runs":
-            for name, settings in self.runs.items():
-                asked = asked_of_run(as_dict(settings), self.config["observers"])
-                data = self.prepared(settings.dataset)
-                wanted = [self.training, config_sha256(asked), data]
-                found[name] = origin_of(RESULTS / "runs" / name / "run.json"), wanted
-            return found
-        study = table.partition("/")[2]
-        for name, job in self.jobs[study].items():
-            data = self.prepared(job.dataset)
-            wanted = [self.study(study), self.cell(study, job), data]
-            found[name] = origin_of(RESULTS / table / name / "rows.csv"), wanted
-        return found
+        if study := table.partition("/")[2]:
+            file, said = "rows.csv", self.studies[study]
+            code, jobs = code_sha256(registry.study_code(study, said)), self.jobs[study]
+
+            def asked(job: registry.Job) -> dict:
+                told = json.loads(job.declaration)
+                return registry.asked_of_cell(study, told, job.cell, job.dataset, said["seeds"])
+        else:
+            file, code, jobs = "run.json", self.training, self.runs
+
+            def asked(job: Settings) -> dict:
+                return asked_of_run(as_dict(job), self.config["observers"])
+
+        return {
+            name: (
+                origin_of(RESULTS / table / name / file),
+                [code, config_sha256(asked(job)), self.prepared(job.dataset)],
+            )
+            for name, job in jobs.items()
+        }
 
     @cache  # noqa: B019
     def environment(self, table: str) -> str:
@@ -169,15 +158,11 @@ class Keys:
         Otherwise it is that of the jobs to come. Where it is not known which processor they find, it
         is the most frequent one that has their software.
         """
-        known = Counter()
-        whole = True
-        for found, wanted in self.origins(table).values():
-            if found is None or differing(found, wanted):
-                whole = False
-            else:
-                known[found[-1]] += 1
-        if whole and len(known) == 1:
-            return next(iter(known))
+        origins = self.origins(table).values()
+        sound = [found for found, wanted in origins if found and not differing(found, wanted)]
+        known = Counter(found[-1] for found in sound)
+        if len(known) == 1 and len(sound) == len(origins):
+            return sound[0][-1]
         if self.here is not None:
             return self.here
         ours = [one for one, _ in known.most_common() if one.startswith(environment(""))]
@@ -186,9 +171,7 @@ class Keys:
     def stale(self, table: str, name: str) -> str | None:
         """Why a run of the grid or a cell of a study has to be made again; None if it need not."""
         found, wanted = self.origins(table)[name]
-        if found is None:
-            return None
-        return differing(found, [*wanted, self.environment(table)])
+        return found and differing(found, [*wanted, self.environment(table)])
 
     def stale_retrained(self, name: str) -> str | None:
         """Of a run that `verify` trained, which tells of the code and the machine of today."""

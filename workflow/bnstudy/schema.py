@@ -29,38 +29,29 @@ def written() -> dict:
 def config_schema() -> dict:
     """The schema of a merged configuration, with the settings and the levels that there are now."""
     keys = written()["properties"]
-    axis = keys["compare"]["properties"] | {
-        "axis": keys["compare"]["properties"]["axis"] | {"enum": list(SETTINGS)}
-    }
-    found = {"compare": keys["compare"] | {"properties": axis}}
-    axes = {name: values_of(one) for name, one in SETTINGS.items()}
-    found["grid"] = keys["grid"] | {"properties": axes}
-    for section in SECTIONS:
-        of_section = {
-            name: one.schema()
-            for name, one in {**SETTINGS, **EXECUTION}.items()
-            if one.section == section and name not in ALWAYS_NAMED
-        }
-        others = {"source": keys["data"]["properties"]["source"]} if section == "data" else {}
-        found[section] = keys[section] | {"properties": of_section | others}
+    compare, source = (keys[name]["properties"] for name in ("compare", "data"))
+    inside = {section: {} for section in SECTIONS}
+    for name, one in (SETTINGS | EXECUTION).items():
+        if name not in ALWAYS_NAMED:
+            inside[one.section][name] = one.schema()
+    inside["data"]["source"] = source["source"]
+    inside["compare"] = compare | {"axis": compare["axis"] | {"enum": list(SETTINGS)}}
+    inside["grid"] = {name: values_of(one) for name, one in SETTINGS.items()}
+    found = {section: keys[section] | {"properties": names} for section, names in inside.items()}
     return written() | {"properties": keys | found}
 
 
 def values_of(one: Setting) -> dict:
     """An axis: a list of values of a setting."""
-    return {
-        "description": one.text,
-        "type": "array",
-        "minItems": 1,
-        "uniqueItems": True,
-        "items": {k: v for k, v in one.schema().items() if k not in ("description", "default")},
-    }
+    values = {k: v for k, v in one.schema().items() if k not in ("description", "default")}
+    found = {"description": one.text, "type": "array", "minItems": 1, "uniqueItems": True}
+    return found | {"items": values}
 
 
 def settings_table() -> str:
     """The manual's table of settings, in Markdown."""
     rows = []
-    for name, one in {**SETTINGS, **EXECUTION}.items():
+    for name, one in (SETTINGS | EXECUTION).items():
         section = "grid" if name in ALWAYS_NAMED else one.section
         default = yaml.safe_dump(plain(one.default), default_flow_style=True).split("\n")[0]
         rows.append((f"`{section}.{name}`", f"`{default}`", allowed(one), one.text))
@@ -81,16 +72,10 @@ def keys_table() -> str:
 
 def studies_table() -> str:
     """The manual's table of the studies."""
-    studies = read_yaml(ROOT / "config/studies.yaml")["studies"]
-    rows = [
-        (
-            f"`{name}`",
-            study.get("code", ""),
-            "yes" if study["enabled"] is None else "",
-            study.get("title", ""),
-        )
-        for name, study in studies.items()
-    ]
+    rows = []
+    for name, study in read_yaml(ROOT / "config/studies.yaml")["studies"].items():
+        usual = "yes" if study["enabled"] is None else ""
+        rows.append((f"`{name}`", study["code"], usual, study["title"]))
     return markdown(("Study", "Code", "In `make`", "What it asks"), rows)
 
 
@@ -145,9 +130,8 @@ def documents() -> dict[Path, str]:
         ("settings", settings_table),
         ("studies", studies_table),
     ):
-        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, _, rest = text.partition(marks[0])
-        text = f"{before}{marks[0]}\n{table()}\n{marks[1]}{rest.partition(marks[1])[2]}"
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        text = f"{before}{mark}{table()}\n{rest[rest.index(f'<!-- /{name} -->') :]}"
     shipped = "# Written by `bnstudy document` from config/config.yaml and studies.yaml.\n"
     return {
         SCHEMAS / "config.schema.yaml": schema,

@@ -12,7 +12,6 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from bnstudy import plugins
@@ -27,12 +26,13 @@ from bnstudy.data.sources import (
     extract,
     insecure,
     opened,
+    pour,
     shown,
-    write,
 )
 from bnstudy.errors import UserError, refusal
 from bnstudy.files import sync
 from bnstudy.logs import say
+from bnstudy.provenance import file_sha256
 
 SOURCE_VARIABLE = "BNSTUDY_DATA_SOURCE"
 CONFIGURED_VARIABLE = "BNSTUDY_CONFIGURED_SOURCE"
@@ -109,8 +109,7 @@ def _fetch_all(
                     for member in archive.members:
                         say(f"  {PurePosixPath(member).name}: verified")
                         origin = f"{place.told.rstrip('/')}/{found}"
-                        sha256 = digest("sha256", root / member)
-                        record[member] = {"source": origin, "sha256": sha256}
+                        record[member] = {"source": origin, "sha256": file_sha256(root / member)}
         except Unreachable as answer:
             told.append(str(answer))
             say(f"  {answer}")
@@ -138,12 +137,11 @@ def _fetch_archive(
             with tempfile.TemporaryDirectory(dir=root) as scratch:
                 try:
                     for target, name in files.items():
-                        path = Path(scratch, target)
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        fetch(f"{folder}{name}", path)
+                        fetch(f"{folder}{name}", Path(scratch, target))
                     if archive.name in files:
                         _unpack(archive, Path(scratch))
-                    _verify_members(archive, Path(scratch))
+                    for member, digest in archive.members.items():
+                        _verify(digest, Path(scratch, member), f" of {PurePosixPath(member).name}")
                 except NotThere:
                     continue
                 except BadAnswer as answer:
@@ -168,28 +166,23 @@ def _spellings(archive: Archive, local: bool) -> list[dict[str, str]]:
 
 def _unpack(archive: Archive, scratch: Path) -> None:
     path = scratch / archive.name
-    if archive.digest and not matches(archive.digest, path):
-        raise BadAnswer(f"wrong {archive.digest.partition(':')[0]}")
+    _verify(archive.digest, path)
     try:
         if archive.name.endswith(".tar.gz"):
             with tarfile.open(path) as tar:
                 for member in archive.members:
-                    (scratch / member).parent.mkdir(parents=True, exist_ok=True)
                     extract(tar, member, scratch / member)
         else:
             (member,) = archive.members
-            (scratch / member).parent.mkdir(parents=True, exist_ok=True)
             with gzip.open(path) as packed:
-                write(iter(partial(packed.read, 2**20), b""), scratch / member)
+                pour(packed, scratch / member)
     except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError, NotThere) as error:
         raise BadAnswer(f"cannot be unpacked ({error})") from error
 
 
-def _verify_members(archive: Archive, root: Path) -> None:
-    for member, digest in archive.members.items():
-        if digest and not matches(digest, root / member):
-            algorithm = digest.partition(":")[0]
-            raise BadAnswer(f"wrong {algorithm} of {PurePosixPath(member).name}")
+def _verify(digest: str | None, path: Path, of: str = "") -> None:
+    if digest and not matches(digest, path):
+        raise BadAnswer(f"wrong {digest.partition(':')[0]}{of}")
 
 
 def places(dataset: Dataset, source: str | None) -> Iterator[Place]:
@@ -250,12 +243,8 @@ def torchvision_class(dataset: Dataset) -> type:
 def matches(known: str, path: Path) -> bool:
     """Whether a file has a digest, given as ``algorithm:digits``."""
     algorithm, _, expected = known.partition(":")
-    return digest(algorithm, path) == expected
-
-
-def digest(algorithm: str, path: Path) -> str:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest() == expected
 
 
 def main(argv: list[str]) -> None:

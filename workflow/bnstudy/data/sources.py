@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from bnstudy.logs import say
@@ -104,12 +104,13 @@ def opened(place: Place, patience: Patience) -> Iterator[Callable[[str, Path], N
 
 
 def _copy(folder: Path, name: str, path: Path) -> None:
-    if not (folder / name).is_file():
-        raise NotThere
     try:
-        shutil.copyfile(folder / name, path)
+        with open(folder / name, "rb") as file:
+            pour(file, path)
     except PermissionError as error:
         raise BadAnswer("not readable") from error
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise NotThere from None
 
 
 def extract(tar: tarfile.TarFile, name: str, path: Path) -> None:
@@ -121,12 +122,18 @@ def extract(tar: tarfile.TarFile, name: str, path: Path) -> None:
     if packed is None:
         raise NotThere(f"no {name} in it")
     with packed:
-        write(iter(partial(packed.read, 2**20), b""), path)
+        pour(packed, path)
+
+
+def pour(opened: IO[bytes], path: Path) -> None:
+    """Write what is left of an open file to a path."""
+    write(iter(partial(opened.read, 2**20), b""), path)
 
 
 def write(chunks: Iterable[bytes], path: Path) -> None:
-    """Write chunks to a file, but not without end: a source may send anything."""
+    """Write chunks to a file, but not without end: a source may send anything. Its folder is made."""
     written = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         for chunk in chunks:
             written += file.write(chunk)
@@ -189,19 +196,14 @@ def _stream(url: str, path: Path, patience: Patience) -> None:
             # Not iter_content: it unpacks what a server labels "Content-Encoding: gzip", as many
             # do for any .gz file, and the published checksum is that of the .gz file.
             # And not stream, which would wait for a full chunk from a source that drips.
-            read = partial(response.raw.read1, 2**16, decode_content=False)
-            write(_until(deadline, iter(read, b""), bar, patience), path)
+            def chunks() -> Iterator[bytes]:
+                while chunk := response.raw.read1(2**16, decode_content=False):
+                    if time.monotonic() > deadline:
+                        raise Unreachable(f"not complete after {patience.file_within:g} s")
+                    bar.update(len(chunk))
+                    yield chunk
 
-
-def _until(
-    deadline: float, chunks: Iterable[bytes], bar: object, patience: Patience
-) -> Iterator[bytes]:
-    """Hand on chunks, showing progress, until they have taken too long."""
-    for chunk in chunks:
-        if time.monotonic() > deadline:
-            raise Unreachable(f"not complete after {patience.file_within:g} s")
-        bar.update(len(chunk))
-        yield chunk
+            write(chunks(), path)
 
 
 def _innermost(error: Exception) -> Exception:
@@ -225,8 +227,7 @@ def _npm_pack(package: str, scratch: Path) -> Path:
     except subprocess.TimeoutExpired as error:
         raise Unreachable(f"npm pack took more than {error.timeout:g} s") from None
     except subprocess.CalledProcessError as error:
-        lines = [
-            line for line in error.stderr.splitlines() if line.startswith(("npm error", "npm ERR!"))
-        ]
+        said = error.stderr.splitlines()
+        lines = [line for line in said if line.startswith(("npm error", "npm ERR!"))]
         raise Unreachable("; ".join(lines[:2]) or f"npm pack exits {error.returncode}") from None
     return next(scratch.glob("*.tgz"))

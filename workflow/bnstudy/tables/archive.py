@@ -59,6 +59,11 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
+HOMES = {
+    "Python": "https://www.python.org/",
+    "PyTorch": "https://pytorch.org/",
+    "Snakemake": "https://snakemake.github.io/",
+}
 LICENCE = "https://spdx.org/licenses/MIT"
 EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # that a .zip file can tell
 MODE = 0o100644 << 16  # a plain file, readable by all
@@ -78,12 +83,11 @@ def project_version(root: Path) -> str:
 
 def release_date(results: Iterable[Path]) -> datetime:
     """The date of the archive: SOURCE_DATE_EPOCH, or the commit's, or that of the newest result."""
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    if given is not None and not given.isdecimal():
-        raise UserError(
-            f"SOURCE_DATE_EPOCH is '{given}'; give seconds since 1970, or unset the variable."
-        )
-    if given is not None:
+    if (given := os.environ.get("SOURCE_DATE_EPOCH")) is not None:
+        if not given.isdecimal():
+            raise UserError(
+                f"SOURCE_DATE_EPOCH is '{given}'; give seconds since 1970, or unset the variable."
+            )
         seconds = int(given)
     elif (commit := provenance.git_commit()) != "unknown":
         seconds = int(provenance.git("show", "--no-patch", "--format=%ct", commit)[1])
@@ -167,14 +171,11 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
     def entity(at: str, kind: str, **properties: object) -> ContextEntity:
         return crate.add(ContextEntity(crate, at, {"@type": kind} | properties))
 
-    authors = [
-        entity(
-            about.get("orcid", f"#author-{number}"),
-            "Person" if "family-names" in about else "Organization",
-            name=author_name(about),
-        )
-        for number, about in enumerate(citation["authors"], 1)
-    ]
+    authors = []
+    for number, about in enumerate(citation["authors"], 1):
+        kind = "Person" if "family-names" in about else "Organization"
+        at = about.get("orcid", f"#author-{number}")
+        authors.append(entity(at, kind, name=author_name(about)))
     licence = entity(LICENCE, "CreativeWork", name="MIT License", identifier="MIT", url=LICENCE)
     crate.name = config["report"]["title"]
     crate.description = " ".join(citation["abstract"].split())
@@ -185,23 +186,15 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
     crate.publisher = authors
     crate.root_dataset["version"] = citation["version"]
 
+    work = {"name": citation["title"], "author": authors, "license": licence}
+    work |= {"version": citation["version"], "dateCreated": date.isoformat()}
     files = {}
     for name in sorted(packed):
-        about = {
-            "name": name,
-            "encodingFormat": FORMATS.get(PurePosixPath(name).suffix, "text/plain"),
-            "contentSize": str(len(packed[name])),
-        }
+        encoding = FORMATS.get(PurePosixPath(name).suffix, "text/plain")
+        about = {"name": name, "encodingFormat": encoding, "contentSize": str(len(packed[name]))}
         if name == "Snakefile":
-            about |= {
-                "name": citation["title"],
-                "author": authors,
-                "license": licence,
-                "version": citation["version"],
-                "dateCreated": date.isoformat(),
-            }
             files[name] = crate.add_workflow(
-                dest_path=name, properties=about, main=True, lang="snakemake"
+                dest_path=name, properties=about | work, main=True, lang="snakemake"
             )
         else:
             files[name] = crate.add_file(dest_path=name, properties=about)
@@ -211,38 +204,21 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
     files["README.md"]["about"] = crate.root_dataset
     software = {("Python", run["python"]) for run in runs} | {("PyTorch", r["torch"]) for r in runs}
     software.add(("Snakemake", provenance.versions()["snakemake"]))
-    homes = {
-        "Python": "https://www.python.org/",
-        "PyTorch": "https://pytorch.org/",
-        "Snakemake": "https://snakemake.github.io/",
-    }
-    files["Snakefile"]["softwareRequirements"] = [
-        entity(
-            f"{homes[name]}#{version}",
-            "SoftwareApplication",
-            name=name,
-            softwareVersion=version,
-            url=homes[name],
-        )
-        for name, version in sorted(software)
-    ]
-    used = {(run["dataset"], run["data_sha256"]) for run in runs}
-    data = [
-        entity(
-            f"#{name}-{sha256[:12]}",
-            "Dataset",
-            identifier=f"sha256:{sha256}",
-            **about_data(name),
-        )
-        for name, sha256 in sorted(used)
-    ]
-    settings = ["config/config.yaml", "config/studies.yaml", "config/claims.yaml"]
-    made = [files[name] for name in results if name != "results/run_config.yaml"]
+    requirements = []
+    for name, version in sorted(software):
+        about = {"name": name, "softwareVersion": version, "url": HOMES[name]}
+        requirements.append(entity(f"{HOMES[name]}#{version}", "SoftwareApplication", **about))
+    files["Snakefile"]["softwareRequirements"] = requirements
+    data = []
+    for name, sha256 in sorted({(run["dataset"], run["data_sha256"]) for run in runs}):
+        about = {"identifier": f"sha256:{sha256}"} | about_data(name)
+        data.append(entity(f"#{name}-{sha256[:12]}", "Dataset", **about))
+    settings = [f"config/{name}.yaml" for name in ("config", "studies", "claims")]
     action = crate.add_action(
         files["Snakefile"],
         "#run",
-        object=[files["results/run_config.yaml"], *(files[name] for name in settings), *data],
-        result=made,
+        object=[files[name] for name in ("results/run_config.yaml", *settings)] + data,
+        result=[files[name] for name in results if name != "results/run_config.yaml"],
         properties={
             "name": "The run of the workflow that made the tables, the figures and the report",
             "description": f"{len(runs)} training runs and the studies behind the claims.",
@@ -266,8 +242,7 @@ def measured(table: str, content: bytes, entity: Callable) -> list:
         if known := dictionary.column(table, column):
             about = {"name": column, "description": f"{known.meaning} ({known.level})"}
             about |= {"unitText": known.unit} if known.unit else {}
-            named = f"#{quote(f'column-{table}.{column}')}"
-            found.append(entity(named, "PropertyValue", **about))
+            found.append(entity(f"#{quote(f'column-{table}.{column}')}", "PropertyValue", **about))
     return found
 
 
@@ -281,10 +256,8 @@ def pack(root: Path, results: Sequence[Path], out: Path) -> None:
     UserError
         If a result is missing or tells a path of this machine.
     """
-    packed = gather(root, results)
-    sources = set(source_files(root))
-    date = release_date(results)
-    made = [name for name in sorted(packed) if name not in sources]
+    packed, date = gather(root, results), release_date(results)
+    made = sorted(packed.keys() - set(source_files(root)))
     packed["ro-crate-metadata.json"] = describe(packed, made, date).encode()
     with replacing(out, binary=True) as file, zipfile.ZipFile(file, "w") as archive:
         for name in sorted(packed):

@@ -36,7 +36,7 @@ def compare(runs: list[dict], config: Mapping) -> list[dict]:
     swept = [name for name in axes(config) if name not in (axis, "seed", *strata)]
     rows: list[dict] = []
     for stratum in distinct(runs, strata):
-        part = [run for run in runs if all(run[key] == stratum[key] for key in strata)]
+        part = [run for run in runs if stratum.items() <= run.items()]
         levels = [cell[axis] for cell in distinct(part, [axis])]
         if baseline not in levels:
             continue
@@ -45,13 +45,10 @@ def compare(runs: list[dict], config: Mapping) -> list[dict]:
         cells = distinct(part, swept)
         for level in (level for level in levels if level != baseline):
             about = {"axis": axis, "level": level, "baseline": baseline} | stratum
-            for where, pooled in [*((cell, [cell]) for cell in cells), (None, cells)]:
-                scope = {"scope": ALL if where is None else CELL}
-                filled = dict.fromkeys(swept) if where is None else where
+            whole = dict.fromkeys(swept) | {"scope": ALL}, cells
+            for where, pooled in [*((cell | {"scope": CELL}, [cell]) for cell in cells), whole]:
                 arms = list(product((baseline, level), (at(cell, swept) for cell in pooled)))
-                rows += [
-                    about | filled | scope | found for found in paired(scores, bad, arms, level)
-                ]
+                rows += [about | where | found for found in paired(scores, bad, arms, level)]
     adjust(rows)
     return rows
 
@@ -62,45 +59,29 @@ def paired(scores: dict, bad: set, arms: list[tuple], level: object) -> Iterator
     seeds = [seed for seed in seeds if all((*arm, seed) in scores for arm in arms)]
     if not seeds:
         return
-    known = [score for seed in seeds for arm in arms if (score := scores[(*arm, seed)])]
-    metrics = [m for m in ordered(known) if all(score.get(m) is not None for score in known)]
+    known = [scores[(*arm, seed)] for seed in seeds for arm in arms]
+    observed = sorted({metric for score in known for metric in score} - set(METRICS))
+    metrics = [m for m in (*METRICS, *observed) if all(score.get(m) is not None for score in known)]
+    sides = [[arm for arm in arms if (arm[0] == level) is new] for new in (False, True)]
     means = {
         metric: [
-            [
-                statistics.mean(
-                    [scores[(*arm, s)][metric] for arm in arms if (arm[0] == level) is new]
-                )
-                for s in seeds
-            ]
-            for new in (False, True)
+            [statistics.mean([scores[(*arm, seed)][metric] for arm in side]) for seed in seeds]
+            for side in sides
         ]
         for metric in metrics
     }
-    differences = {
-        metric: [b - a for a, b in zip(*pair, strict=True)] for metric, pair in means.items()
-    }
-    summaries = statistics.paired_summaries(list(differences.values()))
-    for (metric, difference), summary in zip(differences.items(), summaries, strict=True):
+    differences = [[b - a for a, b in zip(*pair, strict=True)] for pair in means.values()]
+    summaries = statistics.paired_summaries(differences)
+    for metric, difference, summary in zip(metrics, differences, summaries, strict=True):
         better = difference if metric.endswith("accuracy") else [-d for d in difference]
-        yield {
+        yield vars(summary) | {
             "metric": metric,
             "mean_baseline": statistics.mean(means[metric][0]),
             "mean_level": statistics.mean(means[metric][1]),
             "difference": summary.mean,
-            "ci_low": summary.ci_low,
-            "ci_high": summary.ci_high,
-            "p": summary.p,
-            "effect_size": summary.effect_size,
             "share_of_seeds": statistics.share_of_seeds(better),
-            "n": summary.n,
             "n_diverged": sum((*arm, seed) in bad for arm in arms for seed in seeds),
         }
-
-
-def ordered(scores: list[dict]) -> list[str]:
-    """The metrics in the order of the tables, then what was observed besides."""
-    further = sorted({metric for score in scores for metric in score} - set(METRICS))
-    return [*METRICS, *further]
 
 
 def adjust(rows: list[dict]) -> None:

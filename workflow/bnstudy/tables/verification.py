@@ -38,14 +38,14 @@ BITWISE, WITHIN, DIFFERENT = OUTCOMES = ("bitwise", "within interval", "differen
 ALPHA = 0.05
 COMPARED = ("status", *RESULTS, "steps_to_target", "metrics_sha256")
 MACHINE = ("device", "device_name", "python", "torch", "code_sha256")
+TOLD = ("status", "test_accuracy", *MACHINE)  # of both sides
 SIDES = ("here", "published")
 
 
 def columns(sides: tuple[str, str] = SIDES) -> tuple[str, ...]:
     """The columns of the rows that `compare` gives."""
     first = ("run", *ALWAYS_NAMED, "outcome", "note", "farthest_metric", "farthest_share")
-    told = ("status", "test_accuracy", *MACHINE)
-    return (*first, *(f"{key}_{side}" for key in told for side in sides))
+    return (*first, *(f"{key}_{side}" for key in TOLD for side in sides))
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -70,8 +70,8 @@ def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, st
     has gone, above 1 outside.
     """
     row = {key: there[key] for key in ("run", *ALWAYS_NAMED)}
-    for key in ("status", "test_accuracy", *MACHINE):
-        row |= {f"{key}_{side}": run[key] for side, run in zip(sides, (here, there), strict=True)}
+    for side, run in zip(sides, (here, there), strict=True):
+        row |= {f"{key}_{side}": run[key] for key in TOLD}
     row |= {"farthest_metric": None, "farthest_share": None}
     notes = []
     if here["code_sha256"] != there["code_sha256"]:
@@ -121,13 +121,11 @@ def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
     for name in cells:
         if name not in summary:
             raise UserError(f"{name} is not in {folder / 'summary.csv'}; name a published run.")
-        there = summary[name]
         settings = runs_there[name]
         tables.check_complete(runs, {name: settings})
-        here = there | tables.read_run(runs / name, name, settings)
-        alike = {n for n, s in runs_there.items() if replace(s, seed=settings.seed) == settings}
-        peers = [summary[n] for n in summary if n in alike]
-        rows.append(compare(here, there, peers))
+        here = summary[name] | tables.read_run(runs / name, name, settings)
+        alike = (n for n, s in runs_there.items() if replace(s, seed=settings.seed) == settings)
+        rows.append(compare(here, summary[name], [summary[n] for n in alike]))
     return rows
 
 
@@ -143,12 +141,6 @@ def conclusion(rows: Sequence[dict]) -> str:
     different = any(row["outcome"] == DIFFERENT for row in rows)
     verdict = "does not reproduce" if different else "reproduces"
     return f"The published study {verdict} here: {counted(rows)}."
-
-
-def machine(row: dict, where: str) -> str:
-    """Device and versions of a run in few words."""
-    device, name = row[f"device_{where}"], row[f"device_name_{where}"]
-    return f"{device} ({name}), Python {row[f'python_{where}']}, PyTorch {row[f'torch_{where}']}"
 
 
 def as_text(rows: Sequence[dict]) -> str:
@@ -173,10 +165,15 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def machines(rows: Sequence[dict], sides: tuple[str, str] = SIDES) -> list[str]:
-    """A line for each side: on what its runs were trained."""
-    return [
-        f"{side}: {'; '.join(dict.fromkeys(machine(row, side) for row in rows))}" for side in sides
-    ]
+    """A line for each side: device and versions that its runs were trained with."""
+    lines = []
+    for side in sides:
+        found = dict.fromkeys(tuple(row[f"{key}_{side}"] for key in MACHINE[:4]) for row in rows)
+        said = (
+            f"{device} ({name}), Python {p}, PyTorch {torch}" for device, name, p, torch in found
+        )
+        lines.append(f"{side}: {'; '.join(said)}")
+    return lines
 
 
 def main(argv: list[str]) -> None:
