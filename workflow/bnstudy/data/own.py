@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,40 +54,31 @@ def register(declared: Mapping[str, dict]) -> None:
     """
     problems = []
     for name, entry in declared.items():
+        path = Path(entry["path"]).expanduser()
         try:
             if name in DATASETS and DATASETS[name].own is None:
                 raise UserError("there is a dataset of this name already; choose another")
-            DATASETS[name] = describe(name, entry)
+            if path.exists() or not entry.get("found"):
+                entry["found"] = look_at(path, entry)
+            DATASETS[name] = describe(name, path, entry)
         except UserError as problem:
             problems.append(f"datasets.{name}: {problem}.")
-        else:
-            entry["found"] = found(DATASETS[name])
     if problems:
         raise UserError("\n".join(problems))
 
 
-def found(dataset: Dataset) -> dict:
-    """What was found of a dataset, as plain values."""
-    kept = asdict(dataset.own) | {key: getattr(dataset, key) for key in ("n_train", "n_test")}
-    kept |= {"shape": list(dataset.shape), "classes": list(dataset.classes)}
-    return {key: value for key, value in kept.items() if key != "path"}
-
-
 def recorded(declared: Mapping[str, dict]) -> dict[str, dict]:
     """The declarations without places that only this machine has; what was found there is kept."""
-    outside = {name: Path(entry["path"]).is_absolute() for name, entry in declared.items()}
     return {
-        name: entry | {"path": Path(entry["path"]).name} if outside[name] else entry
+        name: entry | {"path": path.name} if path.is_absolute() else entry
         for name, entry in declared.items()
+        for path in [Path(entry["path"])]
     }
 
 
-def describe(name: str, entry: Mapping) -> Dataset:
-    """The registry's entry of an own dataset, from looking at its files or from what was `found`."""
-    path = Path(entry["path"]).expanduser()
-    known = dict(entry.get("found", {}))
-    if path.exists() or not known:
-        known = look_at(path, entry)
+def describe(name: str, path: Path, entry: Mapping) -> Dataset:
+    """The registry's entry of an own dataset, from what was `found`."""
+    known = dict(entry["found"])
     try:
         facts = {key: known.pop(key) for key in ("n_train", "n_test")}
         facts |= {key: tuple(known.pop(key)) for key in ("shape", "classes")}
@@ -98,7 +89,7 @@ def describe(name: str, entry: Mapping) -> Dataset:
 
 
 def look_at(path: Path, entry: Mapping) -> dict:
-    """What is `found` at a path."""
+    """What is `found` at a path, as plain values."""
     kind = "folder" if path.is_dir() else path.suffix.lower()
     if not path.exists():
         raise UserError(f"there is no {path}; name a folder, an .npz or a .csv file")
@@ -121,7 +112,7 @@ def look_at(path: Path, entry: Mapping) -> dict:
         "sha256": hash_of(path, look.files),
         "n_train": sum(counts["train"]) - n_test * split_off,
         "n_test": n_test,
-        "shape": (channels if grey is None else 1 if grey else 3, *shape),
+        "shape": [channels if grey is None else 1 if grey else 3, *shape],
         "classes": classes,
     }
 

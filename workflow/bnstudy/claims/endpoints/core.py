@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.claims.endpoints.scoring import (
     arrival,
     level_minus_baseline,
@@ -45,17 +44,18 @@ def endpoints(
     by = ("batch_size",) if runs["dataset"].nunique() == 1 else ("dataset", "batch_size")
     loss = np.log(runs["first_epoch_loss"].fillna(np.log(runs["n_classes"])))
     seconds = np.log(steps(runs).clip(lower=1) * runs["seconds_per_step"])
-    faster = {"metric": "ln_steps_to_97", "axis": "norm", "baseline": "none", "level": "batch"}
-    faster |= {"direction": "lower", "scale": "difference", "where": {}, "unit": "ln ratio"}
+
+    def none_over_batch(values: pd.Series, **rest: object) -> Endpoint:
+        return mean_over_cells(-level_minus_baseline(runs, values, by), "ln ratio", **rest)
+
+    shared = "Runs may have shared the machine with others."
+    censored = arrival(runs, "steps_to_target")["censored"]
     found = {
-        "seconds_to_target": mean_over_cells(
-            -level_minus_baseline(runs, seconds, by),
-            "ln ratio",
-            censored=arrival(runs, "steps_to_target")[0],
-            note="Runs may have shared the machine with others.",
+        "seconds_to_target": none_over_batch(seconds, censored=censored, note=shared),
+        "steps_to_97": none_over_batch(
+            scored(runs, "ln_steps_to_97"), **arrival(runs, "steps_to_97")
         ),
-        "steps_to_97": metric_endpoint(faster, runs, list(RUN)),
-        "first_epoch_loss": mean_over_cells(-level_minus_baseline(runs, loss, by), "ln ratio"),
+        "first_epoch_loss": none_over_batch(loss),
     }
     if runs["batch_size"].nunique() > 1:
         samples = batch_size_samples(runs)
@@ -126,5 +126,5 @@ def batch_size_samples(runs: pd.DataFrame) -> Endpoint:
         extremes, np.log(steps(extremes).clip(lower=1) * extremes["batch_size"])
     )
     penalty = samples[largest] - samples[smallest]
-    censored = arrival(extremes, "steps_to_target")[0]
+    censored = arrival(extremes, "steps_to_target")["censored"]
     return Endpoint(penalty["none"] - penalty["batch"], {}, "ln ratio", censored=censored)

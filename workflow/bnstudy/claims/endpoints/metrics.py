@@ -50,12 +50,12 @@ def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoi
     if claim["direction"] == "lower":
         differences = -differences
     whole = differences.dropna()
-    censored, bounded, note = arrival(table, metric) if is_steps(metric) else (0, False, "")
+    rest = arrival(table, metric) if is_steps(metric) else {"note": ""}
     if result(metric) and (bad := int(failed(table).sum())):
-        note = f"{bad} of {len(table)} runs failed and count as guessing."
+        rest["note"] = f"{bad} of {len(table)} runs failed and count as guessing."
     if left := len(differences) - len(whole):
-        note += f" {left} of {len(differences)} seeds lack a value of the metric and are left out."
-    rest = {"censored": censored, "bounded": bounded, "note": note.strip()}
+        lack = f"{left} of {len(differences)} seeds lack a value of the metric and are left out."
+        rest["note"] = f"{rest['note']} {lack}".strip()
     return mean_over_cells(whole, claim["unit"], **rest)
 
 

@@ -42,8 +42,8 @@ def scored(table: pd.DataFrame, metric: str, scale: str = "difference") -> pd.Se
     return np.log(values.where(values > 0)) if scale == "ratio" or metric != plain else values
 
 
-def arrival(table: pd.DataFrame, metric: str) -> tuple[int, bool, str]:
-    """How many targets were never reached, whether that is more than a fifth, and a note of it.
+def arrival(table: pd.DataFrame, metric: str) -> dict[str, object]:
+    """Of an endpoint, how many targets were never reached, whether that bounds it, and a note of it.
 
     Such runs count as there at the budget, so the ratio is a lower bound: of little depth where they are
     few, else of unknown depth.
@@ -51,7 +51,8 @@ def arrival(table: pd.DataFrame, metric: str) -> tuple[int, bool, str]:
     reached = table[metric.removeprefix("ln_")].notna() & ~failed(table)
     censored = int((~reached).sum())
     note = f"{censored} of {len(table)} runs never reached the target."
-    return censored, censored > CENSORED_AT_MOST * len(table), note
+    bounded = censored > CENSORED_AT_MOST * len(table)
+    return {"censored": censored, "bounded": bounded, "note": note}
 
 
 def failures(table: pd.DataFrame) -> dict[str, str]:
