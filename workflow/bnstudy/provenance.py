@@ -41,14 +41,12 @@ def imported_code(module: str) -> tuple[str, ...]:
     open_names = {"__init__", module}
     while open_names:
         name = open_names.pop()
-        file = name.replace(".", "/") + ".py"
-        if not (PACKAGE / file).is_file():
-            file = name.replace(".", "/") + "/__init__.py"
+        path = name.replace(".", "/")
+        file = f"{path}.py" if (PACKAGE / f"{path}.py").is_file() else f"{path}/__init__.py"
         if file in found or not (PACKAGE / file).is_file():
             continue
         found.add(file)
-        open_names.update(parents(name))
-        open_names.update(own_imports(file))
+        open_names |= {name.rpartition(".")[0] or name, *own_imports(file)}
     return tuple(sorted(found))
 
 
@@ -71,12 +69,6 @@ def own_imports(file: str) -> frozenset[str]:
             continue
         found.update(n.removeprefix("bnstudy.") for n in names if n.startswith("bnstudy."))
     return frozenset(found)
-
-
-def parents(name: str) -> list[str]:
-    """The packages a dotted name lies in: "a.b.c" lies in "a.b" and "a"."""
-    parts = name.split(".")
-    return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
 # The files that decide what is recorded of a run: editing one of them, and only these, trains again.
