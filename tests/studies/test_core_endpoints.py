@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bnstudy.claims.endpoints.base import metric_endpoint
 from bnstudy.claims.endpoints.core import endpoints, steps_to
-from bnstudy.claims.endpoints.metrics import metric_endpoint
 from bnstudy.training.loop import first_step_reaching
 
 SIZES = (32, 64, 128, 256)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bnstudy.claims.endpoints import convolutional
-from bnstudy.claims.endpoints.metrics import metric_endpoint
+from bnstudy.claims.endpoints.base import metric_endpoint
 from bnstudy.claims.listed import complete, load_claims
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks import models

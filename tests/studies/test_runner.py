@@ -7,7 +7,7 @@ import pytest
 import torch
 from small import all_shipped, rows, study
 
-from bnstudy.claims.endpoints.metrics import metric_endpoint
+from bnstudy.claims.endpoints.base import metric_endpoint
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
 from bnstudy.settings import Settings

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnstudy.claims.endpoints import scoring
-from bnstudy.claims.endpoints.metrics import last_values, metric_endpoint
+from bnstudy.claims.endpoints import base as scoring
+from bnstudy.claims.endpoints.base import last_values, metric_endpoint
 
 
 def table(**columns) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small import rows, study
 
-from bnstudy.claims.endpoints.scoring import page_test
+from bnstudy.claims.endpoints.base import page_test
 from bnstudy.claims.endpoints.small_batches import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.statistics import sign_flip_test

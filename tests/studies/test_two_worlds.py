@@ -14,7 +14,7 @@ import yaml
 
 from bnstudy import config as configuration
 from bnstudy.claims import judge, listed
-from bnstudy.claims.endpoints.scoring import as_text
+from bnstudy.claims.endpoints.base import as_text
 from bnstudy.studies import declaration
 from bnstudy.studies.registry import CODE_STUDIES
 

@@ -12,7 +12,7 @@ import yaml
 
 from bnstudy import config as configuration
 from bnstudy.claims import judge, listed
-from bnstudy.claims.endpoints.metrics import metric_endpoint
+from bnstudy.claims.endpoints.base import metric_endpoint
 
 D1 = {
     "id": "D1",

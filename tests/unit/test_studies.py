@@ -10,7 +10,7 @@ import yaml
 
 from bnstudy import settings
 from bnstudy.claims.endpoints import controls as control_endpoints
-from bnstudy.claims.endpoints.metrics import metric_endpoint
+from bnstudy.claims.endpoints.base import metric_endpoint
 from bnstudy.config import default_studies
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError

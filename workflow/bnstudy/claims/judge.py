@@ -16,8 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from bnstudy import statistics
-from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.metrics import last_values, metric_endpoint
+from bnstudy.claims.endpoints.base import Endpoint, Exact, last_values, metric_endpoint
 from bnstudy.claims.listed import CORE, axes_of, judged_claims
 from bnstudy.cli import parser_of
 from bnstudy.config import ALPHA, check_config, enabled_studies

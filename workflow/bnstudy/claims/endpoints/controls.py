@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy
+from bnstudy.claims.endpoints.base import Endpoint, accuracy
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:

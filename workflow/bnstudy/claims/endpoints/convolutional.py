@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy, wide
+from bnstudy.claims.endpoints.base import Endpoint, accuracy, wide
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:

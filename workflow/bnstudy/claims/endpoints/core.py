@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import (
+from bnstudy.claims.endpoints.base import (
+    Endpoint,
     arrival,
     level_minus_baseline,
     mean_over_cells,

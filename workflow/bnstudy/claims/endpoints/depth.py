@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.init_gains import accuracy_range
-from bnstudy.claims.endpoints.scoring import (
+from bnstudy.claims.endpoints.base import (
+    Endpoint,
     accuracy,
     failures,
     level_minus_baseline,
     mean_over_cells,
 )
+from bnstudy.claims.endpoints.init_gains import accuracy_range
 
 BEYOND = "he2"  # twice He's weights
 SHALLOW = 5  # hidden layers up to which activations are compared

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import (
+from bnstudy.claims.endpoints.base import (
+    Endpoint,
     accuracy,
     failures,
     level_minus_baseline,

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.scoring import mean_over_cells
+from bnstudy.claims.endpoints.base import Endpoint, Exact, mean_over_cells
 from bnstudy.config import ALPHA
 
 # What a theory that is wrong would say of the growth a layer, beside the right one.

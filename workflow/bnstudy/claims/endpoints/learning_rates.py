@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.scoring import accuracy, scored, wide
+from bnstudy.claims.endpoints.base import Endpoint, Exact, accuracy, scored, wide
 from bnstudy.scoring import failed
 
 GROUP = ["norm", "cell", "seed"]

@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
+from bnstudy.claims.endpoints.base import Endpoint, scored, wide
 from bnstudy.claims.endpoints.landscape import NETWORKS, over_networks
-from bnstudy.claims.endpoints.scoring import scored, wide
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:

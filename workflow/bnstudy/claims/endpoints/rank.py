@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import mean_over_cells, wide
+from bnstudy.claims.endpoints.base import Endpoint, mean_over_cells, wide
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy, page_test, wide
+from bnstudy.claims.endpoints.base import Endpoint, accuracy, page_test, wide
 
 POINTS = "percentage points"
 RELATIVE = "share of the validation loss"

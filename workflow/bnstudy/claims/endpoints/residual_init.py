@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.scoring import wide
+from bnstudy.claims.endpoints.base import Endpoint, Exact, wide
 
 # Relative; the law of De and Smith without the reflection is off by 1 at the first block.
 TOLERANCE = 0.15

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint, Exact
-from bnstudy.claims.endpoints.scoring import mean_over_cells
+from bnstudy.claims.endpoints.base import Endpoint, Exact, mean_over_cells
 from bnstudy.scoring import chance
 
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import accuracy, page_test, wide
+from bnstudy.claims.endpoints.base import Endpoint, accuracy, page_test, wide
 
 POINTS = "percentage points"
 

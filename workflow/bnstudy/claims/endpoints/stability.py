@@ -5,8 +5,13 @@ import math
 import pandas as pd
 from scipy.stats import pearsonr
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import level_minus_baseline, mean_over_cells, scored, wide
+from bnstudy.claims.endpoints.base import (
+    Endpoint,
+    level_minus_baseline,
+    mean_over_cells,
+    scored,
+    wide,
+)
 
 SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
 

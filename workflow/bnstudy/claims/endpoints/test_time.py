@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import Endpoint
-from bnstudy.claims.endpoints.scoring import mean_over_cells
+from bnstudy.claims.endpoints.base import Endpoint, mean_over_cells
 from bnstudy.scoring import chance
 
 ACCURACY = "accuracy_"
