@@ -21,16 +21,7 @@ def endpoints(
 ) -> dict[str, Endpoint]:
     """What of the grid is no plain metric of its runs, batch normalization against none, by name.
 
-    - `seconds_to_target`: ln(seconds of training without / with) to the target, by each run's own speed.
-    - `steps_to_97`: ln(steps without / with) to 97 %, mean over batch sizes.
-    - `first_epoch_loss`: ln(validation loss without / with) after one epoch.
-    - `batch_size_slope` (B17 a): |slope| of ln(validation loss) on log2(batch size), times the
-      range of log2(batch size), `none` minus `batch`: how much less the loss depends on the batch
-      size. In logarithms, because the arms differ in their losses.
-    - `batch_size_samples` (B17 b): how many more *samples* to the target the largest batch size needs
-      than the smallest, as ln ratio, `none` minus `batch`.
-
-    Returns nothing where one of the two arms was not run or further axes are swept; what needs several
+    Nothing where one of the two arms was not run or further axes are swept; what needs several
     batch sizes is left out where there is one.
     """
     runs = runs.loc[runs["norm"].isin(["none", "batch"])]

@@ -18,21 +18,9 @@ DEEP = 5  # hidden layers from which gradients are
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """The endpoints of the claims, by name; ReLU unless activations are compared.
+    """For every initialization, its name behind that of the endpoint; ReLU unless activations are compared.
 
-    - `gradient_size` (B7): log10 of the size of the gradient by all hidden weights, median over the
-      steps, `batch` minus `none`, mean over depths of 5 and more. `gradient_size_beyond` (B8) is `none`
-      minus `batch`, with weights twice He's.
-    - `gradient_range`: decades between the largest and the smallest gradient of a layer while
-      training, `none` minus `batch`.
-    - `deepest_accuracy` (B14): accuracy in percentage points, `batch` minus `none`, at the largest depth;
-      the cells are the depths.
-    - `activation_range` (B15): range of accuracy over activations, `none` minus `batch`, mean over
-      depths up to 5.
-    - `soft_rank`: difference of the soft ranks of the last hidden layer's activations at the largest
-      depth, after training.
-
-    These are for PyTorch's default initialization, which the assignment uses; `..._he` are for He's.
+    The assignment uses PyTorch's default, which has none. Cells are the depths.
     """
     found: dict[str, Endpoint] = {}
     for initialization, chosen in table.groupby("initialization"):

@@ -13,19 +13,7 @@ EARLY_STEP = 10
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
-    """Effects of statistics that do not fit.
-
-    - `entire_training_set` (exact): the distance between the running means of the first layer,
-      after an epoch with frozen weights and PyTorch's default momentum, and the means over the
-      training set; in standard deviations, of the worst seed.
-    - `contrast`: loss of test accuracy at contrast 0.5, with minus without batch normalization.
-      Cells are all shifts.
-    - `reestimated`: test accuracy at contrast 0.5 regained by estimating the statistics anew on
-      shifted images. Cells are all shifts.
-    - `staleness`: ln(loss with running / with precise statistics) after 10 steps. Cells are steps.
-    - `last_batch`: ln(loss with / without a last batch of two images in the running averages), mean
-      over epochs. Cells are the epochs' ends.
-    """
+    """Effects of statistics that do not fit; cells are all shifts, or the steps."""
     none, batch, reestimated = (
         shifted_accuracy(table, norm, statistics)
         for norm, statistics in (

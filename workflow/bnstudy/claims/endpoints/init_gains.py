@@ -12,11 +12,7 @@ from bnstudy.claims.endpoints.base import (
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """Range of the final accuracy over gains, `none` minus `batch`.
-
-    - `accuracy_range` (B13): all layers scaled, mean over optimizers.
-    - `accuracy_range_hidden`: the layers that have a normalization behind them alone.
-    """
+    """Range of the final accuracy over gains; cells are the optimizers."""
     ranges = accuracy_range(table, "gain", ["norm", "optimizer", "scaled", "seed"])
     failed = failures(table)
     note = f"{failed['none']} runs without and {failed['batch']} with batch normalization diverged."

@@ -19,16 +19,11 @@ WRONG = {
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
-    """Endpoints of the study; sizes are log10 of the norm of the gradient by all hidden weights.
+    """Sizes are log10 of the norm of the gradient by all hidden weights; cells are gains of the weights.
 
-    - `growth_with_batch`, `growth_without` (H1): measured against theoretical growth (exact).
-    - `vanishing` (B7 at initialization): size with batch normalization minus without, mean over gains of
-      the weights up to He's. `exploding` (B8): without minus with, mean over gains from He's on. Both need
-      `growth`, that the gradient changes less from layer to layer: |ln growth|, none minus batch.
-    - `growth_a_layer` (Yang et al. 2019): log10 growth of the squared gradient norm a layer at He's scale,
-      batch minus none.
-
-    `options` has `theory_depth` and `middle` (first and last layer compared with theory).
+    `vanishing` (B7 at initialization) and `exploding` (B8) need `growth`, that the gradient changes
+    less from layer to layer: |ln growth|, none minus batch. `options` has `theory_depth` and `middle`
+    (first and last layer compared with theory).
     """
     growth = growth_by_network(table, options)
     scaled = table[table["network"].str.endswith("_scaled")]

@@ -11,15 +11,11 @@ NETWORKS = {"relu2": "2 ReLU layers", "relu5": "5 ReLU layers", "sigmoid3": "3 s
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """Endpoints of the study, at `options["learning_rate"]`, averaged over networks.
+    """Endpoints at `options["learning_rate"]`, averaged over networks, the cells.
 
-    `drift` (B1a): log10 of the drift of the inputs of the last nonlinearity, none minus batch, in
-    decades. By construction the mean of a normalized unit hardly moves in training mode, so
-    `drift_eval`, `wasserstein` and `wasserstein_eval` stand beside it. `covariate_shift` (B1b):
-    cosine between the gradients before and after the other layers' step, batch minus none;
-    `relative_covariate_shift`: log10 of the relative change, none minus batch. `smoothness` (B9, on
-    `options["smoothness_networks"]`): log10 of the effective beta, none minus batch, on condition
-    that the cosine of the gradients along the step agrees.
+    By construction the mean of a normalized unit hardly moves in training mode, so `drift_eval`,
+    `wasserstein` and `wasserstein_eval` stand beside `drift` (B1a). `smoothness` (B9), on
+    `options["smoothness_networks"]`, needs that the cosine of the gradients along the step agrees.
     """
     usual = table["learning_rate"] == options["learning_rate"]
     smooth = table["network"].isin(options["smoothness_networks"])

@@ -11,17 +11,7 @@ BAND_POINTS = 1.0  # percentage points below the arm's best
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
-    """The endpoints of the claims, and those that belong to no claim, by name.
-
-    - `lr_max_decades` (B4): log10 of the largest rate that trains, `batch` minus `none`.
-    - `never_diverges` (B4, read literally): no normalized run diverged at any rate.
-    - `best_over_default` (B5): ln(steps to 95 % at the usual rate / at the best of the higher ones),
-      `batch` alone.
-    - `best_over_best`: ln(steps without / with batch normalization), each at its best rate.
-    - `band_decades` (B6): width of the band of usable rates, `batch` minus `none`.
-
-    The effect is that of plain SGD at the largest batch size; the cells show all optimizers and
-    batch sizes.
+    """Endpoints of plain SGD at the largest batch size; cells are all optimizers and batch sizes.
 
     Parameters
     ----------

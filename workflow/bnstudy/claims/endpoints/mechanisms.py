@@ -10,17 +10,14 @@ from bnstudy.claims.endpoints.landscape import NETWORKS, over_networks
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """Endpoints of the study; differences of ln(validation loss), averaged over networks.
+    """Endpoints of the study, averaged over networks, the cells.
 
-    `causal` (B2, batch normalization helps because it reduces covariate shift): how far noise that
+    `causal` (B2, batch normalization helps because it reduces covariate shift) is how far noise that
     restores the shift brings the ln loss of batch beyond the middle between batch and none. If the claim
     is right, the noise takes the benefit away, and this is half the benefit or more; if it is wrong, the
     benefit stays, and it is half the benefit below zero. Nothing is decided unless there is a `benefit`,
     and a `shift` larger than without normalization (log10 of the drift). Since noise may do harm by
     itself, the claim is supported only if `noise_alone` costs the plain network less than half the benefit.
-
-    `affine` (M3b): without scale and shift minus with. `statistics_gradient` (M10): detached
-    minus batch. `noise_without_batch`: noise alone minus none, for which no claim was made.
     """
     ln_loss = by_arm(table, scored(table, "ln_val_loss"))
     drift = by_arm(table, np.log10(table["drift"]))

@@ -7,12 +7,7 @@ from bnstudy.claims.endpoints.base import Endpoint, mean_over_cells, wide
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """Ratios of ranks, natural logarithms.
-
-    - `kept`: rank in the last layer, `batch` over `none`, mean over widths. Cells are widths.
-    - `width`: rank in the last layer, the widest over the narrowest networks, `batch` alone.
-    - `collapse`: rank in the first layer over that in the last, `none` alone, mean over widths.
-    """
+    """ln of ratios of effective ranks; cells are the widths."""
     logs = np.log(wide(table, "rank", "layer", "norm", "width"))
     first, last = logs[table["layer"].min()], logs[table["layer"].max()]
     widths = last["batch"].columns

@@ -18,18 +18,6 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
 
     Gaps are read where the clean training loss has come down to `matched_train_loss`, and compared
     as a share of the validation loss of the arm that the claim says is worse.
-
-    - `gap` (B10a): gap without minus gap with batch normalization. Cells: there, and at the end.
-    - `noise` (B10b): gap with groups of 50 (the batch) minus gap with groups of 4.
-      Conditions: `trend`, Page's test over all groups; `no_noise`: gap with the statistics of the whole
-      training set minus gap with groups of 50. Cells are groups of 4, 10 and 25.
-    - `dropout_need` (B11): gain by dropout without batch normalization minus gain with it.
-    - `alongside_dropout` (B12): test accuracy with both minus the better of the two alone. Cells
-      are against one alone.
-    - `dropout_order`: test accuracy with dropout after the activation minus dropout before batch
-      normalization.
-    - `variance_shift`: how far variances in evaluation are from the running variances, |ln ratio|,
-      with dropout before minus after. Cells are layers.
     """
     target = options["matched_train_loss"]
     gaps, reached = matched_gaps(table, target)

@@ -12,13 +12,7 @@ TOLERANCE = 0.15
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
-    """What grows from the first to the last block of the first stage.
-
-    - `identity`: log2 of how much (skip / branch) grows, `batch` minus `none`.
-    - `explosion`: log2 of how much the skip path grows, `none` minus `batch`.
-    - `random_walk` (exact): largest relative deviation of the mean of skip / branch over seeds from
-      `skip_in_theory`, over blocks, `batch` alone.
-    """
+    """What grows from the first to the last block of the first stage; the theory is `skip_in_theory`."""
     table = table.assign(ratio=table["skip"] / table["branch"])
     ratio, skip = growth(table, "ratio"), growth(table, "skip")
     means = table[table["norm"] == "batch"].groupby("block")["ratio"].mean()

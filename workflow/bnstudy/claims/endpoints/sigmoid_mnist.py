@@ -8,18 +8,10 @@ from bnstudy.scoring import chance
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
-    """Figure 1 of the paper in numbers.
+    """Figure 1 of the paper in numbers: means over the learning rates, which it does not give, the cells.
 
-    - `above_throughout` (H6): the mean accuracy is higher with batch normalization at every
-      checkpoint after the start, at every learning rate; `value` is the share of checkpoints at
-      which it is not.
-    - `accuracy_along_the_way`: mean accuracy over those checkpoints, percentage points.
-    - `final_accuracy`: at the last checkpoint, percentage points.
-    - `drift_decades`: log10 of the mean drift between checkpoints, `none` minus `batch`, without
-      the first interval, in which the running statistics leave their initial values.
-
-    The effects are means over the learning rates, which the paper does not give; these are the
-    cells. A checkpoint that a diverged run did not reach counts as guessing.
+    Checkpoints count after the start, drift after the first interval, in which the running statistics
+    leave their initial values. A checkpoint that a diverged run did not reach counts as guessing.
     """
     accuracy = 100 * curves(table, "accuracy").fillna(chance(table["n_classes"].max()))
     gain = (accuracy["batch"] - accuracy["none"]).iloc[1:]

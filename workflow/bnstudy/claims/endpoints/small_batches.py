@@ -10,17 +10,10 @@ POINTS = "percentage points"
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """Effects in percentage points of validation error.
+    """Effects in percentage points of validation error; cells are the sizes.
 
-    - `small_groups`: error with the smallest group minus error with groups of
-      `reference_group_size`, all with the same batch of the gradient. Condition
-      `trend`: Page's test of a trend over all groups.
-      Cells are the groups in between.
-    - `evaluation_statistics`: error with running minus error with precise statistics, for the
-      smallest group; cells are all groups.
-    - `small_batches`, `small_batches_layer`: how much more the smallest batch costs a network with
-      batch normalization than one without any, or one with layer normalization; costs are counted
-      from the largest of the small batches. Cells are the batch sizes.
+    `small_groups` (L1) needs a `trend` over all groups besides. What the smallest batches cost is counted
+    from the largest of them.
     """
     ghost, precise, batch = (
         errors(table, "groups", "ghost", statistics, "group_size")

@@ -17,15 +17,11 @@ SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """The three readings of "fluctuates less"; each a mean over batch sizes, `none` over `batch`.
+    """The readings of "fluctuates less"; each a mean over batch sizes, the cells.
 
-    - `fluctuation` (B16): ln ratio of the coefficients of variation of the loss around its running
-      median, at the same level of the loss.
-    - `spikes`: difference of the shares of steps whose loss is more than twice the running median,
-      in percentage points, at the same level. `spikes_all`: over all steps.
-    - `between_seeds`: ln ratio of the standard deviations between seeds of the final validation
-      loss. It is one number for all seeds; the effect of a seed is its jackknife pseudo-value
-      (Miller 1974, Biometrika 61), whose mean is the ratio corrected for bias.
+    Spikes are losses of more than twice the running median. `between_seeds` compares standard deviations
+    of the final validation loss, one number for all seeds; the effect of a seed is its jackknife
+    pseudo-value (Miller 1974, Biometrika 61), whose mean is the ratio corrected for bias.
     """
     found = {
         "fluctuation": matched(table, -scored(table, "ln_fluctuation"), "ln ratio"),

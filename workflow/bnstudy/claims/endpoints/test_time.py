@@ -10,16 +10,7 @@ CLEAN = "clean"
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """Differences of test accuracy, percentage points; cells are the shifts.
-
-    With n the `claim_group` of the options and the smallest of `groups`, and N `prior`:
-
-    - `adapted`: by statistics of n shifted images minus by running averages, `batch`.
-    - `prior`: statistics of the smallest groups blended with running averages minus unblended, `batch`.
-    - `price`: by running averages minus by statistics of n images, images as they are, `batch`.
-    - `against_none`: `batch` by statistics of n shifted images minus `none`.
-    - `shift`: images as they are minus shifted, `none`.
-    """
+    """Differences of test accuracy, percentage points; cells are the shifts."""
     few, blended = f"{min(options['groups'])}", f"{min(options['groups'])}+{options['prior']}"
     adapted = accuracies(table, "batch", f"{options['claim_group']}")
     none, running = (accuracies(table, norm, "running") for norm in ("none", "batch"))

@@ -10,11 +10,7 @@ from bnstudy.claims.endpoints.base import Endpoint, mean_over_cells, wide
 
 
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """ln of ratios of step times, mean over batch sizes; a seed is a process.
-
-    `training` (L2): batch over none, on condition that the same holds for inference. `inference`
-    and `inference_fused`: batch, as it is and folded into the Linear layers, over none.
-    """
+    """ln of ratios of step times, mean over batch sizes, the cells; a seed is a process."""
     times = wide(table, "milliseconds", "phase", "arm", "batch_size")
     ratio = {
         name: mean_over_cells(
