@@ -32,14 +32,7 @@ SEPARATOR = "; "  # between the names in a field
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table of claims; None where there is nothing to say.
-
-    `mixed` names the cells that came out significantly the other way, `unmet` what the verdict needs
-    besides its effect and was not shown. `p` is the sign-flip test of no effect, `ci_low` and `ci_high`
-    its 95 % interval. The verdict rests on the test against the smallest effect: `p_holm` is adjusted for
-    all `family` claims, and `low` to `high` is the interval at the `level` that this leaves. `looked`
-    marks entries that were written knowing earlier results.
-    """
+    """A row of claims.csv, see tables/dictionary.yaml; None where there is nothing to say."""
 
     id: str
     kind: str

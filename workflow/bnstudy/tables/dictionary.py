@@ -27,9 +27,14 @@ class Column(NamedTuple):
 
 @cache
 def read() -> tuple[dict[str, str], dict[str, Column]]:
-    """Sentences on tables, and columns, by name."""
+    """Sentences on tables, and columns, settings last, by name."""
     found = read_yaml(SOURCE)
-    return found["tables"], {name: Column(*entry) for name, entry in found["columns"].items()}
+    columns = {name: Column(*entry) for name, entry in found["columns"].items()}
+    for name, one in SETTINGS.items():
+        level = "ratio" if one.names is None else "nominal"
+        unit = "images" if name == "batch_size" else ""
+        columns.setdefault(name, Column(one.text.rstrip("."), unit, level))
+    return found["tables"], columns
 
 
 def table(name: str) -> str:
@@ -41,18 +46,9 @@ def table(name: str) -> str:
 def column(table: str, name: str) -> Column | None:
     """What a column of a table is; None where nothing is known of it."""
     _, columns = read()
-    for known in (f"{table}.{name}", name):
-        if known in columns:
-            return columns[known]
-    if name in SETTINGS:
-        setting = SETTINGS[name]
-        level = "ratio" if setting.names is None else "nominal"
-        return Column(setting.text.rstrip("."), "images" if name == "batch_size" else "", level)
-    return next((found for known, found in columns.items() if matches(known, name)), None)
-
-
-def matches(known: str, name: str) -> bool:
-    return "*" in known and fnmatchcase(name, known)
+    patterns = (known for known in columns if "*" in known and fnmatchcase(name, known))
+    found = (known for known in (f"{table}.{name}", name, *patterns) if known in columns)
+    return columns.get(next(found, ""))
 
 
 def rows(tables: dict[str, Iterable[str]]) -> list[dict[str, str]]:
@@ -85,7 +81,6 @@ def manual() -> str:
     said = [
         ("every study's own" if name == "*" else f"`{name}.csv`", s) for name, s in tables.items()
     ]
-    known = columns | {name: column("", name) for name in SETTINGS if name not in columns}
-    rows = [(f"`{n}`", one.meaning.replace("|", "/"), *one[1:]) for n, one in known.items()]
+    rows = [(f"`{n}`", one.meaning.replace("|", "/"), *one[1:]) for n, one in columns.items()]
     further = markdown(("Column", "What it is", "Unit", "Level"), rows)
     return "\n".join(lines) + f"{markdown(('Table', 'What a row is'), said)}\n\n{further}\n"
