@@ -287,7 +287,7 @@ def write_claims(folder: Path, path: Path, n_seeds: int = 12) -> None:
             if i % 2
             else {}
         )
-        measured[entry["id"]] = Endpoint(effects(1), cells, entry["unit"])
+        measured[entry["id"]] = Endpoint(effects(1), entry["unit"], cells)
     out = folder / "results" / "tables"
     rows = [asdict(row) for row in claims.judge(entries, measured)]
     write(out / "claims.csv", rows[0], rows)

@@ -54,7 +54,7 @@ def series(values) -> pd.Series:
 
 def endpoint(values=UP, **more) -> Endpoint:
     cells = {name: series(v) for name, v in more.pop("cells", {}).items()}
-    return Endpoint(series(values), cells, "percentage points", **more)
+    return Endpoint(series(values), "percentage points", cells, **more)
 
 
 def write(

@@ -23,7 +23,7 @@ def series(values) -> pd.Series:
 
 
 def endpoint(values=UP, **more) -> Endpoint:
-    return Endpoint(series(values), more.pop("cells", {}), "points", **more)
+    return Endpoint(series(values), "points", **more)
 
 
 def claim(name="B1", kind="statistical", study="core", **more) -> dict:

@@ -27,9 +27,9 @@ class Endpoint:
 
     # One difference per seed (index: seed), oriented so that above zero is as the claim says.
     effect: pd.Series
-    # The same for each cell that `effect` averages over (a batch size, a depth); exploratory.
-    cells: dict[str, pd.Series]
     unit: str  # of `effect` and of the claim's smallest effect ("percentage points", "decades")
+    # The same for each cell that `effect` averages over (a batch size, a depth); exploratory.
+    cells: dict[str, pd.Series] = field(default_factory=dict)
     censored: int = 0  # measured values that stand at the budget because the event never came
     bounded: bool = False  # whether so many do that a small effect excludes no larger one
     # Further endpoints that must hold as well for the claim to hold.
@@ -130,7 +130,7 @@ def as_text(column: pd.Series) -> pd.Series:
 def mean_over_cells(differences: pd.DataFrame, unit: str, **rest: object) -> Endpoint:
     """The endpoint whose effect is each seed's mean over the columns, its cells where there are several."""
     cells = dict(differences) if len(differences.columns) > 1 else {}
-    return Endpoint(differences.mean(axis=1, skipna=False), cells, unit, **rest)
+    return Endpoint(differences.mean(axis=1, skipna=False), unit, cells, **rest)
 
 
 def page_test(doses: pd.DataFrame) -> float:

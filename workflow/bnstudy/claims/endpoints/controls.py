@@ -11,4 +11,4 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     values = accuracy(usual, "test_accuracy").set_axis(usual["seed"])
     half = len(values) // 2
     first, second = values.iloc[:half], values.iloc[half : 2 * half].set_axis(values.index[:half])
-    return {"same": Endpoint(first - second, {}, "percentage points")}
+    return {"same": Endpoint(first - second, "percentage points")}

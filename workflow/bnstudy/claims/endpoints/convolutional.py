@@ -15,4 +15,4 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     accuracies = wide(table, accuracy(table, "test_accuracy"), "norm", "batch_size")
     gains = accuracies["batch"] - accuracies[group]
     effect = gains[gains.columns.max()] - gains[gains.columns.min()]
-    return {"small_batches": Endpoint(effect, {}, "percentage points")}
+    return {"small_batches": Endpoint(effect, "percentage points")}

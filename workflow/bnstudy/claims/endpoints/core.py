@@ -99,14 +99,12 @@ def batch_size_slope(runs: pd.DataFrame, samples: Endpoint) -> Endpoint:
     slope = (ln_loss * centred).sum(axis=1, skipna=False) / (centred**2).sum()
     change = slope.abs() * np.ptp(log_size)
     mean = (slope * np.ptp(log_size)).groupby("norm").mean()
-    return Endpoint(
-        effect=change["none"] - change["batch"],
-        cells={},
-        unit="ln ratio",
-        note=f"From the smallest to the largest batch size ln(validation loss) changes by "
+    note = (
+        f"From the smallest to the largest batch size ln(validation loss) changes by "
         f"{mean['none']:+.2f} without and {mean['batch']:+.2f} with batch normalization; the extra "
-        f"samples to the target differ by {samples.effect.mean():+.2f} (ln ratio).",
+        f"samples to the target differ by {samples.effect.mean():+.2f} (ln ratio)."
     )
+    return Endpoint(change["none"] - change["batch"], "ln ratio", note=note)
 
 
 def batch_size_samples(runs: pd.DataFrame) -> Endpoint:
@@ -118,4 +116,4 @@ def batch_size_samples(runs: pd.DataFrame) -> Endpoint:
     )
     penalty = samples[largest] - samples[smallest]
     censored = arrival(extremes, "steps_to_target")["censored"]
-    return Endpoint(penalty["none"] - penalty["batch"], {}, "ln ratio", censored=censored)
+    return Endpoint(penalty["none"] - penalty["batch"], "ln ratio", censored=censored)

@@ -60,4 +60,4 @@ def by_depth(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
 
 def at_depth(depth: int, differences: pd.DataFrame, unit: str, note: str = "") -> Endpoint:
     """The effect at a depth; all depths are its cells."""
-    return Endpoint(differences[f"{depth} layers"], dict(differences), unit, note=note)
+    return Endpoint(differences[f"{depth} layers"], unit, dict(differences), note=note)

@@ -37,7 +37,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
         "entire_training_set": entire_training_set(table),
         "contrast": of_contrast(lost, note),
         "reestimated": of_contrast(reestimated - batch),
-        "staleness": Endpoint(stale[early], dict(stale), "ln ratio"),
+        "staleness": Endpoint(stale[early], "ln ratio", dict(stale)),
         "last_batch": mean_over_cells(dropped, "ln ratio"),
     }
 
@@ -68,7 +68,7 @@ def shifted_accuracy(table: pd.DataFrame, norm: str, statistics: str) -> pd.Data
 def of_contrast(effects: pd.DataFrame, note: str = "") -> Endpoint:
     """The effect at the contrast of the claim; cells are all shifts."""
     cells = dict(effects.drop(columns=CLEAN))
-    return Endpoint(effects[SHIFTED], cells, "percentage points", note=note)
+    return Endpoint(effects[SHIFTED], "percentage points", cells, note=note)
 
 
 def log_ratio(rows: pd.DataFrame, numerator: str, denominator: str) -> pd.DataFrame:

@@ -38,7 +38,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
         "growth_without": against_theory(growth.filter(like="none_", axis=0)),
         "vanishing": over_gains(size["batch"] - size["none"], a_layer, below),
         "exploding": over_gains(size["none"] - size["batch"], a_layer, beyond),
-        "growth_a_layer": Endpoint(he["batch"] - he["none"], {}, "decades"),
+        "growth_a_layer": Endpoint(he["batch"] - he["none"], "decades"),
     }
 
 

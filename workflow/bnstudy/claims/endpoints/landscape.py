@@ -67,7 +67,7 @@ def compare(table: pd.DataFrame, metric: str) -> Endpoint:
 def over_networks(difference: pd.DataFrame, unit: str, **rest: object) -> Endpoint:
     """An endpoint from differences by seed (rows) and network (columns)."""
     cells = dict(difference.rename(columns=NETWORKS))
-    return Endpoint(difference.mean(axis=1), cells, unit, **rest)
+    return Endpoint(difference.mean(axis=1), unit, cells, **rest)
 
 
 def by_rate(table: pd.DataFrame, metric: str) -> str:

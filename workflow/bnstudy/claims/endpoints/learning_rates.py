@@ -50,7 +50,7 @@ def batch_minus_none(values: pd.Series, censored: pd.Series, primary: str, note:
     """The endpoint of values in decades, by norm, cell and seed."""
     differences = (values["batch"] - values["none"]).unstack("cell")
     count = int(censored.xs(primary, level="cell").sum())
-    return Endpoint(differences[primary], dict(differences), "decades", censored=count, note=note)
+    return Endpoint(differences[primary], "decades", dict(differences), censored=count, note=note)
 
 
 def largest_rate(table: pd.DataFrame, trained_at: float) -> tuple[pd.Series, pd.Series]:
@@ -148,7 +148,7 @@ def best_over_default(
         f"Best higher rate {chosen[primary]}, usual rate {rate:g}; "
         f"{censored} runs at the usual rate never reached the target."
     )
-    return Endpoint(gains[primary], gains, "ln ratio", censored=censored, note=note)
+    return Endpoint(gains[primary], "ln ratio", gains, censored=censored, note=note)
 
 
 def best_over_best(table: pd.DataFrame, column: str, primary: str) -> Endpoint:
@@ -161,4 +161,4 @@ def best_over_best(table: pd.DataFrame, column: str, primary: str) -> Endpoint:
     note = (
         f"Best rates: {none[primary][1]} without and {batch[primary][1]} with batch normalization."
     )
-    return Endpoint(gains[primary], gains, "ln ratio", note=note)
+    return Endpoint(gains[primary], "ln ratio", gains, note=note)

@@ -13,7 +13,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     widths = last["batch"].columns
     effects = {"kept": last["batch"] - last["none"], "collapse": first["none"] - last["none"]}
     width = last["batch", widths.max()] - last["batch", widths.min()]
-    return {"width": Endpoint(width, {}, "ln ratio")} | {
+    return {"width": Endpoint(width, "ln ratio")} | {
         name: mean_over_cells(effect.rename(columns="width {}".format), "ln ratio")
         for name, effect in effects.items()
     }

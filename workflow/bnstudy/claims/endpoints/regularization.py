@@ -30,20 +30,19 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
         "noise": noise(gaps, reached, target, test),
         "dropout_need": Endpoint(
             gain - gain_with_batch,
-            {},
             POINTS,
             note=f"Dropout changes test accuracy by {gain.mean():+.2f} points without and "
             f"{gain_with_batch.mean():+.2f} with batch normalization.",
         ),
         "alongside_dropout": Endpoint(
             both - np.maximum(batch, alone),
+            POINTS,
             {
                 "the comparison with batch normalization alone": gain_with_batch,
                 "the comparison with dropout alone": both - alone,
             },
-            POINTS,
         ),
-        "dropout_order": Endpoint(both - test["dropout_before"], {}, POINTS),
+        "dropout_order": Endpoint(both - test["dropout_before"], POINTS),
         "variance_shift": variance_shift(last),
     }
 
@@ -105,7 +104,7 @@ def gap(
         f"{test['none'].mean():.2f} and {test['batch'].mean():.2f} %."
     )
     censored = missed(reached, ["none", "batch"])
-    return Endpoint(matched, cells, RELATIVE, censored=censored, note=note)
+    return Endpoint(matched, RELATIVE, cells, censored=censored, note=note)
 
 
 def noise(gaps: pd.DataFrame, reached: pd.DataFrame, target: float, test: pd.DataFrame) -> Endpoint:
@@ -121,12 +120,12 @@ def noise(gaps: pd.DataFrame, reached: pd.DataFrame, target: float, test: pd.Dat
     accuracies = test.mean()
     return Endpoint(
         effect,
-        cells,
         RELATIVE,
+        cells,
         censored=missed(reached, [*DOSES, "population"]),
         conditions={
-            "trend": Endpoint(effect, {}, RELATIVE, p=page_test(gaps[list(DOSES)])),
-            "no_noise": Endpoint(no_noise, {}, RELATIVE),
+            "trend": Endpoint(effect, RELATIVE, p=page_test(gaps[list(DOSES)])),
+            "no_noise": Endpoint(no_noise, RELATIVE),
         },
         note="Final test accuracy is "
         f"{accuracies[noisiest]:.2f} % with groups of {DOSES[noisiest]}, "
@@ -151,4 +150,4 @@ def variance_shift(last: pd.DataFrame) -> Endpoint:
     for column in last.filter(like="variance_shift_"):
         shifts = np.log(wide(last, column, "arm")).abs().fillna(0)
         layers[f"layer {column[-1]}"] = shifts["dropout_before"] - shifts["batch_dropout"]
-    return Endpoint(pd.DataFrame(layers).mean(axis=1), layers, "ln ratio")
+    return Endpoint(pd.DataFrame(layers).mean(axis=1), "ln ratio", layers)

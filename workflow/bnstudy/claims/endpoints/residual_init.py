@@ -20,8 +20,8 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]
     off = (means / theory - 1).abs()
     worst = off.idxmax()
     return {
-        "identity": Endpoint(ratio["batch"] - ratio["none"], {}, "doublings"),
-        "explosion": Endpoint(skip["none"] - skip["batch"], {}, "doublings"),
+        "identity": Endpoint(ratio["batch"] - ratio["none"], "doublings"),
+        "explosion": Endpoint(skip["none"] - skip["batch"], "doublings"),
         "random_walk": Exact(
             bool(off[worst] <= TOLERANCE),
             float(off[worst]),

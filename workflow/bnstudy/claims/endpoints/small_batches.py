@@ -24,7 +24,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
         (one[smallest] - one[reference]).mean() for one in (ghost, precise, batch)
     )
     small_groups = beyond(ghost.loc[:, :reference], "groups")
-    trend = Endpoint(small_groups.effect, {}, POINTS, p=page_test(ghost[ghost.columns[::-1]]))
+    trend = Endpoint(small_groups.effect, POINTS, p=page_test(ghost[ghost.columns[::-1]]))
     by_evaluation = (ghost - precise).rename(columns="groups of {:g}".format)
     results = {
         "small_groups": replace(
@@ -33,7 +33,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
             note=f"With precise statistics {remaining:+.2f} of the {cost:+.2f} points remain, and "
             f"with the statistics of groups as in training it would be {as_trained:+.2f}.",
         ),
-        "evaluation_statistics": Endpoint(by_evaluation.iloc[:, 0], dict(by_evaluation), POINTS),
+        "evaluation_statistics": Endpoint(by_evaluation.iloc[:, 0], POINTS, dict(by_evaluation)),
     }
     batch_norm = errors(table, "batches", "batch", "running", "batch_size")
     for name, norm in (("small_batches", "none"), ("small_batches_layer", "layer")):
@@ -46,7 +46,7 @@ def beyond(values: pd.DataFrame, what: str) -> Endpoint:
     """What the smallest size costs beyond the largest; cells are all sizes but that."""
     costs = values.iloc[:, :-1].sub(values.iloc[:, -1], axis=0)
     costs = costs.rename(columns=f"{what} of {{:g}}".format)
-    return Endpoint(costs.iloc[:, 0], dict(costs), POINTS)
+    return Endpoint(costs.iloc[:, 0], POINTS, dict(costs))
 
 
 def errors(

@@ -20,7 +20,7 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
         "against_none": adapted - none,
         "shift": none.rsub(none[CLEAN], axis=0),
     }
-    price = Endpoint(running[CLEAN] - adapted[CLEAN], {}, "percentage points")
+    price = Endpoint(running[CLEAN] - adapted[CLEAN], "percentage points")
     return {"price": price} | {
         name: mean_over_cells(one.drop(columns=CLEAN), "percentage points")
         for name, one in differences.items()
