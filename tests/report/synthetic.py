@@ -17,10 +17,10 @@ from bnstudy.claims import listed
 from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.data.prepared import open_prepared, write_prepared
 from bnstudy.data.splits import split_sizes
-from bnstudy.grid import axes
+from bnstudy.grid import axes, table_value
 from bnstudy.scoring import RESULTS
 from bnstudy.tables.aggregate import JOB_COLUMNS
-from bnstudy.tables.comparison import columns, compare, table_value
+from bnstudy.tables.comparison import columns, compare
 
 STUDIES = Path(__file__).parents[2] / "config" / "studies.yaml"
 ALL_NORMS = ("none", "batch")

@@ -51,5 +51,14 @@ def runs(config: Mapping) -> dict[str, Settings]:
 
 def cell(settings: Settings, names: Sequence[str]) -> dict[str, object]:
     """The values of some axes of a run, as tables have them."""
-    values = {name: getattr(settings, name) for name in names}
-    return {k: text(v) if isinstance(v, tuple) or v is None else v for k, v in values.items()}
+    return {name: table_value(getattr(settings, name)) for name in names}
+
+
+def table_value(value: object) -> object:
+    """A value of a setting as tables have it."""
+    return text(value) if isinstance(value, list | tuple) or value is None else value
+
+
+def order(values: Iterable[object]) -> list[tuple]:
+    """A key that sorts by values, numbers first and words after them."""
+    return [(isinstance(value, str), value) for value in values]

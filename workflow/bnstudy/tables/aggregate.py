@@ -21,7 +21,7 @@ from bnstudy.config import check_config
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.files import RUN_FILES, SEALED, TABLES, replacing, write_rows
-from bnstudy.grid import RUN, axes, cell, runs
+from bnstudy.grid import RUN, axes, cell, order, runs
 from bnstudy.logs import say
 from bnstudy.provenance import (
     ORIGIN,
@@ -203,7 +203,7 @@ def read_grid(
     chosen = whole if chosen is None else chosen
     # By value, not by their order in the configuration, which may change without any run changing.
     cells = {name: cell(settings, keys) for name, settings in chosen.items()}
-    names = sorted(chosen, key=lambda name: [order(value) for value in cells[name].values()])
+    names = sorted(chosen, key=lambda name: order(cells[name].values()))
     check_complete(folder, chosen)
     check_folders(folder, whole)
     found = [
@@ -216,11 +216,6 @@ def read_grid(
         of_data = [(name, run) for name, run in named if run["dataset"] == dataset]
         check_unmixed(of_data, "data_sha256", f"the data of {dataset}", remedy)
     return found
-
-
-def order(value: object) -> tuple:
-    """A key that sorts numbers by their value, and words after them."""
-    return isinstance(value, str), value
 
 
 def by_class(run: dict, keys: Sequence[str]) -> Iterator[dict]:

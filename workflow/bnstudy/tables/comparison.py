@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 from bnstudy import statistics
-from bnstudy.grid import axes
+from bnstudy.grid import axes, order, table_value
 from bnstudy.scoring import METRICS, failed, score
-from bnstudy.settings import text
 
 CELL, ALL = "cell", "all"
 STATISTICS = (
@@ -101,11 +100,5 @@ def at(run: Mapping, names: list[str]) -> tuple:
 
 def distinct(runs: list[dict], names: list[str]) -> list[dict]:
     """The combinations of values that occur, numbers sorted by their value."""
-    found = {at(run, names) for run in runs}
-    ranked = sorted(found, key=lambda values: [(isinstance(v, str), v) for v in values])
-    return [dict(zip(names, values, strict=True)) for values in ranked]
-
-
-def table_value(value: object) -> object:
-    """A value of a setting as tables have it."""
-    return text(value) if isinstance(value, list | tuple) or value is None else value
+    found = sorted({at(run, names) for run in runs}, key=order)
+    return [dict(zip(names, values, strict=True)) for values in found]

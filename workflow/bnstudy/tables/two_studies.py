@@ -15,7 +15,7 @@ from pathlib import Path
 from bnstudy.cli import parser_of
 from bnstudy.errors import UserError
 from bnstudy.files import write_table
-from bnstudy.grid import axes
+from bnstudy.grid import axes, table_value
 from bnstudy.provenance import file_sha256
 from bnstudy.scoring import METRICS
 from bnstudy.settings import SETTINGS, show
@@ -50,7 +50,7 @@ def read_study(results: Path) -> list[dict]:
                 "metrics_sha256": file_sha256(folder / "metrics.csv"),
                 "device_name": read_object(folder / "timing.json").get("device_name"),
             }
-            known = {key: comparison.table_value(v) for key, v in run["settings"].items()}
+            known = {key: table_value(v) for key, v in run["settings"].items()}
             rows.append({key: run[key] for key in (*COLUMNS, "n_classes", "n_steps")} | known | run)
         except (OSError, KeyError) as error:
             raise damaged(path, f"or a file beside it lacks {error}") from error
