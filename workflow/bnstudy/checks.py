@@ -71,12 +71,6 @@ def nearest_fit(size: int, norm: str, n_train: int) -> int | None:
 
 
 def check_batches(n_train: int, settings: Settings) -> None:
-    """Refuse batches that a network of a study cannot be trained on.
-
-    Raises
-    ------
-    UserError
-        If a batch is larger than the training split, or a single sample that has no variance.
-    """
+    """Refuse batches larger than the training split, or that leave one sample, which has no variance."""
     if reason := batch_problem(settings.batch_size, settings.norm, n_train, "the study"):
         raise UserError(f"batch_size: {settings.batch_size} {reason}; choose another.")

@@ -56,10 +56,7 @@ DEFAULTS = {
 def check_config(config: dict) -> None:
     """Complete a merged configuration in place, and check it: values alone, then against each other.
 
-    Raises
-    ------
-    UserError
-        One sentence a line for everything found wrong, each beginning with the key it is about.
+    What is wrong with it is refused all at once, a sentence a line that begins with the key.
     """
     complete(config)
     if isinstance(config["plugins"], list):

@@ -35,13 +35,7 @@ def base(config: Mapping) -> dict[str, object]:
 
 
 def runs(config: Mapping) -> dict[str, Settings]:
-    """Every run of the grid by its name, in the order of the configuration, the first axis slowest.
-
-    Raises
-    ------
-    UserError
-        If a value is not allowed.
-    """
+    """Every run of the grid by its name, in the order of the configuration, the first axis slowest."""
     grid, shared = config["grid"], make(base(config))
     names = [name for name in ordered(grid) if name in grid]
     axes = [[getattr(make({name: value}), name) for value in grid[name]] for name in names]

@@ -12,13 +12,7 @@ LOADED: dict[str, Path] = {}  # by name of the module
 
 
 def load(paths: Iterable[str | Path]) -> None:
-    """Import each file once, so that what it registers is there.
-
-    Raises
-    ------
-    UserError
-        If a file is missing or cannot be imported, naming it.
-    """
+    """Import each file once, so that what it registers is there; one that cannot be is refused by name."""
     for path in map(Path, paths):
         name = f"bnstudy_plugin_{path.stem}"
         if LOADED.get(name) == path.resolve():

@@ -104,14 +104,9 @@ def data_sha256(prepared: Path) -> str:
 
 
 def prepared_header(prepared: Path) -> dict[str, str]:
-    """What the header of a prepared dataset says, without opening it with PyTorch.
+    """What the header of a prepared dataset says, without opening it with PyTorch; else it is refused.
 
     What it says about the content is verified by `bnstudy.data.prepared.open_prepared`.
-
-    Raises
-    ------
-    UserError
-        If the file is no prepared dataset.
     """
     try:
         with open(prepared, "rb") as file:
@@ -129,13 +124,7 @@ Rows = Iterable[tuple[str, dict]]  # each with the name by which it is told
 
 
 def check_unmixed(rows: Rows, key: str, what: str, remedy: str) -> None:
-    """Refuse rows that differ in where they come from.
-
-    Raises
-    ------
-    UserError
-        Naming the two largest groups of rows, by hash, size and first name.
-    """
+    """Refuse rows that differ in where they come from, naming the two largest groups of them."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, row in rows:
         groups[row[key]].append(name)
@@ -150,13 +139,7 @@ def check_unmixed(rows: Rows, key: str, what: str, remedy: str) -> None:
 
 
 def check_origins(rows: Rows, code: str, data: Iterable[Path], *, allow_mixed_code: bool) -> None:
-    """Refuse rows of several versions of the code or environments, or of other data than these files.
-
-    Raises
-    ------
-    UserError
-        Naming the two largest groups, or the first row of other data.
-    """
+    """Refuse rows of several versions of the code or environments, or of other data than these files."""
     rows = list(rows)
     if not allow_mixed_code:
         remedy = "run `snakemake` to make what is out of date again, or pass --allow-mixed-code"

@@ -382,12 +382,9 @@ def as_dict(settings: Settings) -> dict[str, object]:
 
 
 def make(values: Mapping[str, object], kind: type = Settings, *, are_options: bool = False) -> Any:
-    """A `Settings` or an `Execution` from values that are allowed; what is not said has its default.
+    """A `Settings` or an `Execution` from values; what is not said has its default.
 
-    Raises
-    ------
-    UserError
-        One sentence a line for every value that is not allowed, naming the setting or its option.
+    Values that are not allowed are refused, a sentence a line that names the setting or its option.
     """
     known = KNOWN[kind]
     wrong = [

@@ -190,13 +190,7 @@ def date_inputs(jobs: Iterable) -> None:
 
 
 def watch_jobs(jobs: Iterable) -> Failures:
-    """Follow the jobs of this start; returns what remembers the failed ones.
-
-    Raises
-    ------
-    WorkflowError
-        If results cannot be written.
-    """
+    """Follow the jobs of this start, if results can be written; returns what remembers the failed ones."""
     if is_read_only("."):
         raise WorkflowError("no job was started, for results cannot be written")
     failures = Failures()

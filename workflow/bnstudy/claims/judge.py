@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bnstudy import statistics
+from bnstudy import grid, statistics
 from bnstudy.claims.endpoints.base import Endpoint, Exact, last_values, metric_endpoint
 from bnstudy.claims.listed import CORE, axes_of, judged_claims
 from bnstudy.cli import parser_of
@@ -23,8 +23,6 @@ from bnstudy.config import ALPHA, check_config, enabled_studies
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.files import write_table
-from bnstudy.grid import axes as axes_of_grid
-from bnstudy.grid import base
 from bnstudy.schema import SCHEMAS
 
 SEPARATOR = "; "  # between the names in a field
@@ -98,17 +96,14 @@ class Measured:
     def endpoint(self, claim: Mapping) -> Endpoint | Exact | None:
         """The endpoint of a claim or a reading of the study, None if what it compares was not run.
 
-        Raises
-        ------
-        UserError
-            If the study's grid was cut so far that its endpoints cannot be formed.
+        A grid that was cut so far that endpoints cannot be formed is refused.
         """
         return self.of_metric(claim) if "metric" in claim else self.coded.get(claim["endpoint"])
 
     def of_metric(self, claim: Mapping) -> Endpoint | None:
         axes = list(axes_of(self.study, self.config))
         if self.study == CORE:
-            axes, table = axes_of_grid(self.config), self.read("runs")
+            axes, table = grid.axes(self.config), self.read("runs")
             if claim["metric"] not in table and "/" in claim["metric"]:
                 metrics = last_values(self.read("metrics"), claim["metric"], axes)
                 table = table.merge(metrics, on=axes, how="left")
@@ -156,7 +151,7 @@ def departures(config: dict, study: str) -> list[str]:
     """
     shipped = read_yaml(SCHEMAS / "registered.yaml")
     if study == CORE:
-        mine, usual = base(config), base(shipped)
+        mine, usual = grid.base(config), grid.base(shipped)
         parts = {"grid": (config["grid"], shipped["grid"]), "": (mine, mine | usual)}
     else:
         used, registered = config["studies"][study], shipped["studies"].get(study, {})

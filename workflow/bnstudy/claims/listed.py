@@ -31,10 +31,7 @@ COUNTS = ("n_parameters", "n_train", "n_steps", "steps_done")
 def read(path: Path) -> dict:
     """Read and check config/claims.yaml: `claims`, `version`, and `further`, what is shown besides.
 
-    Raises
-    ------
-    UserError
-        If the file is missing, or an entry does not fit the schema, or two share an id.
+    A list that is missing, does not fit the schema or uses an id twice is refused.
     """
     try:
         found = read_yaml(path)

@@ -49,12 +49,8 @@ def download(
     torchvision's layout, or either of them below a folder named like the dataset. What may be
     secret in an address, a password or a query, is told nowhere.
 
-    The folder also gets ``source.json``: where each file came from, its SHA-256.
-
-    Raises
-    ------
-    UserError
-        If no source gives the right files, with the answer of each; nothing stays behind then.
+    The folder also gets ``source.json``: where each file came from, its SHA-256. If no source gives
+    the right files, that is refused with the answer of each, and nothing stays behind.
     """
     if dataset.reader is None:
         raise UserError(

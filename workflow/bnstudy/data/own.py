@@ -45,12 +45,8 @@ class Own:
 def register(declared: Mapping[str, dict]) -> None:
     """Add the datasets of a configuration to the registry, and to each what was found, as `found`.
 
-    Where the files are gone, what was found before is believed: results can be read without them.
-
-    Raises
-    ------
-    UserError
-        One sentence a line, each naming a dataset and, where there is one, a file.
+    Where the files are gone, what was found before is believed: results can be read without them. What
+    cannot be used is refused, a sentence a line that names the dataset and, where there is one, a file.
     """
     problems = []
     for name, entry in declared.items():
@@ -188,10 +184,7 @@ def classes_of(
 def read(dataset: Dataset) -> dict:
     """Decode a dataset: what :func:`bnstudy.data.prepared.write_prepared` takes.
 
-    Raises
-    ------
-    UserError
-        Naming the file that cannot be used, and what to do about it.
+    A file that cannot be used is refused by name.
     """
     import numpy as np
     import torch

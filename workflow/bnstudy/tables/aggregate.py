@@ -32,8 +32,7 @@ from bnstudy.provenance import (
 )
 from bnstudy.scoring import RESULTS
 from bnstudy.settings import Settings, as_dict, as_number
-from bnstudy.tables.comparison import columns as comparison_columns
-from bnstudy.tables.comparison import compare
+from bnstudy.tables import comparison
 from bnstudy.training.observers import asked_of_run
 
 METRICS_COLUMNS = ("epoch", "step", "split", "metric", "value")
@@ -85,19 +84,14 @@ def read_object(path: Path) -> dict:
 def read_run(folder: Path, name: str, settings: Settings) -> dict:
     """Read a run.json that is as it was written, metrics.csv with it, by the settings that are asked for.
 
-    The seal says that both files are what the training wrote; that is not checked a second time.
+    The seal says that both files are what the training wrote; that is not checked a second time. Another
+    run, or one that was trained otherwise than the configuration now says, is refused.
 
     Returns
     -------
     dict
         The object without its settings and observers, with the content of timing.json as `timing`, and
         of it the hash of metrics.csv and the name of the device.
-
-    Raises
-    ------
-    UserError
-        If a file is not as it was written, or if the run is another one or was trained otherwise than
-        the configuration now says.
     """
     path = folder / "run.json"
     run = read_object(path)
@@ -193,11 +187,7 @@ def read_grid(
 ) -> list[dict]:
     """The runs of a grid, or those chosen of it, with the values of its axes and sorted by them.
 
-    Raises
-    ------
-    UserError
-        If a run is missing or malformed, or if runs contradict their path, the configuration or
-        one another.
+    Runs that are missing, or contradict their path, the configuration or one another, are refused.
     """
     whole, keys = runs(config), axes(config)
     chosen = whole if chosen is None else chosen
@@ -242,12 +232,7 @@ def aggregate(
 
     The grid of the merged configuration says which runs below `results` are read, or `chosen` which of
     them; `data` are prepared datasets to hold them against. Tables that were there stay as they are if
-    anything is wrong.
-
-    Raises
-    ------
-    UserError
-        What `read_grid` refuses.
+    `read_grid` refuses anything.
     """
     config = read_config(config_path)
     folder, keys = results / "runs", axes(config)
@@ -266,7 +251,7 @@ def aggregate(
             ("run", *keys, *TIMINGS_COLUMNS),
             (run | timing_row(results, run) for run in found),
         ),
-        "comparison": (comparison_columns(config), compare(found, config)),
+        "comparison": (comparison.columns(config), comparison.compare(found, config)),
         "classes": (
             (*keys, "class", "n", "accuracy"),
             (row for run in found for row in by_class(run, keys)),

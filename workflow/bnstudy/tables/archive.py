@@ -249,12 +249,8 @@ def measured(table: str, content: bytes, entity: Callable) -> list:
 def pack(root: Path, results: Sequence[Path], out: Path) -> None:
     """Write the archive of the checkout and of results below the working directory.
 
-    Among them are results/run_config.yaml and results/tables/runs.csv.
-
-    Raises
-    ------
-    UserError
-        If a result is missing or tells a path of this machine.
+    Among them are results/run_config.yaml and results/tables/runs.csv; what tells a path of this machine
+    is refused.
     """
     packed, date = gather(root, results), release_date(results)
     made = sorted(packed.keys() - set(source_files(root)))

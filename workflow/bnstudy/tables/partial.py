@@ -105,14 +105,9 @@ def no_verdict(missing: list[dict]) -> dict[str, str]:
 
 
 def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> None:
-    """Write the tables of what is complete, and `missing.csv`.
+    """Write the tables of what is complete, and `missing.csv`, in place of those that were in `out`.
 
-    Tables that were in `out` before are replaced.
-
-    Raises
-    ------
-    UserError
-        If no run of the grid can be used, or if an input is malformed.
+    Where no run of the grid can be used, that is refused.
     """
     config = tables.read_config(config_path)
     chosen, missing = complete_runs(config, results)

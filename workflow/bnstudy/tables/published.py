@@ -96,13 +96,7 @@ def choose_cells(runs: Mapping[str, Settings], n: int) -> dict[str, Settings]:
 
 
 def publish(config_path: Path, results: Path, out: Path) -> None:
-    """Write the summary of a finished study; nothing in it tells a machine's name or paths.
-
-    Raises
-    ------
-    UserError
-        If a run is missing or malformed, or if runs come from several versions of code or data.
-    """
+    """Write the summary of a finished study; nothing in it tells a machine's name or paths."""
     from bnstudy.tables import aggregate as tables
 
     config = tables.read_config(config_path)

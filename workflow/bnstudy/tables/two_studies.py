@@ -68,15 +68,10 @@ def differing(a: Sequence[dict], b: Sequence[dict]) -> dict[str, tuple]:
 
 
 def compare(a: Sequence[dict], b: Sequence[dict]) -> tuple[list[dict], list[dict], dict]:
-    """Compare the runs of study B with those of study A.
+    """Compare the runs of study B with those of study A; at least one of each must be a pair.
 
     Returns a row per pair of runs, as in verification.csv; the rows of comparison.csv, over the seeds that
     both have; and the names of the axes, as a configuration has them.
-
-    Raises
-    ------
-    UserError
-        If no run of one can be paired with a run of the other.
     """
     paired_by = [name for name in SETTINGS if name not in differing(a, b)]
 

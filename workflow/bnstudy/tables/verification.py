@@ -105,13 +105,8 @@ def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, st
 def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
     """Compare runs that were trained anew with the published ones, in the order given.
 
-    `cells` are names of published runs, which are their folders below `runs`; `folder` is published/.
-
-    Raises
-    ------
-    UserError
-        If the published files cannot be read, or if a run is missing, malformed, was trained with
-        other settings or was never published.
+    `cells` are names of published runs, which are their folders below `runs`; `folder` is published/. One
+    that is missing, malformed, was trained with other settings or never published is refused.
     """
     summary = {row["run"]: row for row in published.read_summary(folder)}
     runs_there = published.published_runs(folder)
