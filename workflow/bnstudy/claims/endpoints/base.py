@@ -134,18 +134,10 @@ def mean_over_cells(differences: pd.DataFrame, unit: str, **rest: object) -> End
 
 
 def page_test(doses: pd.DataFrame) -> float:
-    """p-value of Page's test for a trend that goes up from the first column to the last, doubled.
+    """p-value of Page's test (1963) for a trend that goes up from the first dose to the last, doubled.
 
-    Doubled as the other tests are, which look at both directions; 1 for a trend that goes down.
-
-    Parameters
-    ----------
-    doses : DataFrame
-        One row per seed, one column per dose, in order.
-
-    Notes
-    -----
-    Page (1963), Ordered hypotheses for multiple treatments.
+    Doubled as the other tests are, which look at both directions; 1 for a trend that goes down. `doses`
+    has a row per seed and a column per dose, in order.
     """
     if len(doses) < 2:
         return 1.0  # a single order shows nothing
@@ -155,23 +147,10 @@ def page_test(doses: pd.DataFrame) -> float:
 def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoint:
     """The effect of a claim that names a metric, per seed, in the mean over the other axes.
 
-    A seed that lacks one of its runs, or a value that guessing has none for, is left out.
-
-    Parameters
-    ----------
-    claim : dict
-        Complete (`bnstudy.claims.listed.complete`): metric, axis, level, baseline, direction, scale,
-        where, unit.
-    table : pd.DataFrame
-        A row per run with the axes, `seed`, `status`, `val_accuracy`, `n_classes`, `n_steps` and the
-        metric.
-    axes : list of str
-        The axes of the table; those with several values span the cells.
-
-    Raises
-    ------
-    KeyError
-        If the table lacks the metric, or a level.
+    The claim is complete (`bnstudy.claims.listed.complete`). The table has a row per run with the axes,
+    `seed`, `status`, `val_accuracy`, `n_classes`, `n_steps` and the metric; those of its axes that have
+    several values span the cells. A seed that lacks one of its runs, or a value that guessing has none
+    for, is left out; a table that lacks the metric, or a level, is a KeyError.
     """
     axis, metric = claim["axis"], claim["metric"]
     baseline, level = (written(axis, claim[key]) for key in ("baseline", "level"))

@@ -13,14 +13,10 @@ BAND_POINTS = 1.0  # percentage points below the arm's best
 def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
     """Endpoints of plain SGD at the largest batch size; cells are all optimizers and batch sizes.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        A row per norm, optimizer, batch size, seed and learning rate.
-    options : dict
-        `trained_at`: the accuracy from which a run counts as trained. `usual`: the learning rate of
-        B5's comparison, by optimizer. `target_within`, `target_between`: the accuracies to reach in
-        comparing rates within an arm and arms.
+    The table has a row per norm, optimizer, batch size, seed and learning rate. Of the options,
+    `trained_at` is the accuracy from which a run counts as trained, `usual` the learning rate of B5's
+    comparison, by optimizer, and `target_within` and `target_between` the accuracies to reach in
+    comparing rates within an arm and arms.
     """
     cells = table["optimizer"] + ", batch size " + table["batch_size"].astype(str)
     table = table.assign(accuracy=accuracy(table), cell=cells)
@@ -94,22 +90,10 @@ def never_diverges(table: pd.DataFrame) -> Exact:
 
 
 def cross_fitted_steps(ln_steps: pd.DataFrame) -> tuple[pd.Series, str]:
-    """Each seed's ln steps at the rate that is best on the other half of the seeds.
+    """Each seed's ln steps at the rate that is best on the other half of the seeds, and the rates chosen.
 
-    Choosing and judging on the same seeds would flatter whichever arm has more rates to choose
-    from. A tie goes to the smaller rate.
-
-    Parameters
-    ----------
-    ln_steps : pd.DataFrame
-        A row per seed, a column per learning rate.
-
-    Returns
-    -------
-    pd.Series
-        By seed.
-    str
-        The rates chosen.
+    Rows are seeds, columns learning rates. Choosing and judging on the same seeds would flatter whichever
+    arm has more rates to choose from. A tie goes to the smaller rate.
     """
     seeds = sorted(ln_steps.index)
     halves = seeds[: len(seeds) // 2], seeds[len(seeds) // 2 :]

@@ -61,20 +61,11 @@ def matched_gaps(table: pd.DataFrame, target: float) -> tuple[pd.DataFrame, pd.D
 
 
 def matched_gap(train: np.ndarray, validation: np.ndarray, target: float) -> tuple[float, bool]:
-    """Validation minus training loss where the training loss first comes down to `target`.
+    """Validation minus training loss (nats) where the training loss first comes down to `target`; and if it does.
 
-    Between two epochs the validation loss is linear in ln(training loss). A run that never gets
-    there has the gap of its last epoch, one that is there after the first epoch has that of the
-    first.
-
-    Parameters
-    ----------
-    train, validation : array of float, shape (epochs,)
-
-    Returns
-    -------
-    tuple
-        The gap in nats, and whether the target was reached.
+    Of the losses of each epoch, shape (epochs,). Between two epochs the validation loss is linear in
+    ln(training loss). A run that never gets there has the gap of its last epoch, one that is there after
+    the first epoch has that of the first.
     """
     below = np.flatnonzero(train <= target)
     if len(below) == 0:
