@@ -17,24 +17,13 @@ from collections.abc import Iterable
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-from bnstudy import grid, plugins
+from bnstudy import grid, plugins, provenance
 from bnstudy.cli import parser_of
 from bnstudy.config import config_text, enabled_studies
 from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.files import SEALED, TABLES, is_sealed, replacing
-from bnstudy.provenance import (
-    ORIGIN,
-    PACKAGE,
-    code_sha256,
-    config_sha256,
-    environment,
-    file_sha256,
-    imported_code,
-    prepared_header,
-    versions,
-)
 from bnstudy.settings import Settings, as_dict
 from bnstudy.studies import registry
 from bnstudy.training.observers import asked_of_run, observed_code
@@ -78,7 +67,7 @@ class Keys:
         self.sources = cache(partial(sources, root))
         names = config["grid"]["dataset"]
         self.grid_data = [f"results/data/{name}/prepared.safetensors" for name in names]
-        self.training = code_sha256(observed_code(config["observers"]))
+        self.training = provenance.code_sha256(observed_code(config["observers"]))
 
     @cached_property
     def jobs(self) -> dict[str, dict[str, registry.Job]]:
@@ -95,7 +84,9 @@ class Keys:
         rule, _, part = name.partition("/")
         if rule == "merge_study":
             return digest("")
-        return digest(repr(DATASETS[part]) if rule == "prepare" else [self.text, versions()])
+        if rule == "prepare":
+            return digest(repr(DATASETS[part]))
+        return digest([self.text, provenance.versions()])
 
     def inputs(self, name: str) -> list[str]:
         """The files that the results of a note are made from."""
@@ -132,7 +123,7 @@ class Keys:
         """Of every run of the grid ("runs"), or cell of a study: what it says, and what it should."""
         if study := table.partition("/")[2]:
             file, said = "rows.csv", self.studies[study]
-            code, jobs = code_sha256(registry.study_code(study, said)), self.jobs[study]
+            code, jobs = provenance.code_sha256(registry.study_code(study, said)), self.jobs[study]
 
             def asked(job: registry.Job) -> dict:
                 told = json.loads(job.declaration)
@@ -146,7 +137,7 @@ class Keys:
         return {
             name: (
                 origin_of(RESULTS / table / name / file),
-                [code, config_sha256(asked(job)), self.prepared(job.dataset)],
+                [code, provenance.config_sha256(asked(job)), self.prepared(job.dataset)],
             )
             for name, job in jobs.items()
         }
@@ -165,8 +156,8 @@ class Keys:
             return sound[0][-1]
         if self.here is not None:
             return self.here
-        ours = [one for one, _ in known.most_common() if one.startswith(environment(""))]
-        return ours[0] if ours else environment("")
+        ours = [one for one, _ in known.most_common() if one.startswith(provenance.environment(""))]
+        return ours[0] if ours else provenance.environment("")
 
     def stale(self, table: str, name: str) -> str | None:
         """Why a run of the grid or a cell of a study has to be made again; None if it need not."""
@@ -194,7 +185,7 @@ class Keys:
         """
         known = DATASETS[dataset]
         try:
-            header = prepared_header(RESULTS / "data" / dataset / "prepared.safetensors")
+            header = provenance.prepared_header(RESULTS / "data" / dataset / "prepared.safetensors")
         except UserError:
             return None
         changed = known.own and header.get("source") != own.source(known)
@@ -206,21 +197,21 @@ def sources(root: Path, rule: str) -> str:
     files: set[Path] = set()
     if rule == "render":
         kept = [p for p in (root / "report").rglob("*") if p.suffix in REPORT_KINDS]
-        files = {p for p in kept if p.name not in RENDERED} | set(PACKAGE.rglob("*.py"))
+        files = {p for p in kept if p.name not in RENDERED} | set(provenance.PACKAGE.rglob("*.py"))
     modules = {"prepare": ["data.prepare"], "merge_study": ["studies.table"]}
     modules |= {"aggregate": ["tables.aggregate"], "judge_claims": ["claims.judge"]}
     if rule == "judge_claims":
-        endpoints = (PACKAGE / "claims/endpoints").glob("*.py")
+        endpoints = (provenance.PACKAGE / "claims/endpoints").glob("*.py")
         modules[rule] += [f"claims.endpoints.{path.stem}" for path in endpoints]
     if rule in ("judge_claims", "render"):
         files |= {root / "config/claims.yaml", *(root / "workflow/schemas").glob("*.yaml")}
-    found = {name for module in modules.get(rule, []) for name in imported_code(module)}
-    code = code_sha256(("cli.py", *sorted(found)))
+    found = {name for module in modules.get(rule, []) for name in provenance.imported_code(module)}
+    code = provenance.code_sha256(("cli.py", *sorted(found)))
     names = [os.path.relpath(p, root) for p in sorted(files) if p.is_file()]
-    return digest(code, {name: file_sha256(root / name) for name in names})
+    return digest(code, {name: provenance.file_sha256(root / name) for name in names})
 
 
-DAMAGED = ["damage, or an edit by hand"] * len(ORIGIN)
+DAMAGED = ["damage, or an edit by hand"] * len(provenance.ORIGIN)
 
 
 def origin_of(path: Path) -> list[str] | None:
@@ -233,7 +224,7 @@ def origin_of(path: Path) -> list[str] | None:
             said = json.loads(text)
             seals = json.loads(path.with_name("timing.json").read_text(encoding="utf-8"))["sha256"]
             intact = all(hash_of(str(path.with_name(name))) == seals[name] for name in SEALED)
-        return [said.get(key, "") for key in ORIGIN] if intact else DAMAGED
+        return [said.get(key, "") for key in provenance.ORIGIN] if intact else DAMAGED
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, csv.Error):
@@ -246,7 +237,7 @@ def differing(found: list[str], wanted: list[str | None]) -> str | None:
         return DAMAGED[0]
     names = ("other code", "other settings", "other data")
     reasons = [n for n, a, b in zip(names, found, wanted, strict=False) if b is not None and a != b]
-    if len(wanted) == len(ORIGIN) and wanted[-1] not in (None, found[-1]):
+    if len(wanted) == len(provenance.ORIGIN) and wanted[-1] not in (None, found[-1]):
         then, now = (one.replace(" on ", ", ").split(", ") for one in (found[-1], wanted[-1]))
         lost, new = ([p for p in a if p and p not in b] for a, b in ((then, now), (now, then)))
         said = [f"{when} {', '.join(p)}" for when, p in (("then", lost), ("now", new)) if p]
@@ -257,7 +248,7 @@ def differing(found: list[str], wanted: list[str | None]) -> str | None:
 @cache
 def hash_of(path: str) -> str:
     """The hash of a file's content; empty if there is none."""
-    return file_sha256(Path(path)) if os.path.isfile(path) else ""
+    return provenance.file_sha256(Path(path)) if os.path.isfile(path) else ""
 
 
 def hash_of_input(path: str, runs: Iterable[str]) -> str:
@@ -265,14 +256,6 @@ def hash_of_input(path: str, runs: Iterable[str]) -> str:
     if path != RUNS:
         return hash_of(path)
     return digest([[name, hash_of(f"{RUNS}/{name}/run.json")] for name in sorted(runs)])
-
-
-def write_note(path: Path, said: dict, files: Iterable[Path]) -> None:
-    """Note what files, or all files of a folder, were made from, and what they hold."""
-    inside = [p for path in files for p in (path.rglob("*") if path.is_dir() else [path])]
-    content = {str(path): hash_of(str(path)) for path in inside if not path.is_dir()}
-    with replacing(path) as file:
-        json.dump(said | {"files": content}, file, indent=1, sort_keys=True)
 
 
 def changed(path: Path, said: dict) -> str | None:
@@ -306,7 +289,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the note")
     arguments = parser.parse_args(argv)
     plugins.load(arguments.plugins)
-    if sources(PACKAGE.parents[1], arguments.rule) != arguments.code:
+    if sources(provenance.PACKAGE.parents[1], arguments.rule) != arguments.code:
         raise UserError(
             "the code or the list of claims was edited while this job waited or ran; run the same "
             "command again"
@@ -315,6 +298,9 @@ def main(argv: list[str]) -> None:
     if RUNS in arguments.inputs:
         with open("results/tables/runs.csv", newline="", encoding="utf-8") as file:
             runs = [row["run"] for row in csv.DictReader(file)]
+    inside = [p for one in arguments.files for p in (one.rglob("*") if one.is_dir() else [one])]
     said = {"code": arguments.code, "asked": arguments.asked}
     said["inputs"] = {path: hash_of_input(path, runs) for path in arguments.inputs}
-    write_note(arguments.out, said, arguments.files)
+    said["files"] = {str(path): hash_of(str(path)) for path in inside if not path.is_dir()}
+    with replacing(arguments.out) as file:
+        json.dump(said, file, indent=1, sort_keys=True)

@@ -88,6 +88,7 @@ def add_prepared(data: "PreparedData") -> None:
 
 
 CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+LIKE_MNIST = {"n_train": 60_000, "n_test": 10_000, "shape": (1, 28, 28)}
 OBJECTS = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
 
 DATASETS = {
@@ -96,9 +97,7 @@ DATASETS = {
         Dataset(
             name="mnist",
             title="MNIST",
-            n_train=60_000,
-            n_test=10_000,
-            shape=(1, 28, 28),
+            **LIKE_MNIST,
             classes=tuple("0123456789"),
             licence="CC BY-SA 3.0",
             url="http://yann.lecun.com/exdb/mnist/",
@@ -115,9 +114,7 @@ DATASETS = {
         Dataset(
             name="fashion_mnist",
             title="Fashion-MNIST",
-            n_train=60_000,
-            n_test=10_000,
-            shape=(1, 28, 28),
+            **LIKE_MNIST,
             classes=tuple(CLOTHES.split(",")),
             licence="MIT",
             url="https://github.com/zalandoresearch/fashion-mnist",
@@ -138,9 +135,7 @@ DATASETS = {
         Dataset(
             name="kmnist",
             title="Kuzushiji-MNIST",
-            n_train=60_000,
-            n_test=10_000,
-            shape=(1, 28, 28),
+            **LIKE_MNIST,
             classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
             licence="CC BY-SA 4.0",
             url="https://github.com/rois-codh/kmnist",
