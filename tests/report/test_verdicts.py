@@ -179,7 +179,7 @@ def test_every_condition_of_the_endpoints_has_words():
     text = "".join(path.read_text() for path in sources)
     found = re.findall(r"conditions ?= ?\{\s*\"(\w+)\"", text)
     assert {"cosine", "inference", "trend", "noise_alone"} <= set(found)
-    words = {name for one in listed.load_claims(LIST) for name in one.get("conditions", {})}
+    words = {name for one in listed.read(LIST)["claims"] for name in one.get("conditions", {})}
     assert set(found) <= words
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from bnstudy.claims.endpoints import convolutional
 from bnstudy.claims.endpoints.base import metric_endpoint
-from bnstudy.claims.listed import complete, load_claims
+from bnstudy.claims.listed import complete, read
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks import models
 from bnstudy.networks.mlp import build_model
@@ -163,7 +163,7 @@ def test_nothing_to_train_is_said_before_a_run(norm, trained):
 NEW = ("robustness", "weight_decay", "large_batches", "affine_only", "convolutional")
 CLAIMS = [
     one
-    for one in load_claims(ROOT / "config/claims.yaml")
+    for one in read(ROOT / "config/claims.yaml")["claims"]
     if one.get("study") in NEW and "metric" in one
 ]
 

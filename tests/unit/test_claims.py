@@ -158,19 +158,19 @@ def write(path: Path, entries: list[dict]) -> Path:
 
 def test_a_list_of_claims_is_checked(tmp_path):
     good = claim()
-    assert listed.load_claims(write(tmp_path / "c.yaml", [good])) == [good]
+    assert listed.read(write(tmp_path / "c.yaml", [good]))["claims"] == [good]
     with pytest.raises(UserError, match="used twice"):
-        listed.load_claims(write(tmp_path / "c.yaml", [good, good]))
+        listed.read(write(tmp_path / "c.yaml", [good, good]))
     with pytest.raises(UserError, match="prior"):
-        listed.load_claims(write(tmp_path / "c.yaml", [good | {"prior": 1.5}]))
+        listed.read(write(tmp_path / "c.yaml", [good | {"prior": 1.5}]))
     with pytest.raises(UserError, match="smalest_effect"):
-        listed.load_claims(write(tmp_path / "c.yaml", [good | {"smalest_effect": 1}]))
+        listed.read(write(tmp_path / "c.yaml", [good | {"smalest_effect": 1}]))
     for missing in ("smallest_effect", "prior", "endpoint"):
         without = {key: value for key, value in good.items() if key != missing}
         with pytest.raises(UserError, match="metric" if missing == "endpoint" else missing):
-            listed.load_claims(write(tmp_path / "c.yaml", [without]))
+            listed.read(write(tmp_path / "c.yaml", [without]))["claims"]
     with pytest.raises(UserError, match="cannot be read"):
-        listed.load_claims(tmp_path / "missing.yaml")
+        listed.read(tmp_path / "missing.yaml")
 
 
 def test_the_table_begins_with_the_columns_that_it_is_known_for():

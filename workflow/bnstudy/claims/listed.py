@@ -44,19 +44,15 @@ def read(path: Path) -> dict:
     return {"version": 1, "further": []} | found
 
 
-def load_claims(path: Path) -> list[dict]:
-    """The claims of config/claims.yaml, as they are written."""
-    return read(path)["claims"]
+def registered(path: Path, config: Mapping) -> list[dict]:
+    """The claims of config/claims.yaml: about batch normalization, so none where something else is compared."""
+    return read(path)["claims"] if treatment(config) == TREATMENT else []
 
 
 def judged_claims(path: Path, config: Mapping) -> list[dict]:
-    """The claims that are judged with a configuration, complete.
-
-    Those of config/claims.yaml are about batch normalization: where something else is compared, there
-    are only the configuration's own.
-    """
-    registered = load_claims(path) if treatment(config) == TREATMENT else []
-    return [complete(claim, config) for claim in [*registered, *config.get("claims", [])]]
+    """The claims that are judged with a configuration, complete: the registered ones and its own."""
+    claims = [*registered(path, config), *config.get("claims", [])]
+    return [complete(claim, config) for claim in claims]
 
 
 def readings(path: Path, config: Mapping) -> list[dict]:
@@ -187,24 +183,22 @@ def problems(claims: Sequence[Mapping], config: Mapping) -> list[str]:
     structure = read_yaml(SCHEMA) | {"required": []}
     if wrong := list(violations({"claims": list(claims)}, structure)):
         return wrong
-    registered = load_claims(LIST) if treatment(config) == TREATMENT else []
+    listed = registered(LIST, config)
     found = []
-    taken = [claim["id"] for claim in registered]
+    taken = [claim["id"] for claim in listed]
     for i, claim in enumerate(claims):
         if claim["id"] in taken:
             found.append(f"claims[{i}].id: {claim['id']} is used twice; every claim has its own.")
         taken.append(claim["id"])
         found += [f"claims[{i}].{problem}" for problem in claim_problems(claim, config)]
-    for claim in registered:
+    for claim in listed:
         if claim["study"] not in {CORE, *default_studies()}:
             near = closest(claim["study"], list(default_studies()))
             found.append(f"{claim['id']}.study: there is no study {claim['study']}{near}.")
-    found += study_problems([*registered, *claims], config)
+    found += study_problems([*listed, *claims], config)
     arms = {"none", "batch"} <= set(config["grid"]["norm"])  # of what is registered of the grid
     if not found and not config["exploratory"] and (claims or arms):
-        found += seed_problems(
-            [complete(claim, config) for claim in [*registered, *claims]], config
-        )
+        found += seed_problems([complete(claim, config) for claim in [*listed, *claims]], config)
     return found
 
 

@@ -78,7 +78,8 @@ def compare(a: Sequence[dict], b: Sequence[dict]) -> tuple[list[dict], list[dict
     def place(run: dict, names: Sequence[str] = paired_by) -> tuple:
         return tuple(run.get(name) for name in names)
 
-    in_a, in_b = ({place(run): run for run in runs} for runs in (a, b))
+    studies = [(name, {place(run): run for run in runs}) for name, runs in (("A", a), ("B", b))]
+    (_, in_a), (_, in_b) = studies
     both = [key for key in in_a if key in in_b]
     if not both:
         raise UserError("no run of one study has the settings and the seed of a run of the other.")
@@ -92,12 +93,9 @@ def compare(a: Sequence[dict], b: Sequence[dict]) -> tuple[list[dict], list[dict
     ]
     swept = [n for n in paired_by if len({in_a[key].get(n) for key in both}) > 1]
     design = {"grid": dict.fromkeys(swept), "compare": {"axis": "study", "baseline": "A"}}
-    runs = [
-        study[key] | {"study": name} for name, study in (("A", in_a), ("B", in_b)) for key in both
-    ]
     # A setting that differs is the same place of the grid.
-    for run in runs:
-        run.update({n: in_a[both[0]][n] for n in axes(design) if n not in paired_by})
+    place_of_all = {n: in_a[both[0]][n] for n in axes(design) if n not in paired_by}
+    runs = [study[key] | {"study": name} | place_of_all for name, study in studies for key in both]
     return pairs, comparison.compare(runs, design), design
 
 
