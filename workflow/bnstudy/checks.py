@@ -43,8 +43,10 @@ def run_problem(
     if reason := observers.refused(observed, settings.norm):
         return "norm", reason
     if reason := batch_problem(settings.batch_size, settings.norm, n_train, facts.name):
-        fits = nearest_fit(settings.batch_size, settings.norm, n_train)
-        choice = f"the nearest valid choice is {fits}" if fits else "there are too few images"
+        sizes = range(1, n_train + 1)
+        fits = (n for n in sizes if not batch_problem(n, settings.norm, n_train, ""))
+        nearest = min(fits, key=lambda n: abs(n - settings.batch_size), default=None)
+        choice = f"the nearest valid choice is {nearest}" if nearest else "there are too few images"
         return "batch_size", f"{settings.batch_size} {reason}; {choice}"
     return None
 
@@ -62,12 +64,6 @@ def batch_problem(size: int, norm: str, n_train: int, dataset: str) -> str | Non
             f"and {found.title} cannot train on one sample"
         )
     return None
-
-
-def nearest_fit(size: int, norm: str, n_train: int) -> int | None:
-    """The batch size nearest to this one that can be trained with."""
-    fits = (n for n in range(1, n_train + 1) if not batch_problem(n, norm, n_train, ""))
-    return min(fits, key=lambda n: abs(n - size), default=None)
 
 
 def check_batches(n_train: int, settings: Settings) -> None:

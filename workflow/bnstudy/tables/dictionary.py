@@ -67,20 +67,10 @@ def rows(tables: dict[str, Iterable[str]]) -> list[dict[str, str]]:
 def manual() -> str:
     """The dictionary as a page of the manual."""
     tables, columns = read()
-    lines = [
-        "<!-- Written by `bnstudy document` from workflow/bnstudy/tables/dictionary.yaml and settings.py. -->",
-        "",
-        "# The tables and their columns",
-        "",
-        "All are CSV with a header, in `results/tables/`; an empty cell is a value that does not exist.",
-        "Axes of the grid and of studies are settings. Levels of measurement: nominal (a name), ordinal",
-        "(an order), interval (differences mean something), ratio (so do ratios).",
-        "",
-        "",
-    ]
     said = [
         ("every study's own" if name == "*" else f"`{name}.csv`", s) for name, s in tables.items()
     ]
     rows = [(f"`{n}`", one.meaning.replace("|", "/"), *one[1:]) for n, one in columns.items()]
     further = markdown(("Column", "What it is", "Unit", "Level"), rows)
-    return "\n".join(lines) + f"{markdown(('Table', 'What a row is'), said)}\n\n{further}\n"
+    head = read_yaml(SOURCE)["manual"]
+    return f"{head}\n{markdown(('Table', 'What a row is'), said)}\n\n{further}\n"

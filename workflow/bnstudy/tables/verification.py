@@ -1,23 +1,17 @@
 """Does it reproduce here? `bnstudy verify` compares runs trained anew with the published ones.
 
-A run is compared with the published run of its own seed, by three outcomes:
+Each with the one of its own seed; config/README.md has the outcomes. A run is `within interval` if each
+of its six final metrics lies in that of its published value x,
 
-`bitwise`
-    Every number of its metrics.csv and run.json is the published one, to the last digit.
-`within interval`
-    It is not, but each of its six final metrics lies in the interval of its published value,
+    x +- t(1 - 0.05 / (2 m), n - 1) * s * sqrt(2),   m = 6 metrics,
 
-        x +- t(1 - 0.05 / (2 m), n - 1) * s * sqrt(2),   m = 6 metrics,
-
-    where s is the standard deviation over the n published seeds of the same dataset, norm and batch
-    size. Other hardware rounds sums differently, and training amplifies that; at worst nothing of
-    the seed survives and the two runs are as different as two seeds, whose difference has the
-    standard deviation s * sqrt(2). Whatever rounding does short of that, a faithful run falls outside
-    in at most about 5 % of cases (Bonferroni over the metrics). The interval is centred at the
-    run's own published value and not at the mean of the seeds, since an unusual seed is unusual
-    everywhere. A run that diverged there has to diverge here.
-`different`
-    Anything else; data that are not the published ones always are.
+where s is the standard deviation over the n published seeds that differ in nothing else. Other hardware
+rounds sums differently, and training amplifies that; at worst nothing of the seed survives and the two
+runs are as different as two seeds, whose difference has the standard deviation s * sqrt(2). Whatever
+rounding does short of that, a faithful run falls outside in at most about 5 % of cases (Bonferroni over
+the metrics). The interval is centred at the run's own published value and not at the mean of the seeds,
+since an unusual seed is unusual everywhere. A run that diverged there has to diverge here; on data that
+are not the published ones it is different.
 """
 
 import math
