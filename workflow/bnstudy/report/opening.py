@@ -4,7 +4,7 @@ All of it comes from the tables, for any treatment; of several levels it speaks 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -44,7 +44,7 @@ class Opening(NamedTuple):
     kicker: str
     title: str
     sentences: str
-    tiles: Sequence[Tile] = ()
+    tiles: list[Tile]
 
 
 def first_screen(results: Results, question: str) -> Opening:
@@ -54,7 +54,7 @@ def first_screen(results: Results, question: str) -> Opening:
     complete = [pair for pair in found if len(pair) == 2]
     if not complete:
         said = why_no_comparison(results) or say("opening", "incomplete")
-        return Opening("", question, said)
+        return Opening("", question, said, [])
     speed, accuracy = max(complete, key=lambda pair: pair[1].difference)
     left = {
         HARDER[key]: one.effects[1].difference
