@@ -637,7 +637,7 @@ for dataset in report.each_dataset():
 for dataset in report.each_dataset():
     report.text(design.why_no_comparison(results))
     for norm in results.treatments:
-        for question in analysis.QUESTIONS:
+        for question in verdicts.quotes()["questions"]:
             report.text(f"### {question}" + f" {results.arm(norm)}" * (len(results.treatments) > 1))
             report.text(*analysis.answer(results, judged, dataset, norm, question))
 

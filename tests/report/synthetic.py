@@ -167,7 +167,8 @@ def write_study(
 
 def write(path: Path, columns: Iterable[str], rows: list[dict]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(columns)), lineterminator="\n")
+        fields = list(dict.fromkeys(columns))
+        writer = csv.DictWriter(file, fields, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         for row in rows:
             missing = {key: "" for key, value in row.items() if pd.isna(value)}

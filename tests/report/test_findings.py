@@ -511,15 +511,15 @@ def test_studies_without_a_comparison(study, grid, words):
 
 def test_what_the_batch_size_does_to_the_effect(study):
     results = study(seed=TEN)
-    told = plain(" ".join(analysis.batch_size(results, "digits", "batch")))
+    told = plain(" ".join(analysis.found(results, "digits", "batch", "Batch size")))
     means = results.scored("test_loss").groupby(["norm", "batch_size"])["value"].mean()
     for size in (32, 64):
         pair = f"({means['batch', size]:.4f} against {means['none', size]:.4f})"
         assert f"nats at {size} {pair}" in told
     assert "on steps to 95 % depends on the batch size could not be shown" in told
-    (one, *_) = analysis.batch_size(study(seed=[0]), "digits", "batch")
+    (one, *_) = analysis.found(study(seed=[0]), "digits", "batch", "Batch size")
     assert one.endswith("one seed, so without a test.")
-    assert analysis.batch_size(study(batch_size=[32]), "digits", "batch") == [
+    assert analysis.found(study(batch_size=[32]), "digits", "batch", "Batch size") == [
         "Only batch size 32 was trained, so the effect of the batch size cannot be seen."
     ]
 

@@ -103,15 +103,32 @@ def answer(
     told = evidence(claims, asked["claims"])
     if asked["why"]:
         told = f"{asked['why']} {told or say('analysis', 'elsewhere')}"
-    return [" ".join(filter(None, QUESTIONS[question](results, dataset, level))), told]
+    return [" ".join(filter(None, found(results, dataset, level, question))), told]
 
 
-def speed(results: Results, dataset: str, level: Level) -> list[str]:
-    """Steps to the target: how much, how sure, and at which batch sizes."""
-    c = results.compare(dataset, level, "ln_steps_to_target")
-    if c is None:
-        return []
-    return [f"{capitalized(brief(c))}.", sure(c), across(results, dataset, level), *caveats(c)]
+def found(results: Results, dataset: str, level: Level, question: str) -> list[str]:
+    """The sentences that answer a question of report/quotes.yaml by what the tables say."""
+    match question:
+        case "Speed":  # how much, how sure, and at which batch sizes
+            if c := results.compare(dataset, level, "ln_steps_to_target"):
+                ratios = across(results, dataset, level)
+                return [f"{capitalized(brief(c))}.", sure(c), ratios, *caveats(c)]
+        case "Accuracy":
+            pair = results.comparisons(dataset, level, ("test_accuracy", "test_loss"))
+            for c in pair[:1]:
+                return [f"{capitalized(listed(map(brief, pair)))}.", sure(c), *caveats(c)]
+        case "Generalization gap":
+            if c := results.gap(dataset, level):
+                return [gap_sentence(c)]
+        case "Batch size":
+            if "batch_size" in results.cell_axes:
+                return list(contrasts(results, dataset, "batch_size", [level]))
+            only = settings.level_name("batch_size", results.values("batch_size")[0])
+            return [say("analysis", "one batch size", size=only)]
+        case "Cost":
+            _, time = time_cost(results, dataset, level)
+            return [time, CAUTION if time else "", *parameter_cost(results, dataset, level)]
+    return []
 
 
 def across(results: Results, dataset: str, level: Level) -> str:
@@ -125,43 +142,6 @@ def across(results: Results, dataset: str, level: Level) -> str:
         for c in (pick(found, key=lambda c: c.difference) for pick in (min, max))
     )
     return say("analysis", "across", first=first, last=last)
-
-
-def accuracy(results: Results, dataset: str, level: Level) -> list[str]:
-    """Test accuracy and loss after the last epoch."""
-    found = results.comparisons(dataset, level, ("test_accuracy", "test_loss"))
-    if not found:
-        return []
-    return [f"{capitalized(listed(map(brief, found)))}.", sure(found[0]), *caveats(found[0])]
-
-
-def gap(results: Results, dataset: str, level: Level) -> list[str]:
-    """Validation against training loss."""
-    c = results.gap(dataset, level)
-    return [gap_sentence(c)] if c else []
-
-
-def batch_size(results: Results, dataset: str, level: Level) -> list[str]:
-    """Whether the effect depends on the batch size."""
-    if "batch_size" in results.cell_axes:
-        return list(contrasts(results, dataset, "batch_size", [level]))
-    only = settings.level_name("batch_size", results.values("batch_size")[0])
-    return [say("analysis", "one batch size", size=only)]
-
-
-def cost(results: Results, dataset: str, level: Level) -> list[str]:
-    """Time and parameters."""
-    _, time = time_cost(results, dataset, level)
-    return [time, CAUTION if time else "", *parameter_cost(results, dataset, level)]
-
-
-QUESTIONS = {
-    "Speed": speed,
-    "Accuracy": accuracy,
-    "Generalization gap": gap,
-    "Batch size": batch_size,
-    "Cost": cost,
-}
 
 
 def balance(results: Results, claims: Claims, dataset: str, level: Level) -> Exhibit | None:

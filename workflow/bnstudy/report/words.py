@@ -14,7 +14,6 @@ from bnstudy.report.look import ENOUGH
 from bnstudy.report.measures import SPACE, capitalized, counted, listed, percent
 
 SENTENCES = read_yaml(ROOT / "report/sentences.yaml")
-INTERVALS = f"95{SPACE}% t-intervals"
 
 
 class Words(Formatter):
@@ -47,15 +46,15 @@ def say(place: str, name: str, /, **words: object) -> str:
     return Words().filled(SENTENCES[place][name], words)
 
 
+def said_of(place: str, table: pd.DataFrame, **words: object) -> str:
+    """What is said for one seed, for few, or for as many as an interval takes."""
+    n = table["seed"].nunique()
+    return say(place, "one" if n == 1 else "few" if n < ENOUGH else "many", n=n, **words)
+
+
 def seeds_of(table: pd.DataFrame, *, geometric: bool = False, noun: str = "seed") -> str:
     """What circles and large marks are, and how many seeds a mean stands for."""
-    n = table["seed"].nunique()
-    means = "geometric means" if geometric else "means"
-    if n == 1:
-        return f"One {noun}, so there are no intervals."
-    if n < ENOUGH:
-        return f"Circles are {counted(n, noun)}, too few for intervals; large marks are {means}."
-    return f"Circles are {counted(n, noun)}, large marks {means} with their {INTERVALS}."
+    return said_of("circles", table, noun=noun, means="geometric means" if geometric else "means")
 
 
 def seeds_in(table: pd.DataFrame) -> str:
@@ -64,35 +63,24 @@ def seeds_in(table: pd.DataFrame) -> str:
 
 def bands_of(table: pd.DataFrame, dots: str = ", dots the {}") -> str:
     """The same for lines; `dots` says where the seeds are, with their number in place of `{}`."""
-    n = table["seed"].nunique()
-    if n == 1:
-        return "One seed, so there are no bands."
-    seeds = dots.format(counted(n, "seed"))
-    if n < ENOUGH:
-        return f"Lines are means{seeds}, too few for bands."
-    return f"Lines are means, bands their pointwise {INTERVALS}{seeds}."
+    return said_of("bands", table, dots=dots.format(seeds_in(table)))
 
 
 def interval_phrase(table: pd.DataFrame) -> str:
     """What stands behind a mean; nothing for fewer seeds than an interval takes."""
-    return f" with their {INTERVALS}" if table["seed"].nunique() >= ENOUGH else ""
+    return say("bands", "interval") if table["seed"].nunique() >= ENOUGH else ""
 
 
 def left_out(table: pd.DataFrame, keys: list[str]) -> str:
     """A sentence on diverged runs that are not drawn, none where there are none."""
     n = len(table.loc[table["status"] == "diverged", keys].drop_duplicates())
-    return f" {counted(n, 'run')} diverged and {'is' if n == 1 else 'are'} left out." if n else ""
+    return say("failed", "left out", n=n) if n else ""
 
 
 def guessing(failed: pd.DataFrame, keys: list[str]) -> str:
     """A sentence on the runs that count as guessing, none where there are none."""
     n = len(failed[keys].drop_duplicates())
-    counts = "counts" if n == 1 else "count"
-    return (
-        f" {counted(n, 'run')} diverged or ended near guessing and {counts} as guessing."
-        if n
-        else ""
-    )
+    return say("failed", "guessing", n=n) if n else ""
 
 
 def geometric_mean(values: pd.Series) -> float:
