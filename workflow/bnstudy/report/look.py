@@ -11,7 +11,9 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,8 +46,7 @@ ENOUGH = 3  # seeds that an interval takes: that of two is so wide that it says 
 WIDTH = 3.6  # inches of a picture: a phone shows them one below the other, a page two side by side
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(NamedTuple):
     """A figure as it was drawn: its pictures in order, and all in one as a page shows them."""
 
     svgs: list[str]
@@ -55,26 +56,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of one or several pictures, each as wide as a phone.
+    """A figure of one or several pictures, each as wide as a phone."""
 
-    Attributes
-    ----------
-    label : str
-        Its name in cross-references (`fig-<label>`) and file names.
-    finding : str
-        Alternative text: what the picture shows.
-    caption : str
-        Markdown: what, n, units, uncertainty.
-    data : pandas.DataFrame
-        The numbers drawn.
-    draw : callable
-        Draws the pictures.
-    """
-
-    label: str
-    finding: str
-    caption: str
-    data: pd.DataFrame
+    label: str  # its name in cross-references (`fig-<label>`) and file names
+    finding: str  # alternative text: what the picture shows
+    caption: str  # Markdown: what, n, units, uncertainty
+    data: pd.DataFrame  # the numbers drawn
     draw: Callable[[], list[Figure]]
 
     def pictures(self, dpi: int = 0) -> Pictures:
@@ -90,10 +77,10 @@ class Drawing:
                 if (engine := figure.get_layout_engine()) is not None:
                     engine.execute(figure)
                     figure.set_layout_engine("none")  # all in it has its place
-            images = [as_image(figure, dpi) for figure in figures if dpi]
-            ends = [str(i) for i in range(len(figures))] if len(figures) > 1 else [""]
+            png = as_png(figures, dpi) if dpi else b""
+            ends = map(str, range(len(figures))) if len(figures) > 1 else [""]
             svgs = [compact(as_svg(figure), end) for figure, end in zip(figures, ends, strict=True)]
-            return Pictures(svgs, together(svgs), as_png(images) if images else b"")
+            return Pictures(svgs, together(svgs), png)
 
 
 def as_svg(figure: Figure) -> str:
@@ -103,8 +90,14 @@ def as_svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def as_png(images: list[Image.Image]) -> bytes:
-    """Images in one, two side by side."""
+def as_png(figures: Sequence[Figure], dpi: int) -> bytes:
+    """Figures in one image, two side by side."""
+    images = []
+    for figure in figures:
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())))
     places, size = side_by_side([image.size for image in images])
     whole = Image.new("RGB", size, PAPER)
     for image, place in zip(images, places, strict=True):
@@ -112,13 +105,6 @@ def as_png(images: list[Image.Image]) -> bytes:
     buffer = io.BytesIO()
     whole.save(buffer, "png", optimize=True)
     return buffer.getvalue()
-
-
-def as_image(figure: Figure, dpi: int) -> Image.Image:
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 # Levels: a colour each and, for those who do not see it, a dash and a marker.
@@ -139,14 +125,8 @@ class Look:
 
     def point(self, size: float = 6) -> dict:
         """Arguments of `Axes.plot` for a large mark."""
-        return {
-            "ls": "none",
-            "marker": self.marker,
-            "ms": size,
-            "color": self.color,
-            "mec": PAPER,
-            "mew": 0.8,
-        }
+        look = {"ls": "none", "marker": self.marker, "ms": size, "color": self.color}
+        return look | {"mec": PAPER, "mew": 0.8}
 
     def line(self, **changes: object) -> dict:
         """Arguments of `Axes.plot` for a line without marks."""
@@ -183,20 +163,12 @@ def looks_of(
     `name` gives a level's name, as a function or a mapping. Beyond nine treatments looks repeat.
     """
     levels = list(levels)
-    usual = [USUAL[level] for level in levels if level in USUAL and level != baseline]
-    free = [i for i in range(len(LEVEL_LOOKS)) if i not in usual] or [0]
-    looks, taken = {}, 0
-    for level in levels:
-        if level == baseline:
-            look = BASELINE_LOOK
-        elif level in USUAL:
-            look = LEVEL_LOOKS[USUAL[level]]
-        else:
-            look = LEVEL_LOOKS[free[taken % len(free)]]
-            taken += 1
-        word = name[level] if isinstance(name, Mapping) else name(level)
-        looks[level] = Look(word, look.color, look.dash, look.marker)
-    return looks
+    usual = {level: LEVEL_LOOKS[USUAL[level]] for level in levels if level in USUAL}
+    usual |= {baseline: BASELINE_LOOK}
+    free = [look for look in LEVEL_LOOKS if look not in usual.values()]
+    others = cycle(free or LEVEL_LOOKS[:1])
+    named = name.__getitem__ if isinstance(name, Mapping) else name
+    return {k: replace(usual.get(k) or next(others), name=named(k)) for k in levels}
 
 
 def series(looks: Mapping[Hashable, Look], column: str, *, markers: bool = True) -> dict:
@@ -226,14 +198,12 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     n = len(values)
     if n < ENOUGH:
         return math.nan, math.nan
-    half = float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n))
-    return float(values.mean() - half), float(values.mean() + half)
+    half = stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n)
+    return values.mean() - half, values.mean() + half
 
 
-def summary(
-    frame: pd.DataFrame, by: Sequence[str], *, value: str = "value", geometric: bool = False
-) -> pd.DataFrame:
-    """Mean over seeds of a column with its pointwise 95 % t-interval.
+def summary(frame: pd.DataFrame, by: Sequence[str], *, geometric: bool = False) -> pd.DataFrame:
+    """Mean over seeds of the column `value` with its pointwise 95 % t-interval.
 
     Returns
     -------
@@ -242,7 +212,7 @@ def summary(
         are not finite, as a diverging run leaves them, do not count. `geometric` takes the mean of
         the logarithms of what is above zero, and goes back.
     """
-    numbers = frame[value].astype(float)
+    numbers = frame["value"].astype(float)
     kept = np.isfinite(numbers) & (numbers > 0 if geometric else True)
     numbers = np.log(numbers[kept]) if geometric else numbers[kept]
     groups = numbers.groupby([frame.loc[kept, key] for key in by], sort=True, observed=True)
@@ -251,10 +221,9 @@ def summary(
     half = stdtrit(n.clip(lower=2) - 1, 0.975) * table["std"].fillna(0.0) / np.sqrt(n)
     table["ci_low"] = (table["mean"] - half).where(n >= ENOUGH)
     table["ci_high"] = (table["mean"] + half).where(n >= ENOUGH)
-    if geometric:
-        columns = ["mean", "ci_low", "ci_high"]
-        table[columns] = np.exp(table[columns])
-    return table.rename(columns={"count": "n"})[[*by, "mean", "ci_low", "ci_high", "n"]]
+    found = ["mean", "ci_low", "ci_high"]
+    table[found] = np.exp(table[found]) if geometric else table[found]
+    return table.rename(columns={"count": "n"})[[*by, *found, "n"]]
 
 
 def thinned(

@@ -3,7 +3,8 @@
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass, field
+from itertools import pairwise, product
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ ALIGNED = 8  # labels; of more, whose alignment takes long, the ticks are alike 
 PLAIN_DECADES = 4  # axes up to this length have plain numbers, longer ones powers of ten
 
 
+@dataclass
 class Panels:
     """Panels to be filled: `for ax, part in panels: ...`, then `panels.finish(looks)`.
 
@@ -26,33 +28,23 @@ class Panels:
     value of the column), of all panels, for what differs between them.
     """
 
-    def __init__(self, settings: dict) -> None:
-        self.settings = settings
-        self.figures: list[Figure] = []
-        self.axes: dict[tuple, Axes] = {}
-        self.parts: dict[tuple, pd.DataFrame] = {}
-        self.places: dict[tuple[int, int, int], tuple] = {}  # of picture, row and column in it
+    settings: dict
+    figures: list[Figure]
+    axes: dict[tuple, Axes] = field(default_factory=dict)
+    parts: dict[tuple, pd.DataFrame] = field(default_factory=dict)
+    places: dict[tuple, tuple] = field(default_factory=dict)  # of picture, row and column in it
 
     def __iter__(self) -> Iterator[tuple[Axes, pd.DataFrame]]:
         return ((ax, self.parts[key]) for key, ax in self.axes.items() if len(self.parts[key]))
 
-    def setting(self, name: str, key: tuple) -> object:
-        """What holds for a panel: one value for all, or a mapping from values of row or column."""
-        return of_panel(self.settings[name], key)
-
-    def finish(
-        self, legend: Iterable[Look | Line2D] | Mapping[object, Look] = (), columns: int = 0
-    ) -> list[Figure]:
-        """Ticks, limits and labels, once everything is drawn, and a legend above the first picture.
-
-        The legend gets as many columns as fit, at most `columns` where that is given.
-        """
+    def finish(self, legend: Iterable[Look | Line2D] | Mapping[object, Look] = ()) -> list[Figure]:
+        """Ticks, limits and labels, once everything is drawn, and a legend above the first picture."""
         for key, ax in self.axes.items():
             if not (ax.lines or ax.collections or ax.patches or ax.images):
                 middle = {"ha": "center", "va": "center", "color": MUTED, "fontsize": 7.5}
                 ax.text(0.5, 0.5, "nothing was measured", transform=ax.transAxes, **middle)
             for which in ("x", "y"):
-                scale = self.setting(f"{which}scale", key)
+                scale = of_panel(self.settings[f"{which}scale"], key)
                 set_ticks(ax, which, scale, self.settings["inches"])
         for (picture, row, column), key in self.places.items():
             self.unlabel("x", key, self.places.get((picture, row + 1, column)))
@@ -61,8 +53,9 @@ class Panels:
             labelled = [ax for ax in figure.axes if ax.get_ylabel()]
             if len(labelled) <= ALIGNED:
                 figure.align_ylabels(labelled)
-        entries = legend.values() if isinstance(legend, Mapping) else legend
-        add_legend(self.figures, list(entries), columns)
+        entries = list(legend.values() if isinstance(legend, Mapping) else legend)
+        if entries:
+            add_legend(self.figures, entries)
         return self.figures
 
     def unlabel(self, which: str, key: tuple, neighbour: tuple | None) -> None:
@@ -76,10 +69,10 @@ class Panels:
 
     def text(self, which: str, key: tuple) -> str:
         """The label of an axis; that of a row of panels starts with the name of the row."""
-        words = [str(self.setting(which, key) or "")]
+        words = [str(of_panel(self.settings[which], key) or "")]
         if which == "y" and not self.settings["turned"]:
             words.insert(0, said(self.settings["row_name"], key[0]))
-        return "\n".join(word for word in words if word)
+        return "\n".join(filter(None, words))
 
 
 def small_multiples(
@@ -138,24 +131,22 @@ def small_multiples(
     inches = WIDTH / columns - 0.4
     letters = int(inches / 0.071)  # of a title, in bold
 
-    names = {"row_name": row_name, "col_name": col_name, "turned": turned, "inches": inches}
     scales = {"x": x, "y": y, "xscale": xscale, "yscale": yscale}
-    panels = Panels(names | scales)
-    panels.figures += [
-        Figure(layout="constrained") for _ in range(math.ceil(len(across) / columns))
-    ]
-    grids = [figure.add_gridspec(len(down), columns) for figure in panels.figures]
+    names = {"row_name": row_name, "turned": turned, "inches": inches}
+    pictures = [Figure(layout="constrained") for _ in range(math.ceil(len(across) / columns))]
+    panels = Panels(scales | names, pictures)
+    grids = [figure.add_gridspec(len(down), columns) for figure in pictures]
     first: dict[tuple, Axes] = {}
     tallest = 1
-    for (i, a), (j, b) in ((p, q) for p in enumerate(down) for q in enumerate(across)):
+    for (i, a), (j, b) in product(enumerate(down), enumerate(across)):
         key = (b, a) if turned else (a, b)
         picture, column = divmod(j, columns)
         groups = {"x": sharing("x", sharex, key), "y": sharing("y", sharey, key)}
         shared = {f"share{which}": first.get(group) for which, group in groups.items()}
-        ax = panels.figures[picture].add_subplot(grids[picture][i, column], **shared)
+        ax = pictures[picture].add_subplot(grids[picture][i, column], **shared)
         for which, group in groups.items():
             first.setdefault(group, ax)
-            if panels.setting(f"{which}scale", key) == "geometric":
+            if of_panel(scales[f"{which}scale"], key) == "geometric":
                 getattr(ax, f"set_{which}scale")("log")
         words = [said(row_name, key[0])] if turned and (i == 0 or len(col_values) == 1) else []
         words += [said(col_name, key[1])] if turned or i == 0 else []
@@ -166,7 +157,7 @@ def small_multiples(
         part = frame if row is None else frame[frame[row] == key[0]]
         panels.axes[key], panels.places[picture, i, column] = ax, key
         panels.parts[key] = part if col is None else part[part[col] == key[1]]
-    for figure in panels.figures:
+    for figure in pictures:
         figure.set_size_inches(WIDTH, len(down) * (height + 0.13 * (tallest - 1)) + 0.5)
     return panels
 
@@ -212,16 +203,12 @@ def said(names: Callable[[object], str] | Mapping | str | None, value: object) -
     return names.get(value, str(value)) if isinstance(names, Mapping) else names(value)
 
 
-def add_legend(
-    figures: Sequence[Figure], entries: Sequence[Look | Line2D], columns: int = 0
-) -> None:
+def add_legend(figures: Sequence[Figure], entries: Sequence[Look | Line2D]) -> None:
     """Name series above the first picture; what stands beside it is left as much room."""
-    if not entries:
-        return
     handles = [entry.handle() if isinstance(entry, Look) else entry for entry in entries]
     longest = max(len(handle.get_label()) for handle in handles)
     fitting = max(1, int(WIDTH / (0.066 * longest + 0.52)))
-    columns = min(len(handles), fitting, columns or len(handles))
+    columns = min(len(handles), fitting)
     room = 0.08 + 0.165 * math.ceil(len(handles) / columns)  # inches
     for figure in figures[:2]:
         height = figure.get_figheight() + room
@@ -284,10 +271,10 @@ def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
 
     def fits(ticks: Sequence[float]) -> bool:
         """Whether labels side by side do not touch."""
-        letters = [LETTER * (len(plain(tick)) + 1) for tick in ticks]
-        gaps = [math.log10(b / a) / decades * inches for a, b in pairwise(ticks)]
+        widths = [LETTER * (len(plain(tick)) + 1) for tick in ticks]
         return which == "y" or all(
-            gap > sum(w) / 2 for gap, w in zip(gaps, pairwise(letters), strict=True)
+            math.log10(b / a) / decades * inches > (wide + next_wide) / 2
+            for (a, wide), (b, next_wide) in pairwise(zip(ticks, widths, strict=True))
         )
 
     write, found = plain, between([1])

@@ -65,47 +65,44 @@ def side_by_side(sizes: Sequence[tuple[float, float]]) -> tuple[list[tuple], tup
     return places, (width, top)
 
 
+def short(number: float, digits: int) -> str:
+    return f"{round(number, digits) + 0:.10g}"  # + 0: zero has no sign
+
+
 def shorter_numbers(attribute: re.Match) -> str:
     """Coordinates to tenths."""
-    return re.sub(r"-?\d*\.\d+", lambda number: f"{round(float(number[0]), 1) + 0:g}", attribute[0])
+    return re.sub(r"-?\d*\.\d+", lambda number: short(float(number[0]), 1), attribute[0])
 
 
 def shorter_path(attribute: re.Match) -> str:
     """A path from point to point instead of in absolute coordinates, which takes fewer digits.
 
-    Lines and areas keep tenths of a point, marks (which have a name, and are small) hundredths.
+    Lines and areas keep tenths of a point, marks (which have a name, and are small) hundredths. Between
+    numbers is no more than it takes to tell them apart.
     """
     name, path = attribute.groups()
     digits = 2 if name and len(path) < MARK else 1
-    parts, before = [], ""
+    found, before = "", ""
     here = start = (0.0, 0.0)
     for command, text in re.findall(r"([MLQCz])([^MLQCz]*)", path):
         if command == "z":
-            parts.append("z")
+            found += "z"
             here, before = start, ""
             continue
         numbers = [round(float(number), digits) for number in text.split()]
         points = list(zip(numbers[::2], numbers[1::2], strict=True))
-        moves = [x - origin for point in points for x, origin in zip(point, here, strict=True)]
+        moves = [
+            short(x - origin, digits)
+            for point in points
+            for x, origin in zip(point, here, strict=True)
+        ]
+        said = " ".join(re.sub(r"^(-?)0\.", r"\1.", move) for move in moves).replace(" -", "-")
         # Without a letter the last one goes on, but after a move a line is drawn.
-        said = command == before != "M" or (before, command) == ("M", "L")
-        texts = joined(moves, digits)
-        separator = " " if said and texts[0] != "-" else ""
-        parts.append(separator + texts if said else command.lower() + texts)
+        goes_on = command == before != "M" or (before, command) == ("M", "L")
+        found += (" " * (said[0] != "-") if goes_on else command.lower()) + said
         here, before = points[-1], command
         start = here if command == "M" else start
-    return f'{name or ""} d="{"".join(parts)}"'
-
-
-def joined(numbers: list[float], digits: int) -> str:
-    """Numbers of a path with no more between them than it takes to tell them apart."""
-    texts = []
-    for number in numbers:
-        text = f"{number:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{number:.0f}"
-        text = re.sub(r"^(-?)0\.", r"\1.", text)
-        text = "0" if text in ("", "-0", "-") else text
-        texts.append(text if text[0] == "-" or not texts else f" {text}")
-    return "".join(texts)
+    return f'{name or ""} d="{found}"'
 
 
 def with_short_names(svg: str, end: str = "") -> str:
