@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bnstudy.report import look, plots
-from bnstudy.report.look import Drawing, Look
+from bnstudy.report.look import DECLARED, Drawing, Look
 from bnstudy.report.words import Words
 
 NORMS = look.looks_of(("none", "batch", "layer"), name=plots.name_of("norm"))
@@ -56,3 +56,9 @@ def declared(
     if frame.empty and not empty:
         return None
     return plots.plot(said.pop("kind"), label, frame, said.pop("caption"), **said)
+
+
+def texts(name: str, **words: object) -> tuple[str, str]:
+    """Alternative text and caption of a picture."""
+    said = {key: DECLARED["pictures"][name][key] for key in ("finding", "caption")}
+    return tuple(Words().filled(said, words).values())

@@ -32,7 +32,6 @@ from bnstudy.report.words import without_markup
 
 PNG_DPI = 110  # for readers of the notebook, who may see no SVG
 PATIENCE = 120  # seconds for a process that draws ahead; then it is drawn here
-FIGURE_LIMIT = 300_000  # bytes of SVG; draw fewer marks or rasterize beyond that
 
 
 AHEAD: dict[str, Drawing] = {}  # of a process that draws ahead
@@ -177,20 +176,10 @@ class Report:
 
         On a page with script, `live` makes it something to explore or to play with: its `kind` and
         what that takes. The picture stands for it on paper, without script and in Jupyter.
-
-        Raises
-        ------
-        ValueError
-            If the alternative text is missing or only repeats the caption, or if the pictures are
-            larger than `FIGURE_LIMIT`.
         """
         if drawing is None:
             return
-        if not drawing.finding.strip() or drawing.finding == drawing.caption:
-            raise ValueError(f"figure {drawing.label} needs an alternative text of its own")
         drawn = self.drawn(drawing)
-        if len(drawn.svg) > FIGURE_LIMIT:
-            raise ValueError(f"figure {drawing.label} takes {len(drawn.svg):,} bytes")
         meta = self.numbered("figure", drawing.label)
         meta |= {"alt": drawing.finding, "caption": drawing.caption}
         table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")

@@ -3,8 +3,7 @@
 Series are the levels of the treatment, panels the combinations of the other axes, whatever they are.
 """
 
-from bnstudy.report.figures.classes import confusion
-from bnstudy.report.figures.data import class_balance, sample_images
+from bnstudy.report.figures.data import class_balance, confusion, sample_images
 from bnstudy.report.figures.layer import computation, four_samples
 from bnstudy.report.figures.networks import network_blocks, networks
 from bnstudy.report.figures.runs import (

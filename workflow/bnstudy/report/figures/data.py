@@ -1,15 +1,22 @@
-"""Figures of the images: examples of every class, and the shares of the classes."""
+"""Figures of the images: examples and shares of every class, and which are taken for which."""
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from bnstudy.report.declared import texts
+from bnstudy.report.design import averaging
 from bnstudy.report.look import GRID, MUTED, RULE, Drawing, Look
-from bnstudy.report.measures import SPACE, listed
+from bnstudy.report.marks import Plot, heat
+from bnstudy.report.measures import decimal, listed
 from bnstudy.report.panels import small_multiples
+from bnstudy.report.plots import plot
+from bnstudy.report.results import Results
 
+MOST_CLASSES, MOST_LEVELS = 12, 4  # of a confusion matrix; more would be too small to read
 SHOWN = 20  # classes of which examples are drawn
 NAMED = 10  # classes that an alternative text names one by one
 
@@ -48,17 +55,16 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
 
     height, width = images.shape[-2:]
     n = len(data.classes)
-    said = f", {listed(names)}" if n <= NAMED else ""
-    some = f"the first {SHOWN} of {n} classes" if n > SHOWN else "each class"
-    return Drawing(
-        label,
-        f"Training images of {some.replace('each class', f'the {n} classes')} of {data.title}{said}: "
-        "examples of one class differ visibly in shape and brightness.",
-        f"The first training images of {some} of {data.title}, {height} by {width} pixels, in "
-        "the order of the file and as stored (black is 0).",
-        table,
-        draw,
+    finding, caption = texts(
+        "samples",
+        title=data.title,
+        classes=f"the first {SHOWN} of {n} classes" if n > SHOWN else f"the {n} classes",
+        some=f"the first {SHOWN} of {n} classes" if n > SHOWN else "each class",
+        named=f", {listed(names)}" if n <= NAMED else "",
+        height=height,
+        width=width,
     )
+    return Drawing(label, finding, caption, table, draw)
 
 
 def image_cell(image: np.ndarray, pixel_max: int) -> np.ndarray:
@@ -110,14 +116,64 @@ def class_balance(data: object, label: str = "balance") -> Drawing:
         return panels.finish([bars, looks.handle(ls="none")])
 
     least, most = int(shares.argmin()), int(shares.argmax())
-    return Drawing(
-        label,
-        f"Class shares of {data.title} lie between {shares[least]:.1f} percent (class "
-        f"{data.classes[least]}) and {shares[most]:.1f} percent (class {data.classes[most]}) of "
-        "the training and validation images.",
-        f"Share of each class in the {train.sum():,} images for training and validation and in the "
-        f"{test.sum():,} test images of {data.title}. The vertical line is an equal share, "
-        f"{100 / n:.3g}{SPACE}%.",
-        table,
-        draw,
+    finding, caption = texts(
+        "balance",
+        title=data.title,
+        low=shares[least],
+        least=data.classes[least],
+        high=shares[most],
+        most=data.classes[most],
+        train=train.sum(),
+        test=test.sum(),
+        equal=100 / n,
     )
+    return Drawing(label, finding, caption, table, draw)
+
+
+def confusion(results: Results, dataset: str) -> Drawing | None:
+    """Wrong classes of the test images, a panel per level; None with many classes, or unrecorded."""
+    names, axis, share = results.facts[dataset].classes, results.axis, "share of the class (%)"
+    if results.confusion is None or len(names) > MOST_CLASSES or axis == "dataset":
+        return None
+    counts = results.select(results.confusion, dataset=dataset)
+    counts = counts.groupby([axis, "true", "predicted"], as_index=False, sort=False)["count"].sum()
+    if counts.empty:
+        return None
+    of_class = counts.groupby([axis, "true"])["count"].transform("sum")
+    counts[share] = (100 * counts["count"] / of_class).round(3)
+    levels = results.levels[:MOST_LEVELS]
+    wrong = counts[(counts["true"] != counts["predicted"]) & counts[axis].isin(levels)]
+    n, most = len(names), float(wrong[share].max()) or 1
+
+    def mark(ax: Axes, part: pd.DataFrame, of: Plot) -> None:
+        wide = part.pivot(index="true", columns="predicted", values="value")
+        wide = wide.reindex(index=range(n), columns=range(n))
+        text = wide.map(lambda x: f"{x:.0f}" if x >= 9.95 else f"{x:.1f}" if x >= 0.05 else "")
+        heat(ax, wide, text, vmin=0, vmax=most)
+        places = [i + 0.5 for i in range(n)]
+        ax.set_xticks(places, names, rotation=90 * (max(map(len, names)) > 2))
+        ax.set_yticks(places, names)
+
+    worst = wrong.sort_values(share, ascending=False, kind="stable").drop_duplicates(axis)
+    mistakes = [
+        f"{results.arm(level)}, {decimal(row[share], 1)} percent of class {names[row['true']]} are "
+        f"taken for {names[row['predicted']]}"
+        for level in levels
+        for _, row in worst[worst[axis] == level].iterrows()
+    ]
+    finding, caption = texts(
+        "confusion",
+        mistakes="; ".join(mistakes),
+        dataset=results.title(dataset),
+        averaging=averaging(results),
+    )
+    return plot(
+        "figure", results.label("confusion", dataset), wrong.assign(value=wrong[share]), caption,
+        mark=mark, flat=True, hue=axis, looks=dict.fromkeys(levels), col=axis, cols=levels,
+        col_name=results.level_name, value="taken for", other="class", scale=None, yscale=None,
+        wrap=1, height=0.24 * n + 0.5, finding=finding,
+        data=counts.assign(
+            true=[names[i] for i in counts["true"]],
+            predicted=[names[i] for i in counts["predicted"]],
+        ),
+    )  # fmt: skip

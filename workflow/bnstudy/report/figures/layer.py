@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnstudy.report.look import BLUE, INK, MUTED, WIDTH, Drawing, Look
+from bnstudy.report.declared import texts
+from bnstudy.report.look import BLUE, DECLARED, INK, MUTED, WIDTH, Drawing, Look
 from bnstudy.report.marks import Plot, category_axis, note, threads
 from bnstudy.report.measures import decimal
 from bnstudy.report.plots import plot
@@ -33,45 +34,13 @@ def four_samples(table: pd.DataFrame) -> Drawing:
                 note(ax, text, (value, y), (0, offset), ha="center")
         category_axis(ax, "y", list(table))
 
-    first, normalized = table.iloc[:, 0], table.iloc[:, 1]
+    means, spreads = table.mean().round(9) + 0, table.std(ddof=0)  # + 0: zero has no sign
+    finding, caption = texts("four-samples", means=[*means], spreads=[*spreads])
     return plot(
-        "figure",
-        "four-samples",
-        frame,
-        "Batch normalization of one feature in a batch of four samples. The tick is the mean of "
-        "the batch; thin lines follow each sample.",
-        mark=mark, hue="line", looks={line: Look(line) for line in table}, flat=True,
-        value="value of one feature", yscale=None, height=0.72 * table.shape[1] - 0.25,
-        finding=f"Four points on three number lines. Their mean moves from {first.mean():.2f} to "
-        f"{abs(normalized.mean()):.2f} and their standard deviation from {first.std(ddof=0):.2f} "
-        f"to {normalized.std(ddof=0):.2f}; their order stays the same.",
-        data=table,
+        "figure", "four-samples", frame, caption, mark=mark, finding=finding, data=table, hue="line",
+        looks={line: Look(line) for line in table}, flat=True, value="value of one feature",
+        yscale=None, height=0.72 * table.shape[1] - 0.25,
     )  # fmt: skip
-
-
-STEPS = pd.DataFrame(
-    [
-        ("input", "a batch of m values", "one value"),
-        ("statistics", "mean and variance of the batch", "running mean and variance, fixed"),
-        ("normalize", "by the statistics of the batch", "by the running statistics"),
-        ("scale and shift", "learned parameters", "the same parameters, fixed"),
-    ],
-    columns=["step", "training mode", "evaluation mode"],
-)
-FORMULAS = {
-    "training": (
-        r"$x_1, \ldots, x_m$",
-        r"$\mu,\ \sigma^2$",
-        r"$\hat{x}_i = \dfrac{x_i - \mu}{\sqrt{\sigma^2 + \varepsilon}}$",
-        r"$y_i = \gamma\,\hat{x}_i + \beta$",
-    ),
-    "evaluation": (
-        r"$x$",
-        r"$\bar{\mu},\ \bar{\sigma}^2$",
-        r"$\hat{x} = \dfrac{x - \bar{\mu}}{\sqrt{\bar{\sigma}^2 + \varepsilon}}$",
-        r"$y = \gamma\,\hat{x} + \beta$",
-    ),
-}
 
 
 def computation() -> Drawing:
@@ -93,7 +62,7 @@ def computation() -> Drawing:
             ax.annotate("", end.get_position(), start.get_position(), arrowprops=look)
 
         boxes = {}
-        for mode, (name, formulas) in enumerate(FORMULAS.items()):
+        for mode, (name, formulas) in enumerate(DECLARED["pictures"]["formulas"].items()):
             color = INK if mode else BLUE
             for step, formula in enumerate(formulas):
                 edge = {"boxstyle": "square,pad=0.7", "fc": "none", "ec": color, "lw": 1.3}
@@ -110,15 +79,5 @@ def computation() -> Drawing:
         ax.set_axis_off()
         return [drawn]
 
-    return Drawing(
-        "computation",
-        "Boxes and arrows in two rows. In training mode a batch gives its mean and variance, is "
-        "normalized by them, scaled and shifted. In evaluation mode a value is normalized by "
-        "running averages of those statistics, scaled and shifted by the same parameters.",
-        "What the layer computes for one feature. In training mode (blue) the values of a batch are "
-        "normalized by their own mean and variance. A moving average of these, updated after each "
-        "batch (dashed), is what evaluation mode uses, where the samples no longer depend on each "
-        "other. Scale $\\gamma$ and shift $\\beta$ are learned and the same in both modes.",
-        STEPS,
-        draw,
-    )
+    table = pd.DataFrame(DECLARED["pictures"]["steps"])
+    return Drawing("computation", *texts("computation"), table, draw)

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 
 from bnstudy import grid, settings
 from bnstudy.networks import models
+from bnstudy.report.declared import texts
 from bnstudy.report.look import BLUE, INK, MUTED, WIDTH, Drawing
 from bnstudy.report.measures import SPACE, counted, listed
 from bnstudy.report.results import Results
@@ -123,20 +124,19 @@ def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> 
         for number, block in enumerate(blocks_of(network.layers), start=1)
         for layer in block.layers
     )
-    last = shown[-1]
-    said = [phrase(block) for block in blocks_of(last.layers)]
+    said = [phrase(block) for block in blocks_of(shown[-1].layers)]
     if len(said) > SAID:
         said[2:-2] = [f"{len(said) - 4} blocks more"]
-    rest = f" Drawn beside it: {len(shown) - 1} more." if len(shown) > 1 else ""
-    more = f" The first {MOST} of {len(found)} networks." if len(found) > MOST else ""
-    return Drawing(
-        results.label("networks", dataset),
-        f"From the image down to the logits, {last.title}: {', then '.join(said)}.{rest}",
-        f"The networks for {results.title(dataset)}, as the runs built them. Numbers beside the "
-        f"arrows are the shape of an image there; what normalizes is blue.{more}",
-        table,
-        lambda: [picture(network) for network in shown],
+    finding, caption = texts(
+        "networks",
+        title=shown[-1].title,
+        blocks=", then ".join(said),
+        rest=f" Drawn beside it: {len(shown) - 1} more." if len(shown) > 1 else "",
+        dataset=results.title(dataset),
+        more=f" The first {MOST} of {len(found)} networks." if len(found) > MOST else "",
     )
+    label = results.label("networks", dataset)
+    return Drawing(label, finding, caption, table, lambda: [picture(one) for one in shown])
 
 
 def phrase(block: Block) -> str:
