@@ -16,14 +16,28 @@ from numbers import Number
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from bnstudy import settings
-from bnstudy.report import marks
-from bnstudy.report.look import RULE, Drawing, looks_of, summary, thinned
+from bnstudy.report import look, marks
+from bnstudy.report.look import (
+    DASHED,
+    DECLARED,
+    GRID,
+    INK,
+    MUTED,
+    RULE,
+    Drawing,
+    Look,
+    looks_of,
+    summary,
+    thinned,
+)
 from bnstudy.report.marks import Plot
 from bnstudy.report.measures import listed
 from bnstudy.report.panels import of_panel, said, small_multiples
-from bnstudy.report.words import bands_of, interval_phrase, number, seeds_in, seeds_of
+from bnstudy.report.words import Words, bands_of, interval_phrase, number, seeds_in, seeds_of
 
 MOST_WORDS = 60  # of an alternative text
 ONE_BY_ONE = 4  # of more levels it names the extremes
@@ -200,3 +214,59 @@ def means(frame: pd.DataFrame, by: Sequence[str], scale: object) -> pd.DataFrame
     panels = [column for column in by if set(frame[column]) & set(scale)][:1]
     parts = frame.groupby(panels, sort=False, observed=True)
     return pd.concat(summary(p, by, geometric=of_panel(scale, k) == "geometric") for k, p in parts)
+
+
+# Figures and texts as report/figures.yaml declares them.
+
+NORMS = looks_of(("none", "batch", "layer"), name=name_of("norm"))
+THEORY = {"color": INK, "lw": 1.1, "ls": (0, DASHED), "zorder": 4}
+BAR = {"lw": 3.2, "solid_capstyle": "butt"}
+LEGEND = {
+    "theory": lambda label: Line2D([], [], label=label, **THEORY),
+    "bar": lambda label: Line2D([], [], label=label, color=MUTED, **BAR),
+    "area": lambda label: Patch(color=GRID, label=label),
+}
+
+
+def look_of(said: str | Look | Mapping[str, str]) -> Look:
+    """A look as declared: that of a norm, or its name, colour, dash and marker."""
+    if isinstance(said, Look):
+        return said
+    if isinstance(said, str):
+        return NORMS[said]
+    named = {key: getattr(look, said[key]) for key in ("color", "dash") if key in said}
+    return Look(**said | named)
+
+
+def declared(
+    label: str,
+    said: Mapping[str, object],
+    frame: pd.DataFrame,
+    words: Mapping[str, object],
+    options: Mapping[str, object],
+    functions: Mapping[str, Callable] | None = None,
+    *,
+    empty: bool = False,
+) -> Drawing | None:
+    """A figure of a frame with further options; `empty` draws it without rows too, else that is None.
+
+    `functions` are those that its `mark` and `then` name.
+    """
+    said = Words().filled(said, words) | options | {"words": words}
+    if "looks" in said:
+        said["looks"] = {level: look_of(one) for level, one in said["looks"].items()}
+        frame = frame[frame[said.get("hue", "norm")].isin(said["looks"])]
+    for key in ("mark", "then"):
+        if isinstance(said.get(key), str):
+            said[key] = functions[said[key]]
+    if "legend" in said:
+        said["legend"] = [LEGEND[kind](text) for text, kind in said["legend"].items()]
+    if frame.empty and not empty:
+        return None
+    return plot(said.pop("kind"), label, frame, said.pop("caption"), **said)
+
+
+def texts(name: str, **words: object) -> tuple[str, str]:
+    """Alternative text and caption of a picture."""
+    said = {key: DECLARED["pictures"][name][key] for key in ("finding", "caption")}
+    return tuple(Words().filled(said, words).values())

@@ -7,13 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bnstudy.report.declared import texts
 from bnstudy.report.design import averaging
 from bnstudy.report.look import GRID, MUTED, RULE, Drawing, Look
 from bnstudy.report.marks import Plot, heat
 from bnstudy.report.measures import decimal, listed
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.plots import plot
+from bnstudy.report.plots import plot, texts
 from bnstudy.report.results import Results
 
 MOST_CLASSES, MOST_LEVELS = 12, 4  # of a confusion matrix; more would be too small to read

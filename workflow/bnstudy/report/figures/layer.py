@@ -6,11 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnstudy.report.declared import texts
 from bnstudy.report.look import BLUE, DECLARED, INK, MUTED, WIDTH, Drawing, Look
 from bnstudy.report.marks import Plot, category_axis, note, threads
 from bnstudy.report.measures import decimal
-from bnstudy.report.plots import plot
+from bnstudy.report.plots import plot, texts
 
 
 def four_samples(table: pd.DataFrame) -> Drawing:

@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 
 from bnstudy import grid, settings
 from bnstudy.networks import models
-from bnstudy.report.declared import texts
 from bnstudy.report.look import BLUE, INK, MUTED, WIDTH, Drawing
 from bnstudy.report.measures import SPACE, counted, listed
+from bnstudy.report.plots import texts
 from bnstudy.report.results import Results
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bnstudy import grid, scoring, settings
-from bnstudy.report.declared import declared
 from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, looks_of, summary
 from bnstudy.report.marks import Plot, note
 from bnstudy.report.measures import counted, listed, percent, short_name
+from bnstudy.report.plots import declared
 from bnstudy.report.results import Results, as_level
 
 KEYS = ["level", "cell"]

@@ -10,8 +10,8 @@ from functools import partial
 
 import pandas as pd
 
-from bnstudy.report.declared import declared
 from bnstudy.report.look import DECLARED, Drawing
+from bnstudy.report.plots import declared
 from bnstudy.report.study_figures import frames, frames_of_the_layer, overlays
 from bnstudy.report.words import guessing, seeds_in
 from bnstudy.scoring import failed, fails_below

@@ -79,15 +79,20 @@ def scored(table: pd.DataFrame, options: dict, score: str) -> Made:
     return Made(table.assign(value=val_losses(table) if loss else accuracy(table, score)))
 
 
-def column(table: pd.DataFrame, options: dict, name: str) -> Made:
-    return Made(table.assign(value=table[name]))
+def computed(table: pd.DataFrame, options: dict, said: str) -> Made:
+    """What an expression of pandas makes of the columns."""
+    return Made(table.assign(value=table.eval(said)))
 
 
 def columns(table: pd.DataFrame, options: dict, said: list[str]) -> Made:
-    """The columns whose names start so, and the number that each ends with, under a name of its own."""
-    prefix, name = said
+    """The columns whose names start so, and the number that each ends with, under a name of its own.
+
+    An expression of pandas says what is made of their values.
+    """
+    prefix, name, value = said
     frame = melted(table, [column for column in table if column.startswith(prefix)], name)
-    return Made(frame.assign(**{name: frame[name].str.removeprefix(prefix).astype(int)}))
+    number = frame[name].str.removeprefix(prefix).astype(int)
+    return Made(frame.assign(**{name: number, "value": frame.eval(value)}))
 
 
 def at_rate(table: pd.DataFrame, options: dict) -> tuple[pd.DataFrame, float]:

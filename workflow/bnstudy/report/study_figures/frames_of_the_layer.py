@@ -12,7 +12,7 @@ from bnstudy.report.amounts import small
 from bnstudy.report.look import DECLARED, looks_of
 from bnstudy.report.marks import SIGNS
 from bnstudy.report.measures import SPACE, counted, decimal, listed
-from bnstudy.report.study_figures.frames import Made, columns, long, melted, scored
+from bnstudy.report.study_figures.frames import Made, long, melted, scored
 from bnstudy.scoring import chance
 
 CHECKS = DECLARED["checks"]
@@ -34,22 +34,22 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Made | None:
     )
     passed = frame.groupby("check")["holds"].min()
     checks = sorted(passed.index, key=lambda name: (-passed[name], [*CHECKS, name].index(name)))
-    kept = checks[: int(passed.sum())]
-    finding = (
-        f"{len(kept)} of {counted(len(checks), 'check')} {'holds' if len(kept) == 1 else 'hold'}"
-    )
-    finding += " in all parts"
-    if kept:
-        worst = frame.loc[frame["value"].where(frame["check"].isin(kept)).idxmax()]
-        times = f"{small(worst['value'])} times its tolerance ({worst['check']})"
-        finding += f", the largest error of them being {times}"
-    if checks[len(kept) :]:
-        finding += f"; in {listed(checks[len(kept) :])} at least one part does not"
+    kept, broken = checks[: int(passed.sum())], checks[int(passed.sum()) :]
+    worst = frame.loc[frame["value"].where(frame["check"].isin(kept)).idxmax()] if kept else {}
+    said = {
+        "kept": len(kept),
+        "checks": len(checks),
+        "worst": f", the largest error of them being {small(worst['value'])} times its tolerance "
+        f"({worst['check']})"
+        if kept
+        else "",
+        "broken": f"; in {listed(broken)} at least one part does not" if broken else "",
+    }
     zero = 10.0 ** (math.floor(math.log10(frame["value"].replace(0, 1e-3).min())) - 1)
     looks = {c: {"name": f"{c}  {CHECKS[c]}" if c in CHECKS else c} for c in checks}
-    more = {"looks": looks, "finding": f"{finding}.", "data": frame}
-    more["height"] = 0.3 * len(checks) + 0.1
-    return Made(frame.assign(value=frame["value"].clip(lower=zero)), {"zero": zero}, more)
+    more = {"looks": looks, "data": frame, "height": 0.3 * len(checks) + 0.1}
+    shown = frame.assign(value=frame["value"].clip(lower=zero))
+    return Made(shown, said | {"zero": zero}, more)
 
 
 def identity_sweeps(table: pd.DataFrame, options: dict) -> Made | None:
@@ -88,8 +88,7 @@ def small_batches(table: pd.DataFrame, options: dict) -> Made:
 def part_of(table: pd.DataFrame, part: str, keys: list[str]) -> tuple[pd.DataFrame, dict]:
     """The rows of a part of the study that did not diverge, and a sentence on those that did."""
     table = table[table["part"] == part]
-    left_out = words.left_out(table, keys) if len(table) else ""
-    return table[table["status"] == "ok"], {"left_out": left_out}
+    return table[table["status"] == "ok"], {"left_out": words.left_out(table, keys)}
 
 
 def momenta(found: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
@@ -254,16 +253,6 @@ def verdict_shares(table: pd.DataFrame, options: dict) -> Made:
     verdicts = ["supported", "not supported", "inconclusive", "refuted"]
     shares = 100 * normal.groupby(["spread", "effect"])[verdicts].mean()
     return Made(long(shares, "verdict"), {"studies": int(table["studies"].min())})
-
-
-def skip_over_branch(table: pd.DataFrame, options: dict) -> Made:
-    return Made(table.assign(value=table["skip"] / table["branch"]))
-
-
-def edge_of_stability(table: pd.DataFrame, options: dict) -> Made:
-    """Sharpness by step in units of 2 / rate."""
-    frame = columns(table, options, ["sharpness:", "step"]).frame
-    return Made(frame.assign(value=frame["value"] * frame["learning_rate"] / 2))
 
 
 def test_groups(table: pd.DataFrame, options: dict) -> Made | None:

@@ -12,10 +12,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bnstudy.claims.endpoints.learning_rates import BAND_POINTS
 from bnstudy.claims.endpoints.residual_init import skip_in_theory
-from bnstudy.report.declared import BAR, THEORY
 from bnstudy.report.look import BLUE, GRID, MUTED, RED, RULE, Look, summary, thinned
 from bnstudy.report.marks import Plot, dots, heat, note, row_names
 from bnstudy.report.panels import power
+from bnstudy.report.plots import BAR, THEORY
 from bnstudy.report.study_figures.frames import UNTRAINED
 from bnstudy.report.words import geometric_mean
 from bnstudy.training.observers.angles import equilibrium
