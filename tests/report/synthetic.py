@@ -17,6 +17,7 @@ from bnstudy.claims import listed
 from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.data.prepared import open_prepared, write_prepared
 from bnstudy.data.splits import split_sizes
+from bnstudy.files import write_table
 from bnstudy.grid import axes, table_value
 from bnstudy.scoring import RESULTS
 from bnstudy.tables.aggregate import JOB_COLUMNS
@@ -145,11 +146,11 @@ def write_study(
                 classes.append(cell | {"class": index, "n": 10, "accuracy": accuracy})
     out = folder / "results" / "tables"
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "runs.csv", ["run", *names, *runs[0]], runs)
-    write(out / "metrics.csv", metrics[0], metrics)
-    write(out / "timings.csv", timings[0], timings)
-    write(out / "classes.csv", classes[0], classes)
-    write(out / "comparison.csv", columns(settings), compare(runs, settings))
+    write_table(out / "runs.csv", list(dict.fromkeys(["run", *names, *runs[0]])), runs)
+    write_table(out / "metrics.csv", list(metrics[0]), metrics)
+    write_table(out / "timings.csv", list(timings[0]), timings)
+    write_table(out / "classes.csv", list(classes[0]), classes)
+    write_table(out / "comparison.csv", columns(settings), compare(runs, settings))
     if absent:
         rows = [
             {
@@ -160,19 +161,9 @@ def write_study(
             }
             for level, size, seed in sorted(absent)
         ]
-        write(out / "missing.csv", rows[0], rows)
+        write_table(out / "missing.csv", list(rows[0]), rows)
     recorded = yaml.safe_dump(settings, sort_keys=False)
     (folder / "results" / "run_config.yaml").write_text(recorded)
-
-
-def write(path: Path, columns: Iterable[str], rows: list[dict]) -> None:
-    with path.open("w", newline="") as file:
-        fields = list(dict.fromkeys(columns))
-        writer = csv.DictWriter(file, fields, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        for row in rows:
-            missing = {key: "" for key, value in row.items() if pd.isna(value)}
-            writer.writerow(row | missing)
 
 
 def one_run(
@@ -291,9 +282,9 @@ def write_claims(folder: Path, path: Path, n_seeds: int = 12) -> None:
         measured[entry["id"]] = Endpoint(effects(1), entry["unit"], cells)
     out = folder / "results" / "tables"
     rows = [asdict(row) for row in claims.judge(entries, measured)]
-    write(out / "claims.csv", rows[0], rows)
+    write_table(out / "claims.csv", list(rows[0]), rows)
     columns = ("id", "cell", "seed", "effect")
-    write(out / "claim_effects.csv", columns, list(claims.effect_rows(measured)))
+    write_table(out / "claim_effects.csv", columns, list(claims.effect_rows(measured)))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
