@@ -23,8 +23,10 @@ def endpoints(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     The assignment uses PyTorch's default, which has none. Cells are the depths.
     """
     found: dict[str, Endpoint] = {}
-    for initialization, chosen in table.groupby("initialization"):
-        suffix = SUFFIXES[initialization]
+    for initialization, suffix in SUFFIXES.items():
+        chosen = table[table["initialization"] == initialization]
+        if chosen.empty:
+            continue
         relu = chosen[chosen["activation"] == "relu"]
         deep = relu[relu["depth"] >= min(DEEP, relu["depth"].max())]
         size = by_depth(deep, deep["gradient_size"]) * (-1 if initialization == BEYOND else 1)

@@ -121,11 +121,12 @@ def best_over_default(
     Above zero where a higher rate is faster, below where every higher one is slower.
     """
     gains, chosen = {}, {}
+    optimizers = table.drop_duplicates("cell").set_index("cell")["optimizer"]
     for cell, ln_steps in steps_by_rate(table, column, "batch").items():
-        rate = usual[cell.partition(",")[0]]
+        rate = usual[optimizers[cell]]
         best, chosen[cell] = cross_fitted_steps(ln_steps.loc[:, ln_steps.columns > rate])
         gains[cell] = ln_steps[rate] - best
-    rate = usual[primary.partition(",")[0]]
+    rate = usual[optimizers[primary]]
     same = table.query("norm == 'batch' and cell == @primary and learning_rate == @rate")
     censored = int(same[column].isna().sum())
     note = (
