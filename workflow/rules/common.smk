@@ -27,6 +27,7 @@ from bnstudy.data.download import CONFIGURED_VARIABLE
 from bnstudy.data.registry import DATASETS
 from bnstudy.documents import surprises
 from bnstudy.errors import UserError
+from bnstudy.files import RUN_FILES, SEALED
 from bnstudy.provenance import environment, processor
 from bnstudy.tables.archive import project_version, source_files
 from bnstudy.tables.published import choose_cells, published_runs
@@ -190,11 +191,6 @@ def kept_files(folder, model=None):
     return {name: f"{folder}/{{run}}/{file}" for name, file in files.items()}
 
 
-def run_files(files, runs=RUNS, folder="results/runs"):
-    """Some files of every run."""
-    return [f"{folder}/{run}/{file}" for run in runs for file in files]
-
-
 def dataset_of(wildcards):
     return dict(part.split("~") for part in Path(wildcards.run).parts)["dataset"]
 
@@ -248,7 +244,8 @@ def study_data(wildcards):
 def study_reuse(wildcards):
     """The runs of the grid that a cell reads instead of training them again."""
     reason = KEYS.stale(f"studies/{wildcards.study}", wildcards.cell)
-    return settled(run_files(["run.json", "metrics.csv"], study_job(wildcards).reuse), reason)
+    reuse = study_job(wildcards).reuse
+    return settled([f"results/runs/{run}/{file}" for run in reuse for file in SEALED], reason)
 
 
 def study_datasets(wildcards):
@@ -283,9 +280,7 @@ def verified_runs():
 
 
 def retrained_files(wildcards):
-    return run_files(
-        ["metrics.csv", "run.json", "timing.json"], verified_runs(), "results/verify/runs"
-    )
+    return [f"results/verify/runs/{run}/{file}" for run in verified_runs() for file in RUN_FILES]
 
 
 def retrain_data(wildcards):
