@@ -20,7 +20,7 @@ from bnstudy.data.registry import DATASETS
 from bnstudy.data.sources import insecure
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.schema import ROOT, SECTIONS, PlainDumper, config_schema, written
+from bnstudy.schema import ROOT, PlainDumper, config_schema, written
 from bnstudy.scoring import METRICS
 from bnstudy.settings import (
     ALWAYS_NAMED,
@@ -100,13 +100,12 @@ def setting_violation(error: ValidationError) -> list[str]:
 
     Of an item of a value that is a list, its own error says more.
     """
-    path, known = list(error.path), SETTINGS | EXECUTION
-    is_value = path[:1] == ["grid"] and len(path) == 3
-    is_value |= len(path) == 2 and path[0] in SECTIONS
-    if not is_value or path[1] not in known:
-        return []
-    problem = known[path[1]].problem(error.instance)
-    return [f"{key_path(error.path)}: {problem}."] if problem else []
+    known = SETTINGS | EXECUTION
+    match list(error.path):
+        case ["grid", name, _] | ["data" | "model" | "training", name] if name in known:
+            problem = known[name].problem(error.instance)
+            return [f"{key_path(error.path)}: {problem}."] if problem else []
+    return []
 
 
 @cache
@@ -198,13 +197,10 @@ def describe(error: ValidationError) -> Iterator[str]:
             neighbours = pairwise(sorted(value, key=str))
             twice = next((a for a, b in neighbours if a == b), value[0])
             yield f"{key}: {show(twice)} is listed twice; each value may appear once."
-        case "minimum" | "exclusiveMinimum":
-            least = (
-                "the least allowed is"
-                if error.validator == "minimum"
-                else "it must be greater than"
-            )
-            yield f"{key}: {show(value)} is too small; {least} {rule}."
+        case "minimum":
+            yield f"{key}: {show(value)} is too small; the least allowed is {rule}."
+        case "exclusiveMinimum":
+            yield f"{key}: {show(value)} is too small; it must be greater than {rule}."
         case "minLength":
             yield f"{key}: the text is empty; write something, or null where that is allowed."
         case "pattern":
