@@ -119,31 +119,32 @@ def unfinished(results: Results) -> str:
 
 def design(results: Results) -> list[str]:
     """What was trained, as a list of Markdown items."""
-    datasets = []
-    for name in results.datasets:
-        n_train, n_validation = results.split_sizes(name)
-        words = {"train": n_train, "validation": n_validation, "test": results.facts[name].n_test}
-        datasets.append(say("design", "dataset", title=results.title(name), **words))
+
+    def item(name: str, **words: object) -> str:
+        return say("design", name, results=results, **words)
+
     changed = departures(results)
     subset = [said(results, axis) for axis in ("train_images", "class_balance") if axis in changed]
-    subset = say("design", "subset", parts=subset) if subset else ""
+    datasets = "; ".join(
+        item("dataset", sizes=results.split_sizes(name), facts=results.facts[name])
+        for name in results.datasets
+    )
     items = [
-        say("design", "data", datasets="; ".join(datasets), subset=subset),
-        say("design", "networks", networks=network(results)),
-        say("design", "compared", levels=map(results.level_name, results.levels)),
+        item("data", datasets=datasets, subset=item("subset", parts=subset) if subset else ""),
+        item("networks", networks=network(results)),
+        item("compared", levels=map(results.level_name, results.levels)),
     ]
     for axis in varied(results):
         values = [short_name(axis, value) for value in results.values(axis)]
         name = plural(axis) if len(values) > 1 else settings.label(axis)
         unit = " images" if axis == "batch_size" else ""
-        items.append(say("design", "axis", name=name, values=values, unit=unit))
+        items.append(item("axis", axis=name, values=values, unit=unit))
     if apart := [said(results, axis) for axis in changed if axis not in TOLD]:
-        items.append(say("design", "same", settings=apart))
+        items.append(item("same", settings=apart))
     several = len(results.values("epochs")) > 1
-    words = {"epochs": said(results, "epochs") if several else counted(results.epochs, "epoch")}
-    words |= {"optimizer": said(results, "optimizer"), "rate": said(results, "learning_rate")}
-    items.append(say("design", "seeds", seeds=results.n_seeds))
-    return [*items, say("design", "training", runs=len(results.runs), **words)]
+    epochs = said(results, "epochs") if several else counted(results.epochs, "epoch")
+    words = {"optimizer": said(results, "optimizer"), "rate": said(results, "learning_rate")}
+    return [*items, item("seeds"), item("training", epochs=epochs, runs=len(results.runs), **words)]
 
 
 def network(results: Results) -> str:
