@@ -8,22 +8,14 @@ from collections.abc import Sequence
 
 from bnstudy import settings
 from bnstudy.report.amounts import effect_cell, interval, shown
-from bnstudy.report.findings import (
-    CAUTION,
-    INTERVAL,
-    brief,
-    caveats,
-    gap_sentence,
-    parameter_cost,
-    time_cost,
-)
+from bnstudy.report.findings import CAUTION, brief, caveats, gap_sentence, parameter_cost, time_cost
 from bnstudy.report.interactions import contrasts
 from bnstudy.report.measures import SPOKEN, Comparison, capitalized, listed, p_value
 from bnstudy.report.remaining import remaining
 from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import Exhibit, exhibit
 from bnstudy.report.verdicts import Claims, Judged, quotes, verdict_word
-from bnstudy.report.words import say
+from bnstudy.report.words import INTERVAL, say
 
 LIMITS = ("L1", "L2", "L3", "L4")  # claims about what the method costs, or where it fails
 

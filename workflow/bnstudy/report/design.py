@@ -8,15 +8,7 @@ from bnstudy import provenance, settings, statistics
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
 from bnstudy.networks.models import MODELS
-from bnstudy.report.measures import (
-    ALPHA,
-    capitalized,
-    counted,
-    decimal,
-    level_name,
-    listed,
-    short_name,
-)
+from bnstudy.report.measures import ALPHA, counted, decimal, level_name, listed, short_name
 from bnstudy.report.results import Results, as_level
 from bnstudy.report.words import say
 from bnstudy.tables.archive import project_version
@@ -173,8 +165,8 @@ def scaling_sentence(results: Results) -> str:
     """What preprocessing does to a pixel."""
     scalings = results.values("scaling")
     titles = {name: level_name("scaling", name) for name in scalings}
-    titles = titles if len(titles) > 1 else dict.fromkeys(titles, "Scaling")
-    return " ".join(f"**{capitalized(t)}.** {say('scaling', name)}" for name, t in titles.items())
+    titles = titles if len(titles) > 1 else dict.fromkeys(titles, "scaling")
+    return " ".join(say("scaling", name, title=title) for name, title in titles.items())
 
 
 def centring_sentence(title: str, mean: float, deviation: float) -> str:

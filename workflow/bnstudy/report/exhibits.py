@@ -8,20 +8,12 @@ import pandas as pd
 
 from bnstudy import settings, statistics
 from bnstudy.report.design import averaging
-from bnstudy.report.findings import INTERVAL
-from bnstudy.report.measures import (
-    METRICS,
-    SPACE,
-    Kind,
-    capitalized,
-    decimal,
-    level_name,
-    short_name,
-)
+from bnstudy.report.measures import METRICS, SPACE, capitalized, decimal, level_name, short_name
 from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import DECLARED, Exhibit, Link, exhibit
+from bnstudy.report.words import INTERVAL
 
-SHORT_UNITS: dict[Kind, str] = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
+SHORT_UNITS = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
 DRAWN = {  # the key measures, and the figures that draw them
     "test_accuracy": "fig-paired",
     "ln_steps_to_target": "fig-steps",

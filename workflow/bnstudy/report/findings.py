@@ -11,20 +11,10 @@ import pandas as pd
 
 from bnstudy import settings, statistics
 from bnstudy.report.design import averaging, why_no_comparison
-from bnstudy.report.measures import (
-    ALPHA,
-    SPACE,
-    SPOKEN,
-    Comparison,
-    capitalized,
-    counted,
-    decimal,
-    listed,
-)
+from bnstudy.report.measures import ALPHA, SPOKEN, Comparison, capitalized, counted, decimal, listed
 from bnstudy.report.results import Level, Results
 from bnstudy.report.words import say
 
-INTERVAL = f"95{SPACE}% interval"
 CAUTION = "The runs shared the machine with one another, so take this as a rough figure."
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -33,10 +33,7 @@ from bnstudy.report.measures import (
 TABLES = ("runs", "metrics", "timings", "comparison")
 MORE = ("classes", "confusion", "missing")  # that there need not be
 EVERY = "all"  # what `datasets` holds where they are the levels that are compared
-COLUMNS = [
-    *("mean_baseline", "mean_level", "difference", "ci_low", "ci_high", "p", "p_holm"),
-    *("effect_size", "share_of_seeds"),
-]
+COLUMNS = [one.name for one in fields(Comparison) if one.type is float]
 
 
 def read_table(path: Path, config: dict) -> pd.DataFrame:

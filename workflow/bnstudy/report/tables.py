@@ -13,9 +13,8 @@ from jinja2 import Environment, FileSystemLoader
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
 from bnstudy.report.amounts import small
-from bnstudy.report.findings import INTERVAL
 from bnstudy.report.measures import decimal, p_text
-from bnstudy.report.words import Words
+from bnstudy.report.words import INTERVAL, Words
 
 DECLARED = read_yaml(ROOT / "report/tables.yaml")
 WRITERS: dict[str, Callable[[float], str]] = {

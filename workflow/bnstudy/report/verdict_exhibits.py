@@ -12,26 +12,16 @@ from bnstudy.claims.endpoints.base import page_test
 from bnstudy.claims.endpoints.init_gradients import growth_by_network
 from bnstudy.claims.endpoints.small_batches import errors
 from bnstudy.claims.judge import Measured, git_blob_hash
-from bnstudy.claims.listed import read, readings
+from bnstudy.claims.listed import CORE, read, readings
 from bnstudy.config import ALPHA
 from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
 from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
-from bnstudy.report.findings import INTERVAL
 from bnstudy.report.measures import SPACE, capitalized, decimal, listed, p_text
 from bnstudy.report.rendering import slug
 from bnstudy.report.tables import DECLARED, Code, Exhibit, Link, exhibit
-from bnstudy.report.verdicts import (
-    CORE,
-    LOOKED,
-    Claims,
-    Judged,
-    quoted,
-    quotes,
-    short_name,
-    verdict_word,
-)
-from bnstudy.report.words import Words, say
+from bnstudy.report.verdicts import LOOKED, Claims, Judged, quoted, quotes, short_name, verdict_word
+from bnstudy.report.words import INTERVAL, Words, say
 
 
 def scorecard(claims: Claims) -> Exhibit | None:

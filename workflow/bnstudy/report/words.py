@@ -13,6 +13,7 @@ from bnstudy.documents import read_yaml
 from bnstudy.report.look import ENOUGH
 from bnstudy.report.measures import SPACE, capitalized, counted, listed, percent
 
+INTERVAL = f"95{SPACE}% interval"
 SENTENCES = read_yaml(ROOT / "report/sentences.yaml")
 
 
