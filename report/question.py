@@ -184,7 +184,7 @@ for name, images in report.data.items():
     report.figure(figures.class_balance(images, f"balance-{name}"))
 report.table(materials.splits(results))
 report.text(design.scaling_sentence(results))
-for dataset in report.each_dataset():
+for dataset in results.values("dataset"):
     networks = figures.networks(report.config, report.data[dataset])
     report.figure(figures.network_blocks(results, dataset, networks))
     report.table(materials.parameters(results, dataset, networks))

@@ -1,5 +1,7 @@
 """The notebook on every odd shape of study: nothing crashes, nothing dangles."""
 
+from pathlib import Path
+
 import nbformat
 import pytest
 import synthetic
@@ -42,9 +44,11 @@ STUDIES = {
 }
 
 
-def executed(parameters: dict, monkeypatch: pytest.MonkeyPatch) -> object:
+def executed(
+    parameters: dict, monkeypatch: pytest.MonkeyPatch, source: Path = SOURCE
+) -> nbformat.NotebookNode:
     """The notebook, run in this process without a kernel."""
-    nb = read_notebook(SOURCE, synthetic.config())
+    nb = read_notebook(source, synthetic.config())
     outputs: list = []
 
     def display(shown: object, metadata: dict | None = None, raw: bool = False) -> None:
@@ -55,7 +59,7 @@ def executed(parameters: dict, monkeypatch: pytest.MonkeyPatch) -> object:
     namespace: dict = {}
     for cell in nb.cells:
         if cell.cell_type == "code":
-            exec(compile(cell.source, SOURCE.name, "exec"), namespace)  # noqa: S102 (our own source)
+            exec(compile(cell.source, source.name, "exec"), namespace)  # noqa: S102 (our own source)
             if "parameters" in cell.metadata.get("tags", []):
                 namespace |= parameters
             cell.outputs, outputs[:] = list(outputs), []
@@ -84,3 +88,19 @@ def test_report_of_an_odd_study(name, tmp_path, images, monkeypatch):
     assert (">What is missing <" in page) == ("lacking" in options)
     if name == "two datasets":
         assert 'id="fig-curves-cifar10"' in page
+
+
+def test_datasets_may_be_what_is_compared(tmp_path, images, monkeypatch):
+    data = [images, synthetic.write_images(tmp_path / "c.safetensors", "cifar10", colour=True)]
+    grid = {"norm": ["none"], "dataset": ["digits", "cifar10"], "batch_size": [64]}
+    synthetic.write_study(tmp_path, synthetic.config("dataset", "digits", **grid), data)
+    parameters = {
+        "config": str(tmp_path / "results" / "run_config.yaml"),
+        "tables": str(tmp_path / "results" / "tables"),
+        "data": [str(path) for path in data],
+    }
+    nb = executed(parameters, monkeypatch, ROOT / "report" / "question.py")
+    page = page_of(nb, SOURCE.parent / "templates")
+    for name in ("Digits", "Cifar10"):
+        assert f"Trainable parameters of the networks for {name}" in page
+        assert f"SHA-256 of {name}" in page

@@ -24,7 +24,7 @@ def splits(results: Results) -> Exhibit:
     """Numbers of images to train, validate and test on."""
     rows = [
         [results.title(dataset), *results.split_sizes(dataset), results.facts[dataset].n_test]
-        for dataset in results.datasets
+        for dataset in results.values("dataset")
     ]
     columns = ["dataset", "training", "validation", "test"]
     return exhibit("splits", pd.DataFrame(rows, columns=columns))
@@ -90,7 +90,7 @@ def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
         "different settings": f"{runs['config_sha256'].nunique():,}",
         "runs": f"{len(runs):,}, of which {(runs['status'] == 'diverged').sum()} diverged",
     }
-    for dataset in results.datasets:
+    for dataset in results.values("dataset"):
         title, shown = results.title(dataset), data[dataset].sha256
         used = results.select(runs, dataset=dataset)["data_sha256"]
         rows[f"SHA-256 of {title}"] = Code(every(used))
