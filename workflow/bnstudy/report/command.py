@@ -1,18 +1,29 @@
-"""`bnstudy report`: executes the notebook, renders the page, and writes both with the figures."""
+"""`bnstudy report`: executes the notebook, renders the page, and writes both with the figures.
+
+The notebook runs in this very Python, whatever Jupyter the machine has.
+"""
 
 import base64
 import re
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jupytext
 import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+from traitlets.config import Config
 
 from bnstudy.cli import parser_of
 from bnstudy.config import notebook_for
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
-from bnstudy.report.execution import execute, write_atomically
+from bnstudy.files import replacing
 from bnstudy.report.rendering import (
     CSV,
     LIVE,
@@ -41,6 +52,11 @@ FILES = {
     "failed-copy": "the notebook as far as it came (default: beside --ipynb)",
 }
 
+FIRST_ERROR_LINES = 3  # what matters of a long message stands at its start
+# The path of a socket is short, some 100 characters, and that of TMPDIR may be long.
+PLACE = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
+KERNEL = {"display_name": "Python 3", "language": "python"}
+
 
 def title_of(config: Mapping) -> str:
     """The question; without one the title of the textbook, or what was compared."""
@@ -50,7 +66,7 @@ def title_of(config: Mapping) -> str:
     return " ".join(str(title).split())
 
 
-def read_notebook(path: Path, config: Mapping) -> object:
+def read_notebook(path: Path, config: Mapping) -> NotebookNode:
     """The notebook with the title of the study as its heading, and the prose of the files it names."""
     nb = jupytext.read(path)
     for cell in nb.cells:
@@ -61,7 +77,93 @@ def read_notebook(path: Path, config: Mapping) -> object:
     return nb
 
 
-def for_jupyter(nb: object) -> object:
+class OwnKernelManager(AsyncKernelManager):
+    """Runs this Python; a pandas.py in the working folder is not what the cells import."""
+
+    kernel_spec = KernelSpec(
+        argv=[
+            *(sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+            "--InteractiveShellApp.ignore_cwd=True",
+        ],
+        **KERNEL,
+    )
+
+
+def execute(nb: NotebookNode, parameters: dict, failed_copy: Path) -> NotebookNode:
+    """Execute a notebook and return it, cleaned of times, durations and random ids.
+
+    A cell that fails is a UserError; the notebook as far as it came is then at `failed_copy`.
+    """
+    from papermill.parameterize import parameterize_notebook
+
+    nb.metadata = {
+        "kernelspec": KERNEL | {"name": "python3"},
+        "language_info": {"name": "python"},
+        "papermill": {},
+    }
+    for cell in nb.cells:
+        cell.metadata.setdefault("tags", [])
+    nb = parameterize_notebook(nb, parameters, kernel_name="python3", language="python")
+    with tempfile.TemporaryDirectory(prefix="bnstudy-", dir=PLACE) as folder:
+        kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        client = NotebookClient(
+            nb,
+            kernel_manager_class=OwnKernelManager,
+            config=Config({"OwnKernelManager": kernel}),
+            extra_arguments=[f"--ipython-dir={folder}"],  # in place of ~/.ipython
+        )
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            write_atomically(failed_copy, nbformat.writes(nb).encode())
+            reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
+            raise UserError(
+                f"the report stopped in {failing_cell(nb)}: {error.ename}: {reason}; the notebook as "
+                f"far as it came is in {failed_copy}"
+            ) from None
+        except RuntimeError as error:
+            raise UserError(
+                f"the process that executes the report ended by itself ({error}); it may have run "
+                "out of memory"
+            ) from error
+    nb.metadata["language_info"] = {"name": "python"}
+    for i, cell in enumerate(nb.cells):
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if not is_warning(output)]
+        cell.id = f"cell-{i}"
+        cell.metadata = {"tags": cell.metadata.tags}
+    return nb
+
+
+def failing_cell(nb: NotebookNode) -> str:
+    """Name the cell that raised: its section and its first line."""
+    section = "the notebook"
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            for heading in re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE):
+                section = f"the section '{heading}'"
+        elif any(output.output_type == "error" for output in cell.outputs):
+            first = next(filter(str.strip, cell.source.splitlines()), "")
+            return f"{section}, cell '{first}'"
+    return section
+
+
+def is_warning(output: NotebookNode) -> bool:
+    """Whether an output went to stderr; it goes to ours, for it may name paths of this machine."""
+    warning = output.output_type == "stream" and output.name == "stderr"
+    if warning:
+        print(output.text, file=sys.stderr, end="")
+    return warning
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, binary=True) as file:
+        file.write(content)
+
+
+def for_jupyter(nb: NotebookNode) -> NotebookNode:
     """A notebook without what only the page shows: references get their numbers there."""
     places = {name: found[0][1] for name, found in numbered_anchors(nb).items()}
 
@@ -79,17 +181,6 @@ def for_jupyter(nb: object) -> object:
     return nb
 
 
-def figure_files(nb: object) -> dict[str, bytes]:
-    """The figures of an executed notebook as SVG and PNG and their data as CSV, by file name."""
-    files = {}
-    for output, meta in numbered_outputs(nb):
-        if meta["kind"] == "figure":
-            files[f"{meta['label']}.svg"] = output.data[SVG].encode()
-            files[f"{meta['label']}.png"] = base64.b64decode(output.data[PNG])
-            files[f"{meta['label']}.csv"] = output.data[CSV].encode()
-    return files
-
-
 def relative(path: Path) -> str:
     """A path below the working directory as seen from there, so that no machine's paths are kept."""
     whole, here = path.resolve(), Path.cwd()
@@ -97,23 +188,13 @@ def relative(path: Path) -> str:
 
 
 def report(
-    *,
-    config: Path,
-    tables: Path,
-    claims: Path,
-    data: Sequence[Path],
-    notebook: Path,
-    figures: Path,
-    ipynb: Path,
-    html: Path,
-    failed_copy: Path,
-) -> None:
+    *, config: Path, tables: Path, claims: Path, data: Sequence[Path], notebook: Path,
+    figures: Path, ipynb: Path, html: Path, failed_copy: Path,
+) -> None:  # fmt: skip
     """Execute the notebook and write the page, the executed notebook and the figures.
 
-    Raises
-    ------
-    UserError
-        If an input is missing, a cell fails, a formula is not valid TeX or a link leads nowhere.
+    An input that is missing, a cell that fails, TeX that is not valid and a link that leads nowhere
+    are a UserError.
     """
     for path in (config, tables / "runs.csv", claims, notebook, *data):
         if not path.exists():
@@ -133,8 +214,11 @@ def report(
     except UserError:
         write_atomically(failed_copy, nbformat.writes(nb).encode())
         raise
-    for name, figure in figure_files(nb).items():
-        write_atomically(figures / name, figure)
+    for output, meta in numbered_outputs(nb):
+        if meta["kind"] == "figure":
+            svg, png, csv = (output.data[kind].encode() for kind in (SVG, PNG, CSV))
+            for ending, content in (("svg", svg), ("png", base64.b64decode(png)), ("csv", csv)):
+                write_atomically(figures / f"{meta['label']}.{ending}", content)
     write_atomically(ipynb, (nbformat.writes(for_jupyter(nb)) + "\n").encode())
     write_atomically(html, page.encode())
 

@@ -205,12 +205,9 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 def summary(frame: pd.DataFrame, by: Sequence[str], *, geometric: bool = False) -> pd.DataFrame:
     """Mean over seeds of the column `value` with its pointwise 95 % t-interval.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns `by`, mean, ci_low, ci_high, n; the interval is empty for n < `ENOUGH`. Values that
-        are not finite, as a diverging run leaves them, do not count. `geometric` takes the mean of
-        the logarithms of what is above zero, and goes back.
+    Columns `by`, mean, ci_low, ci_high, n; the interval is empty for n < `ENOUGH`. Values that are not
+    finite, as a diverging run leaves them, do not count. `geometric` takes the mean of the logarithms
+    of what is above zero, and goes back.
     """
     numbers = frame["value"].astype(float)
     kept = np.isfinite(numbers) & (numbers > 0 if geometric else True)

@@ -98,30 +98,18 @@ def small_multiples(
     What does not fit side by side goes on in the next picture. Without a column, or with a single value
     of it, the panels of the rows follow each other as words do.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Tidy: an observation a row.
-    row, col : str or None
-        Columns whose values, in order of appearance, make the rows and the columns of panels.
-    x, y : str, or mapping
-        Labels of the axes. Like the scales they may differ between values of row or column.
-    xscale, yscale : str or None, or mapping
-        `linear`; `zero` (linear, from there on); `count` (whole numbers); `percent` (fractions
-        written as percentages, the axis ends at 0 and at 1); `log` (means stay arithmetic); `geometric` (the same axis, and means
-        and intervals that seaborn draws are those of the logarithms); None: as drawn.
-    sharex, sharey : bool, "row" or "col"
-        Which panels have an axis in common: "row" and "col" are those with the same value of it,
-        wherever they stand.
-    row_name, col_name : callable, mapping, pattern or None
-        Words for the values; a mapping gives their order, too. Columns have theirs as titles; rows
-        have them before the label of the vertical axis, or as titles where there are no columns.
-    rows, cols : sequence
-        The values in their order, where the frame lacks some or has another order.
-    wrap : int
-        Most panels side by side in a picture.
-    height : float
-        Inches of a panel.
+    `row` and `col` are columns of a tidy frame, whose values, in order of appearance or that of `rows`
+    and `cols`, make the rows and the columns of panels. `x` and `y` are labels of the axes, `xscale` and
+    `yscale` scales, one for all or a mapping from values of row or column: `linear`; `zero` (linear, from
+    there on); `count` (whole numbers); `percent` (fractions written as percentages, the axis ends at 0
+    and at 1); `log` (means stay arithmetic); `geometric` (the same axis, and means and intervals are
+    those of the logarithms); None: as drawn. `sharex` and `sharey` say which panels have an axis in
+    common: "row" and "col" are those with the same value of it, wherever they stand.
+
+    `row_name` and `col_name` are words for the values: a function, a pattern or a mapping, which gives
+    their order, too. Columns have theirs as titles; rows have them before the label of the vertical
+    axis, or as titles where there are no columns. At most `wrap` panels of `height` inches stand side
+    by side in a picture.
     """
     row_values = values_of(frame, row, rows, row_name)
     col_values = values_of(frame, col, cols, col_name)

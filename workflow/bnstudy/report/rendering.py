@@ -59,13 +59,7 @@ NUMBERED = ("figure", "table", "section")  # texts of links that get a number
 
 
 def to_mathml(tex: str, *, display: bool) -> str:
-    """A TeX formula as MathML, the TeX kept as its annotation.
-
-    Raises
-    ------
-    UserError
-        If it is not valid TeX; the message holds the formula.
-    """
+    """A TeX formula as MathML, the TeX kept as its annotation; a UserError where it is not valid."""
     converter = LatexToMathML(annotation=True, fancy_error=False)
     try:
         return converter.convert_with_local_state(tex.strip(), displaystyle=display)
@@ -134,10 +128,7 @@ class Renderer(IPythonRenderer):
 def page_of(nb: NotebookNode, templates: Path) -> str:
     """The page of a notebook, by the template `report` in this folder.
 
-    Raises
-    ------
-    UserError
-        If a formula is not valid TeX, or a link leads to no anchor of the page.
+    A formula that is not valid TeX and a link to no anchor of the page are a UserError.
     """
     headings, numbers = [], numbered_anchors(nb)
 

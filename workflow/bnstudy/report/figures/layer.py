@@ -15,10 +15,7 @@ from bnstudy.report.plots import plot, texts
 def four_samples(table: pd.DataFrame) -> Drawing:
     """The steps of batch normalization on a small batch, as points on number lines.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per sample; the columns are the successive values, their names the lines' labels.
+    The table has a row per sample; its columns are the successive values, whose names label the lines.
     """
     frame = table.melt(var_name="line", value_name="value")
 
