@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from bnstudy import settings
 from bnstudy.report.figures.runs import looks, seconds_per_step, tidy
@@ -30,14 +30,11 @@ LONG = 30  # ratio of the largest to the smallest value from which an axis is lo
 
 
 def explorer(results: Results, dataset: str) -> dict[str, object]:
-    """The curves on a dataset, of every measure, level, cell and seed.
+    """The curves on a dataset, of every measure, level, cell and seed, as what JSON can hold.
 
-    Returns
-    -------
-    dict
-        What JSON can hold. `series[measure][level][cell]` is the index of its steps in `grids` and
-        a list per seed: both lists hold the first number and then the gaps to the next ones, values
-        in units of ten to minus the `decimals` of their measure, null where there is none.
+    `series[measure][level][cell]` is the index of its steps in `grids` and a list per seed: both lists
+    hold the first number and then the gaps to the next ones, values in units of ten to minus the
+    `decimals` of their measure, null where there is none.
     """
     frame = tidy(results, results.metrics, dataset)
     several = frame.groupby(["split", "metric"])["step"].transform("nunique") > 1
@@ -45,12 +42,13 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
     curves = max(1, len(frame.groupby(["split", "metric", "level", "cell", "seed"])))
     frame = thinned(frame, "step", ["split", "metric", "level", "cell"], max(9, POINTS // curves))
     titles = [results.cell_title(cell) for cell in results.cells]
-    per_step = paces(results, dataset)
+    per_step, styles = paces(results, dataset), looks(results)
     grids: list[list[int]] = []
     measures, series = [], []
-    for (split, metric), part in sorted(
-        frame.groupby(["split", "metric"]), key=lambda group: rank(*group[0])
-    ):
+    # What the study is about comes first, what was observed last.
+    keys = sorted(frame.groupby(["split", "metric"]).groups, key=lambda k: (place(k[0]), *k))
+    for split, metric in keys:
+        part = frame[(frame["split"] == split) & (frame["metric"] == metric)]
         of = measure(results, split, metric, part["value"].astype(float))
         arms = [
             [
@@ -61,7 +59,6 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
         ]
         measures.append(of)
         series.append(arms)
-    dash = {name: look.dash for name, look in looks(results).items()}
     return {
         "kind": "explorer",
         "caption": (
@@ -79,19 +76,19 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
             for axis in results.cell_axes
         ],
         "levels": [
-            {"name": look.name, "color": look.color, "dash": list(dash[level] or [])}
-            for level, look in looks(results).items()
+            {"name": look.name, "color": look.color, "dash": list(look.dash)}
+            for look in styles.values()
         ],
         "seeds": results.seeds,
         "quantiles": [
-            round(float(stats.t.ppf(0.975, n - 1)), 6) if n >= ENOUGH else None
+            round(stdtrit(n - 1, 0.975), 6) if n >= ENOUGH else None
             for n in range(len(results.seeds) + 1)
         ],
         "against": [
             {"name": "steps", "unit": "step", "factor": None},
             *(
-                {"name": name, "unit": name.split()[0].rstrip("s"), "factor": per_step[name]}
-                for name in ("epochs", "images seen", "seconds of training")
+                {"name": name, "unit": name.split()[0].rstrip("s"), "factor": factor}
+                for name, factor in per_step.items()
             ),
         ],
         "grids": grids,
@@ -99,10 +96,8 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
     }
 
 
-def rank(split: str, metric: str) -> tuple:
-    """The order of the measures: what the study is about first, what was observed last."""
-    known = [*SPLITS]
-    return (known.index(split) if split in known else len(known), split, metric)
+def place(split: str) -> int:
+    return [*SPLITS, split].index(split)
 
 
 def measure(results: Results, split: str, metric: str, values: pd.Series) -> dict[str, object]:
@@ -156,18 +151,18 @@ def gaps(values: list[int | None]) -> list[int | None]:
 def paces(results: Results, dataset: str) -> dict[str, list[list[float | None]]]:
     """What a step adds on each axis, by level and cell; None where nothing was run."""
     pace = seconds_per_step(results, dataset).set_index(["level", "cell"])["seconds_per_step"]
-    found: dict[str, list] = {"epochs": [], "images seen": [], "seconds of training": []}
+    found = {"epochs": [], "images seen": [], "seconds of training": []}
     for level in results.levels:
-        rows = []
+        for column in found.values():
+            column.append([])
         for cell in results.cells:
             chosen = {results.axis: level} | cell
-            runs = results.at(results.runs, dataset, level, **cell)
+            steps = results.at(results.runs, dataset, level, **cell)["n_steps"].max()
             epochs = chosen.get("epochs", results.values("epochs")[0])
             size = chosen.get("batch_size", results.values("batch_size")[0])
             seconds = pace.get((level, results.cell_title(cell)), math.nan)
-            rows.append((epochs / runs["n_steps"].max(), float(size), seconds))
-        for column, values in zip(found.values(), zip(*rows, strict=True), strict=True):
-            column.append([finite(value) for value in values])
+            for column, value in zip(found.values(), (epochs / steps, size, seconds), strict=True):
+                column[-1].append(finite(float(value)))
     return found
 
 
