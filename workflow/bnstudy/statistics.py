@@ -40,25 +40,13 @@ class PairedSummary:
 
 @dataclass(frozen=True)
 class Question:
-    """A claim as the rule sees it.
+    """A claim as the rule sees it."""
 
-    Attributes
-    ----------
-    d : array of float, shape (n,)
-        Differences per seed, oriented so that above zero is as the claim says; empty if not measured.
-    delta : float
-        The smallest effect that matters, in the unit of `d`.
-    p_support, p_decide : float
-        p-values of what has to hold besides for the claim to be supported, and to be decided at all.
-    bounded : bool
-        Whether the differences are lower bounds in size, so that small ones exclude nothing.
-    """
-
-    d: Differences
-    delta: float
-    p_support: float = 0.0
-    p_decide: float = 0.0
-    bounded: bool = False
+    d: Differences  # oriented so that above zero is as the claim says; empty if not measured
+    delta: float  # the smallest effect that matters, in the unit of `d`
+    p_support: float = 0.0  # p of what has to hold besides for the claim to be supported,
+    p_decide: float = 0.0  # and to be decided at all
+    bounded: bool = False  # whether d are lower bounds in size, so that small ones exclude nothing
 
 
 @dataclass(frozen=True)
@@ -75,13 +63,10 @@ class Verdict:
 
 
 def as_differences(d: Differences) -> np.ndarray:
-    """Check differences and return them as float64 of shape (n,).
+    """Differences as float64 of shape (n,); a ValueError if that, or a finite value, is not what they are.
 
-    Raises
-    ------
-    ValueError
-        If `d` is not one-dimensional or holds a value that is not finite. A diverged run has to be
-        scored before it comes here; dropping its seed would flatter the arm that diverged.
+    A diverged run has to be scored before it comes here; dropping its seed would flatter the arm that
+    diverged.
     """
     d = np.asarray(d, dtype=np.float64)
     if d.ndim != 1:
@@ -178,13 +163,7 @@ def drawn_subsets(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def sign_flip_test(d: Differences, effect: float = 0.0) -> float:
-    """Two-sided p-value of the sign-flip test, see `SignFlip`.
-
-    Raises
-    ------
-    ValueError
-        If a difference is not finite.
-    """
+    """Two-sided p-value of the sign-flip test, see `SignFlip`."""
     return sign_flips([d])[0].p(effect)
 
 
@@ -195,9 +174,7 @@ def interval(d: Differences, level: float = ALPHA) -> tuple[float, float]:
 
 def smallest_p(n: int) -> float:
     """The smallest p that `sign_flip_test` can give for n differences, which is 2 / 2^n or 1e-5."""
-    if n <= EXACT_UP_TO:
-        return min(1.0, 2 / 2**n)
-    return 2 / (MONTE_CARLO_SIGNS + 1)
+    return min(1.0, 2 / 2**n) if n <= EXACT_UP_TO else 2 / (MONTE_CARLO_SIGNS + 1)
 
 
 def standard_deviation(d: Differences) -> float:
@@ -281,11 +258,6 @@ def verdicts(questions: Sequence[Question], alpha: float = ALPHA) -> list[Verdic
     family is wrong is at most alpha. A wrong one is a rejection on the wrong side, which has half the level
     of a two-sided test; of two margins that makes the whole.
 
-    Raises
-    ------
-    ValueError
-        If a smallest effect is not positive or a difference is not finite.
-
     Notes
     -----
     Murphy and Myors (1999), Testing the hypothesis that treatments have negligible effects (minimum-effect
@@ -298,16 +270,14 @@ def verdicts(questions: Sequence[Question], alpha: float = ALPHA) -> list[Verdic
                 f"the smallest effect that matters must be above zero, not {one.delta}"
             )
     tests = [sign_flips([one.d])[0] if len(one.d) else None for one in questions]
-
-    def family(sign: int) -> tuple[list[tuple[float, bool, float]], float]:
+    families = []
+    for sign in (1, -1):
         found = [tested(one, test, sign) for one, test in zip(questions, tests, strict=True)]
         p = [value for value, _ in found]
-        adjusted = zip(found, holm(p), strict=True)
-        return [(*one, p_holm) for one, p_holm in adjusted], holm_level(p, alpha)
-
-    (margin, level), (opposite, level_opposite) = family(1), family(-1)
+        families.append((zip(found, holm(p), strict=True), holm_level(p, alpha)))
+    (margin, level), (opposite, level_opposite) = families
     decided = []
-    for (p, above, p_holm), (q, above_opposite, q_holm) in zip(margin, opposite, strict=True):
+    for ((p, above), p_holm), ((q, above_opposite), q_holm) in zip(margin, opposite, strict=True):
         if q < level_opposite and not above_opposite:
             decided.append(Verdict("refuted", q_holm, level_opposite))
         elif p < level:
