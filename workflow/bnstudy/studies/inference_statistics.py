@@ -22,7 +22,8 @@ deviation); both with epsilon in the variance.
 
 import copy
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -45,7 +46,10 @@ COLUMNS = (
 def run(
     data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
 ) -> list[dict]:
-    """Run one part of the study.
+    """Rows of one part of the study with the columns `COLUMNS`.
+
+    What a part has no use for is None; a momentum is text ("0.1", "cumulative"). A diverged run has a
+    row of None.
 
     Parameters
     ----------
@@ -57,57 +61,50 @@ def run(
         evaluated; and a mapping for each part with its `batch_size` and `epochs`, and `momenta`
         (None for the cumulative average) and `steps` of `staleness`, and `shifts` of `shift`, which
         maps names that `shift_images` knows to levels.
-
-    Returns
-    -------
-    list of dict
-        Rows with the columns `COLUMNS`. What a part has no use for is None; a momentum is text
-        ("0.1", "cumulative"). A diverged run has a row of None.
     """
-    return [
-        dict.fromkeys(COLUMNS) | {"seed": seed} | row
-        for seed in seeds
-        for row in PARTS[cell["part"]](data, options, seed, device)
-    ]
+    options = options | options[cell["part"]]
+    chosen = {key: options[key] for key in ("batch_size", "epochs", "learning_rate")}
+    rows = []
+    for seed in seeds:
+        settings = Settings(norm="batch", seed=seed, probe_every=NEVER, **chosen)
+        splits = make_splits(data, settings, device)
+        for row in PARTS[cell["part"]](data, splits, settings, options, device):
+            rows.append(dict.fromkeys(COLUMNS) | {"seed": seed} | row)
+    return rows
 
 
-def staleness(data: PreparedData, options: dict, seed: int, device: torch.device) -> list[dict]:
+def staleness(
+    data: PreparedData, splits: dict, settings: Settings, options: dict, device: torch.device
+) -> Iterator[dict]:
     """Running against precise statistics during the first epoch, then with frozen weights."""
-    part = options["staleness"]
-    settings = make_settings("batch", seed, options, part)
-    splits = make_splits(data, settings, device)
     images = splits["train"].first(options["statistics_images"])
     validation = splits["validation"].first(options["evaluation_images"])
-    rows = []
-    for momentum in part["momenta"]:
-        labels = {"norm": "batch", "momentum": momentum_name(momentum), "status": "ok"}
+    for momentum in options["momenta"]:
+        name = "cumulative" if momentum is None else str(momentum)
+        labels = {"norm": "batch", "momentum": name, "status": "ok"}
         model = make_network(data, settings, device)
         for layer in batch_norms(model):
             layer.momentum = momentum
-        result, networks = train_and_keep(model, splits, settings, part["steps"])
+        result, networks = train_and_keep(model, splits, settings, options["steps"])
         if result.status == "diverged":
-            rows.append(labels | {"status": "diverged"})
+            yield labels | {"status": "diverged"}
             continue
         for step, network in networks.items():
             precise = with_precise_statistics(network, images)
             at = labels | {"step": step}
-            rows += [
-                at | score(network, validation, "running") | distance(network, precise),
-                at | score(precise, validation, "precise"),
-            ]
+            yield at | score(network, validation, "running") | distance(network, precise)
+            yield at | score(precise, validation, "precise")
         averaged = average_over_epoch(model, splits["train"], settings.batch_size)
         precise = with_precise_statistics(model, splits["train"])
         # Only the first layer: what the others see depends on the statistics in use.
         error = distance(averaged, precise, layers=1)
-        rows.append(labels | {"step": result.n_steps, "statistics": "frozen"} | error)
-    return rows
+        yield labels | {"step": result.n_steps, "statistics": "frozen"} | error
 
 
-def last_batch(data: PreparedData, options: dict, seed: int, device: torch.device) -> list[dict]:
+def last_batch(
+    data: PreparedData, splits: dict, settings: Settings, options: dict, device: torch.device
+) -> Iterator[dict]:
     """What a last batch of two images does to the network at the end of each epoch."""
-    part = options["last_batch"]
-    settings = make_settings("batch", seed, options, part)
-    splits = make_splits(data, settings, device)
     whole = (len(splits["train"]) - LEFT_OVER) // settings.batch_size  # batches in an epoch
     splits["train"] = splits["train"].first(whole * settings.batch_size + LEFT_OVER)
     images = splits["train"].first(options["statistics_images"])
@@ -119,74 +116,51 @@ def last_batch(data: PreparedData, options: dict, seed: int, device: torch.devic
         model, splits, settings, [step for end in ends for step in (end - 1, end)]
     )
     if result.status == "diverged":
-        return [labels | {"status": "diverged"}]
-    rows = []
+        yield labels | {"status": "diverged"}
+        return
     for end in ends:
         kept, dropped = networks[end], networks[end - 1]
         mixed = copy.deepcopy(kept)
         mixed.load_state_dict(kept.state_dict() | dict(dropped.named_buffers()))
-        candidates = {
-            "kept": kept,
-            "statistics_dropped": mixed,
-            "dropped": dropped,
-            "precise": with_precise_statistics(kept, images),
-        }
-        rows += [
-            labels | {"step": end} | score(network, validation, name)
-            for name, network in candidates.items()
-        ]
-    return rows
+        at = labels | {"step": end}
+        yield at | score(kept, validation, "kept")
+        yield at | score(mixed, validation, "statistics_dropped")
+        yield at | score(dropped, validation, "dropped")
+        yield at | score(with_precise_statistics(kept, images), validation, "precise")
 
 
-def shift(data: PreparedData, options: dict, seed: int, device: torch.device) -> list[dict]:
+def shift(
+    data: PreparedData, splits: dict, settings: Settings, options: dict, device: torch.device
+) -> Iterator[dict]:
     """Accuracy on shifted test images, without and with batch normalization."""
-    part = options["shift"]
-    rows = []
+    images = splits["validation"].first(options["statistics_images"])
     for norm in ("none", "batch"):
-        settings = make_settings(norm, seed, options, part)
-        splits = make_splits(data, settings, device)
+        settings = replace(settings, norm=norm)
         model = make_network(data, settings, device)
         labels = {"norm": norm, "status": "ok"}
         result = train(model, splits, settings)
         if result.status == "diverged":
-            rows.append(labels | {"status": "diverged"})
+            yield labels | {"status": "diverged"}
             continue
-        images = splits["validation"].first(options["statistics_images"])
-        for name, levels in part["shifts"].items():
-            for level in levels:
-                # One generator for each, so every network sees the same noise.
-                shifted, estimate_from = (
-                    shift_images(split, name, level, stream_generator(seed, "noise"))
-                    for split in (splits["test"], images)
-                )
-                at = labels | {"step": result.n_steps, "shift": name, "level": level}
-                rows.append(at | score(model, shifted, "running"))
-                if norm == "batch":
-                    estimated = with_precise_statistics(model, estimate_from)
-                    rows.append(at | score(estimated, shifted, "reestimated"))
-    return rows
+        shifts = options["shifts"].items()
+        for name, level in ((name, level) for name, levels in shifts for level in levels):
+            # One generator for each, so every network sees the same noise.
+            shifted, estimate_from = (
+                shift_images(split, name, level, stream_generator(settings.seed, "noise"))
+                for split in (splits["test"], images)
+            )
+            at = labels | {"step": result.n_steps, "shift": name, "level": level}
+            yield at | score(model, shifted, "running")
+            if norm == "batch":
+                estimated = with_precise_statistics(model, estimate_from)
+                yield at | score(estimated, shifted, "reestimated")
 
 
 PARTS = {"staleness": staleness, "last_batch": last_batch, "shift": shift}
 
 
-def make_settings(norm: str, seed: int, options: dict, part: dict) -> Settings:
-    return Settings(
-        norm=norm,
-        batch_size=part["batch_size"],
-        seed=seed,
-        epochs=part["epochs"],
-        learning_rate=options["learning_rate"],
-        probe_every=NEVER,
-    )
-
-
 def make_network(data: PreparedData, settings: Settings, device: torch.device) -> nn.Sequential:
     return make_model(data.train_images[0].numel(), len(data.classes), settings).to(device)
-
-
-def momentum_name(momentum: float | None) -> str:
-    return "cumulative" if momentum is None else str(momentum)
 
 
 class Keep(Observer):
@@ -199,8 +173,11 @@ class Keep(Observer):
         self.steps = steps
         self.copies: dict[int, nn.Module] = {}
 
-    def start(self, now: Moment) -> Rows:
+    def keep_averages(self, now: Moment) -> None:
         self.averages = {name: buffer.clone() for name, buffer in now.model.named_buffers()}
+
+    def start(self, now: Moment) -> Rows:
+        self.keep_averages(now)
         return ()
 
     def observe(self, now: Moment) -> Rows:
@@ -210,7 +187,7 @@ class Keep(Observer):
             self.copies[now.step] = copy.deepcopy(now.model)
             self.copies[now.step].load_state_dict(now.model.state_dict() | self.averages)
         if now.step + 1 in self.steps:
-            self.averages = {name: buffer.clone() for name, buffer in now.model.named_buffers()}
+            self.keep_averages(now)
         return ()
 
     def end(self, now: Moment) -> Rows:

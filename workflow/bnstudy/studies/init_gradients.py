@@ -29,7 +29,7 @@ from bnstudy.settings import Settings
 from bnstudy.training.inputs import Scaling, Split, stream_generator
 from bnstudy.training.loop import make_model
 
-# norm, initialization, activation
+# norm, initialization, activation; the last two are of the claims
 NETWORKS = {
     "none_default": ("none", "default", "relu"),
     "none_he": ("none", "he", "relu"),
@@ -38,9 +38,6 @@ NETWORKS = {
     "none_scaled": ("none", "he", "relu"),
     "batch_scaled": ("batch", "he", "relu"),
 }
-
-
-SCALED = ("none_scaled", "batch_scaled")
 
 
 def run(
@@ -53,17 +50,12 @@ def run(
     """
     network = cell["network"]
     norm, initialization, activation = NETWORKS[network]
-    if network in SCALED:
-        found = product([options["claim_batch_size"]], options["gains"])
-        depth, inputs = options["claim_depth"], images_of
-    else:
-        found, depth, inputs = (
-            product(options["batch_sizes"], [1.0]),
-            options["theory_depth"],
-            noise_of,
-        )
+    claimed = network.endswith("_scaled")
+    depth = options["claim_depth" if claimed else "theory_depth"]
+    sizes = [options["claim_batch_size"]] if claimed else options["batch_sizes"]
+    gains = options["gains"] if claimed else [1.0]
     rows = []
-    for seed, (size, gain) in product(seeds, list(found)):
+    for seed, size, gain in product(seeds, sizes, gains):
         settings = Settings(
             norm=norm,
             hidden=(options["width"],) * depth,
@@ -75,7 +67,7 @@ def run(
         )
         theory = growth_in_theory(network, size) * (gain**2 if norm == "none" else 1)
         known = {"seed": seed, "batch_size": size, "gain": gain, "depth": depth}
-        batch = inputs(data, settings)
+        batch = (images_of if claimed else noise_of)(data, settings)
         for row in measure(*batch, len(data.classes), settings, device, activation is None):
             rows.append(known | row | {"theory": theory})
     return rows
@@ -121,13 +113,12 @@ def measure(
     # Summed in double precision on the CPU: squared norms of deep networks span 20 decades.
     squared = [gradient.cpu().double().square().sum().item() for gradient in gradients]
     depth = len(settings.hidden)
-    preactivation, weight = squared[:depth], squared[depth:]
     return [
         {
             "layer": i + 1,
-            "gradient": math.sqrt(preactivation[i]),
-            "weight_gradient": math.sqrt(weight[i]),
-            "growth": preactivation[i] / preactivation[i + 1] if i + 1 < depth else None,
+            "gradient": math.sqrt(squared[i]),
+            "weight_gradient": math.sqrt(squared[depth + i]),
+            "growth": squared[i] / squared[i + 1] if i + 1 < depth else None,
         }
         for i in range(depth)
     ]

@@ -61,14 +61,13 @@ def one_process(
         norm: make_model(inputs.shape[1], n_classes, replace(settings, norm=norm)).to(device)
         for norm in ("none", "batch")
     }
-    measured = {}
-    for norm, model in models.items():
-        measured["training", norm] = training_step(model, inputs, labels)
-        measured["inference", norm] = inference_step(model, inputs)
     models["fused"] = fuse(models["batch"])
-    measured["inference", "fused"] = inference_step(models["fused"], inputs)
-    sizes = {norm: size(model, inputs, labels) for norm, model in models.items()}
-
+    sizes = {arm: size(model, inputs, labels) for arm, model in models.items()}
+    measured = {}
+    for arm, model in models.items():
+        if arm != "fused":
+            measured["training", arm] = training_step(model, inputs, labels)
+        measured["inference", arm] = inference_step(model, inputs)
     steps = options["steps"]
     for step in measured.values():  # the first steps are slow: memory, threads, caches
         milliseconds_per_step(step, steps, device)
@@ -107,20 +106,13 @@ def inference_step(model: nn.Module, inputs: Tensor) -> Callable[[], None]:
 
 def milliseconds_per_step(step: Callable[[], None], steps: int, device: torch.device) -> float:
     """Mean wall-clock time of a step, the device's queue included."""
-    wait(device)
+    wait = torch.get_device_module(device).synchronize
+    wait()
     start = time.perf_counter()
     for _ in range(steps):
         step()
-    wait(device)
+    wait()
     return 1000 * (time.perf_counter() - start) / steps
-
-
-def wait(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def size(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, int]:
