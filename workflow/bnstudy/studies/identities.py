@@ -9,8 +9,10 @@ Everything is computed on the CPU, formulas in double precision.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -42,20 +44,21 @@ def run(
     """
     rows = []
     for seed in seeds:
-        settings = Settings(
-            norm="batch", batch_size=options["batch_size"], seed=seed, epochs=options["epochs"]
-        )
+        settings = Settings(norm="batch", seed=seed, **options)
         splits = make_splits(data, settings, torch.device("cpu"))
         n_inputs, n_classes = splits["train"].pixels.shape[1], len(data.classes)
-        model = make_model(n_inputs, n_classes, settings)
+        model, batch, none = (
+            make_model(n_inputs, n_classes, replace(settings, norm=norm))
+            for norm in ("batch", "batch", "none")
+        )
         train(model, splits, settings)
         for found in (
             formula_checks(seed),
             statistics_checks(seed),
             scale_checks(seed),
-            failure_checks(splits["train"], n_classes, seed),
+            failure_checks(splits["train"], batch, seed),
             network_checks(model, splits, seed),
-            complexity_checks(n_inputs, n_classes, seed),
+            complexity_checks(none, batch, n_inputs, seed),
             averaging_checks(model, splits),
             pixel_checks(data),
             hyperparameter_checks(splits, n_classes, settings),
@@ -112,71 +115,69 @@ def batch_norm_backward(
     return dx, (dy * normalized).sum(axis=0), dy.sum(axis=0)
 
 
-def random_layer(seed: int) -> tuple[Tensor, nn.BatchNorm1d, torch.Generator]:
-    """Inputs with different means and scales, and a layer with random scale and shift."""
+def random_layer(seed: int) -> tuple[Tensor, nn.BatchNorm1d, Callable[..., Tensor]]:
+    """Inputs with different means and scales, a layer with random scale and shift, and more normal numbers."""
     generator = stream_generator(seed, "noise")
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+    normal = partial(torch.randn, generator=generator, dtype=torch.float64)
     x = normal(SAMPLES, UNITS) * normal(UNITS).exp() + 3 * normal(UNITS)
     layer = nn.BatchNorm1d(UNITS, dtype=torch.float64)
     with torch.no_grad():
         layer.weight.copy_(normal(UNITS))
         layer.bias.copy_(normal(UNITS))
-    return x, layer, generator
+    return x, layer, normal
 
 
-def formula_checks(seed: int) -> list[dict]:
+def normalized(x: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """What a layer without scale and shift makes of a batch, in training mode."""
+    return nn.BatchNorm1d(x.shape[1], affine=False, eps=epsilon, dtype=torch.float64)(x)
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    return ((a - b).norm() / b.norm()).item()
+
+
+def formula_checks(seed: int) -> Iterator[dict]:
     """M1, M2, M3a, E6, E7: forward and backward pass of one layer in training mode."""
-    x, layer, generator = random_layer(seed)
+    x, layer, normal = random_layer(seed)
     gamma, beta = layer.weight.detach(), layer.bias.detach()
-    dy = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    dy = normal(x.shape)
     inputs = x.clone().requires_grad_()
     y = layer(inputs)
-    dx, dgamma, dbeta = torch.autograd.grad(y, [inputs, layer.weight, layer.bias], dy)
+    found = torch.autograd.grad(y, [inputs, layer.weight, layer.bias], dy)
     arrays = [t.numpy() for t in (x, gamma, beta)]
-    expected_y = torch.from_numpy(batch_norm(*arrays, EPSILON))
+    yield check("outputs", largest(y - torch.from_numpy(batch_norm(*arrays, EPSILON))))
     expected = batch_norm_backward(x.numpy(), gamma.numpy(), EPSILON, dy.numpy())
-    rows = [
-        check("outputs", largest(y - expected_y)),
-    ]
-    for name, ours, formula in zip(
-        ("inputs", "scale", "shift"), (dx, dgamma, dbeta), expected, strict=True
-    ):
-        error = largest(ours - torch.from_numpy(formula))
-        rows.append(check("gradients", error, name=name))
+    names = ("inputs", "scale", "shift")
+    for name, ours, formula in zip(names, found, expected, strict=True):
+        yield check("gradients", largest(ours - torch.from_numpy(formula)), name=name)
+    dx = found[0]
     numeric = finite_differences(
         lambda v: float((batch_norm(v, *arrays[1:], EPSILON) * dy.numpy()).sum()), x.numpy()
     )
-    rows.append(check("finite_differences", largest(dx - torch.from_numpy(numeric))))
+    yield check("finite_differences", largest(dx - torch.from_numpy(numeric)))
 
-    plain = nn.BatchNorm1d(UNITS, affine=False, dtype=torch.float64)(x)
+    plain, y = normalized(x), y.detach()
     variance = x.var(0, unbiased=False)
     shrunk = variance / (variance + EPSILON)
-    y = y.detach()
-    # One unit that is dead, and one whose variance is epsilon.
-    narrow = torch.stack([torch.zeros(SAMPLES, dtype=torch.float64), x[:, 0]], dim=1)
-    narrow[:, 1] *= math.sqrt(EPSILON / variance[0].item())
-    narrow = nn.BatchNorm1d(2, affine=False, dtype=torch.float64)(narrow).var(0, unbiased=False)
-    detached = DetachedBatchNorm1d(UNITS, dtype=torch.float64)
-    detached.load_state_dict(layer.state_dict())
-    (without,) = torch.autograd.grad(detached(inputs), inputs, dy)
+    yield check("batch_mean", largest(plain.mean(0)))
+    yield check("batch_variance", largest(plain.var(0, unbiased=False) - shrunk))
+    yield check("shifted_mean", largest(y.mean(0) - beta))
+    yield check("scaled_variance", largest(y.var(0, unbiased=False) - gamma**2 * shrunk))
     scaled = copy.deepcopy(layer)
     with torch.no_grad():
         scaled.weight.copy_((variance + EPSILON).sqrt())
         scaled.bias.copy_(x.mean(0))
-    return [
-        *rows,
-        check("batch_mean", largest(plain.mean(0))),
-        check("batch_variance", largest(plain.var(0, unbiased=False) - shrunk)),
-        check("shifted_mean", largest(y.mean(0) - beta)),
-        check("scaled_variance", largest(y.var(0, unbiased=False) - gamma**2 * shrunk)),
-        check("identity", largest(scaled(x).detach() - x)),
-        check("dead_unit", narrow[0]),
-        check("narrow_unit", narrow[1]),
-        check("without_paths", ((without - dx).norm() / dx.norm()).item()),
-    ]
+    yield check("identity", largest(scaled(x).detach() - x))
+    # One unit that is dead, and one whose variance is epsilon.
+    narrow = torch.stack([torch.zeros(SAMPLES, dtype=torch.float64), x[:, 0]], dim=1)
+    narrow[:, 1] *= math.sqrt(EPSILON / variance[0].item())
+    dead, small = normalized(narrow).var(0, unbiased=False)
+    yield check("dead_unit", dead)
+    yield check("narrow_unit", small)
+    detached = DetachedBatchNorm1d(UNITS, dtype=torch.float64)
+    detached.load_state_dict(layer.state_dict())
+    (without,) = torch.autograd.grad(detached(inputs), inputs, dy)
+    yield check("without_paths", relative(without, dx))
 
 
 def finite_differences(function: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
@@ -191,29 +192,19 @@ def finite_differences(function: Callable[[np.ndarray], float], x: np.ndarray) -
     return gradient
 
 
-def statistics_checks(seed: int) -> list[dict]:
+def statistics_checks(seed: int) -> Iterator[dict]:
     """M4 (one layer), M5, E3, E4, E5, E18: which statistics are used, and which are stored."""
-    x, layer, generator = random_layer(seed)
-    other = torch.randn(x.shape, generator=generator, dtype=torch.float64)
-    fresh = copy.deepcopy(layer)
+    x, layer, normal = random_layer(seed)
+    other, fresh = normal(x.shape), copy.deepcopy(layer)
     first = layer(x)
     stored_mean, stored = layer.running_mean.clone(), layer.running_var.clone()
-    momentum = 0.1
-    by_convention = (1 - momentum) * 0 + momentum * x.mean(0)
-    other_convention = momentum * 0 + (1 - momentum) * x.mean(0)
     layer(other)
     again = layer(x)
-    biased = (1 - momentum) + momentum * x.var(0, unbiased=False)
-    unbiased = (1 - momentum) + momentum * x.var(0, unbiased=True)
-
-    cumulative = nn.BatchNorm1d(UNITS, momentum=None, dtype=torch.float64)
-    cumulative(x)
-    cumulative(other)
-    average = (x.mean(0) + other.mean(0)) / 2
-
+    changed = largest(layer.running_mean - fresh.running_mean)
     layer.eval()
     together = layer(torch.cat([x, 100 * other]))[: len(x)]
     alone = torch.cat([layer(sample) for sample in x.split(1)])
+    yield check("layer_alone", largest(alone - together))
 
     # An impulse per batch shows the weight that the running mean gives to each batch.
     n_batches = 750
@@ -222,68 +213,58 @@ def statistics_checks(seed: int) -> list[dict]:
         batch = torch.zeros(2, n_batches, dtype=torch.float64)
         batch[:, k] = 1
         impulses(batch)
-    window = (1 / impulses.running_mean.square().sum()).item()
-    return [
-        check("layer_alone", largest(alone - together)),
-        check("window", window),
-        check("stored_unbiased", largest(stored - unbiased)),
-        check("stored_biased", largest(stored - biased)),
-        check("convention", largest(stored_mean - by_convention)),
-        check("plain_average", largest(cumulative.running_mean - average)),
-        check("other_convention", largest(stored_mean - other_convention)),
-        check("after_another_batch", largest(first - again)),
-        check("running_mean", largest(layer.running_mean - fresh.running_mean)),
-    ]
+    yield check("window", (1 / impulses.running_mean.square().sum()).item())
+
+    m = 0.1  # the momentum; running statistics start at mean 0 and variance 1
+    yield check("stored_unbiased", largest(stored - ((1 - m) + m * x.var(0, unbiased=True))))
+    yield check("stored_biased", largest(stored - ((1 - m) + m * x.var(0, unbiased=False))))
+    yield check("convention", largest(stored_mean - m * x.mean(0)))
+    cumulative = nn.BatchNorm1d(UNITS, momentum=None, dtype=torch.float64)
+    cumulative(x)
+    cumulative(other)
+    average = (x.mean(0) + other.mean(0)) / 2
+    yield check("plain_average", largest(cumulative.running_mean - average))
+    yield check("other_convention", largest(stored_mean - (1 - m) * x.mean(0)))
+    yield check("after_another_batch", largest(first - again))
+    yield check("running_mean", changed)
 
 
-def scale_checks(seed: int) -> list[dict]:
+def scale_checks(seed: int) -> Iterator[dict]:
     """M6, M7 and the bound of Santurkar et al.: what the layer does to the Linear before it."""
-    u, layer, generator = random_layer(seed)
-    linear = nn.Linear(UNITS, UNITS, dtype=torch.float64)
-    with torch.no_grad():
-        for parameter in linear.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    dy = torch.randn(u.shape, generator=generator, dtype=torch.float64)
+    u, layer, normal = random_layer(seed)
+    weights, bias = normal(UNITS, UNITS), normal(UNITS).requires_grad_()
+    dy = normal(u.shape)
 
     def forward(a: float, epsilon: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Output and gradients by the scaled weights, the bias and the inputs."""
         norm = copy.deepcopy(layer)
         norm.eps = epsilon
-        weight = (a * linear.weight).detach().requires_grad_()
+        weight = (a * weights).requires_grad_()
         inputs = u.clone().requires_grad_()
-        y = norm(F.linear(inputs, weight, linear.bias))
-        return y.detach(), *torch.autograd.grad(y, [weight, linear.bias, inputs], dy)
-
-    def relative(a: Tensor, b: Tensor) -> float:
-        return ((a - b).norm() / b.norm()).item()
+        y = norm(F.linear(inputs, weight, bias))
+        return y.detach(), *torch.autograd.grad(y, [weight, bias, inputs], dy)
 
     y, d_weight, d_bias, d_inputs = forward(1, NO_EPSILON)
-    rows = [check("bias_gradient", (d_bias.norm() / d_weight.norm()).item())]
+    yield check("bias_gradient", (d_bias.norm() / d_weight.norm()).item())
     for a in (0.1, 10, 100):
         y_a, d_weight_a, _, d_inputs_a = forward(a, NO_EPSILON)
-        rows += [
-            check("scaled_output", relative(y_a, y), a=a),
-            check("scaled_weight_gradient", relative(a * d_weight_a, d_weight), a=a),
-            check("scaled_input_gradient", relative(d_inputs_a, d_inputs), a=a),
-        ]
+        yield check("scaled_output", relative(y_a, y), a=a)
+        yield check("scaled_weight_gradient", relative(a * d_weight_a, d_weight), a=a)
+        yield check("scaled_input_gradient", relative(d_inputs_a, d_inputs), a=a)
     for exponent in range(-5, 1):
         a = 10.0**exponent
-        rows.append(check("scaled_output_with_epsilon", relative(forward(a, EPSILON)[0], y), a=a))
+        yield check("scaled_output_with_epsilon", relative(forward(a, EPSILON)[0], y), a=a)
 
     # Theorem 4.1, with the loss <dy, z>: the gradient by the layer's output z is dy.
-    preactivation = F.linear(u, linear.weight, linear.bias).detach().requires_grad_()
-    exact = copy.deepcopy(layer)
-    exact.eps = NO_EPSILON
-    (gradient,) = torch.autograd.grad(exact(preactivation), preactivation, dy)
-    m = len(u)
-    deviation = preactivation.detach().var(0, unbiased=False).sqrt()
-    normalized = (preactivation.detach() - preactivation.detach().mean(0)) / deviation
+    preactivation = F.linear(u, weights, bias).detach()
+    layer.eps, inputs = NO_EPSILON, preactivation.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(layer(inputs), inputs, dy)
+    m, deviation = len(u), preactivation.var(0, unbiased=False).sqrt()
+    standardized = (preactivation - preactivation.mean(0)) / deviation
     bound = (layer.weight.detach() / deviation) ** 2 * (
-        dy.square().sum(0) - dy.sum(0) ** 2 / m - (dy * normalized).sum(0) ** 2 / m
+        dy.square().sum(0) - dy.sum(0) ** 2 / m - (dy * standardized).sum(0) ** 2 / m
     )
-    excess = (gradient.square().sum(0) / bound - 1).max().item()
-    rows.append(check("bound", max(excess, 0)))
-    return rows
+    yield check("bound", max((gradient.square().sum(0) / bound - 1).max().item(), 0))
 
 
 def raises(model: nn.Module, inputs: Tensor) -> int:
@@ -295,40 +276,31 @@ def raises(model: nn.Module, inputs: Tensor) -> int:
     return 0
 
 
-def failure_checks(training: Split, n_classes: int, seed: int) -> list[dict]:
+def failure_checks(training: Split, model: nn.Module, seed: int) -> Iterator[dict]:
     """M8, E20: batches of one and of two samples."""
-    settings = Settings(norm="batch", batch_size=64, seed=seed)
-    model = make_model(training.pixels.shape[1], n_classes, settings)
-    few = training.first(65)
-    *_, (last, _) = few.batches(64)
-    pair = nn.BatchNorm1d(UNITS, affine=False, eps=NO_EPSILON, dtype=torch.float64)(
-        torch.randn(2, UNITS, generator=stream_generator(seed, "noise"), dtype=torch.float64)
-    )
-    return [
-        check("batch_of_one", raises(model, training.first(1).inputs)),
-        check("batch_of_two", largest(pair.abs() - 1)),
-        check("last_batch_of_one", raises(model, last)),
-    ]
+    yield check("batch_of_one", raises(model, training.first(1).inputs))
+    noise = torch.randn(2, UNITS, generator=stream_generator(seed, "noise"), dtype=torch.float64)
+    yield check("batch_of_two", largest(normalized(noise, NO_EPSILON).abs() - 1))
+    *_, (last, _) = training.first(65).batches(64)
+    yield check("last_batch_of_one", raises(model, last))
 
 
 @torch.no_grad()
-def network_checks(model: nn.Sequential, splits: dict[str, Split], seed: int) -> list[dict]:
+def network_checks(model: nn.Sequential, splits: dict[str, Split], seed: int) -> Iterator[dict]:
     """M4 (the network), M9: a trained network in evaluation mode, and its noise in training."""
     model.eval()
     test = splits["test"].inputs
-    logits = model(test)
-    fused = fuse(model)(test)
+    logits, fused = model(test), fuse(model)(test)
+    scale = largest(logits)
     alone = torch.cat([model(image) for image in test[:100].split(1)])
+    yield check("network_alone", largest(alone - logits[:100]) / scale)
     sizes = (16, 32, 64, 128, 256)
     noise = [dependence_on_the_batch(model, splits["train"], size, seed) for size in sizes]
-    slope = np.polyfit(np.log(sizes), np.log(noise), 1)[0]
-    return [
-        check("network_alone", largest(alone - logits[:100]) / largest(logits)),
-        *(check("in_training", value, size=size) for size, value in zip(sizes, noise, strict=True)),
-        check("slope", slope),
-        check("fused_logits", largest(fused - logits) / largest(logits), scale=largest(logits)),
-        check("fused_classes", (fused.argmax(1) != logits.argmax(1)).sum().item()),
-    ]
+    for size, value in zip(sizes, noise, strict=True):
+        yield check("in_training", value, size=size)
+    yield check("slope", np.polyfit(np.log(sizes), np.log(noise), 1)[0])
+    yield check("fused_logits", largest(fused - logits) / scale, scale=scale)
+    yield check("fused_classes", (fused.argmax(1) != logits.argmax(1)).sum().item())
 
 
 def dependence_on_the_batch(model: nn.Module, training: Split, size: int, seed: int) -> float:
@@ -351,77 +323,57 @@ def dependence_on_the_batch(model: nn.Module, training: Split, size: int, seed: 
     return float(np.sqrt(np.mean(np.square(deviations))))
 
 
-def complexity_checks(n_inputs: int, n_classes: int, seed: int) -> list[dict]:
+def complexity_checks(
+    none: nn.Sequential, batch: nn.Sequential, n_inputs: int, seed: int
+) -> Iterator[dict]:
     """L3, L5: what the layer adds to the assignment's network."""
-    models = {
-        norm: make_model(n_inputs, n_classes, Settings(norm=norm, batch_size=64, seed=seed))
-        for norm in ("none", "batch")
-    }
-    none, batch = models["none"], models["batch"]
+    images = torch.randn(8, n_inputs, generator=stream_generator(seed, "noise"))
+
+    def differs(model: nn.Module) -> bool:
+        with torch.no_grad():
+            return largest(model.train()(images) - model.eval()(images)) > 0
+
+    yield check("layers", len(batch) - len(none))
+    yield check("tensors", len(list(batch.parameters())) - len(list(none.parameters())))
+    yield check("parameters", count_parameters(batch) - count_parameters(none))
+    yield check("buffers", len(list(batch.buffers())) - len(list(none.buffers())))
+    yield check("modes", differs(batch) - differs(none))
+    yield check("failures", raises(batch, images[:1]) - raises(none, images[:1]))
     layers = [module for module in batch if isinstance(module, nn.BatchNorm1d)]
-    learned = {id(p) for p in batch.parameters() if p.requires_grad}
     affine = [p for layer in layers for p in (layer.weight, layer.bias)]
-    generator = stream_generator(seed, "noise")
-    images = torch.randn(8, n_inputs, generator=generator)
-    with torch.no_grad():
-        differ = {norm: largest(m.train()(images) - m.eval()(images)) for norm, m in models.items()}
-    return [
-        check("layers", len(batch) - len(none)),
-        check("tensors", len(list(batch.parameters())) - len(list(none.parameters()))),
-        check("parameters", count_parameters(batch) - count_parameters(none)),
-        check("buffers", len(list(batch.buffers())) - len(list(none.buffers()))),
-        check("modes", int(differ["batch"] > 0) - int(differ["none"] > 0)),
-        check("failures", raises(batch, images[:1]) - raises(none, images[:1])),
-        check("learned", sum(id(p) not in learned for p in affine)),
-    ]
+    yield check("learned", sum(not p.requires_grad for p in affine))
 
 
-def averaging_checks(model: nn.Module, splits: dict[str, Split]) -> list[dict]:
+def averaging_checks(model: nn.Module, splits: dict[str, Split]) -> Iterator[dict]:
     """E8: the mean over batches of a batch's mean loss is not the mean loss."""
-    rows = []
-    for name, batch_size in [("validation", size) for size in BATCH_SIZES] + [("train", 256)]:
+    for name, size in [*product(["validation"], BATCH_SIZES), ("train", 256)]:
         split = splits[name]
         exact, _ = evaluate(model, split)
         model.eval()
         with torch.no_grad():
             losses = [
                 F.cross_entropy(model(inputs), labels).item()
-                for inputs, labels in split.batches(batch_size)
+                for inputs, labels in split.batches(size)
             ]
-        remainder = len(split) % batch_size
-        rows.append(
-            check(
-                "mean_of_means",
-                math.fsum(losses) / len(losses) - exact,
-                name=name,
-                size=batch_size,
-                n=len(losses),
-                last=remainder or batch_size,
-            )
-        )
-    return rows
+        error = math.fsum(losses) / len(losses) - exact
+        about = {"size": size, "n": len(losses), "last": len(split) % size or size}
+        yield check("mean_of_means", error, name=name, **about)
 
 
-def pixel_checks(data: PreparedData) -> list[dict]:
+def pixel_checks(data: PreparedData) -> Iterator[dict]:
     """E10: Normalize(0.5, 0.5) maps pixels to [-1, 1] but does not centre them."""
     mean, deviation = (s.mean().item() for s in pixel_statistics(data.train_images, data.pixel_max))
-    rows = [
-        check("pixel_mean", (mean - 0.5) / 0.5),
-        check("pixel_deviation", deviation / 0.5),
-    ]
+    yield check("pixel_mean", (mean - 0.5) / 0.5)
+    yield check("pixel_deviation", deviation / 0.5)
     if data.name == "mnist":
-        rows += [
-            check("mnist_mean", mean),
-            check("mnist_deviation", deviation),
-        ]
-    return rows
+        yield check("mnist_mean", mean)
+        yield check("mnist_deviation", deviation)
 
 
 def hyperparameter_checks(
     splits: dict[str, Split], n_classes: int, settings: Settings
-) -> list[dict]:
+) -> Iterator[dict]:
     """L5: whether the actual hyperparameters, epsilon and momentum, need tuning here."""
-    rows = []
     for name, values in {"epsilon": (1e-3, 1e-5, 1e-7), "momentum": (0.01, 0.1, 0.5)}.items():
         accuracies = []
         for value in values:
@@ -431,5 +383,4 @@ def hyperparameter_checks(
             accuracies.append(100 * (outcome.last("validation", "accuracy") or 0.0))
         spread = round(max(accuracies) - min(accuracies), 9)
         tried = ", ".join(f"{value:g}" for value in values)
-        rows.append(check("hyperparameter", spread, name=name, values=tried))
-    return rows
+        yield check("hyperparameter", spread, name=name, values=tried)
