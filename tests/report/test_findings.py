@@ -24,7 +24,6 @@ from bnstudy.report.measures import (
     p_value,
     short_name,
 )
-from bnstudy.report.remaining import remaining
 from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.settings import Settings
 from conftest import ROOT
@@ -463,7 +462,7 @@ def test_what_remains_under_other_conditions(study, tmp_path):
     pd.DataFrame(rows).to_csv(tmp_path / "input_scaling.csv", index=False)
     results.config["studies"]["input_scaling"]["enabled"] = True
     results = replace(results, tables=tmp_path)
-    found = list(remaining(results, "batch"))
+    found = list(results.remaining("batch"))
     assert [one.scaling for one in found] == ["symmetric", "standardize"]
     assert [math.exp(one.effects[0].difference) for one in found] == pytest.approx([0.25, 0.5])
     assert [one.effects[1].difference for one in found] == pytest.approx([0.02, 0.005])

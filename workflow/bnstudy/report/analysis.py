@@ -11,7 +11,6 @@ from bnstudy.report.amounts import effect_cell, interval, shown
 from bnstudy.report.findings import CAUTION, brief, caveats, gap_sentence, parameter_cost, time_cost
 from bnstudy.report.interactions import contrasts
 from bnstudy.report.measures import SPOKEN, Comparison, capitalized, listed, p_value
-from bnstudy.report.remaining import remaining
 from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import Exhibit, exhibit
 from bnstudy.report.verdicts import Claims, Judged, quotes, verdict_word
@@ -64,9 +63,9 @@ def sure(c: Comparison) -> str:
 
 
 def remaining_table(results: Results, level: Level) -> Exhibit | None:
-    """`remaining` as a table; None where neither study was run."""
+    """`Results.remaining` as a table; None where neither study was run."""
     rows, text = [], []
-    for one in remaining(results, level):
+    for one in results.remaining(level):
         cells: dict[str, object] = {"condition": one.condition, "seeds": one.effects[0].n}
         titles = {"ratio of steps": "", "test accuracy": " (pp)"}
         text = [f"{INTERVAL} of the {title}" for title in titles]
@@ -81,7 +80,7 @@ def remains(results: Results, level: Level) -> str:
     """What is left of the difference in accuracy with centred input and with long training."""
     parts = [
         f"{accuracy.of.difference(accuracy.difference)} points with {one.condition}"
-        for one in remaining(results, level)
+        for one in results.remaining(level)
         for _, accuracy in [one.effects]
     ]
     return say("analysis", "remains", parts=parts) if parts else ""

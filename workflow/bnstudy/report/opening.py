@@ -13,7 +13,6 @@ from bnstudy import settings
 from bnstudy.report.design import why_no_comparison
 from bnstudy.report.findings import epoch_time_ratios, lost_arm, main_pair
 from bnstudy.report.measures import SPACE, Comparison, capitalized, counted, decimal, listed
-from bnstudy.report.remaining import remaining
 from bnstudy.report.results import Results
 from bnstudy.report.tables import PARTS
 from bnstudy.report.verdicts import SIGNS, tally
@@ -21,7 +20,7 @@ from bnstudy.report.words import say
 
 # Ratios that have a name, up to a tenth of themselves.
 SHARES = {1 / 2: "half", 1 / 3: "a third", 1 / 4: "a quarter", 1 / 5: "a fifth", 1 / 10: "a tenth"}
-# What the conditions of `remaining` are called; the last one that was run is the hardest.
+# What the conditions of `Results.remaining` are called; the last one that was run is the hardest.
 HARDER = {
     ("input_scaling", "standardize"): "centred input",
     ("long_training", "symmetric"): "long training",
@@ -58,7 +57,7 @@ def first_screen(results: Results, question: str) -> Opening:
     speed, accuracy = max(complete, key=lambda pair: pair[1].difference)
     left = {
         HARDER[key]: one.effects[1].difference
-        for one in remaining(results, accuracy.level)
+        for one in results.remaining(accuracy.level)
         if (key := (one.study, one.scaling)) in HARDER
     }
     words = {"dataset": results.title(dataset), "axis": settings.label(results.axis)}

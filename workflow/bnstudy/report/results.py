@@ -1,12 +1,14 @@
 """The tables of a study as the report asks for them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bnstudy import grid, scoring, settings
@@ -32,6 +34,7 @@ from bnstudy.report.measures import (
 
 TABLES = ("runs", "metrics", "timings", "comparison")
 MORE = ("classes", "confusion", "missing")  # that there need not be
+CONTROLS = ("input_scaling", "long_training")  # studies that repeat the main comparison
 EVERY = "all"  # what `datasets` holds where they are the levels that are compared
 COLUMNS = [one.name for one in fields(Comparison) if one.type is float]
 
@@ -54,6 +57,15 @@ def read_table(path: Path, config: dict) -> pd.DataFrame:
             over_cells = frame["scope"] == "all" if pooled else False
             frame[axis] = frame[axis].where(frame[axis].notna() | over_cells, math.inf)
     return frame
+
+
+class Remaining(NamedTuple):
+    """The main comparison in a study with centred input, long training or both."""
+
+    study: str
+    scaling: str
+    condition: str  # `standardized pixels, 25 epochs`
+    effects: list[Comparison]  # on the steps to the target and on the test accuracy
 
 
 @dataclass(frozen=True)
@@ -290,6 +302,27 @@ class Results:
             return None
         arms = {"axis": self.axis, "level": level, "baseline": self.baseline}
         return paired(GAP, by[level], by[self.baseline], dataset=dataset, **arms)
+
+    def remaining(self, level: Level) -> Iterator[Remaining]:
+        """What is left of an effect in each study and scaling of `CONTROLS` that was run whole."""
+        lacking = set() if self.missing is None else set(self.missing["part"])
+        for study in CONTROLS:
+            path, said = self.tables / f"{study}.csv", self.config["studies"].get(study, {})
+            if not said.get("enabled") or study in lacking or not path.exists():
+                continue
+            runs = read_table(path, self.config)
+            steps = runs["steps_to_target"].fillna(runs["n_steps"])
+            runs["ln_steps_to_target"] = np.log(steps.astype(float))
+            epochs = said["settings"].get("epochs", self.config["training"]["epochs"])
+            for scaling, part in runs.groupby("scaling", sort=False):
+                if not {level, self.baseline} <= set(part.get(self.axis, ())):
+                    continue
+                wide, effects = part.pivot(index="seed", columns=self.axis), []
+                for name in ("ln_steps_to_target", "test_accuracy"):
+                    pair = wide[name][[level, self.baseline]].dropna()
+                    effects.append(paired(self.metric(name), pair[level], pair[self.baseline]))
+                condition = f"{level_name('scaling', scaling)}, {counted(epochs, 'epoch')}"
+                yield Remaining(study, scaling, condition, effects)
 
     def comparisons(
         self, dataset: str, level: Level, metrics: Sequence[str] = SPOKEN
