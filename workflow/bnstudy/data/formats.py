@@ -119,14 +119,13 @@ def readable(path: Path) -> Iterator[None]:
 
 def look_at_folder(path: Path, _: Mapping) -> Look:
     listed = list_images(path)
-    first = listed["train"][0][0]
-    with opened(first) as image, readable(first):
+    files = [file for part in listed.values() for file, _ in part]
+    with opened(files[0]) as image, readable(files[0]):
         # Of a JPEG only, for the EXIF of a PNG may stand at its end.
         turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) > 4  # by a quarter
         size = image.size if turned else image.size[::-1]
         shape = (1 if image.mode in GREY else 3, *size)
-    labels = {part: [name for _, name in files] for part, files in listed.items()}
-    return Look(labels, shape, [file for files in listed.values() for file, _ in files])
+    return Look({part: [name for _, name in named] for part, named in listed.items()}, shape, files)
 
 
 def opened(path: Path) -> "Image":
@@ -142,17 +141,15 @@ def opened(path: Path) -> "Image":
     return image
 
 
-def read_folder(dataset: "Dataset") -> tuple[dict, dict, int]:
+def read_folder(dataset: "Dataset", look: Look) -> tuple[dict, int]:
     import numpy as np
 
-    listed = list_images(dataset.own.path)
-    labels = {part: [name for _, name in files] for part, files in listed.items()}
-    first = listed["train"][0][0]
+    files = iter(look.files)
     images = {
-        part: np.stack([decode(file, dataset, first) for file, _ in files])
-        for part, files in listed.items()
+        part: np.stack([decode(next(files), dataset, look.files[0]) for _ in names])
+        for part, names in look.labels.items()
     }
-    return images, labels, 255
+    return images, 255
 
 
 def decode(path: Path, dataset: "Dataset", first: Path) -> "np.ndarray":
@@ -264,48 +261,48 @@ def layout(shape: tuple[int, ...], place: str) -> tuple[tuple[int, int, int], tu
     )
 
 
-def read_npz(dataset: "Dataset") -> tuple[dict, dict, int]:
+def read_npz(dataset: "Dataset", look: Look) -> tuple[dict, int]:
     path = dataset.own.path
-    look = look_at_npz(path, {})
     with archive_of(path) as packed:
         arrays = {part: array_in(packed, f"x_{part}") for part in look.labels}
     for part, array in arrays.items():
         axes = layout(array.shape, f"{path}, x_{part}")[1]
         arrays[part] = array.transpose(axes).reshape(-1, *look.shape)
-    arrays, pixel_max = as_bytes(arrays, path)
-    return {part: fit_all(one, dataset) for part, one in arrays.items()}, look.labels, pixel_max
+    return as_bytes(arrays, dataset)
 
 
-def as_bytes(arrays: dict, path: Path) -> tuple[dict, int]:
-    """Pixels as bytes, and the brightest value they can have.
+def as_bytes(arrays: dict, dataset: "Dataset") -> tuple[dict, int]:
+    """Pixels as bytes, in the dataset's shape, and the brightest value they can have.
 
     They are whole numbers from 0 to 255 (or to less, such as 16), or shares from 0 to 1.
     """
     import numpy as np
 
+    path = dataset.own.path
+
+    def refuse(part: str, wrong: np.ndarray, rule: str) -> None:
+        if wrong.any():
+            at = tuple(np.argwhere(wrong)[0])
+            pixel = f"{path}: {part} image {at[0] + 1} has a pixel of {arrays[part][at]}"
+            raise UserError(f"{pixel}; {rule}")
+
     for part, array in arrays.items():
         if array.dtype.kind not in "biuf":
             raise UserError(f"{path}: the {part} pixels are {array.dtype}; save numbers")
-        wrong = ~((array >= 0) & (array <= 255))  # NaN too
-        if wrong.any():
-            at = tuple(np.argwhere(wrong)[0])
-            raise UserError(
-                f"{path}: {part} image {at[0] + 1} has a pixel of {array[at]}; pixels are whole numbers "
-                "from 0 to 255, or shares from 0 to 1"
-            )
+        allowed = "pixels are whole numbers from 0 to 255, or shares from 0 to 1"
+        refuse(part, ~((array >= 0) & (array <= 255)), allowed)  # NaN too
     top = max(float(array.max()) for array in arrays.values())
     if top == 0:
         raise UserError(f"{path}: all pixels are 0; save images that show something")
-    factor = 255 if top <= 1 else 1
+    factor = 255.0 if top <= 1 else 1.0
     for part, array in arrays.items():
-        if factor == 1 and array.dtype.kind == "f" and (array % 1).any():
-            at = tuple(np.argwhere(array % 1)[0])
-            raise UserError(
-                f"{path}: {part} image {at[0] + 1} has a pixel of {array[at]}; where pixels are larger "
-                "than 1 they must be whole numbers"
+        if factor == 1 and array.dtype.kind == "f":
+            refuse(
+                part, array % 1 != 0, "where pixels are larger than 1 they must be whole numbers"
             )
-    whole = {part: np.rint(a * float(factor)).astype(np.uint8) for part, a in arrays.items()}
-    return whole, int(top) if 1 < top < 128 else 255
+    whole = {part: np.rint(array * factor).astype(np.uint8) for part, array in arrays.items()}
+    fitted = {part: fit_all(array, dataset) for part, array in whole.items()}
+    return fitted, int(top) if 1 < top < 128 else 255
 
 
 def fit_all(images: "np.ndarray", dataset: "Dataset") -> "np.ndarray":
@@ -363,30 +360,21 @@ def shape_of(path: Path, n: int, size: object) -> tuple[int, int, int]:
     )
 
 
-def read_csv(dataset: "Dataset") -> tuple[dict, dict, int]:
+def read_csv(dataset: "Dataset", look: Look) -> tuple[dict, int]:
     import numpy as np
 
-    own, size = dataset.own, dataset.shape[1:] if dataset.own.resized else None
-    look = look_at_csv(own.path, {"label": own.label, "size": size})
+    own = dataset.own
     with open(own.path, encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file))
         columns = [i for i, name in enumerate(header) if i != header.index(own.label)]
-        how = {
-            "delimiter": ",",
-            "quotechar": '"',
-            "comments": None,
-            "ndmin": 2,
-            "dtype": np.float32,
-        }
+        how = {"delimiter": ",", "quotechar": '"', "comments": None, "ndmin": 2}
         try:
-            pixels = np.loadtxt(file, usecols=columns, **how)
+            pixels = np.loadtxt(file, usecols=columns, dtype=np.float32, **how)
         except ValueError as error:
             raise unreadable(own.path, error) from None
     channels, *shape = look.shape
     # In colour, as image files have it: red, green and blue of a pixel side by side.
-    pixels = pixels.reshape(-1, *shape, channels).transpose(0, 3, 1, 2)
-    arrays, pixel_max = as_bytes({"train": pixels}, own.path)
-    return {"train": fit_all(arrays["train"], dataset)}, look.labels, pixel_max
+    return as_bytes({"train": pixels.reshape(-1, *shape, channels).transpose(0, 3, 1, 2)}, dataset)
 
 
 LOOKS = {"folder": look_at_folder, ".npz": look_at_npz, ".csv": look_at_csv}

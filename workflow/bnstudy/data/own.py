@@ -189,16 +189,19 @@ def read(dataset: Dataset) -> dict:
     import numpy as np
     import torch
 
-    images, names, pixel_max = READERS[dataset.own.kind](dataset)
+    own = dataset.own
+    size = dataset.shape[1:] if own.resized else None
+    look = LOOKS[own.kind](own.path, {"label": own.label, "size": size})
+    images, pixel_max = READERS[own.kind](dataset, look)
     places = {name: i for i, name in enumerate(dataset.classes)}
-    labels = {part: np.array([places[name] for name in names[part]]) for part in images}
-    if dataset.own.split_off:
+    labels = {part: np.array([places[name] for name in look.labels[part]]) for part in images}
+    if own.split_off:
         tested = smallest_hashes(images["train"], labels["train"])
         images = {"train": images["train"][~tested], "test": images["train"][tested]}
         labels = {"train": labels["train"][~tested], "test": labels["train"][tested]}
     fields = {f"{part}_images": torch.from_numpy(one.copy()) for part, one in images.items()}
     fields |= {f"{part}_labels": torch.from_numpy(one) for part, one in labels.items()}
-    return fields | {"pixel_max": pixel_max, "split_off": dataset.own.split_off}
+    return fields | {"pixel_max": pixel_max, "split_off": own.split_off}
 
 
 def smallest_hashes(images: "np.ndarray", labels: "np.ndarray") -> "np.ndarray":

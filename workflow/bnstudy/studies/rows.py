@@ -51,23 +51,21 @@ def rows_of_steps(outcome: dict, metrics: Metrics) -> list[dict]:
     return list(found.values())
 
 
-def rows_of_parts(key: str) -> Callable[[dict, Metrics], list[dict]]:
-    """A row per step and part, where metrics are named `metric:part`; the part's column is `key`."""
+def rows_of_parts(key: str, known: Callable = head) -> Callable[[dict, Metrics], list[dict]]:
+    """A row per step and part, where metrics are named `metric:part`; the part's column is `key`.
+
+    Each begins with what is `known` of a run's outcome.
+    """
 
     def rows(outcome: dict, metrics: Metrics) -> list[dict]:
         found: dict[tuple[int, str], dict] = {}
         for _, step, metric, value in observed(metrics):
             name, _, part = metric.partition(":")
-            row = found.setdefault((step, part), head(outcome) | {"step": step})
+            row = found.setdefault((step, part), known(outcome) | {"step": step})
             row |= {key: int(part) if part.isdecimal() else part, name: value}
         return list(found.values())
 
     return rows
-
-
-def rows_of_images(outcome: dict, metrics: Metrics) -> list[dict]:
-    """A row per kind of test images: what became of the run, and the accuracy on these."""
-    return [outcome | row for row in rows_of_parts("images")(outcome, metrics)]
 
 
 def rows_of_values(outcome: dict, metrics: Metrics) -> list[dict]:
@@ -86,6 +84,6 @@ ROWS = {
     "step": rows_of_steps,
     "layer": rows_of_parts("layer"),
     "statistics": rows_of_parts("statistics"),
-    "images": rows_of_images,
+    "images": rows_of_parts("images", dict),
     "value": rows_of_values,
 }

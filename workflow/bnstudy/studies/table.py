@@ -15,13 +15,8 @@ from bnstudy.provenance import ORIGIN, check_origins
 def write_study(path: Path, rows: Sequence[dict], *, seal: bool = False) -> None:
     """Write rows as CSV, whole or not at all; None, and what only other rows have, is left empty.
 
-    With a seal, the last column is a hash of the others.
-
-    Raises
-    ------
-    ValueError
-        If there is no row, or if a value is not finite: a study says what a diverged run counts as,
-        it does not leave a NaN behind.
+    With a seal, the last column is a hash of the others. No rows are a ValueError, and so is a value
+    that is not finite: a study says what a diverged run counts as, it does not leave a NaN behind.
     """
     if not rows:
         raise ValueError("a study returned no rows")
@@ -36,54 +31,37 @@ def write_study(path: Path, rows: Sequence[dict], *, seal: bool = False) -> None
 
 
 def merge(
-    paths: Sequence[Path],
-    out: Path,
-    data: Sequence[Path] | None = None,
-    *,
-    allow_mixed_code: bool = False,
+    rows: Sequence[Path], out: Path, data: Sequence[Path] = (), *, allow_mixed_code: bool = False
 ) -> None:
     """Join the cells of a study into one table, in order; what a cell has not stays empty.
 
-    Raises
-    ------
-    UserError
-        If a cell has no rows, if rows come from other data than these prepared datasets or, unless
-        that is allowed, from several versions of the study's code, or if a cell is given twice.
+    Refused are a cell without rows or given twice, rows from other data than these prepared datasets
+    and, unless that is allowed, from several versions of the study's code.
     """
-    merged: list[dict] = []
-    names: list[str] = []
-    for path in paths:
+    named: list[tuple[str, dict]] = []
+    for path in rows:
         with open(path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        if not rows:
+            found = list(csv.DictReader(file))
+        if not found:
             raise UserError(f"{path} holds no rows; remove it and run `snakemake`.")
-        merged += [{key: row[key] for key in row if key != SEAL} for row in rows]
-        names += [str(path)] * len(rows)
-    if missing := set(ORIGIN) - merged[0].keys():
-        raise UserError(f"{names[0]} has no column {min(missing)}; remove it and run `snakemake`.")
-    named = list(zip(names, merged, strict=True))
-    check_origins(named, "the study's code", data or [], allow_mixed_code=allow_mixed_code)
+        named += [(str(path), {key: row[key] for key in row if key != SEAL}) for row in found]
+    first, row = named[0]
+    if missing := set(ORIGIN) - row.keys():
+        raise UserError(f"{first} has no column {min(missing)}; remove it and run `snakemake`.")
+    check_origins(named, "the study's code", data, allow_mixed_code=allow_mixed_code)
     files: dict[str, str] = {}
     for name, row in named:
         if (other := files.setdefault(row["config_sha256"], name)) != name:
             raise UserError(f"{name} and {other} hold the same cell; remove one of them.")
-    write_study(out, merged)
+    write_study(out, [row for _, row in named])
 
 
 def main(argv: list[str]) -> None:
     parser = parser_of("merge")
     parser.add_argument("rows", type=Path, nargs="+", help="the cells' CSV files")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
-    parser.add_argument(
-        "--data", type=Path, nargs="+", help="prepared datasets the rows must have come from"
-    )
-    parser.add_argument(
-        "--allow-mixed-code", action="store_true", help="accept several versions of the code"
-    )
-    arguments = parser.parse_args(argv)
-    merge(
-        arguments.rows,
-        arguments.out,
-        arguments.data,
-        allow_mixed_code=arguments.allow_mixed_code,
-    )
+    data = "prepared datasets the rows must have come from"
+    parser.add_argument("--data", type=Path, nargs="+", default=[], help=data)
+    allowed = "accept several versions of the code"
+    parser.add_argument("--allow-mixed-code", action="store_true", help=allowed)
+    merge(**vars(parser.parse_args(argv)))
