@@ -16,7 +16,7 @@ DO_NOT = {"M5", "L5", "E4", "E5", "E6", "E7", "E8", "E10", "E18", "M7 with epsil
 
 @pytest.fixture(scope="module")
 def rows(digits_data):
-    return identities.run(open_prepared(digits_data), {}, OPTIONS, [0], torch.device("cpu"))
+    return identities.run(open_prepared(digits_data), {}, OPTIONS, 0, torch.device("cpu"))
 
 
 def test_what_holds(rows):

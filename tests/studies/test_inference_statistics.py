@@ -55,9 +55,10 @@ def splits(data):
 @pytest.fixture(scope="module")
 def table(data):
     rows = [
-        {"part": part} | row
+        {"part": part, "seed": seed} | row
         for part in PARTS
-        for row in inference_statistics.run(data, {"part": part}, OPTIONS, [0, 1], CPU)
+        for seed in (0, 1)
+        for row in inference_statistics.run(data, {"part": part}, OPTIONS, seed, CPU)
     ]
     return pd.DataFrame(rows)
 
@@ -166,7 +167,7 @@ def test_last_batch_rows(table):
 
 
 def test_same_rows_again(data, table):
-    again = inference_statistics.run(data, {"part": "shift"}, OPTIONS, [1], CPU)
+    again = inference_statistics.run(data, {"part": "shift"}, OPTIONS, 1, CPU)
     first = table[(table["part"] == "shift") & (table["seed"] == 1)]
     assert pd.DataFrame(again)["loss"].tolist() == first["loss"].tolist()
 

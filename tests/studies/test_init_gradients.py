@@ -70,10 +70,11 @@ def test_theory_relu_by_simulation():
 def table(digits_data):
     data = open_prepared(digits_data)
     rows = [
-        {"network": network} | row
+        {"network": network, "seed": seed} | row
         for network in NETWORKS
+        for seed in range(8)
         for row in init_gradients.run(
-            data, {"network": network}, OPTIONS, list(range(8)), torch.device("cpu")
+            data, {"network": network}, OPTIONS, seed, torch.device("cpu")
         )
     ]
     return pd.DataFrame(rows)
@@ -87,7 +88,7 @@ def test_rows(table, digits_data):
     np.testing.assert_allclose(one.growth[:-1], g[:-1] ** 2 / g[1:] ** 2)
     assert one.growth.isna().tolist() == [False] * 11 + [True]
     data, cpu = open_prepared(digits_data), torch.device("cpu")
-    again = init_gradients.run(data, {"network": "batch_relu"}, OPTIONS, [0], cpu)
+    again = init_gradients.run(data, {"network": "batch_relu"}, OPTIONS, 0, cpu)
     assert [row["gradient"] for row in again] == g.tolist()
 
 

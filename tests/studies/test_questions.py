@@ -117,7 +117,7 @@ def test_random_networks_on_real_images(digits_data, name):
     options = all_shipped()[name]["options"] | {"depth": 14, "images": 100}
     cell = {"width": 32} if name == "rank" else {}
     none, batch = (
-        random_networks.run(data, {"norm": norm, **cell}, options, [0], CPU)
+        random_networks.run(data, {"norm": norm, **cell}, options, 0, CPU)
         for norm in ("none", "batch")
     )
     if name == "rank":

@@ -93,7 +93,7 @@ def test_covariate_shift_along_a_training_run(data, norm, network):
 @pytest.mark.parametrize("network", ["none_scaled", "batch_scaled"])
 def test_gradients_at_initialization(data, network):
     options = {"claim_batch_size": 32, "claim_depth": 12, "width": 48, "gains": [2]}
-    found = init_gradients.run(data, {"network": network}, options, [1], CPU)
+    found = init_gradients.run(data, {"network": network}, options, 1, CPU)
     norm, initialization, _ = init_gradients.NETWORKS[network]
     settings = Settings(
         norm=norm, seed=1, hidden=(48,) * 12, initialization=initialization, gain=2.0

@@ -13,13 +13,12 @@ from bnstudy.studies import timing
 
 
 def test_run_on_digits(digits_data):
-    rows = timing.run(
-        open_prepared(digits_data),
-        {"batch_size": 32},
-        {"blocks": 3, "steps": 2},
-        [0, 1],
-        torch.device("cpu"),
-    )
+    data, options = open_prepared(digits_data), {"blocks": 3, "steps": 2}
+    rows = [
+        {"seed": seed} | row
+        for seed in (0, 1)
+        for row in timing.run(data, {"batch_size": 32}, options, seed, torch.device("cpu"))
+    ]
     assert len(rows) == 2 * 5
     assert all(row["milliseconds"] > 0 for row in rows)
     table = pd.DataFrame(rows).assign(batch_size=32)

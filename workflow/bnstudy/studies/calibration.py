@@ -31,7 +31,7 @@ SPREADS = (0.8, 1.5, 4)  # and their standard deviations
 
 
 def run(
-    data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
+    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
 ) -> list[dict]:
     """A row per effect and spread with the shares of verdicts and `family_error`, that of families with
     one wrong verdict or more.
@@ -42,13 +42,13 @@ def run(
     rows = []
     for effect in options["effects"]:
         for spread in options["spreads"]:
-            rng = np.random.default_rng([seeds[0], len(rows)])
+            rng = np.random.default_rng([seed, len(rows)])
             found = [
                 one_family(rng, cell, options, effect, spread) for _ in range(options["studies"])
             ]
             counts = sum((counted for counted, _ in found), Counter())
             rows.append(
-                {"seed": seeds[0], "effect": effect, "spread": spread, "studies": len(found)}
+                {"effect": effect, "spread": spread, "studies": len(found)}
                 | {word: counts[word] / counts.total() for word in VERDICTS}
                 | {"family_error": sum(wrong for _, wrong in found) / len(found)}
             )

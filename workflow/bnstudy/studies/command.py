@@ -19,7 +19,7 @@ from bnstudy.studies import declaration
 from bnstudy.studies.registry import CODE_STUDIES, asked_of_cell, job, study_code
 from bnstudy.studies.runner import Kept, run_grid
 from bnstudy.studies.table import write_study
-from bnstudy.training.checkpoints import only_writer
+from bnstudy.training.checkpoints import Checkpoint, only_writer
 from bnstudy.training.devices import environment_of, select_device
 from bnstudy.training.loop import make_deterministic
 from bnstudy.training.record import identity
@@ -100,9 +100,11 @@ def run_code(
     """The rows of a study that is code, seed by seed."""
     module = importlib.import_module(f"bnstudy.studies.{CODE_STUDIES[name]}")
     rows = []
-    for part in ([seed] for seed in declaration.seeds_of(seeds)):
-        asked = {"cell": cell, "study": study, "seeds": part}
-        rows += kept.rows(
-            asked, lambda _, part=part: module.run(data, cell, study["options"], part, device)
-        )
-    return [cell | row for row in rows]
+    for seed in declaration.seeds_of(seeds):
+
+        def make(_: Checkpoint, seed: int = seed) -> list[dict]:
+            found = module.run(data, cell, study["options"], seed, device)
+            return [cell | {"seed": seed} | row for row in found]
+
+        rows += kept.rows({"cell": cell, "study": study, "seeds": [seed]}, make)
+    return rows

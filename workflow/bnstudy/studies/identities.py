@@ -36,35 +36,31 @@ BATCH_SIZES = (32, 64, 128, 256)
 
 
 def run(
-    data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
+    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
 ) -> list[dict]:
-    """One row per seed and check.
+    """One row per check.
 
     `options` has `batch_size` and `epochs` of the network that the checks on a trained network use.
     """
-    rows = []
-    for seed in seeds:
-        settings = Settings(norm="batch", seed=seed, **options)
-        splits = make_splits(data, settings, torch.device("cpu"))
-        n_inputs, n_classes = splits["train"].pixels.shape[1], len(data.classes)
-        model, batch, none = (
-            make_model(n_inputs, n_classes, replace(settings, norm=norm))
-            for norm in ("batch", "batch", "none")
-        )
-        train(model, splits, settings)
-        for found in (
-            formula_checks(seed),
-            statistics_checks(seed),
-            scale_checks(seed),
-            failure_checks(splits["train"], batch, seed),
-            network_checks(model, splits, seed),
-            complexity_checks(none, batch, n_inputs, seed),
-            averaging_checks(model, splits),
-            pixel_checks(data),
-            hyperparameter_checks(splits, n_classes, settings),
-        ):
-            rows.extend({"seed": seed} | row for row in found)
-    return rows
+    settings = Settings(norm="batch", seed=seed, **options)
+    splits = make_splits(data, settings, torch.device("cpu"))
+    n_inputs, n_classes = splits["train"].pixels.shape[1], len(data.classes)
+    model, batch, none = (
+        make_model(n_inputs, n_classes, replace(settings, norm=norm))
+        for norm in ("batch", "batch", "none")
+    )
+    train(model, splits, settings)
+    return [
+        *formula_checks(seed),
+        *statistics_checks(seed),
+        *scale_checks(seed),
+        *failure_checks(splits["train"], batch, seed),
+        *network_checks(model, splits, seed),
+        *complexity_checks(none, batch, n_inputs, seed),
+        *averaging_checks(model, splits),
+        *pixel_checks(data),
+        *hyperparameter_checks(splits, n_classes, settings),
+    ]
 
 
 def check(key: str, value: float, **about: object) -> dict:

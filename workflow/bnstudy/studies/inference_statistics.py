@@ -38,13 +38,13 @@ from bnstudy.training.observing import Moment, Observer, Rows
 NEVER = 10**9  # steps between probes: the study looks for itself
 LEFT_OVER = 2  # images in the last batch of an epoch
 COLUMNS = (
-    *("seed", "norm", "momentum", "status", "step", "statistics", "shift", "level"),
+    *("norm", "momentum", "status", "step", "statistics", "shift", "level"),
     *("loss", "accuracy", "mean_error", "deviation_error"),
 )
 
 
 def run(
-    data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
+    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
 ) -> list[dict]:
     """Rows of one part of the study with the columns `COLUMNS`.
 
@@ -64,13 +64,10 @@ def run(
     """
     options = options | options[cell["part"]]
     chosen = {key: options[key] for key in ("batch_size", "epochs", "learning_rate")}
-    rows = []
-    for seed in seeds:
-        settings = Settings(norm="batch", seed=seed, probe_every=NEVER, **chosen)
-        splits = make_splits(data, settings, device)
-        for row in PARTS[cell["part"]](data, splits, settings, options, device):
-            rows.append(dict.fromkeys(COLUMNS) | {"seed": seed} | row)
-    return rows
+    settings = Settings(norm="batch", seed=seed, probe_every=NEVER, **chosen)
+    splits = make_splits(data, settings, device)
+    rows = PARTS[cell["part"]](data, splits, settings, options, device)
+    return [dict.fromkeys(COLUMNS) | row for row in rows]
 
 
 def staleness(

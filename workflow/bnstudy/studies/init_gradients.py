@@ -41,9 +41,9 @@ NETWORKS = {
 
 
 def run(
-    data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
+    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
 ) -> list[dict]:
-    """One row per seed, batch size or gain, and hidden layer.
+    """One row per batch size or gain, and hidden layer.
 
     `cell` has `network` (a key of `NETWORKS`); `options` has `width`, for the theory `batch_sizes` and
     `theory_depth`, for the claims `gains`, `claim_batch_size` and `claim_depth`.
@@ -55,7 +55,7 @@ def run(
     sizes = [options["claim_batch_size"]] if claimed else options["batch_sizes"]
     gains = options["gains"] if claimed else [1.0]
     rows = []
-    for seed, size, gain in product(seeds, sizes, gains):
+    for size, gain in product(sizes, gains):
         settings = Settings(
             norm=norm,
             hidden=(options["width"],) * depth,
@@ -66,7 +66,7 @@ def run(
             seed=seed,
         )
         theory = growth_in_theory(network, size) * (gain**2 if norm == "none" else 1)
-        known = {"seed": seed, "batch_size": size, "gain": gain, "depth": depth}
+        known = {"batch_size": size, "gain": gain, "depth": depth}
         batch = (images_of if claimed else noise_of)(data, settings)
         for row in measure(*batch, len(data.classes), settings, device, activation is None):
             rows.append(known | row | {"theory": theory})

@@ -25,9 +25,9 @@ from bnstudy.training.loop import make_model
 
 
 def run(
-    data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
+    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
 ) -> list[dict]:
-    """A row per seed and block of a residual network, or per seed and hidden layer of a perceptron.
+    """A row per block of a residual network, or per hidden layer of a perceptron.
 
     `cell` has settings, and for perceptrons `width`; `options` has `images`, how many are in the
     batch, `depth`, the number of layers, and the other settings of all networks.
@@ -35,14 +35,10 @@ def run(
     chosen = {k: v for k, v in (options | cell).items() if k not in ("images", "width")}
     if "width" in cell:
         chosen["hidden"] = (cell["width"],) * chosen.pop("depth")
-    rows = []
-    for seed in seeds:
-        settings = Settings(seed=seed, **chosen)
-        images = make_splits(data, settings, device)["train"].first(options["images"]).inputs
-        model = make_model(images.shape[1:], len(data.classes), settings).to(device).train()
-        measure = blocks if settings.kind == "resnet" else layers
-        rows += [{"seed": seed, **row} for row in measure(model, images)]
-    return rows
+    settings = Settings(seed=seed, **chosen)
+    images = make_splits(data, settings, device)["train"].first(options["images"]).inputs
+    model = make_model(images.shape[1:], len(data.classes), settings).to(device).train()
+    return list((blocks if settings.kind == "resnet" else layers)(model, images))
 
 
 @torch.no_grad()

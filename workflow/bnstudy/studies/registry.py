@@ -9,8 +9,7 @@ from bnstudy.settings import Settings, as_dict, run_name
 from bnstudy.studies.declaration import cell_part, cells, dataset_of, runs, seeds_of
 from bnstudy.training.observers import observer_code
 
-# Each is a module here with run(data, cell, options, seeds, device), which gives a row per seed, or per
-# seed and setting, as flat dicts.
+# Each is a module here with run(data, cell, options, seed, device), which gives rows of a seed as flat dicts.
 CODE_STUDIES = {
     "identities": "identities",
     "init_gradients": "init_gradients",

@@ -34,21 +34,18 @@ from bnstudy.training.loop import make_model
 
 
 def run(
-    data: PreparedData, cell: dict, options: dict, seeds: list[int], device: torch.device
+    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
 ) -> list[dict]:
-    """One row per process (a seed), phase and arm; the job needs the machine for itself.
+    """One row per phase and arm, of one process; the job needs the machine for itself.
 
     `cell` has `batch_size`; `options` has `blocks`, and `steps`, the number of steps in a block.
     """
-    rows = []
-    for seed in seeds:
-        settings = Settings(batch_size=cell["batch_size"], seed=seed)
-        split = make_splits(data, settings, torch.device("cpu"))["train"]
-        batch = next(split.batches(settings.batch_size))
-        asked = (*(one.numpy() for one in batch), len(data.classes), settings, options, device)
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-            rows += fresh.submit(one_process, *asked, torch.get_num_threads()).result()
-    return rows
+    settings = Settings(batch_size=cell["batch_size"], seed=seed)
+    split = make_splits(data, settings, torch.device("cpu"))["train"]
+    batch = next(split.batches(settings.batch_size))
+    asked = (*(one.numpy() for one in batch), len(data.classes), settings, options, device)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(one_process, *asked, torch.get_num_threads()).result()
 
 
 def one_process(
@@ -77,8 +74,7 @@ def one_process(
         for arm in arms if (settings.seed + block) % 2 == 0 else reversed(arms):
             times[arm].append(milliseconds_per_step(measured[arm], steps, device))
     return [
-        {"seed": settings.seed, "phase": phase, "arm": arm}
-        | {"milliseconds": statistics.median(found), **sizes[arm]}
+        {"phase": phase, "arm": arm, "milliseconds": statistics.median(found), **sizes[arm]}
         for (phase, arm), found in times.items()
     ]
 
