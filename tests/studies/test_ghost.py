@@ -183,7 +183,7 @@ def test_population_network_has_no_noise(split):
     assert network(inputs[:7]).shape == (7, 4)
     torch.testing.assert_close(network(inputs[:7])[:3], network(inputs[:3]))
     # One group of all images is the same function.
-    ghost = build_model(12, 4, hidden=(6,), norm=lambda width: GhostBatchNorm(width, 50))
+    ghost = build_model(12, 4, hidden=(6,), norm="ghost:50")
     ghost.load_state_dict(inner.state_dict())
     torch.testing.assert_close(network(inputs[:7]), ghost(inputs)[:7])
     plain = build_model(12, 4, hidden=(6,), norm="batch")

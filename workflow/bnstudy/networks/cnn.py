@@ -41,10 +41,11 @@ def build_cnn(
     everything behind the pooling has a quarter of the values.
     """
     channels, height, width = shape
+    drawn = (settings.initialization, generator)
     layers: list[nn.Module] = []
     for next_channels in settings.channels:
         layers += hidden_layers(
-            convolution(channels, next_channels, settings.initialization, generator),
+            convolution(channels, next_channels, *drawn),
             norm_of(settings),
             settings.activation,
             settings.dropout,
@@ -52,7 +53,7 @@ def build_cnn(
             pool=nn.MaxPool2d(2),
         )
         channels, height, width = next_channels, height // 2, width // 2
-    head = linear(channels * height * width, n_classes, settings.initialization, generator)
+    head = linear(channels * height * width, n_classes, *drawn)
     return nn.Sequential(*layers, nn.Flatten(), head).to(memory_format=torch.channels_last)
 
 
@@ -67,12 +68,10 @@ def build_resnet(
     A convolution, then three stages of n blocks of two, with 16, 32 and 64 channels, the second and
     third stage halving the maps; at the end the mean of each map and a linear layer.
     """
-    first, *_ = RESNET_WIDTHS
+    width = RESNET_WIDTHS[0]
     drawn = (settings.initialization, generator)
-    layers = hidden_layers(
-        convolution(shape[0], first, *drawn), norm_of(settings), settings.activation
-    )
-    width = first
+    first = convolution(shape[0], width, *drawn)
+    layers = hidden_layers(first, norm_of(settings), settings.activation)
     for stage, next_width in enumerate(RESNET_WIDTHS):
         for block in range((settings.depth - 2) // 6):
             stride = 2 if stage > 0 and block == 0 else 1

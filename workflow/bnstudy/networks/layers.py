@@ -1,5 +1,7 @@
 """Layers that PyTorch does not have: batch normalization over other images or taken apart, and RMS.
 
+At the end stands what makes the layer of each normalization of `networks.norms` for a `Site`.
+
 A layer that shares statistics between images keeps PyTorch's parameters and buffers, so that states
 can be exchanged. Inputs are of shape (n, features), or (n, features, height, width) where the name
 ends with 2d or nothing is said.
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 if TYPE_CHECKING:
+    from bnstudy.networks.norms import Site
     from bnstudy.training.inputs import Split
 
 
@@ -30,23 +33,11 @@ class Ghost:
     group, which would shorten their memory in images as groups get smaller; here it stays the same,
     so the group size changes the normalization and nothing else. Evaluation mode normalizes by the
     running statistics, as PyTorch's does.
-
-    Parameters
-    ----------
-    num_features : int
-    group_size : int
-        At least 2.
-    momentum : float or None
-        As in `nn.BatchNorm1d`.
-    eps : float
+    `group_size` is at least 2; `momentum` and `eps` are those of `nn.BatchNorm1d`.
     """
 
     def __init__(
-        self,
-        num_features: int,
-        group_size: int,
-        momentum: float | None = 0.1,
-        eps: float = 1e-5,
+        self, num_features: int, group_size: int, momentum: float | None = 0.1, eps: float = 1e-5
     ):
         super().__init__(num_features, momentum=momentum, eps=eps)
         if group_size < 2:
@@ -54,18 +45,23 @@ class Ghost:
         self.group_size = group_size
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalize a batch."""
-        lengths = group_lengths(len(inputs), self.group_size)
+        n, size = len(inputs), self.group_size
+        lengths = group_lengths(n, size)
         if not self.training or len(lengths) == 1:
             return super().forward(inputs)
         # Groups of one length are normalized at once: the last one may differ.
-        whole = (len(lengths) - 1) * self.group_size
-        if lengths[-1] == self.group_size:
-            whole = len(inputs)
-        parts = [self.normalize_groups(inputs[:whole], self.group_size)]
-        if whole < len(inputs):
-            parts.append(self.normalize_groups(inputs[whole:], len(inputs) - whole))
-        self.update_running_statistics(parts, len(inputs))
+        last = lengths[-1]
+        whole = n if last == size else n - last
+        parts = [self.normalize_groups(inputs[:whole], size)]
+        if whole < n:
+            parts.append(self.normalize_groups(inputs[whole:], last))
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            momentum = self.momentum
+            if momentum is None:  # the average of all steps
+                momentum = 1 / float(self.num_batches_tracked)
+            self.running_mean.lerp_(sum(mean for _, mean, _ in parts) / n, momentum)
+            self.running_var.lerp_(sum(variance for _, _, variance in parts) / n, momentum)
         normalized = torch.cat([outputs for outputs, _, _ in parts])
         return torch.addcmul(
             per_channel(self.bias, inputs), normalized, per_channel(self.weight, inputs)
@@ -75,27 +71,13 @@ class Ghost:
         """Normalize groups of `size` images; also the sums over images of group means and variances."""
         n_groups, width, *positions = len(inputs) // size, *inputs.shape[1:]
         # A feature of a group becomes a feature of its own: one call normalizes all groups.
-        columns = (
-            inputs.unflatten(0, (n_groups, size)).transpose(0, 1).reshape(size, -1, *positions)
-        )
-        means, variances = inputs.new_zeros(2, n_groups * width).unbind()
+        columns = inputs.unflatten(0, (n_groups, size)).transpose(0, 1)
+        columns = columns.reshape(size, -1, *positions)
+        means, variances = inputs.new_zeros(2, n_groups * width)
         # With momentum 1 the call leaves the groups' means and unbiased variances behind.
         outputs = F.batch_norm(columns, means, variances, training=True, momentum=1.0, eps=self.eps)
         outputs = outputs.unflatten(1, (n_groups, width)).transpose(0, 1).reshape(inputs.shape)
-        return (
-            outputs,
-            means.view(n_groups, width).sum(0) * size,
-            variances.view(n_groups, width).sum(0) * size,
-        )
-
-    @torch.no_grad()
-    def update_running_statistics(self, parts: list[tuple[Tensor, Tensor, Tensor]], n: int) -> None:
-        self.num_batches_tracked += 1
-        momentum = self.momentum
-        if momentum is None:  # the average of all steps
-            momentum = 1 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(sum(mean for _, mean, _ in parts) / n, momentum)
-        self.running_var.lerp_(sum(variance for _, _, variance in parts) / n, momentum)
+        return outputs, *(v.view(n_groups, width).sum(0) * size for v in (means, variances))
 
 
 class GhostBatchNorm(Ghost, nn.BatchNorm1d):
@@ -131,7 +113,7 @@ class PopulationBatchNorm(nn.BatchNorm1d):
     population_size = 0
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalize inputs of shape (batch + population_size, features)."""
+        """Of shape (batch + population_size, features)."""
         if not self.training:
             return super().forward(inputs)
         if not self.population_size:
@@ -252,3 +234,60 @@ def fuse(model: nn.Sequential) -> nn.Sequential:
         else:
             layers.append(module)
     return nn.Sequential(*layers).eval()
+
+
+def batch(site: "Site", **options: object) -> nn.Module:
+    """Ioffe and Szegedy (2015): by mean and variance of a feature over the batch."""
+    kind = nn.BatchNorm1d if site.dimensions == 1 else nn.BatchNorm2d
+    return kind(site.features, eps=site.epsilon, momentum=site.momentum, **options)
+
+
+def batch_no_affine(site: "Site") -> nn.Module:
+    return batch(site, affine=False)
+
+
+def group(site: "Site") -> nn.Module:
+    """Wu and He (2018): by mean and variance of groups of channels of one image."""
+    return nn.GroupNorm(site.number, site.features, eps=site.epsilon)
+
+
+def layer(site: "Site") -> nn.Module:
+    """Ba et al. (2016): by mean and variance of all features of one image.
+
+    Behind a convolution all channels and positions are one group, and each channel has a scale and a
+    shift (Wu and He 2018, section 3.1).
+    """
+    if site.dimensions == 1:
+        return nn.LayerNorm(site.features, eps=site.epsilon)
+    return nn.GroupNorm(1, site.features, eps=site.epsilon)
+
+
+def instance(site: "Site") -> nn.Module:
+    """Ulyanov et al. (2016): by mean and variance of one channel of one image, with scale and shift."""
+    return nn.InstanceNorm2d(site.features, eps=site.epsilon, affine=True)
+
+
+def rms(site: "Site") -> nn.Module:
+    return RMSNorm(site.features, site.epsilon)
+
+
+def ghost(site: "Site") -> nn.Module:
+    kind = GhostBatchNorm if site.dimensions == 1 else GhostBatchNorm2d
+    return kind(site.features, site.number, momentum=site.momentum, eps=site.epsilon)
+
+
+def population(site: "Site") -> nn.Module:
+    return PopulationBatchNorm(site.features, momentum=site.momentum, eps=site.epsilon)
+
+
+def batch_detached(site: "Site") -> nn.Module:
+    kind = DetachedBatchNorm1d if site.dimensions == 1 else DetachedBatchNorm2d
+    return kind(site.features, momentum=site.momentum, eps=site.epsilon)
+
+
+def noisy_none(site: "Site") -> nn.Module:
+    return ShiftingNoise(site.features)
+
+
+def noisy_batch(site: "Site") -> nn.Module:
+    return nn.Sequential(batch(site), noisy_none(site))

@@ -23,33 +23,20 @@ Shape = tuple[int, ...]  # of an image: channels, height, width
 class Model:
     """A family of networks.
 
-    Attributes
-    ----------
-    title : str
-        Its name in a sentence.
-    build : callable
-        Gives the network for settings, shape of an image, number of classes and generator; it must
-        draw from that generator alone.
-    sentence : callable
-        Says for settings what the network is, as the object of a sentence.
-    sites : callable
-        Features and positions (height times width, 1 for flat features) of each normalized layer, for
-        settings and shape.
-    settings : tuple of str
-        Those that decide its size.
-    is_flat : bool
-        Whether images are given as rows of shape (n, features), else (n, channels, height, width).
-    problem : callable, optional
-        For settings and shape, a setting that cannot be and why, as the end of a sentence, or None.
+    `build` gives the network for settings, shape of an image, number of classes and generator; it must
+    draw from that generator alone. `sentence` says for settings what the network is, as the object of
+    a sentence. `sites` gives for settings and shape the features and positions (height times width, 1
+    for flat features) of each normalized layer, `problem` a setting that cannot be and why, as the end
+    of a sentence, or None.
     """
 
-    title: str
+    title: str  # in a sentence
     build: "Callable[[Settings, Shape, int, torch.Generator | None], nn.Module]"
     sentence: "Callable[[Settings], str]"
     sites: "Callable[[Settings, Shape], list[tuple[int, int]]]"
-    settings: tuple[str, ...]
-    is_flat: bool = False
-    problem: "Callable[[Settings, Shape], tuple[str, str] | None] | None" = None
+    settings: tuple[str, ...]  # that decide its size
+    is_flat: bool = False  # whether images are given as rows of shape (n, features)
+    problem: "Callable[[Settings, Shape], tuple[str, str] | None]" = lambda settings, shape: None
 
     def input_shape(self, shape: Shape) -> Shape:
         """The shape in which the network takes an image of this shape."""
@@ -61,31 +48,19 @@ def build(
 ) -> "nn.Module":
     """The untrained network of a run, on the CPU.
 
-    Parameters
-    ----------
-    settings : Settings
-        `kind` and `norm` are names of the registries; with weights from equal generators, networks
-        that differ in `norm` alone start with equal Linear and Conv2d weights.
-    shape : tuple of int
-        Of an image as `data.prepared` has it: channels, height, width.
-    n_classes : int
-    generator : torch.Generator, optional
-        Source of the initial weights, on the CPU; PyTorch's global generator if not given.
+    With weights from equal generators, networks that differ in `norm` alone start with equal Linear and
+    Conv2d weights. `shape` is that of an image as `data.prepared` has it: channels, height, width. The
+    generator is on the CPU; PyTorch's global one if not given.
 
-    Returns
-    -------
-    nn.Module
-        Maps float tensors of shape (batch, channels, height, width), or (batch, features) where
-        `MODELS[settings.kind].is_flat`, to logits of shape (batch, n_classes).
+    The network maps float tensors of shape (batch, channels, height, width), or (batch, features) where
+    `MODELS[settings.kind].is_flat`, to logits of shape (batch, n_classes).
     """
     model = MODELS[settings.kind].build(settings, shape, n_classes, generator)
-    if settings.gain != 1:
-        from bnstudy.networks.weights import scale_weights
+    from bnstudy.networks.weights import freeze_all_but, scale_weights
 
+    if settings.gain != 1:
         scale_weights(model, settings.gain, settings.gain_layers)
     if settings.trained != "all":
-        from bnstudy.networks.weights import freeze_all_but
-
         freeze_all_but(model, settings.trained, generator)
     return model
 
@@ -93,7 +68,7 @@ def build(
 def problem(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
     """The setting for which no network can be built and why, as the end of a sentence, or None."""
     model = MODELS[settings.kind]
-    if model.problem is not None and (found := model.problem(settings, shape)):
+    if found := model.problem(settings, shape):
         return found
     if reason := norms.problem(settings.norm, model.sites(settings, shape)):
         return "norm", reason
@@ -105,32 +80,14 @@ def problem(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
     return None
 
 
-def build_mlp(
+def build_shipped(
     settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None"
 ) -> "nn.Module":
-    from bnstudy.networks import mlp
+    """A network of the package, whose module is imported when it is built."""
+    from bnstudy.networks import cnn, mlp
 
-    return mlp.build(settings, math.prod(shape), n_classes, generator)
-
-
-def build_cnn(
-    settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None"
-) -> "nn.Module":
-    from bnstudy.networks import cnn
-
-    return cnn.build_cnn(settings, shape, n_classes, generator)
-
-
-def build_resnet(
-    settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None"
-) -> "nn.Module":
-    from bnstudy.networks import cnn
-
-    return cnn.build_resnet(settings, shape, n_classes, generator)
-
-
-def sites_of_mlp(settings: "Settings", shape: Shape) -> list[tuple[int, int]]:
-    return [(width, 1) for width in settings.hidden]
+    builders = {"mlp": mlp.build, "cnn": cnn.build_cnn, "resnet": cnn.build_resnet}
+    return builders[settings.kind](settings, shape, n_classes, generator)
 
 
 def sites_of_cnn(settings: "Settings", shape: Shape) -> list[tuple[int, int]]:
@@ -161,10 +118,8 @@ def problem_of_cnn(settings: "Settings", shape: Shape) -> tuple[str, str] | None
 def problem_of_resnet(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
     if settings.depth < 8 or settings.depth % 6 != 2:
         near = 6 * max(1, round((settings.depth - 2) / 6)) + 2
-        return (
-            "depth",
-            f"{settings.depth} is not 8, 14, 20 or another 6n + 2; the nearest is {near}",
-        )
+        sentence = f"{settings.depth} is not 8, 14, 20 or another 6n + 2; the nearest is {near}"
+        return "depth", sentence
     return None
 
 
@@ -177,17 +132,17 @@ def counted(values: Sequence[int]) -> str:
 MODELS = {
     "mlp": Model(
         "multilayer perceptron",
-        build_mlp,
+        build_shipped,
         lambda settings: (
             f"a multilayer perceptron with hidden layers of {counted(settings.hidden)} units"
         ),
-        sites_of_mlp,
+        lambda settings, shape: [(width, 1) for width in settings.hidden],
         ("hidden",),
         is_flat=True,
     ),
     "cnn": Model(
         "convolutional network",
-        build_cnn,
+        build_shipped,
         lambda settings: (
             f"a convolutional network with {counted(settings.channels)} channels, each of its "
             "convolutions (3 by 3) followed by max pooling (2 by 2), normalization and activation, "
@@ -199,7 +154,7 @@ MODELS = {
     ),
     "resnet": Model(
         "residual network",
-        build_resnet,
+        build_shipped,
         lambda settings: (
             f"the residual network of {settings.depth} layers that He et al. (2016, section 4.2) "
             "used for CIFAR"

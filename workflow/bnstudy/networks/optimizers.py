@@ -18,20 +18,26 @@ if TYPE_CHECKING:
 
 
 class Optimizer:
-    """Holds the parameters; a subclass updates them from their gradients.
+    """Holds the parameters; a subclass updates them from their gradients, which all must have.
 
-    `learning_rate` may be set anew before every step.
+    `learning_rate` may be set anew before every step. `memory` is what a step reads and writes.
     """
 
-    memory: tuple[str, ...] = ()  # lists of tensors that a step reads and writes
-    settings: tuple[str, ...] = ("weight_decay",)  # that it takes besides the learning rate
-
     def __init__(
-        self, parameters: Iterable[Tensor], learning_rate: float, *, weight_decay: float = 0.0
+        self,
+        parameters: Iterable[Tensor],
+        learning_rate: float,
+        *,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
     ):
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.learning_rate = learning_rate
+        self.learning_rate, self.momentum = learning_rate, momentum
         self.weight_decay = weight_decay
+        self.memory = self.empty_memory()
+
+    def zeros(self) -> list[Tensor]:
+        return [torch.zeros_like(p) for p in self.parameters]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -40,12 +46,12 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """What it remembers of earlier steps, not copied."""
-        return {name: getattr(self, name) for name in self.memory}
+        return self.memory
 
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
         """Go on from the `state_dict` of an optimizer of the same parameters."""
-        for name in self.memory:
-            for mine, saved in zip(getattr(self, name), state[name], strict=True):
+        for name, tensors in self.memory.items():
+            for mine, saved in zip(tensors, state[name], strict=True):
                 mine.copy_(saved)
 
 
@@ -54,18 +60,12 @@ class Adam(Optimizer):
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, algorithm 2): before its
     update a parameter is multiplied by 1 - learning_rate * weight_decay. This is PyTorch's `AdamW`.
-    Every parameter must have a gradient at every step.
+    It has no use for `momentum`.
     """
 
-    memory = ("means", "squares", "steps")
-
-    def __init__(
-        self, parameters: Iterable[Tensor], learning_rate: float, *, weight_decay: float = 0.0
-    ):
-        super().__init__(parameters, learning_rate, weight_decay=weight_decay)
-        self.means = [torch.zeros_like(p) for p in self.parameters]
-        self.squares = [torch.zeros_like(p) for p in self.parameters]
-        self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
+    def empty_memory(self) -> dict[str, list[Tensor]]:
+        steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        return {"means": self.zeros(), "squares": self.zeros(), "steps": steps}
 
     @torch.no_grad()
     def step(self) -> None:
@@ -73,10 +73,10 @@ class Adam(Optimizer):
         adam(
             self.parameters,
             [p.grad for p in self.parameters],
-            self.means,
-            self.squares,
+            self.memory["means"],
+            self.memory["squares"],
             max_exp_avg_sqs=[],
-            state_steps=self.steps,
+            state_steps=self.memory["steps"],
             fused=True,
             decoupled_weight_decay=True,
             amsgrad=False,
@@ -94,24 +94,10 @@ class SGD(Optimizer):
 
     As in PyTorch the velocity is the momentum times itself plus the gradient, and the learning rate
     multiplies it. Weight decay is added to the gradient, weight_decay times the parameter.
-
-    Every parameter must have a gradient at every step.
     """
 
-    memory = ("velocities",)
-    settings = ("momentum", "weight_decay")
-
-    def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        learning_rate: float,
-        *,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-    ):
-        super().__init__(parameters, learning_rate, weight_decay=weight_decay)
-        self.momentum = momentum
-        self.velocities = [torch.zeros_like(p) for p in self.parameters] if momentum else []
+    def empty_memory(self) -> dict[str, list[Tensor]]:
+        return {"velocities": self.zeros() if self.momentum else []}
 
     @torch.no_grad()
     def step(self) -> None:
@@ -119,7 +105,7 @@ class SGD(Optimizer):
         sgd(
             self.parameters,
             [p.grad for p in self.parameters],
-            self.velocities or [None] * len(self.parameters),
+            self.memory["velocities"] or [None] * len(self.parameters),
             fused=True,
             weight_decay=self.weight_decay,
             momentum=self.momentum,
@@ -135,9 +121,12 @@ OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 def make_optimizer(parameters: Iterable[Tensor], settings: "Settings") -> Optimizer:
     """The optimizer of a run."""
-    kind = OPTIMIZERS[settings.optimizer]
-    options = {name: getattr(settings, name) for name in kind.settings}
-    return kind(parameters, settings.learning_rate, **options)
+    return OPTIMIZERS[settings.optimizer](
+        parameters,
+        settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
 
 
 def learning_rate_at(step: int, n_steps: int, settings: "Settings") -> float:

@@ -6,6 +6,7 @@ therefore start with equal weights, whatever their normalization. All of them ha
 arm whose normalization brings no shift is not the poorer for it.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,10 +62,8 @@ def initialize(
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     elif initialization == "xavier":
         nn.init.xavier_uniform_(layer.weight, generator=generator)
-    elif initialization == "normal":
-        nn.init.normal_(layer.weight, generator=generator)
     else:
-        raise ValueError(f"unknown initialization {initialization!r}")
+        nn.init.normal_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
 
 
@@ -82,16 +81,11 @@ def hidden_layers(
     Pooling, normalization of the pre-activations (Ioffe and Szegedy 2015, section 3.2), activation,
     and dropout `after` it or `before` the normalization; dropout of 0 adds no layer.
     """
-    drop = nn.Dropout(dropout) if dropout > 0 else None
-    layers = [
-        layer,
-        pool,
-        drop if dropout_place == "before" else None,
-        make_norm(layer),
-        ACTIVATIONS[activation](),
-        drop if dropout_place == "after" else None,
-    ]
-    return [one for one in layers if one is not None]
+    before = [layer, pool]
+    behind = [make_norm(layer), ACTIVATIONS[activation]()]
+    if dropout > 0:
+        (before if dropout_place == "before" else behind).append(nn.Dropout(dropout))
+    return [one for one in before + behind if one is not None]
 
 
 def weighted_layers(model: nn.Module) -> list[nn.Module]:
@@ -131,22 +125,16 @@ def freeze_all_but(model: nn.Module, trained: str, generator: torch.Generator | 
     """Leave only the `trained` parameters to training (Frankle et al. 2021), in place.
 
     `affine` are those of the normalization, `output` the last layer; `random` are two weights of each
-    hidden unit or channel, as many as scale and shift are.
-
-    Raises
-    ------
-    ValueError
-        If none is left; the configuration's check refuses that before.
+    hidden unit or channel, as many as scale and shift are. None left is a ValueError.
     """
-    weighted = [module for module in model.modules() if isinstance(module, WEIGHTED)]
+    weighted = weighted_layers(model)
     affine = {*model.parameters()} - {p for layer in weighted for p in layer.parameters()}
     chosen = {"affine": affine, "output": {*weighted[-1].parameters()}, "random": set()}[trained]
     for parameter in model.parameters():
         parameter.requires_grad_(parameter in chosen)
     if trained == "random":
         for layer in weighted[:-1]:
-            few = FewTrained(layer.weight, 2, generator)
-            register_parametrization(layer, "weight", few)
+            register_parametrization(layer, "weight", FewTrained(layer.weight, 2, generator))
     if not count_parameters(model):
         raise ValueError(f"trained: {trained} leaves nothing to train; choose another norm.")
 
@@ -174,23 +162,17 @@ def describe_layers(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
     `shape` is that of an image as the network takes it. The network is left as it is.
     """
     found: list[Layer] = []
-    names = {module: name for name, module in model.named_modules()}
+    twin = copy.deepcopy(model).eval()
+    names = {module: name for name, module in twin.named_modules()}
 
     def note(module: nn.Module, inputs: object, outputs: torch.Tensor) -> None:
         kind = type(module).__name__.removeprefix("Parametrized")
         shape = tuple(outputs.shape[1:])
         found.append(Layer(names[module], kind, shape, count_parameters(module)))
 
-    hooks = [
-        module.register_forward_hook(note)
-        for module in model.modules()
-        if isinstance(module, WEIGHTED) or not list(module.children())
-        if "parametrizations" not in names[module]
-    ]
-    was_training = model.training
-    first = next(model.parameters())
-    model.eval()(first.new_zeros(1, *shape))
-    model.train(was_training)
-    for hook in hooks:
-        hook.remove()
+    for module, name in names.items():
+        is_layer = isinstance(module, WEIGHTED) or not list(module.children())
+        if is_layer and "parametrizations" not in name:
+            module.register_forward_hook(note)
+    twin(next(twin.parameters()).new_zeros(1, *shape))
     return found

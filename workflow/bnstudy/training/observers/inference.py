@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.networks import norms
+from bnstudy.networks import layers
+from bnstudy.networks.norms import Site
 from bnstudy.training.inputs import Split, shift_images, stream_generator
 from bnstudy.training.loop import MAPS_CHUNK, evaluate
 from bnstudy.training.observing import Moment, Observer, Rows, watch
@@ -86,7 +87,7 @@ def with_precise_statistics(model: nn.Module, split: Split) -> nn.Module:
     split : Split
         At least two images; 1,000 to 10,000 suffice (Wu and Johnson 2021).
     """
-    network = with_batch_norms(model, lambda site: norms.batch(replace(site, momentum=1.0)))
+    network = with_batch_norms(model, lambda site: layers.batch(replace(site, momentum=1.0)))
     network(split.inputs)
     return network.eval()
 
@@ -100,13 +101,13 @@ def evaluate_with_batch_statistics(
     The images are grouped in the order of the split, `group_size` at a time; nothing else is in
     training mode, and the model is left as it is.
     """
-    network = with_batch_norms(model, lambda site: norms.ghost(replace(site, number=group_size)))
+    network = with_batch_norms(model, lambda site: layers.ghost(replace(site, number=group_size)))
     logits = network(split.inputs)
     loss = F.cross_entropy(logits, split.labels).item()
     return loss, (logits.argmax(1) == split.labels).double().mean().item()
 
 
-def with_batch_norms(model: nn.Module, make: Callable[[norms.Site], nn.Module]) -> nn.Module:
+def with_batch_norms(model: nn.Module, make: Callable[[Site], nn.Module]) -> nn.Module:
     """A copy in evaluation mode, but for its new normalization layers, which are training.
 
     They have the parameters and running statistics of the layers that they replace; a scale of one
@@ -116,7 +117,7 @@ def with_batch_norms(model: nn.Module, make: Callable[[norms.Site], nn.Module]) 
     for name, layer in list(network.named_modules()):
         if isinstance(layer, BATCH_NORMS):
             dimensions = 1 if isinstance(layer, nn.BatchNorm1d) else 2
-            new = make(norms.Site(layer.num_features, dimensions, epsilon=layer.eps))
+            new = make(Site(layer.num_features, dimensions, epsilon=layer.eps))
             new.to(layer.running_mean.device).load_state_dict(
                 layer.state_dict(), strict=layer.affine
             )
