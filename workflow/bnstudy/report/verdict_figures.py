@@ -5,8 +5,9 @@ for its claim. That axis is linear where an effect is too small to matter and lo
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,44 +37,41 @@ LEGEND = [
 ]
 
 
-@dataclass(frozen=True)
-class Line:
-    """A row of a ratio plot: effects of the seeds, in units of the smallest that matters."""
+class Line(NamedTuple):
+    """A row of a ratio plot: a claim, or a cell of it, in units of the smallest effect that matters."""
 
     claim: Judged
-    cell: str
-    effects: np.ndarray
-    name: str
-    word: str = ""
-    heads: bool = False  # a claim among its cells
+    cell: str = ""
 
     @property
-    def ratios(self) -> np.ndarray:
-        return self.effects / self.claim.smallest_effect
+    def name(self) -> str:
+        return typographic(self.cell) or short_name(self.claim)
+
+    @property
+    def effects(self) -> np.ndarray:
+        return self.claim.cells.get(self.cell, self.claim.effects)
 
     @property
     def mean(self) -> float:
-        return float(self.ratios.mean())
-
-
-def line_of(claim: Judged, *, heads: bool = False) -> Line:
-    return Line(claim, "all", claim.effects, short_name(claim), verdict_word(claim), heads)
+        return float((self.effects / self.claim.smallest_effect).mean())
 
 
 def ratio_plot(
-    label: str, finding: str, caption: str, lines: Sequence[Line], breaks: Sequence[int] = ()
+    label: str, finding: str, caption: str, lines: Sequence[Line], group: Callable[[Line], str]
 ) -> Drawing:
     """Rows of seeds, mean and interval over the zone of effects that are too small to matter.
 
-    `breaks` are rows that a thin line sets off. Many rows are divided among pictures.
+    A thin line stands between groups; where there are cells, claims are bold. Many rows are divided
+    among pictures.
     """
     rows = [
-        {"claim": one.claim.id, "cell": one.cell, "seed": seed, "effect": effect}
-        | {"unit": one.claim.unit, RATIO: ratio, "row": i}
-        for i, one in enumerate(lines)
-        for seed, (effect, ratio) in enumerate(zip(one.effects, one.ratios, strict=True))
+        {"claim": claim.id, "cell": cell or "all", "seed": seed, "effect": effect}
+        | {"unit": claim.unit, RATIO: effect / claim.smallest_effect, "row": row}
+        for row, (claim, cell) in enumerate(lines)
+        for seed, effect in enumerate(lines[row].effects)
     ]
     frame = pd.DataFrame(rows)
+    with_cells = any(line.cell for line in lines)
     pairs = math.ceil(len(lines) / (2 * MOST_ROWS))  # of pictures, which stand side by side
     each = len(lines) if len(lines) <= MOST_ROWS else math.ceil(len(lines) / (2 * pairs))
     frame["part"] = frame["row"] // each
@@ -81,13 +79,13 @@ def ratio_plot(
 
     def mark(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         here = {row: plot.looks[row] for row in part["row"].unique()}
-        bold = [lines[row].heads for row in here]
+        bold = [with_cells and not lines[row].cell for row in here]
         marks.rows(ax, part, replace(plot, looks=here, bold=bold, above=True))
         ax.set_xscale("symlog", linthresh=1, linscale=0.8)
         ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
         for place, row in enumerate(here):
             line = lines[row]
-            if row in breaks and place:
+            if place and group(line) != group(lines[row - 1]):
                 ax.axhline(place - 0.72, color=MUTED, lw=0.6)
             side = np.sign(line.mean)
             if abs(line.mean) > far:  # it stands at the edge, as an arrow with its number
@@ -95,10 +93,10 @@ def ratio_plot(
                 ax.plot(side * far, place, **arrow | {"zorder": 4})
                 align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
                 note(ax, plain(round(line.mean)), (side * far, place), (-6 * side, 0), **align)
-            definite = line.claim.verdict in DEFINITE
-            weight = "bold" if definite or line.heads else "normal"
-            style = {"ha": "right", "va": "center", "fontsize": 7.2, "weight": weight}
-            note(ax, line.word, (1, place), (0, 8), "axes data", **style)
+            if not line.cell:
+                weight = "bold" if with_cells or line.claim.verdict in DEFINITE else "normal"
+                style = {"ha": "right", "va": "center", "fontsize": 7.2, "weight": weight}
+                note(ax, verdict_word(line.claim), (1, place), (0, 8), "axes data", **style)
         ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
         ax.set_xticks(ticks, map(plain, ticks))
         ax.set(xlim=(-far * 1.35, far * 1.35))
@@ -135,38 +133,26 @@ def scorecard(claims: Claims) -> Drawing | None:
         for word, names in named.items()
         if names
     )
-    kinds = [claim.id[0] for claim in found]
-    return ratio_plot(
-        "scorecard",
-        say("ratios", "scorecard finding", n=len(found), parts=parts),
-        say("ratios", "scorecard"),
-        [line_of(claim) for claim in found],
-        [i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]],
-    )
+    finding = say("ratios", "scorecard finding", n=len(found), parts=parts)
+    lines = list(map(Line, found))
+    caption = say("ratios", "scorecard")
+    return ratio_plot("scorecard", finding, caption, lines, lambda line: line.claim.id[0])
 
 
 def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
     """The claims of a study and the cells behind them; None where there are no cells."""
-    lines, breaks, extremes = [], [], []
+    lines, extremes = [], []
     for claim in claims:
         if len(claim.cells) < 2 or not len(claim.effects):
             continue
-        breaks.append(len(lines))
-        inside = [
-            Line(claim, cell, effects, typographic(cell))
-            for cell, effects in claim.cells.items()
-            if len(effects)
-        ]
-        lines += [line_of(claim, heads=True), *inside]
+        inside = [Line(claim, cell) for cell, effects in claim.cells.items() if len(effects)]
+        lines += [Line(claim), *inside]
         ends = (f(inside, key=lambda line: line.mean) for f in (min, max))
         said = " to ".join(f"{decimal(end.mean, 1, signed=True)} ({end.name})" for end in ends)
         extremes.append(f"{claim.id} from {said}")
     if not lines:
         return None
-    return ratio_plot(
-        f"cells-{study.replace('_', '-')}",
-        say("ratios", "cells finding", extremes="; ".join(extremes)),
-        say("ratios", "cells", study=claims[0].heading.split()[0]),
-        lines,
-        breaks[1:],
-    )
+    label = f"cells-{study.replace('_', '-')}"
+    finding = say("ratios", "cells finding", extremes="; ".join(extremes))
+    caption = say("ratios", "cells", study=claims[0].heading.split()[0])
+    return ratio_plot(label, finding, caption, lines, lambda line: line.claim.id)
