@@ -24,7 +24,13 @@ import torch
 from bnstudy import statistics
 from bnstudy.data.prepared import PreparedData
 
-VERDICTS = ("supported", "refuted", "not supported", "inconclusive")
+# Whether each verdict contradicts an effect, in units of the smallest that matters.
+WRONG = {
+    "supported": lambda effect: effect <= 1,
+    "refuted": lambda effect: effect >= -1,
+    "not supported": lambda effect: effect > 1,
+    "inconclusive": lambda effect: False,
+}
 SKEWNESS = {"skewed": 1.0, "exponential": 2.0}
 OTHERS = (-10, -2, 0, 0, 0.5, 1, 2, 5, 10, 20)  # effects of the other claims
 SPREADS = (0.8, 1.5, 4)  # and their standard deviations
@@ -49,7 +55,7 @@ def run(
             counts = sum((counted for counted, _ in found), Counter())
             rows.append(
                 {"effect": effect, "spread": spread, "studies": len(found)}
-                | {word: counts[word] / counts.total() for word in VERDICTS}
+                | {word: counts[word] / counts.total() for word in WRONG}
                 | {"family_error": sum(wrong for _, wrong in found) / len(found)}
             )
     return rows
@@ -65,7 +71,7 @@ def one_family(
     noise = draw(rng, cell["distribution"], size, options["n"])
     questions = [statistics.Question(d, 1.0) for d in effects[:, None] + spreads[:, None] * noise]
     words = [one.verdict for one in statistics.verdicts(questions)]
-    wrong = any(is_wrong(word, true) for word, true in zip(words, effects, strict=True))
+    wrong = any(WRONG[word](true) for word, true in zip(words, effects, strict=True))
     return Counter(words[:looked_at]), wrong
 
 
@@ -82,10 +88,3 @@ def draw(rng: np.random.Generator, distribution: str, size: int, n: int) -> np.n
     if distribution == "outlier":
         noise[np.arange(size), rng.integers(n, size=size)] += 4 * rng.choice([-1, 1], size)
     return noise
-
-
-def is_wrong(word: str, effect: float) -> bool:
-    """Whether a verdict contradicts the effect, in units of the smallest that matters."""
-    return {"supported": effect <= 1, "refuted": effect >= -1, "not supported": effect > 1}.get(
-        word, False
-    )

@@ -92,12 +92,8 @@ def run_grid(
 ) -> list[dict]:
     """The rows of every run of a study, or of the part of it that one job does.
 
-    Parameters
-    ----------
-    study : dict
-        See config/studies.yaml and `bnstudy.studies.declaration.cell_part`.
-    reuse : sequence of Path
-        Folders of runs of the grid; those that equal a run of the study are read.
+    The study is as in config/studies.yaml, see `bnstudy.studies.declaration.cell_part`. Folders to `reuse`
+    are of runs of the grid; those that equal a run of the study are read.
     """
     known = {}
     for folder in reuse:
@@ -106,7 +102,7 @@ def run_grid(
             known[config_sha256(run["settings"]), run["data_sha256"]] = folder, run
     shape = tuple(data.train_images.shape[1:])
     facts = Facts(data.name, len(data.train_images), shape, len(data.classes))
-    splits: dict[str, dict[str, Split]] = {}  # of the last run: the runs of a seed share them
+    splits: dict[Settings, dict[str, Split]] = {}  # of the last run: the runs of a seed share them
     rows = []
     for levels, settings in declaration.runs(study, data.name, seeds):
         if settings.dataset != data.name:
@@ -118,15 +114,15 @@ def run_grid(
 
         def make(checkpoint: Checkpoint, settings: Settings = settings) -> list[dict]:
             print(run_name(settings), file=sys.stderr)
-            key = str([getattr(settings, name) for name in SPLIT_BY])
+            key = Settings(**{name: getattr(settings, name) for name in SPLIT_BY})
             if key not in splits:
                 splits.clear()
                 splits[key] = make_splits(data, settings, device)
-            check_batches(len(splits[key]["train"]), settings)
+            images = splits[key]["train"]
+            check_batches(len(images), settings)
+            model = make_model(images.pixels.shape[1:], len(data.classes), settings).to(device)
             run = train(
-                make_model(splits[key]["train"].pixels.shape[1:], len(data.classes), settings).to(
-                    device
-                ),
+                model,
                 splits[key],
                 settings,
                 observers=make_observers(study.get("observers", [])),
@@ -155,16 +151,12 @@ def describe(run: Run, settings: Settings, n_classes: int) -> dict[str, object]:
 
 
 def read_metrics(path: Path) -> Metrics:
-    """The metrics of a run of the grid."""
+    """The metrics of a run of the grid; the value of what was not finite is None."""
     with open(path, newline="") as file:
         return [
-            (int(row["epoch"]), int(row["step"]), row["split"], row["metric"], number(row["value"]))
-            for row in csv.DictReader(file)
+            (int(epoch), int(step), split, metric, json.loads(value or "null"))
+            for epoch, step, split, metric, value in list(csv.reader(file))[1:]
         ]
-
-
-def number(text: str) -> int | float | None:
-    return None if text == "" else int(text) if text.isdecimal() else float(text)
 
 
 def rows_of(study: dict, settings: Settings, outcome: dict, metrics: Metrics) -> list[dict]:
