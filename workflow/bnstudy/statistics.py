@@ -26,19 +26,6 @@ Differences = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
-class PairedSummary:
-    """What n paired differences say; NaN where n is too small for the quantity to exist."""
-
-    n: int
-    mean: float
-    ci_low: float  # of the 95 % interval that inverts the test
-    ci_high: float
-    p: float  # exact two-sided sign-flip test
-    effect_size: float  # d_z
-    share_of_seeds: float  # share of differences above zero
-
-
-@dataclass(frozen=True)
 class Question:
     """A claim as the rule sees it."""
 
@@ -223,22 +210,18 @@ def holm_level(p: Sequence[float], alpha: float = ALPHA) -> float:
     return alpha / max(1, len(p) - rejected)
 
 
-def paired_summary(d: Differences) -> PairedSummary:
-    """Mean, 95 % interval, exact p, d_z and share of seeds of n paired differences."""
+def paired_summary(d: Differences) -> dict[str, float]:
+    """What n paired differences say; NaN where n is too small for the quantity to exist."""
     return paired_summaries([d])[0]
 
 
-def paired_summaries(columns: Sequence[Differences]) -> list[PairedSummary]:
-    """`paired_summary` of several sets of differences of one length."""
+def paired_summaries(columns: Sequence[Differences]) -> list[dict[str, float]]:
+    """`paired_summary` of several sets of differences of one length: n, mean, 95 % interval, exact p, ..."""
     return [
-        PairedSummary(
-            len(test.d),
-            mean(test.d),
-            *test.interval(),
-            test.p(),
-            effect_size(test.d),
-            share_of_seeds(test.d),
-        )
+        {"n": len(test.d), "mean": mean(test.d)}
+        | dict(zip(("ci_low", "ci_high"), test.interval(), strict=True))
+        | {"p": test.p(), "effect_size": effect_size(test.d)}
+        | {"share_of_seeds": share_of_seeds(test.d)}
         for test in sign_flips(columns)
     ]
 

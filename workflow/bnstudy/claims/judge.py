@@ -240,7 +240,7 @@ def statistical_row(
 ) -> Row:
     """What a statistical claim, a control or an exploratory one came to."""
     (test,) = statistics.sign_flips([endpoint.effect.to_numpy(dtype=float)])
-    delta, summary = claim["smallest_effect"], asdict(statistics.paired_summary(test.d))
+    delta, summary = claim["smallest_effect"], statistics.paired_summary(test.d)
     summary["effect"] = summary.pop("mean")
     expected = claim.get("expected_range", (None, None))
     low, high = test.interval(answer.level)

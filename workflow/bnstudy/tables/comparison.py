@@ -73,11 +73,11 @@ def paired(scores: dict, bad: set, arms: list[tuple], level: object) -> Iterator
     summaries = statistics.paired_summaries(differences)
     for metric, difference, summary in zip(metrics, differences, summaries, strict=True):
         better = difference if metric.endswith("accuracy") else [-d for d in difference]
-        yield vars(summary) | {
+        yield summary | {
             "metric": metric,
             "mean_baseline": statistics.mean(means[metric][0]),
             "mean_level": statistics.mean(means[metric][1]),
-            "difference": summary.mean,
+            "difference": summary["mean"],
             "share_of_seeds": statistics.share_of_seeds(better),
             "n_diverged": sum((*arm, seed) in bad for arm in arms for seed in seeds),
         }
