@@ -25,6 +25,7 @@ from bnstudy.report.measures import (
     short_name,
 )
 from bnstudy.report.results import DatasetFacts, Results
+from bnstudy.report.words import SENTENCES
 from bnstudy.settings import Settings
 from conftest import ROOT
 
@@ -191,6 +192,13 @@ def test_nobody_arrived():
     assert none.outcome == "censored"
     assert "no run reached" in findings.brief(none)
     assert findings.caveats(none) == []
+
+
+def test_every_sentence_is_said_somewhere():
+    sources = [*(ROOT / "workflow/bnstudy/report").rglob("*.py"), *(ROOT / "report").glob("*.py")]
+    text = "".join(path.read_text() for path in sources).replace("'", '"')
+    for place, names in SENTENCES.items():
+        assert {name for name in (place, *names) if f'"{name}"' not in text} == set()
 
 
 def test_small_writing():
