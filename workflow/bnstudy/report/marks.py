@@ -1,7 +1,7 @@
 """Marks that seaborn has not, or only at many times the bytes, and axes of words and of sizes."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +9,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
-from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
@@ -65,29 +64,16 @@ class Plot:
     then: Callable | None = None
     words: Mapping | None = None  # the options of a study, and what its frame adds
     legend: Sequence = ()  # entries after those of the levels
-    what: str = ""  # the alternative text: what is measured,
-    apart: bool = False  # and whether its means are told where they are furthest apart
-    finding: str | None = (
-        None  # or all of it, and the data, where they do not follow from the frame
-    )
+    what: str = ""  # that is measured, for the alternative text
+    apart: bool = False  # its means are told where they are furthest apart
+    finding: str | None = None  # all of it, and the data, where they do not follow from the frame
     data: pd.DataFrame | None = None
     panels: dict = field(default_factory=dict)  # options of `panels.small_multiples`
-
-
-def mark_of(rows: pd.Series, label: str) -> list[Line2D]:
-    """A legend entry for the open marks of some rows, where there are any."""
-    look = {"color": MUTED, "ls": "none", "mfc": "none", "label": label}
-    return [Line2D([], [], marker=open_marker(label), **look)] if rows.any() else []
 
 
 def open_marker(label: str) -> str:
     """A cross for what failed, a triangle for a value that is only a lower bound."""
     return "x" if "train" in label else "^"
-
-
-def spread(count: int, width: float) -> np.ndarray:
-    """Places of seeds side by side around zero: what jitter would be without chance."""
-    return np.linspace(-width, width, count) if count > 1 else np.zeros(count)
 
 
 def dots(
@@ -131,10 +117,9 @@ def seeds_and_bounds(ax: Axes, one: pd.DataFrame, x: str, look: Look, missed: st
     bound = one[missed].astype(bool) if missed else pd.Series(False, index=one.index)
     dots(ax, one[x][~bound], one["value"][~bound], look)
     if bound.any():
-        open_ones = {"ls": "none", "marker": open_marker(missed), "mfc": "none", "ms": 3.8}
-        ax.plot(
-            one[x][bound], one["value"][bound], mec=look.color, mew=0.8, zorder=2.5, **open_ones
-        )
+        style = {"ls": "none", "marker": open_marker(missed), "mfc": "none", "ms": 3.8}
+        style |= {"mec": look.color, "mew": 0.8, "zorder": 2.5}
+        ax.plot(one[x][bound], one["value"][bound], **style)
 
 
 def threads(ax: Axes, x: np.ndarray, y: np.ndarray, **line: object) -> None:
@@ -203,7 +188,7 @@ def curves(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     for level, same in part[part[x].isna()].groupby(plot.hue):
         across(ax, same["value"], looks[level])
     part = part[part[x].notna()]
-    sizes = part[x].unique()
+    sizes = sorted(part[x].unique())
     if plot.dodge != 1:
         rank = part[plot.hue].map({level: i for i, level in enumerate(looks)}).astype(float)
         part = part.assign(**{x: part[x] * plot.dodge ** (rank - (len(looks) - 1) / 2)})
@@ -222,7 +207,10 @@ def curves(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     if len(part):
         sns.lineplot(part, x=x, y="value", ax=ax, **style)
     if plot.ticks:
-        doubling_axis(ax, sizes)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(sizes, map("{:g}".format, sizes))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
 
 
 def across(ax: Axes, values: pd.Series, look: Look) -> None:
@@ -237,7 +225,8 @@ def rows(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     """A row for each level: a circle per `value`, mean and interval in front of them."""
     for place, (level, look) in enumerate(plot.looks.items()):
         one = part[part[plot.hue] == level].assign(place=float(place))
-        sides = place + spread(len(one), 0.14 if plot.above else 0.25)  # clear of what stands above
+        side = 0.14 if plot.above else 0.25  # clear of what stands above
+        sides = place + np.linspace(-side, side, len(one)) * (len(one) > 1)
         dots(ax, one["value"], sides, Look("", MUTED))
         seeds_apart(ax, one, one["value"], sides)
         means(ax, one, look, flat=True, estimator=plot.estimator)
@@ -263,15 +252,6 @@ def note(ax: Axes, text: str, xy: tuple, offset: tuple, across: str = "data", **
     coordinates = tuple(places[word] for word in (across.split() * 2)[:2])
     settings = {"textcoords": "offset points", "fontsize": 7.5} | look
     ax.annotate(text, xy, offset, xycoords=coordinates, **settings)
-
-
-def doubling_axis(ax: Axes, sizes: Iterable[float]) -> None:
-    """A horizontal axis of sizes that double, each with its tick; its scale is None."""
-    sizes = sorted(sizes)
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, map("{:g}".format, sizes))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
 
 
 def category_axis(ax: Axes, which: str, names: Sequence[str]) -> None:

@@ -83,8 +83,11 @@ def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: ob
         if column:
             usual[key] = name_of(column)
     of.panels = usual | of.panels
-    bounds = marks.mark_of(frame[of.missed], of.missed) if of.missed else []
-    levels = of.looks.values() if len(of.looks) > 1 and not of.flat else ()
+    entries = [*(of.looks.values() if len(of.looks) > 1 and not of.flat else ()), *of.legend]
+    if of.missed and frame[of.missed].any():
+        style = {"color": MUTED, "ls": "none", "mfc": "none", "label": of.missed}
+        bound = Line2D([], [], marker=marks.open_marker(of.missed), **style)
+        entries.insert(len(entries) - len(of.legend), bound)
 
     def draw() -> list[Figure]:
         made = small_multiples(frame, of.row, of.col, **of.panels)
@@ -95,7 +98,7 @@ def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: ob
                 of.mark(ax, part, of)
                 if of.then:
                     of.then(ax, part, of)
-        return made.finish([*levels, *bounds, *of.legend])
+        return made.finish(entries)
 
     if of.data is None:
         used = dict.fromkeys((of.row, of.col, of.hue, of.x, "seed", "value", of.missed))
@@ -164,11 +167,8 @@ def alternative(frame: pd.DataFrame, of: Plot) -> str:
     Of a figure over `x` they are those at its last value, or where the levels are furthest `apart`.
     """
     x, parts, places = of.x, [], []
-    names = {
-        column: of.panels[key]
-        for column, key in ((of.row, "row_name"), (of.col, "col_name"))
-        if column
-    }
+    names = {of.row: of.panels.get("row_name"), of.col: of.panels.get("col_name")}
+    names.pop(None, None)
     groups = frame.groupby([*names], sort=False, observed=True) if names else [((), frame)]
     order = {v: i for i, v in enumerate(pd.unique(frame[x].dropna()))} if x else {}
     if all(isinstance(v, Number) for v in order):

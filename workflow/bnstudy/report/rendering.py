@@ -175,7 +175,9 @@ def page_of(nb: NotebookNode, templates: Path) -> str:
         "font_copyright": TTFont(MATH_FONT)["name"].getDebugName(0),
     }
     page, _ = exporter.from_notebook_node(nb, resources)
-    page = re.sub(rf'"data:{re.escape(SVG)},[^"]*"', bare_brackets, page)
+    # HTML allows angle brackets in quoted attributes, and nbconvert undoes them.
+    pictures = rf'"data:{re.escape(SVG)},[^"]*"'
+    page = re.sub(pictures, lambda m: m[0].replace("&lt;", "<").replace("&gt;", ">"), page)
     check_links(page)
     # The template leaves this place for the font, whose glyphs are known only now.
     return page.replace("@@MATH_FONT@@", base64.b64encode(math_font(page)).decode(), 1)
@@ -255,11 +257,6 @@ def svg_uri(svg: str) -> str:
     # Attributes change their quotes, so that those within, as of a font's name, must be entities.
     plain = svg.replace("%", "%25").replace("#", "%23").replace("'", "&apos;").replace('"', "'")
     return f"data:{SVG},{html.escape(plain, quote=False)}"
-
-
-def bare_brackets(attribute: re.Match) -> str:
-    """A quoted attribute with angle brackets as they are, which HTML allows and nbconvert undoes."""
-    return attribute[0].replace("&lt;", "<").replace("&gt;", ">")
 
 
 def math_font(page: str) -> bytes:

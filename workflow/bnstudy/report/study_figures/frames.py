@@ -200,18 +200,10 @@ def relu_or_first(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["activation"] == ("relu" if "relu" in kinds else kinds[0])]
 
 
-def relu_networks(table: pd.DataFrame, options: dict) -> Made:
-    table = relu_or_first(table)
-    activation = {"relu": "ReLU"}.get(table["activation"].iat[0], table["activation"].iat[0])
-    width = next(iter(options["depth"].values()))["hidden"][0]
-    words = {"activation": activation, "width": width}
-    return Made(swept(table, options, "").frame, words)
-
-
 def depth_map(table: pd.DataFrame, options: dict) -> Made:
     """Mean accuracy by depth and initialization of each arm, and the paired differences, with words."""
-    made, keys = relu_networks(table, options), ["initialization", "depth"]
-    frame, looks = made.frame, arms(made.frame)
+    frame, keys = swept(relu_or_first(table), options, "").frame, ["initialization", "depth"]
+    looks, activation = arms(frame), frame["activation"].iat[0]
     cells = frame.groupby(["norm", *keys], as_index=False).agg(
         value=("value", "mean"), lost=(UNTRAINED, "sum"), runs=("seed", "size")
     )
@@ -236,12 +228,14 @@ def depth_map(table: pd.DataFrame, options: dict) -> Made:
     }
     below = " Below a difference stands half the width of its 95 % interval."
     words = {
+        "activation": {"relu": "ReLU"}.get(activation, activation),
+        "width": next(iter(options["depth"].values()))["hidden"][0],
         "initializations": names,
         "reach": gain["value"].abs().max() or 1,
         "below": below if half.notna().any() else "",
         "seeds": seeds_in(frame),
     }
-    return Made(pd.concat([cells, gain.assign(norm="difference")]), made.words | words, more)
+    return Made(pd.concat([cells, gain.assign(norm="difference")]), words, more)
 
 
 def activations(table: pd.DataFrame, options: dict) -> Made:
