@@ -11,21 +11,15 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from bnstudy import settings
+from bnstudy.report import look
 from bnstudy.report.figures.runs import looks, seconds_per_step, tidy
 from bnstudy.report.look import ENOUGH, thinned
-from bnstudy.report.measures import SPACE, percent, short_name
+from bnstudy.report.measures import percent, short_name
 from bnstudy.report.results import Results
 from bnstudy.report.words import bands_of
 
 POINTS = 60_000  # of all curves together; more would make the page slow and large
-SPLITS = {
-    "probe": "validation {}, probed often",
-    "validation": "validation {}",
-    "train_subset": "training {}",
-    "train": "training {}, as trained",
-}
-# Of a value in the data: what is shown has at least one digit less.
-DECIMALS = {"accuracy": 5, "loss": 4}
+DECLARED = look.DECLARED["explorer"]
 LONG = 30  # ratio of the largest to the smallest value from which an axis is logarithmic
 
 
@@ -61,10 +55,8 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
         series.append(arms)
     return {
         "kind": "explorer",
-        "caption": (
-            f"Learning curves on {results.title(dataset)}: point at them, touch them, or use the "
-            f"arrow keys. {bands_of(results.runs, ' over {}')} Losses, and the errors behind accuracies, "
-            "are on logarithmic scales. The address keeps what you chose."
+        "caption": DECLARED["caption"].format(
+            dataset=results.title(dataset), bands=bands_of(results.runs, " over {}")
         ),
         "measures": measures,
         "axes": [
@@ -76,8 +68,8 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
             for axis in results.cell_axes
         ],
         "levels": [
-            {"name": look.name, "color": look.color, "dash": list(look.dash)}
-            for look in styles.values()
+            {"name": one.name, "color": one.color, "dash": list(one.dash)}
+            for one in styles.values()
         ],
         "seeds": results.seeds,
         "quantiles": [
@@ -97,27 +89,23 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
 
 
 def place(split: str) -> int:
-    return [*SPLITS, split].index(split)
+    return [*DECLARED["titles"], split].index(split)
 
 
 def measure(results: Results, split: str, metric: str, values: pd.Series) -> dict[str, object]:
     """How a measure is called, read and drawn."""
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    size = max(abs(low), abs(high), 1e-12)
-    decimals = DECIMALS.get(metric, 4 - math.floor(math.log10(size)))
-    scale = "log" if low > 0 and (metric == "loss" or high > LONG * low) else "linear"
+    logarithmic = low > 0 and (metric == "loss" or high > LONG * low)
     found = {
         "name": f"{split} {metric}",
-        "title": SPLITS.get(split, f"{split} {{}}").format(metric).replace("_", " "),
-        "unit": {"accuracy": f"{SPACE}%", "loss": f"{SPACE}nats"}.get(metric, ""),
-        "times": 100 if metric == "accuracy" else 1,
-        "digits": {"accuracy": 2, "loss": 3}.get(metric),
-        "decimals": decimals,
-        "scale": "error" if metric == "accuracy" else scale,
-        "better": {"accuracy": 1, "loss": -1}.get(metric, 0),
+        "title": DECLARED["titles"].get(split, f"{split} {{}}").format(metric).replace("_", " "),
+        "decimals": 4 - math.floor(math.log10(max(abs(low), abs(high), 1e-12))),
+        "scale": "log" if logarithmic else "linear",
         "targets": [],
     }
+    found |= {"unit": "", "times": 1, "digits": None, "better": 0}
+    found |= DECLARED["metrics"].get(metric, {})
     if (split, metric) == ("probe", "accuracy"):
         found["targets"] = [[t, percent(t)] for t in results.values("target")]
     return found

@@ -135,30 +135,21 @@ def page_of(nb: NotebookNode, templates: Path) -> str:
     def markdown(source: str) -> str:
         return MarkdownWithMath(renderer=Renderer(headings, numbers)).render(source)
 
-    tags = {
-        "remove_cell_tags": ["remove-cell", "parameters", "injected-parameters"],
-        "remove_input_tags": ["remove-input"],
-    }
-    shown = ["text/html", "text/markdown", SVG, "text/plain"]
+    def caption(source: str) -> str:  # of one paragraph
+        return markdown(source).strip().removeprefix("<p>").removesuffix("</p>")
+
+    def contents(_: object) -> list:
+        return [entry for entry in headings if entry[0] in (2, 3)]
+
+    filters = (markdown, caption, contents, coloured, plain_text, themed, sizes, svg_uri, csv_uri)
+    hidden = ["remove-cell", "parameters", "injected-parameters"]
+    tags = {"remove_cell_tags": hidden, "remove_input_tags": ["remove-input"]}
+    order = {"display_data_priority": ["text/html", "text/markdown", SVG, "text/plain"]}
     exporter = HTMLExporter(
         template_name="report",
         extra_template_basedirs=[str(templates)],
-        config=Config(
-            {"TagRemovePreprocessor": tags, "NbConvertBase": {"display_data_priority": shown}}
-        ),
-        filters={
-            "markdown": markdown,
-            # of one paragraph
-            "caption": lambda text: markdown(text).strip().removeprefix("<p>").removesuffix("</p>"),
-            "contents": lambda _: [entry for entry in headings if entry[0] in (2, 3)],
-            "coloured": lambda code: COLOURLESS.sub(r"\1", code),
-            "plain_text": lambda text: re.sub(r"\x1b\[[0-9;]*m", "", text),
-            "themed": themed,
-            "sizes": sizes,
-            "svg_uri": svg_uri,
-            "csv_uri": csv_uri,
-            "script_json": script_json,
-        },
+        config=Config({"TagRemovePreprocessor": tags, "NbConvertBase": order}),
+        filters={one.__name__: one for one in (*filters, script_json)},
     )
     folder = templates / "report"
     style, script = (
@@ -218,6 +209,14 @@ def check_links(page: str) -> None:
     for target in re.findall(r'href="#([^"]*)"', page):
         if target not in anchors:
             raise UserError(f"the report links to #{target}, which it does not contain")
+
+
+def coloured(code: str) -> str:
+    return COLOURLESS.sub(r"\1", code)
+
+
+def plain_text(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def script_json(content: dict) -> str:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from bnstudy import grid, settings
 from bnstudy.networks import models
-from bnstudy.report.look import BLUE, INK, MUTED, WIDTH, Drawing
+from bnstudy.report.look import BLUE, DECLARED, INK, MUTED, WIDTH, Drawing
 from bnstudy.report.measures import SPACE, counted, listed
 from bnstudy.report.plots import texts
 from bnstudy.report.results import Results
@@ -19,16 +19,7 @@ from bnstudy.report.results import Results
 if TYPE_CHECKING:
     from bnstudy.networks.weights import Layer
 
-WEIGHTED = {"Linear": "linear, {} units", "Conv2d": "convolution, {} channels"}
-PLAIN = {
-    "ReLU": "ReLU",
-    "Tanh": "tanh",
-    "Sigmoid": "sigmoid",
-    "Dropout": "dropout",
-    "MaxPool2d": "max pooling",
-    "Flatten": "maps in a row",
-    "MapMeans": "mean of each map",
-}
+WEIGHTED, PLAIN = DECLARED["blocks"]["weighted"], DECLARED["blocks"]["plain"]
 RESHAPING = ("Flatten", "MapMeans")
 LINE, GAP = 0.17, 0.2  # inches of a line of text, and between two blocks
 MOST = 4  # networks that are drawn
