@@ -215,22 +215,20 @@ def set_ticks(ax: Axes, which: str, scale: str | None, inches: float = 2) -> Non
     """Give an axis that is so long its scale and its ticks, once everything is drawn."""
     axis = getattr(ax, f"{which}axis")
     few = 5 if which == "y" else max(2, min(4, int(inches / 0.3)))
-    match scale:
-        case "log" | "geometric":
-            if axis.get_scale() != "log":
-                getattr(ax, f"set_{which}scale")("log")
-            log_ticks(ax, which, inches)
-        case "percent":
-            low, high = getattr(ax, f"get_{which}lim")()
+    if scale in ("log", "geometric"):
+        if axis.get_scale() != "log":
+            getattr(ax, f"set_{which}scale")("log")
+        log_ticks(ax, which, inches)
+    elif scale is not None:
+        low, high = getattr(ax, f"get_{which}lim")()
+        if scale == "percent":
             getattr(ax, f"set_{which}lim")(max(low, 0.0), min(high, 1.0))
-            axis.set_major_locator(MaxNLocator(few, steps=[1, 2, 5, 10]))
-            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{round(100 * v, 6):g}"))
-        case "linear" | "count" | "zero":
-            if scale == "zero":
-                getattr(ax, f"set_{which}lim")(0)
-            steps = MaxNLocator(few, integer=scale == "count", steps=[1, 2, 5, 10])
-            axis.set_major_locator(steps)
-            axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
+        elif scale == "zero":
+            getattr(ax, f"set_{which}lim")(0)
+        write = (lambda v: f"{round(100 * v, 6):g}") if scale == "percent" else plain
+        steps = MaxNLocator(few, integer=scale == "count", steps=[1, 2, 5, 10])
+        axis.set_major_locator(steps)
+        axis.set_major_formatter(FuncFormatter(lambda v, _: write(v)))
 
 
 def plain(value: float) -> str:

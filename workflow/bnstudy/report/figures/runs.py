@@ -215,20 +215,19 @@ def differences(results: Results, dataset: str, level: object) -> pd.DataFrame:
 
     Accuracies in percentage points, losses in nats, steps as ratios.
     """
-    parts, names = [], row_names(results)
-    cells = [results.cell_title(cell) for cell in results.cells]
+    found, names = {}, row_names(results)
+    cells, arms = [results.cell_title(cell) for cell in results.cells], [level, results.baseline]
     for metric in PAIRED:
         runs = tidy(results, results.scored(metric), dataset)
-        wide = runs.pivot(index="cell", columns=["level", "seed"], values="value").reindex(cells)
-        arms = [wide[k] if k in wide else wide.iloc[:, :0] for k in (level, results.baseline)]
-        gain = (arms[0] - arms[1]).set_axis(names[: len(cells)])
+        wide = runs.pivot(index=["cell", "seed"], columns="level", values="value")
+        after, before = (wide.reindex(columns=arms).astype(float)[arm] for arm in arms)
+        gain = (after - before).unstack("seed").reindex(cells).set_axis(names[: len(cells)])
         if ALL in names:
             gain.loc[ALL] = gain.mean(skipna=False)
-        long = gain.rename_axis("cell").stack().rename("value").reset_index()
-        kind, value = results.metric(metric).kind, long["value"].astype(float)
-        value = 100 * value if kind == "accuracy" else np.exp(value) if kind == "ratio" else value
-        parts.append(long.assign(metric=metric, value=value))
-    return pd.concat(parts)[["metric", "cell", "seed", "value"]].dropna()
+        kind = results.metric(metric).kind
+        found[metric] = {"accuracy": 100 * gain, "ratio": np.exp(gain)}.get(kind, gain)
+    table = pd.concat(found, names=["metric", "cell"]).stack()
+    return table.rename("value").dropna().reset_index()
 
 
 def batch_size_effect(results: Results, dataset: str) -> Drawing:
