@@ -11,6 +11,7 @@ Options are those of `marks.Plot` and of `panels.small_multiples`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from inspect import signature
 from numbers import Number
 
 import numpy as np
@@ -41,6 +42,8 @@ from bnstudy.report.words import Words, bands_of, interval_phrase, number, seeds
 
 MOST_WORDS = 60  # of an alternative text
 ONE_BY_ONE = 4  # of more levels it names the extremes
+OWN = {field.name for field in fields(Plot)}
+OPTIONS = OWN | set(signature(small_multiples).parameters)
 
 
 def name_of(column: str) -> Callable[[object], str]:
@@ -67,8 +70,7 @@ def arms(frame: pd.DataFrame, hue: str = "norm", baseline: object = "none") -> d
 
 def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: object) -> Drawing:
     """A panel for each value of `row` and `col`, filled as the kind says, or by a `mark` of its own."""
-    own = {field.name: options.pop(field.name) for field in fields(Plot) if field.name in options}
-    of = Plot(**own, panels=options)
+    of = Plot(**{name: options.pop(name) for name in OWN & set(options)}, panels=options)
     if kind in KINDS:
         frame, marked = KINDS[kind](frame, of)
         caption = f"{caption} {marked}".strip()

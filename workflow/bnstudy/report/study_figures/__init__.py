@@ -11,7 +11,7 @@ from functools import partial
 import pandas as pd
 
 from bnstudy.report.look import DECLARED, Drawing
-from bnstudy.report.plots import declared
+from bnstudy.report.plots import OPTIONS, declared
 from bnstudy.report.study_figures import frames, frames_of_the_layer, overlays
 from bnstudy.report.words import guessing, seeds_in
 from bnstudy.scoring import failed, fails_below
@@ -28,17 +28,18 @@ def drawing(label: str, said: dict, table: pd.DataFrame, options: dict) -> Drawi
     frame, runs = said.pop("frame"), said.pop("runs", None)
     name, *given = next(iter(frame.items())) if isinstance(frame, dict) else (frame,)
     made = FRAMES[name](table, options, *given)
-    if made is None or made.frame.empty:
+    frame, found = made if isinstance(made, tuple) else (made, {})
+    if frame is None or frame.empty:
         return None
     words = dict(options)
-    if "seed" in made.frame:
-        words["seeds"] = seeds_in(made.frame)
+    if "seed" in table:
+        words["seeds"] = seeds_in(frame if "seed" in frame else table)
     if "n_classes" in table:
         words["floor"] = fails_below(table["n_classes"].max())
     if runs:
         words["guessing"] = guessing(table[failed(table)], runs)
-    words |= made.words
-    return declared(label, said, made.frame, words, made.options, vars(overlays))
+    more = {name: found[name] for name in OPTIONS & set(found)}
+    return declared(label, said, frame, words | found, more, vars(overlays))
 
 
 FIGURES: dict[str, dict[str, Callable[[pd.DataFrame, dict], Drawing | None]]] = {

@@ -1,13 +1,12 @@
 """The tidy frames of the studies' figures.
 
 A function takes the table of a study, its options and what the declaration gives it, and returns the
-frame with the column `value`, the words that it adds to the texts, and options that follow from the
-table; None where a reduced grid has left nothing.
+frame with the column `value`, or that and a mapping of the words that it adds to the texts and of the
+options of `plots.plot` that follow from the table; None where a reduced grid has left nothing.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,6 @@ from bnstudy.report.look import DECLARED, summary
 from bnstudy.report.marks import Plot
 from bnstudy.report.measures import MINUS, counted, decimal, listed, percent
 from bnstudy.report.plots import alternative, arms
-from bnstudy.report.words import seeds_in
 from bnstudy.scoring import failed
 
 BASELINE = "none"
@@ -30,11 +28,7 @@ SMALLEST_GRADIENT = 1e-12  # what is smaller, or zero, is drawn as this
 SMALLEST_ERROR = 0.05  # percent: one of the 2,000 probe images
 
 
-@dataclass(frozen=True)
-class Made:
-    frame: pd.DataFrame
-    words: dict = field(default_factory=dict)
-    options: dict = field(default_factory=dict)
+Made = pd.DataFrame | tuple[pd.DataFrame, dict]
 
 
 def val_losses(table: pd.DataFrame) -> pd.Series:
@@ -76,12 +70,12 @@ def melted(table: pd.DataFrame, columns: Sequence[str], name: str) -> pd.DataFra
 def scored(table: pd.DataFrame, options: dict, score: str) -> Made:
     """Runs with an accuracy in percent or the validation loss, as the claims score them."""
     loss = score == "val_loss"
-    return Made(table.assign(value=val_losses(table) if loss else accuracy(table, score)))
+    return table.assign(value=val_losses(table) if loss else accuracy(table, score))
 
 
 def computed(table: pd.DataFrame, options: dict, said: str) -> Made:
     """What an expression of pandas makes of the columns."""
-    return Made(table.assign(value=table.eval(said)))
+    return table.assign(value=table.eval(said))
 
 
 def columns(table: pd.DataFrame, options: dict, said: list[str]) -> Made:
@@ -92,7 +86,7 @@ def columns(table: pd.DataFrame, options: dict, said: list[str]) -> Made:
     prefix, name, value = said
     frame = melted(table, [column for column in table if column.startswith(prefix)], name)
     number = frame[name].str.removeprefix(prefix).astype(int)
-    return Made(frame.assign(**{name: number, "value": frame.eval(value)}))
+    return frame.assign(**{name: number, "value": frame.eval(value)})
 
 
 def at_rate(table: pd.DataFrame, options: dict) -> tuple[pd.DataFrame, float]:
@@ -109,7 +103,7 @@ def trajectories(table: pd.DataFrame, options: dict, metrics: list[str]) -> Made
     rows = rows[rows["metric"].isin(metrics)].dropna(subset="value")
     frame = rows.groupby(keys, sort=False)["value"].mean().reset_index()
     drawn = (frame["metric"] == "cosine") | (frame["value"] > 0)
-    return Made(frame[drawn], {"rate": rate})
+    return frame[drawn], {"rate": rate}
 
 
 # Speed and accuracy.
@@ -135,7 +129,7 @@ def speed_and_accuracy(table: pd.DataFrame, options: dict) -> Made:
     ratios = gains["value"].mask(gains["measure"] == "steps", np.exp(gains["value"]))
     gains = gains.assign(value=ratios, measure=gains["measure"] + "_gain", norm="batch")
     frame = pd.concat([frame, gains.assign(**{MISSED: False})], ignore_index=True)
-    return Made(frame, {"where": where}, {"x": axis})
+    return frame, {"where": where, "x": axis}
 
 
 def stability(table: pd.DataFrame, options: dict) -> Made:
@@ -145,7 +139,7 @@ def stability(table: pd.DataFrame, options: dict) -> Made:
     measures = ["fluctuation", "spikes", "spikes_all", "deviation"]
     frame = melted(table.assign(deviation=loss - mean, **spikes), measures, "measure")
     short = table["fluctuation"].isna().sum()
-    return Made(frame.round({"value": 12}), {"short": short})
+    return frame.round({"value": 12}), {"short": short}
 
 
 def fair_race(table: pd.DataFrame, options: dict) -> Made:
@@ -153,7 +147,7 @@ def fair_race(table: pd.DataFrame, options: dict) -> Made:
     table = table[table["norm"].isin(["none", "batch"])]
     reached = targets(table).assign(measure=f"steps to {percent(options['target'])}")
     tested = table.assign(value=accuracy(table, "test_accuracy"), **{MISSED: False})
-    return Made(pd.concat([reached, tested.assign(measure="test accuracy (%)")]))
+    return pd.concat([reached, tested.assign(measure="test accuracy (%)")])
 
 
 def confidence(table: pd.DataFrame, options: dict) -> Made:
@@ -163,7 +157,7 @@ def confidence(table: pd.DataFrame, options: dict) -> Made:
         "training accuracy, labels as given": accuracy(table, "train_accuracy"),
     }
     keys = ["label_noise", "norm", "seed"]
-    return Made(pd.concat(table[keys].assign(measure=m, value=v) for m, v in measures.items()))
+    return pd.concat(table[keys].assign(measure=m, value=v) for m, v in measures.items())
 
 
 def all_images(table: pd.DataFrame, options: dict) -> Made:
@@ -185,12 +179,12 @@ def robustness(table: pd.DataFrame, options: dict) -> Made:
 def swept(table: pd.DataFrame, options: dict, row: str) -> Made:
     """Runs with their final validation accuracy, and whether they failed, the largest row first."""
     frame = table.assign(value=accuracy(table), **{UNTRAINED: failed(table)})
-    return Made(frame.sort_values(row, ascending=False, kind="stable") if row else frame)
+    return frame.sort_values(row, ascending=False, kind="stable") if row else frame
 
 
 def steps_between(table: pd.DataFrame, options: dict) -> Made:
     frame = targets(table, f"steps_to_{round(100 * options['target_between'])}")
-    return Made(frame.sort_values("batch_size", ascending=False, kind="stable"))
+    return frame.sort_values("batch_size", ascending=False, kind="stable")
 
 
 def relu_or_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +196,7 @@ def relu_or_first(table: pd.DataFrame) -> pd.DataFrame:
 
 def depth_map(table: pd.DataFrame, options: dict) -> Made:
     """Mean accuracy by depth and initialization of each arm, and the paired differences, with words."""
-    frame, keys = swept(relu_or_first(table), options, "").frame, ["initialization", "depth"]
+    frame, keys = swept(relu_or_first(table), options, ""), ["initialization", "depth"]
     looks, activation = arms(frame), frame["activation"].iat[0]
     cells = frame.groupby(["norm", *keys], as_index=False).agg(
         value=("value", "mean"), lost=(UNTRAINED, "sum"), runs=("seed", "size")
@@ -220,22 +214,18 @@ def depth_map(table: pd.DataFrame, options: dict) -> Made:
     names = {init: INITS.get(init, init) for init in frame["initialization"].unique()}
     of = Plot("accuracy (%)", row=keys[0], x=keys[1], looks=looks, panels={"row_name": INITS})
     titles = {norm: look.name for norm, look in looks.items()}
-    more = {
-        "col_name": titles | {"difference": "difference (points)"},
-        "height": 0.46 * len(names) + 0.5,
-        "finding": alternative(frame, of),
-        "data": frame[["norm", *keys, "seed", "value", UNTRAINED]],
-    }
     below = " Below a difference stands half the width of its 95 % interval."
-    words = {
+    return pd.concat([cells, gain.assign(norm="difference")]), {
         "activation": {"relu": "ReLU"}.get(activation, activation),
         "width": next(iter(options["depth"].values()))["hidden"][0],
         "initializations": names,
         "reach": gain["value"].abs().max() or 1,
         "below": below if half.notna().any() else "",
-        "seeds": seeds_in(frame),
+        "col_name": titles | {"difference": "difference (points)"},
+        "height": 0.46 * len(names) + 0.5,
+        "finding": alternative(frame, of),
+        "data": frame[["norm", *keys, "seed", "value", UNTRAINED]],
     }
-    return Made(pd.concat([cells, gain.assign(norm="difference")]), words, more)
 
 
 def activations(table: pd.DataFrame, options: dict) -> Made:
@@ -253,7 +243,7 @@ def depth_gradients(table: pd.DataFrame, options: dict) -> Made:
     # The activations of a run that broke off are of no use: its rank counts as zero.
     chosen = chosen.assign(soft_rank=chosen["soft_rank"].fillna(0))
     measures = ["gradient_range_initial", "gradient_range", "soft_rank"]
-    return Made(melted(chosen, measures, "measure"))
+    return melted(chosen, measures, "measure")
 
 
 def gradient_paths(table: pd.DataFrame, options: dict) -> Made:
@@ -264,22 +254,21 @@ def gradient_paths(table: pd.DataFrame, options: dict) -> Made:
     means = frame.groupby(keys, sort=False)["value"].mean().reset_index()
     layers, read = (sorted(means[key].unique()) for key in ("layer", "step"))
     broken, looks = len(table) - len(frame), arms(means)
-    words = {
+    ends = means.pivot(index=["initialization", "norm", "step"], columns="layer", values="value")
+    ratio = np.power(10, ends[layers[0]] - ends[layers[-1]]).rename("value").reset_index()
+    what = f"gradient of layer {layers[0]} over that of layer {layers[-1]}"
+    of = Plot(what, row=keys[0], x="step", looks=looks, panels={"row_name": INITS})
+    return means, {
         "depth": table["layer"].nunique(),
         "steps": table["step"].nunique(),
         "layers": layers,
         "read": read,
         "limits": {"vmin": means["value"].min(), "vmax": means["value"].max()},
-        "seeds": seeds_in(table),
         "broken": f" Not finite, and left out: {counted(broken, 'reading')}." if broken else "",
+        "cols": [*looks],
+        "finding": alternative(ratio, of),
+        "data": means.rename(columns={"value": "log10 gradient norm, mean"}),
     }
-    ends = means.pivot(index=["initialization", "norm", "step"], columns="layer", values="value")
-    ratio = np.power(10, ends[layers[0]] - ends[layers[-1]]).rename("value").reset_index()
-    what = f"gradient of layer {layers[0]} over that of layer {layers[-1]}"
-    of = Plot(what, row=keys[0], x="step", looks=looks, panels={"row_name": INITS})
-    data = means.rename(columns={"value": "log10 gradient norm, mean"})
-    more = {"cols": [*looks], "finding": alternative(ratio, of), "data": data}
-    return Made(means, words, more)
 
 
 def gradient_norms(table: pd.DataFrame, options: dict) -> Made:
@@ -289,8 +278,8 @@ def gradient_norms(table: pd.DataFrame, options: dict) -> Made:
     frame = table[(table["depth"] == depth) & (table["batch_size"] == size)]
     growth = frame.groupby("network")["theory"].first()
     middle = [min(layer, depth) for layer in options["middle"]]
-    said = {"depth": depth, "size": size, "growth": growth, "middle": middle}
-    return Made(frame.assign(value=frame["gradient"]), said)
+    words = {"depth": depth, "size": size, "growth": growth, "middle": middle}
+    return frame.assign(value=frame["gradient"]), words
 
 
 def gradient_growth(table: pd.DataFrame, options: dict) -> Made:
@@ -299,7 +288,7 @@ def gradient_growth(table: pd.DataFrame, options: dict) -> Made:
     middle = table[(table["depth"] == options["theory_depth"]) & within]
     middle = middle.assign(value=np.log(middle["growth"]))
     logs = middle.groupby(["network", "batch_size", "seed"])["value"].mean()
-    return Made(np.exp(logs).reset_index(), {"sizes": sorted(middle["batch_size"].unique())})
+    return np.exp(logs).reset_index(), {"sizes": sorted(middle["batch_size"].unique())}
 
 
 # Smoothness and shift.
@@ -311,7 +300,7 @@ def smoothness_by_rate(table: pd.DataFrame, options: dict) -> Made:
     keys = ["network", "learning_rate", "seed", "norm"]
     logs = np.log(positive["value"]).groupby([positive[key] for key in keys], sort=False).mean()
     gains = differences(logs.reset_index(), keys[:2])
-    return Made(gains.assign(value=np.exp(-gains["value"]), norm="batch"))
+    return gains.assign(value=np.exp(-gains["value"]), norm="batch")
 
 
 def covariate_shift(table: pd.DataFrame, options: dict) -> Made:
@@ -325,17 +314,17 @@ def covariate_shift(table: pd.DataFrame, options: dict) -> Made:
         .reset_index()
         for by in ("step", "layer")
     )
-    return Made(pd.concat(parts), {"rate": rate})
+    return pd.concat(parts), {"rate": rate}
 
 
 def sigmoid_training(table: pd.DataFrame, options: dict) -> Made:
     error = (100 - 100 * table["accuracy"].astype(float)).clip(lower=SMALLEST_ERROR)
     frame = melted(table.assign(error=error), ["error", "drift"], "measure")
-    return Made(frame[frame["value"] > 0])
+    return frame[frame["value"] > 0]
 
 
 def sigmoid_percentiles(table: pd.DataFrame, options: dict) -> Made:
     seed = table["seed"].min()
     shares = ["percentile_15", "percentile_50", "percentile_85"]
     frame = table[table["seed"] == seed][["learning_rate", "norm", "seed", "step", *shares]]
-    return Made(frame.assign(value=frame["percentile_50"]), {"seed": seed}, {"data": frame})
+    return frame.assign(value=frame["percentile_50"]), {"seed": seed, "data": frame}

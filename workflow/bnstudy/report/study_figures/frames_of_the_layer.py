@@ -36,20 +36,18 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Made | None:
     checks = sorted(passed.index, key=lambda name: (-passed[name], [*CHECKS, name].index(name)))
     kept, broken = checks[: int(passed.sum())], checks[int(passed.sum()) :]
     worst = frame.loc[frame["value"].where(frame["check"].isin(kept)).idxmax()] if kept else {}
-    said = {
+    of_worst = kept and f"{small(worst['value'])} times its tolerance ({worst['check']})"
+    zero = 10.0 ** (math.floor(math.log10(frame["value"].replace(0, 1e-3).min())) - 1)
+    return frame.assign(value=frame["value"].clip(lower=zero)), {
         "kept": len(kept),
         "checks": len(checks),
-        "worst": f", the largest error of them being {small(worst['value'])} times its tolerance "
-        f"({worst['check']})"
-        if kept
-        else "",
+        "worst": f", the largest error of them being {of_worst}" if kept else "",
         "broken": f"; in {listed(broken)} at least one part does not" if broken else "",
+        "zero": zero,
+        "looks": {c: {"name": f"{c}  {CHECKS[c]}" if c in CHECKS else c} for c in checks},
+        "data": frame,
+        "height": 0.3 * len(checks) + 0.1,
     }
-    zero = 10.0 ** (math.floor(math.log10(frame["value"].replace(0, 1e-3).min())) - 1)
-    looks = {c: {"name": f"{c}  {CHECKS[c]}" if c in CHECKS else c} for c in checks}
-    more = {"looks": looks, "data": frame, "height": 0.3 * len(checks) + 0.1}
-    shown = frame.assign(value=frame["value"].clip(lower=zero))
-    return Made(shown, said | {"zero": zero}, more)
 
 
 def identity_sweeps(table: pd.DataFrame, options: dict) -> Made | None:
@@ -68,12 +66,12 @@ def identity_sweeps(table: pd.DataFrame, options: dict) -> Made | None:
     frame["panel"] = np.where(of_batch, "batch", "weights")
     frame["value"] = frame["value"].mask(of_batch, 100 * frame["value"]).clip(lower=LEAST)
     slope = table[table["check"] == "M4 slope"]["value"].mean()
-    return Made(frame, {"slope": decimal(slope, 2)})
+    return frame, {"slope": decimal(slope, 2)}
 
 
 def mechanism_drift(table: pd.DataFrame, options: dict) -> Made:
-    frame = scored(table[table["drift"] > 0], options, "val_loss").frame
-    return Made(frame, {}, {"data": frame[["network", "arm", "seed", "drift", "value"]]})
+    frame = scored(table[table["drift"] > 0], options, "val_loss")
+    return frame, {"data": frame[["network", "arm", "seed", "drift", "value"]]}
 
 
 def small_batches(table: pd.DataFrame, options: dict) -> Made:
@@ -82,7 +80,7 @@ def small_batches(table: pd.DataFrame, options: dict) -> Made:
     line = table["norm"].where(table["norm"].isin(("none", "layer")), table["statistics"])
     frame = table.assign(value=100 - accuracy(table), line=line, size=size)
     normalized = frame["design"][frame["norm"].isin(("ghost", "batch"))]
-    return Made(frame[frame["design"].isin(normalized)])
+    return frame[frame["design"].isin(normalized)]
 
 
 def part_of(table: pd.DataFrame, part: str, keys: list[str]) -> tuple[pd.DataFrame, dict]:
@@ -114,14 +112,14 @@ def staleness(table: pd.DataFrame, options: dict) -> Made:
     )
     looks["precise"] = {"name": "precise statistics", "color": "INK", "marker": "d"}
     frame = frame.sort_values("momentum", key=lambda m: m.map(list(looks).index), kind="stable")
-    return Made(frame, left_out, {"looks": looks})
+    return frame, left_out | {"looks": looks}
 
 
 def staleness_at_rest(table: pd.DataFrame, options: dict) -> Made:
     """What is left of the distance once the weights stand still."""
     found, left_out = part_of(table, "staleness", ["momentum", "seed"])
     found, looks = momenta(found[found["statistics"] == "frozen"])
-    return Made(found.assign(value=found["mean_error"]), left_out, {"looks": looks})
+    return found.assign(value=found["mean_error"]), left_out | {"looks": looks}
 
 
 def last_batch(table: pd.DataFrame, options: dict) -> Made:
@@ -130,8 +128,8 @@ def last_batch(table: pd.DataFrame, options: dict) -> Made:
     found = found.assign(epoch=found["step"].rank(method="dense").astype(int))
     wide = found.pivot(index=["seed", "epoch"], columns="statistics", values="loss")
     if wide.empty:
-        return Made(wide)
-    return Made(long(wide.div(wide.pop("precise"), axis=0), "statistics"), left_out)
+        return wide
+    return long(wide.div(wide.pop("precise"), axis=0), "statistics"), left_out
 
 
 def shifted_images(table: pd.DataFrame, options: dict) -> Made:
@@ -150,7 +148,7 @@ def shifted_images(table: pd.DataFrame, options: dict) -> Made:
     starts = (clean.assign(shift=s, level=0.0) for s in frame["shift"].unique() if s not in started)
     frame = pd.concat([frame, *starts], ignore_index=True)
     frame["arm"] = frame["norm"] + " " + frame["statistics"]
-    return Made(frame, {"failed": words.guessing(broken, ["norm", "seed"])})
+    return frame, {"failed": words.guessing(broken, ["norm", "seed"])}
 
 
 def overfitting_path(table: pd.DataFrame, options: dict) -> Made:
@@ -160,7 +158,7 @@ def overfitting_path(table: pd.DataFrame, options: dict) -> Made:
     found = table[(table["status"] == "ok") & (table[losses] > 0).all(axis=1)]
     data = found.groupby(["arm", "epoch"])[losses].agg(words.geometric_mean).reset_index()
     left_out = words.left_out(table, ["arm", "seed"])
-    return Made(found.assign(value=found["val_loss"]), {"left_out": left_out}, {"data": data})
+    return found.assign(value=found["val_loss"]), {"left_out": left_out, "data": data}
 
 
 def noise_doses(table: pd.DataFrame, options: dict) -> Made | None:
@@ -183,7 +181,7 @@ def noise_doses(table: pd.DataFrame, options: dict) -> Made | None:
     missed = int((~reached.astype(bool)).to_numpy().sum())
     late = f" Never that low, and counted with the last gap: {counted(missed, 'run')}."
     frame = frame.assign(norm=norm, group_size=frame["arm"].map(sizes))
-    return Made(frame, {"late": late if missed else ""})
+    return frame, {"late": late if missed else ""}
 
 
 def dropout(table: pd.DataFrame, options: dict) -> Made | None:
@@ -196,13 +194,12 @@ def dropout(table: pd.DataFrame, options: dict) -> Made | None:
     scored_last = last.assign(test_accuracy=accuracy(last, "test_accuracy"))
     frame = melted(scored_last, [*titles], "panel")
     normalized = ~frame["arm"].str.startswith("none") | (frame["panel"] == "test_accuracy")
-    more = {
+    return frame[normalized], {
         "col_name": titles,
         "value": dict.fromkeys(shifts, "inference over running") | {"test_accuracy": "percent"},
         "scale": dict.fromkeys(shifts, "geometric") | {"test_accuracy": "linear"},
         "rule": dict.fromkeys(shifts, 1),
     }
-    return Made(frame[normalized], {}, more)
 
 
 def step_times(table: pd.DataFrame, options: dict) -> Made | None:
@@ -220,14 +217,13 @@ def step_times(table: pd.DataFrame, options: dict) -> Made | None:
     low, high = min(1.0, medians.min()) / FAR, max(1.0, medians.max()) * FAR
     outside = int((~data["ratio"].between(low, high)).sum())
     n = data["seed"].nunique()
-    said = {
+    return data.assign(value=data["ratio"].clip(low, high)), {
         "blocks": n,
         "intervals": f" with 95{SPACE}% intervals from order statistics" if n >= SIGNS else "",
         "outside": f" Drawn at the edge: {counted(outside, 'circle')}." if outside else "",
+        "looks": {s: {"name": f"batch size {s}"} for s in sorted(data["batch_size"].unique())},
+        "data": data.drop(columns="kind"),
     }
-    looks = {s: {"name": f"batch size {s}"} for s in sorted(data["batch_size"].unique())}
-    frame = data.assign(value=data["ratio"].clip(low, high))
-    return Made(frame, said, {"looks": looks, "data": data.drop(columns="kind")})
 
 
 def controls(table: pd.DataFrame, options: dict) -> Made | None:
@@ -244,7 +240,7 @@ def controls(table: pd.DataFrame, options: dict) -> Made | None:
         low, high = words.unrounded(rates[0]), words.unrounded(rates[-1])
         found[f"learning rate {high} or {low}"] = first - values[rates[0]].iloc[:half]
     frame = long(pd.DataFrame(found).rename_axis(index="seed"), "control").assign(norm="none")
-    return Made(frame.sort_values("control", key=lambda c: c.map([*found].index), kind="stable"))
+    return frame.sort_values("control", key=lambda c: c.map([*found].index), kind="stable")
 
 
 def verdict_shares(table: pd.DataFrame, options: dict) -> Made:
@@ -252,7 +248,7 @@ def verdict_shares(table: pd.DataFrame, options: dict) -> Made:
     normal = table[table["distribution"] == "normal"]
     verdicts = ["supported", "not supported", "inconclusive", "refuted"]
     shares = 100 * normal.groupby(["spread", "effect"])[verdicts].mean()
-    return Made(long(shares, "verdict"), {"studies": int(table["studies"].min())})
+    return long(shares, "verdict"), {"studies": int(table["studies"].min())}
 
 
 def test_groups(table: pd.DataFrame, options: dict) -> Made | None:
@@ -270,4 +266,4 @@ def test_groups(table: pd.DataFrame, options: dict) -> Made | None:
     frame = melted(frame, shifts, "shift")
     frame["shift"] = frame["shift"].str.removeprefix("accuracy_")
     names = {kind: f"{kind} {size:g}" for kind, size in options["shifts"].items()}
-    return Made(frame, {}, {"col_name": {"clean": "images as they are"} | names})
+    return frame, {"col_name": {"clean": "images as they are"} | names}
