@@ -41,10 +41,8 @@ class Checkpoint:
     def __init__(
         self, folder: Path, identity: dict[str, str], every: int, *, at_epochs: bool = True
     ):
-        self.path = folder / NAME
-        self.identity = identity
-        self.every = every
-        self.at_epochs = at_epochs
+        self.path, self.identity = folder / NAME, identity
+        self.every, self.at_epochs = every, at_epochs
         self.stopping = False
 
     def due(self, step: int) -> bool:
@@ -118,11 +116,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     A snakemake that is killed with SIGKILL leaves its jobs running, and the next one starts them
     again. The lock is the kernel's (`flock`): it ends with its process, however that ends. Over NFS
     it also holds between machines, unless the file system was mounted with `local_lock`.
-
-    Raises
-    ------
-    UserError
-        If the folder cannot be written to.
+    A UserError says that the folder cannot be written to.
     """
     lock = FileLock(folder / ".lock", fallback_to_soft=False)
     try:

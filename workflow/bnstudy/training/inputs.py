@@ -41,10 +41,10 @@ class Scaling:
         """The same for rows of shape (n, features)."""
         if isinstance(self.mean, float):
             return self
-        each = (
-            v.flatten().repeat_interleave(pixels_per_channel) for v in (self.mean, self.deviation)
+        both = (self.mean, self.deviation)
+        return Scaling(
+            self.pixel_max, *(v.flatten().repeat_interleave(pixels_per_channel) for v in both)
         )
-        return Scaling(self.pixel_max, *each)
 
 
 @dataclass(frozen=True)
@@ -122,23 +122,17 @@ def make_splits(
 ) -> dict[str, Split]:
     """Split by the seed and scale; `standardize` uses training-split statistics only.
 
-    Images are rows where the network takes rows, see `networks.models.Model.is_flat`.
-
-    Returns
-    -------
-    dict
-        `train`, `validation` and `test`. The first rows of `train` and `validation` are random
-        subsets, since the split is a random order.
+    Gives `train`, `validation` and `test`. The first rows of `train` and `validation` are random
+    subsets, since the split is a random order. Images are rows where the network takes rows, see
+    `networks.models.Model.is_flat`.
     """
     train, validation = split_indices(
         len(data.train_images), settings.validation_fraction, settings.seed
     )
     if settings.class_balance > 1:
         train = train[imbalanced(data.train_labels[train], settings.class_balance)]
-    if settings.train_images is not None:
-        train = train[: settings.train_images]
-    if settings.validation_images is not None:
-        validation = validation[: settings.validation_images]
+    train = train[: settings.train_images]
+    validation = validation[: settings.validation_images]
     # Several times as fast as indexing, for the same result.
     train_images = data.train_images.index_select(0, train)
     labels = data.train_labels[train]
@@ -149,19 +143,19 @@ def make_splits(
     if is_flat:
         scaling = scaling.for_rows(train_images[0, 0].numel())
 
-    def split(images: Tensor, labels: Tensor) -> Split:
+    validation_images = data.train_images.index_select(0, validation)
+    given = {
+        "train": (train_images, labels),
+        "validation": (validation_images, data.train_labels[validation]),
+        "test": (data.test_images, data.test_labels),
+    }
+    splits = {}
+    for name, (images, labels) in given.items():
         if settings.scaling == "binary":
             images = (images > data.pixel_max / 2).to(torch.uint8)
         images = images.flatten(1) if is_flat else images
-        return Split(images.to(device), labels.to(device), scaling)
-
-    return {
-        "train": split(train_images, labels),
-        "validation": split(
-            data.train_images.index_select(0, validation), data.train_labels[validation]
-        ),
-        "test": split(data.test_images, data.test_labels),
-    }
+        splits[name] = Split(images.to(device), labels.to(device), scaling)
+    return splits
 
 
 def noisy(labels: Tensor, share: float, n_classes: int, seed: int) -> Tensor:
@@ -195,10 +189,8 @@ def make_scaling(images: Tensor, pixel_max: int, kind: str, device: torch.device
     """How pixels are scaled; `standardize` by the statistics of these images, of (n, c, h, w)."""
     if kind == "symmetric":
         return Scaling(pixel_max)
-    if kind == "unit":
-        return Scaling(pixel_max, 0.0, 1.0)
-    if kind == "binary":
-        return Scaling(1, 0.0, 1.0)
+    if kind in ("unit", "binary"):
+        return Scaling(pixel_max if kind == "unit" else 1, 0.0, 1.0)
     mean, deviation = pixel_statistics(images, pixel_max)
     # A channel that never varies carries nothing; dividing by one keeps it finite.
     deviation = torch.where(deviation > 0, deviation, 1.0)
@@ -220,8 +212,7 @@ def shift_images(split: Split, name: str, level: float, generator: torch.Generat
     elif name == "brightness":
         pixels = pixels + level
     elif name == "noise":
-        noise = torch.randn(pixels.shape, generator=generator)
-        pixels = pixels + level * noise.to(pixels.device)
+        pixels = pixels + level * torch.randn(pixels.shape, generator=generator).to(pixels.device)
     else:
         raise ValueError(f"unknown shift {name!r}")
     shifted = (pixels.clamp(0, 1) * split.scaling.pixel_max).round()

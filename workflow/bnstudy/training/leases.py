@@ -13,10 +13,13 @@ import os
 import random
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from bnstudy.errors import UserError
 from bnstudy.logs import say
@@ -51,40 +54,33 @@ def list_cards() -> list[Card]:
         nvml.nvmlInit()
     except nvml.NVMLError:
         return []
-    cards = []
+    cards: list[Card] = []
     for index in range(nvml.nvmlDeviceGetCount()):
-        try:
+        with suppress(nvml.NVMLError):  # a card that this process may not use
             gpu = nvml.nvmlDeviceGetHandleByIndex(index)
             gpu_uuid, name = nvml.nvmlDeviceGetUUID(gpu), nvml.nvmlDeviceGetName(gpu)
-            for uuid in mig_uuids(gpu) if is_divided(gpu) else [gpu_uuid]:
-                cards.append(Card(uuid, gpu_uuid, index, name))
-        except nvml.NVMLError:
-            continue  # a card that this process may not use
+            cards += [Card(uuid, gpu_uuid, index, name) for uuid in parts(gpu, gpu_uuid)]
     nvml.nvmlShutdown()
     return cards
 
 
-def is_divided(gpu: object) -> bool:
-    """Whether an NVML device is in MIG mode, in which only its instances can be used."""
+def parts(gpu: object, gpu_uuid: str) -> list[str]:
+    """UUIDs of the MIG instances of an NVML device, or its own if it is not divided.
+
+    Of one that is, only the instances can be used; there may be gaps between their indices.
+    """
     import pynvml as nvml
 
     try:
-        return nvml.nvmlDeviceGetMigMode(gpu)[0] == nvml.NVML_DEVICE_MIG_ENABLE
+        if nvml.nvmlDeviceGetMigMode(gpu)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+            return [gpu_uuid]
     except nvml.NVMLError:
-        return False  # a card that knows no MIG
-
-
-def mig_uuids(gpu: object) -> list[str]:
-    """UUIDs of the MIG instances of an NVML device; there may be gaps between their indices."""
-    import pynvml as nvml
-
+        return [gpu_uuid]  # it knows no MIG
     uuids = []
     for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
-        try:
+        with suppress(nvml.NVMLError):
             instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, index)
-        except nvml.NVMLError:
-            continue
-        uuids.append(nvml.nvmlDeviceGetUUID(instance))
+            uuids.append(nvml.nvmlDeviceGetUUID(instance))
     return uuids
 
 
@@ -138,12 +134,8 @@ def lease_card(
     cards is served in the order of arrival, with the least busy of them.
 
     There may be `jobs_per_gpu` leases of a card at a time. None if there is no card to lease, or if a
-    scheduler has given this job its own.
-
-    Raises
-    ------
-    UserError
-        If `jobs_per_gpu` is below 1, or if the folder of the locks belongs to somebody else.
+    scheduler has given this job its own. A UserError says that `jobs_per_gpu` is below 1, or that the
+    folder of the locks belongs to somebody else.
     """
     if jobs_per_gpu < 1:
         raise UserError(f"--jobs-per-gpu {jobs_per_gpu} lets no job start; write 1 or more.")
@@ -164,7 +156,8 @@ def lease_card(
             say(f"GPU lease: waiting for one of {len(mine)} cards")
         waiting = True
         time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))
-    leave_queue(ticket)
+    Path(ticket.lock_file).unlink(missing_ok=True)
+    ticket.release()
     card, slot, lock = leased
     held.append(lock)
     environ["CUDA_VISIBLE_DEVICES"] = card.uuid
@@ -198,8 +191,6 @@ def make_private(folder: Path) -> Path:
 
 def try_lock(path: Path):
     """A lock of a file, or None while another process has it."""
-    from filelock import FileLock, Timeout
-
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
@@ -210,8 +201,6 @@ def try_lock(path: Path):
 
 def join_queue(queue: Path):
     """The lock of a new ticket; its name is the time of arrival, by the one clock of the machine."""
-    from filelock import FileLock
-
     ticket = FileLock(queue / f"{time.monotonic_ns():020}-{os.getpid()}")
     ticket.acquire()
     return ticket
@@ -220,21 +209,14 @@ def join_queue(queue: Path):
 def is_first(ticket) -> bool:
     """Whether nobody who came earlier is still waiting; tickets of the dead are cleared away."""
     own = Path(ticket.lock_file)
-    return not any(is_waiting(other) for other in own.parent.iterdir() if other.name < own.name)
-
-
-def is_waiting(ticket: Path) -> bool:
-    lock = try_lock(ticket)
-    if lock is None:
-        return True
-    ticket.unlink(missing_ok=True)  # whoever held it was killed
-    lock.release()
-    return False
-
-
-def leave_queue(ticket) -> None:
-    Path(ticket.lock_file).unlink(missing_ok=True)
-    ticket.release()
+    for other in own.parent.iterdir():
+        if other.name < own.name:
+            lock = try_lock(other)
+            if lock is None:
+                return False
+            other.unlink(missing_ok=True)  # whoever held it was killed
+            lock.release()
+    return True
 
 
 def take_slot(cards: Sequence[Card], slots: int, folder: Path):
@@ -242,18 +224,15 @@ def take_slot(cards: Sequence[Card], slots: int, folder: Path):
 
     All free places are locked for the blink of the choice.
     """
-    free = {
-        card: {
-            slot: lock
-            for slot in range(slots)
-            if (lock := try_lock(folder / f"{card.uuid.replace('/', '_')}.{slot}.lock"))
-        }
+    free = [
+        (card, slot, lock)
         for card in cards
-    }
-    best = max(cards, key=lambda card: len(free[card]))
-    chosen = next(((best, slot, lock) for slot, lock in free[best].items()), None)
-    for card, locks in free.items():
-        for slot, lock in locks.items():
-            if chosen is None or (card, slot) != chosen[:2]:
-                lock.release()
+        for slot in range(slots)
+        if (lock := try_lock(folder / f"{card.uuid.replace('/', '_')}.{slot}.lock"))
+    ]
+    places = Counter(card for card, _, _ in free)
+    chosen = max(free, key=lambda place: places[place[0]], default=None)
+    for place in free:
+        if place is not chosen:
+            place[-1].release()
     return chosen

@@ -28,29 +28,18 @@ if TYPE_CHECKING:
 PROBE_SIZE = 2_000  # validation images
 TRAIN_SUBSET_SIZE = 12_000  # training images for the clean training loss
 EVALUATION_CHUNK = 2_000  # images per forward pass; small enough to stay in the cache
-MAPS_CHUNK = (
-    250  # the same for images that are not rows, since feature maps are larger: twice as fast
-)
+MAPS_CHUNK = 250  # where images are not rows, since feature maps are larger: twice as fast
 
 
 @dataclass
 class Run:
-    """What a training run produced.
+    """What a training run produced."""
 
-    Attributes
-    ----------
-    status : str
-        "ok", or "diverged": a loss that was not finite.
-    metrics : list
-        Rows (epoch, step, split, metric, value), in the order of step, split and metric. Losses and
-        accuracies are finite; what an observer found is None where it was not.
-    predictions : Tensor
-        The class that each test image was taken for at the end, int64 of shape (n_test,).
-    """
-
-    status: str
+    status: str  # "ok", or "diverged": a loss that was not finite
+    # (epoch, step, split, metric, value), in the order of step, split and metric. Losses and accuracies
+    # are finite; what an observer found is None where it was not.
     metrics: list[tuple[int, int, str, str, float | None]]
-    predictions: Tensor
+    predictions: Tensor  # the class that each test image was taken for at the end, int64, (n_test,)
     n_parameters: int
     n_steps: int
     steps_done: int
@@ -102,10 +91,8 @@ def first_step_reaching(probes: list[tuple[int, float]], target: float) -> int |
     three probes, and the median of those there are is taken.
     """
     values = [value for _, value in probes]
-    for i, (step, _) in enumerate(probes):
-        if statistics.median(values[max(0, i - 2) : i + 1]) >= target:
-            return step
-    return None
+    medians = (statistics.median(values[max(0, i - 2) : i + 1]) for i in range(len(values)))
+    return next((s for (s, _), m in zip(probes, medians, strict=True) if m >= target), None)
 
 
 def make_model(inputs: int | tuple[int, ...], n_classes: int, settings: "Settings") -> nn.Module:
@@ -134,25 +121,13 @@ def train(
     A loss that is not finite, in training or in evaluation, ends the run with status `diverged`. It
     is looked for at each probe and at each epoch's end: asking at every step would stall a GPU.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Trained in place, on the device of the splits.
-    splits : dict of Split
-        `train`, `validation` and `test`, see `make_splits`.
-    settings : Settings
-        Decides optimizer, batches, order and noise; what concerns the network is in `model`.
-    clock : Clock, optional
-        Gathers the seconds spent training and evaluating.
-    observers : sequence of Observer
-        Look at the start, at every step and at the end, and add rows to the metrics.
-    checkpoint : Checkpoint, optional
-        Where to go on from, and where to keep the state at each epoch's end and in between.
-    progress : Progress, optional
-        Is told how far the run has come.
-    each_epoch : bool
-        Whether loss and accuracy on training and validation images are asked for at every epoch's end,
-        or at that of the last alone; nothing that is trained depends on it.
+    The model is trained in place, on the device of the splits `train`, `validation` and `test`, see
+    `make_splits`. The settings decide optimizer, batches, order and noise; what concerns the network is
+    in `model`. The clock gathers the seconds spent training and evaluating. Observers look at the start,
+    at every step and at the end, and add rows to the metrics. The checkpoint is where to go on from, and
+    where to keep the state at each epoch's end and in between. Without `each_epoch`, loss and accuracy on
+    training and validation images are asked for at the last epoch's end alone; nothing that is trained
+    depends on it.
     """
     clock = clock or Clock()
     train_split, validation, test = splits["train"], splits["validation"], splits["test"]
@@ -215,8 +190,7 @@ def train(
                     metrics.append((epoch, at, name, metric, value if known else None))
         set_random_state(device, noise)
 
-    if observers:
-        look("start", Moment(settings, splits, model))
+    look("start", Moment(settings, splits, model))
     saved = checkpoint.load() if checkpoint is not None else None
     if saved is None:
         finite = record(0, "probe", probe)
@@ -250,9 +224,8 @@ def train(
             loss = F.cross_entropy(forward(inputs), labels)
             loss.backward()
             if observers:
-                look(
-                    "observe", Moment(settings, splits, model, step, inputs, labels, loss.detach())
-                )
+                now = Moment(settings, splits, model, step, inputs, labels, loss.detach())
+                look("observe", now)
             optimizer.learning_rate = learning_rate_at(step, n_steps, settings)
             optimizer.step()
             losses[i] = loss.detach()
@@ -283,8 +256,7 @@ def train(
     complete = len(epoch_seconds) == settings.epochs
     finite = complete and record(settings.epochs, "test", test, predictions)
     status = "ok" if finite else "diverged"
-    if observers:
-        look("end", Moment(settings, splits, model, step, status=status))
+    look("end", Moment(settings, splits, model, step, status=status))
     return Run(
         status=status,
         metrics=sorted(metrics, key=lambda row: row[1:4]),

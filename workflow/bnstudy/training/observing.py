@@ -32,26 +32,16 @@ def is_probe(step: int, every: int | None) -> bool:
 
 @dataclass
 class Moment:
-    """A moment of a run: its start, a step between its backward pass and its update, or its end.
-
-    Attributes
-    ----------
-    step : int
-        Updates done so far.
-    inputs, labels, loss : Tensor
-        The batch of a step and its loss.
-    status : str
-        At the end: "ok" or "diverged".
-    """
+    """A moment of a run: its start, a step between its backward pass and its update, or its end."""
 
     settings: "Settings"
     splits: "dict[str, Split]"
     model: nn.Module
-    step: int = 0
-    inputs: Tensor | None = None
+    step: int = 0  # updates done so far
+    inputs: Tensor | None = None  # the batch of a step
     labels: Tensor | None = None
-    loss: Tensor | None = None
-    status: str | None = None
+    loss: Tensor | None = None  # of that batch
+    status: str | None = None  # at the end: "ok" or "diverged"
 
     @property
     def at_probe(self) -> bool:
@@ -62,12 +52,12 @@ class Moment:
 class Observer:
     """Looks at a run and adds rows to its metrics; the options of the configuration make it.
 
-    It leaves the network as it is: weights, gradients, running statistics and mode. A metric of several parts is named `name:part`, such as `gradient_norm:2`.
+    It leaves the network as it is: weights, gradients, running statistics and mode. A metric of several
+    parts is named `name:part`, such as `gradient_norm:2`. `state` names the attributes that a resumed
+    run needs: plain values, tensors on the CPU.
     """
 
-    state: tuple[
-        str, ...
-    ] = ()  # attributes that a resumed run needs: plain values, tensors on the CPU
+    state: tuple[str, ...] = ()
 
     def start(self, now: Moment) -> Rows:
         """Before the first step. A resumed run calls it again, with initial weights, for its setup."""
@@ -82,11 +72,9 @@ class Observer:
         return ()
 
     def state_dict(self) -> dict[str, object]:
-        """What it needs to go on."""
         return {name: getattr(self, name) for name in self.state}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Go on from a `state_dict`."""
         vars(self).update(state)
 
 

@@ -90,11 +90,9 @@ def confusion(run: Run, test: Split, n_classes: int) -> list[list[int]] | None:
     """
     if run.status != "ok":
         return None
-    labels, predicted = test.labels.cpu(), run.predictions
+    labels, predicted, columns = test.labels.cpu(), run.predictions, n_classes
     if n_classes > FEW_CLASSES:
         predicted, columns = (labels != predicted).long(), 2
-    else:
-        columns = n_classes
     counts = torch.bincount(labels * columns + predicted, minlength=n_classes * columns)
     return counts.view(n_classes, columns).tolist()
 
@@ -102,6 +100,7 @@ def confusion(run: Run, test: Split, n_classes: int) -> list[list[int]] | None:
 def summarize_timing(run: Run, device: torch.device) -> dict[str, object]:
     """Where the time of a run went; seconds are those of all attempts that led to its result."""
     totals = run.clock.totals()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return {
         "start_seconds": totals["start"],
         "data_seconds": totals["data"],
@@ -112,17 +111,12 @@ def summarize_timing(run: Run, device: torch.device) -> dict[str, object]:
         "cpu_seconds": totals["cpu"],
         "resumptions": run.clock.resumptions,
         "epoch_seconds": run.epoch_seconds,
-        "peak_memory_mb": peak_memory_mb(),
+        # The largest resident memory of this process so far, in units of 10^6 bytes.
+        "peak_memory_mb": peak if sys.platform == "darwin" else peak * 1024,  # bytes, KiB on Linux
         "host": socket.gethostname(),
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
     }
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MB (10^6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes, or KiB on Linux
 
 
 def write_outputs(

@@ -26,31 +26,20 @@ class DeadUnits(Observer):
     At every probe, on validation images, in evaluation mode.
     """
 
-    def start(self, now: Moment) -> Rows:
-        self.images = now.splits["validation"].first(PROBE_SIZE).inputs
-        return ()
-
     def observe(self, now: Moment) -> Rows:
         if now.at_probe:
-            for layer, share in enumerate(dead_shares(now.model, self.images), start=1):
+            images = now.splits["validation"].first(PROBE_SIZE).inputs
+            for layer, share in enumerate(dead_shares(now.model, images), start=1):
                 yield now.step, "probe", f"dead_units:{layer}", share
 
 
-@torch.no_grad()
 def dead_shares(model: nn.Module, images: Tensor) -> list[float]:
     """Share of units that are zero for all images, by nonlinearity; a unit of a channel is its map."""
-    shares: list[float] = []
-
-    def look(module: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
-        alive = (outputs != 0).transpose(0, 1).flatten(1).any(1)
-        shares.append(1 - alive.double().mean().item())
-
     twin = copy.deepcopy(model).eval()
-    for module in twin.modules():
-        if isinstance(module, NONLINEARITIES):
-            module.register_forward_hook(look)
-    twin(images)
-    return shares
+    layers = [module for module in twin.modules() if isinstance(module, NONLINEARITIES)]
+    seen = watch(twin, images, layers)
+    alive = [(outputs != 0).transpose(0, 1).flatten(1).any(1) for _, outputs in seen]
+    return [1 - one.double().mean().item() for one in alive]
 
 
 class SoftRank(Observer):
@@ -63,16 +52,17 @@ class SoftRank(Observer):
     def __init__(self, probe_images: int = PROBE_IMAGES):
         self.n = probe_images
 
-    def rank(self, now: Moment) -> int:
+    def start(self, now: Moment, name: str = "soft_rank_initial") -> Rows:
         images = now.splits["validation"].first(self.n).inputs
-        return soft_rank(last_hidden_activations(now.model, images))
-
-    def start(self, now: Moment) -> Rows:
-        yield 0, "validation", "soft_rank_initial", self.rank(now)
+        rank = (
+            soft_rank(last_hidden_activations(now.model, images))
+            if now.status != "diverged"
+            else None
+        )
+        yield now.step, "validation", name, rank
 
     def end(self, now: Moment) -> Rows:
-        rank = self.rank(now) if now.status == "ok" else None
-        yield now.step, "validation", "soft_rank", rank
+        return self.start(now, "soft_rank")
 
 
 @torch.no_grad()
@@ -93,9 +83,9 @@ def last_activations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Inputs of the last hidden nonlinearity, each of shape (samples, units), on the CPU.
 
     A sample is an image or, in a convolutional network, a position of its map, whose channels are the
-    units. `raw` is the output of the last hidden linear layer or convolution; `train` and `eval` what the nonlinearity gets, in
-    training mode (statistics of these images) and in evaluation mode (running statistics). The three
-    are equal in a perceptron without normalization. The network is left as it is.
+    units. `raw` is the output of the last hidden linear layer or convolution; `train` and `eval` what
+    the nonlinearity gets, in training mode (statistics of these images) and in evaluation mode (running
+    statistics). The three are equal in a perceptron without normalization. The network is left as it is.
     """
     twin = copy.deepcopy(model)
     last = [module for module in twin.modules() if isinstance(module, NONLINEARITIES)][-1]
@@ -107,10 +97,15 @@ def last_activations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return {name: values.movedim(1, -1).flatten(0, -2).cpu() for name, values in found.items()}
 
 
+def activations_in_training(now: Moment) -> dict[str, Tensor]:
+    """`last_activations` of the first 1,000 training images."""
+    return last_activations(now.model, now.splits["train"].first(PROBE_IMAGES).inputs)
+
+
 class Drift(Observer):
     """`drift`: how far the inputs of the last nonlinearity move in `drift_steps` steps of training.
 
-    In training mode, noise included, on training images; the geometric mean over a probe every
+    In training mode, noise included, on 1,000 training images; the geometric mean over a probe every
     `drift_every` steps.
     """
 
@@ -121,14 +116,10 @@ class Drift(Observer):
         self.waiting: dict[int, Tensor] = {}  # activations at a probe, by step
         self.log_drifts: list[float] = []
 
-    def start(self, now: Moment) -> Rows:
-        self.images = now.splits["train"].first(PROBE_IMAGES).inputs
-        return ()
-
     def observe(self, now: Moment) -> Rows:
         if now.step - self.ahead in self.waiting or now.step % self.every == 0:
             with private_noise(now.settings.seed, now.step):
-                values = last_activations(now.model, self.images)["train"]
+                values = activations_in_training(now)["train"]
             if (before := self.waiting.pop(now.step - self.ahead, None)) is not None:
                 moved = drift(before, values)
                 if math.isfinite(moved) and moved > 0:
@@ -145,13 +136,11 @@ class Drift(Observer):
 @contextmanager
 def private_noise(seed: int, step: int) -> Iterator[None]:
     """Draw from a state of PyTorch's CPU generator of one's own, and put the old one back."""
-    generator = torch.random.default_generator
-    state = generator.get_state()
-    generator.manual_seed(stream_generator(seed, "noise").initial_seed() + 1 + step)
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(
+            stream_generator(seed, "noise").initial_seed() + 1 + step
+        )
         yield
-    finally:
-        generator.set_state(state)
 
 
 def drift(before: Tensor, after: Tensor) -> float:
@@ -163,8 +152,7 @@ def drift(before: Tensor, after: Tensor) -> float:
     Source: the shift of distributions that Ioffe and Szegedy (2015), section 2, have in mind, in
     the form of a standardized mean difference.
     """
-    distance = (after.mean(0) - before.mean(0)).abs()
-    return distance[varies(before, after)].div(spread(before, after)).mean().item()
+    return per_deviation((after.mean(0) - before.mean(0)).abs(), before, after)
 
 
 def wasserstein(before: Tensor, after: Tensor) -> float:
@@ -174,17 +162,14 @@ def wasserstein(before: Tensor, after: Tensor) -> float:
     sees changes of scale and shape too.
     """
     distance = (after.sort(dim=0).values - before.sort(dim=0).values).abs().mean(0)
-    return distance[varies(before, after)].div(spread(before, after)).mean().item()
+    return per_deviation(distance, before, after)
 
 
-def varies(before: Tensor, after: Tensor) -> Tensor:
-    return before.var(0, unbiased=False) + after.var(0, unbiased=False) > 0
-
-
-def spread(before: Tensor, after: Tensor) -> Tensor:
-    """Pooled standard deviation of the units that vary."""
+def per_deviation(distance: Tensor, before: Tensor, after: Tensor) -> float:
+    """Mean over the units that vary of distance over pooled standard deviation."""
     variance = (before.var(0, unbiased=False) + after.var(0, unbiased=False)) / 2
-    return variance[variance > 0].sqrt()
+    varies = variance > 0
+    return distance[varies].div(variance[varies].sqrt()).mean().item()
 
 
 class LastInputs(Observer):
@@ -202,14 +187,11 @@ class LastInputs(Observer):
     def __init__(self):
         self.before: Tensor | None = None
 
-    def start(self, now: Moment) -> Rows:
-        self.images = now.splits["validation"].first(PROBE_SIZE).inputs
-        return ()
-
     def observe(self, now: Moment) -> Rows:
         if not now.at_probe:
             return
-        values = last_activations(now.model, self.images)["eval"]
+        images = now.splits["validation"].first(PROBE_SIZE).inputs
+        values = last_activations(now.model, images)["eval"]
         quantiles = torch.quantile(values[:, UNIT], torch.tensor([*QUANTILES.values()])).tolist()
         for name, value in zip(QUANTILES, quantiles, strict=True):
             yield now.step, "probe", name, value
@@ -218,12 +200,11 @@ class LastInputs(Observer):
         self.before = values
 
     def end(self, now: Moment) -> Rows:
-        return self.observe(now) if now.status == "ok" else ()
+        return self.observe(now) if now.status != "diverged" else ()
 
 
 def mean_shift(before: Tensor, after: Tensor) -> float | None:
     """As `drift`, with unbiased variances; None if there is a unit that varies in neither."""
     pooled = ((before.var(0) + after.var(0)) / 2).sqrt()
-    if not (pooled > 0).all():
-        return None
-    return ((after.mean(0) - before.mean(0)).abs() / pooled).mean().item()
+    moved = (after.mean(0) - before.mean(0)).abs() / pooled
+    return moved.mean().item() if (pooled > 0).all() else None

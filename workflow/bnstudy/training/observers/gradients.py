@@ -21,8 +21,7 @@ def hidden_gradient_norms(model: nn.Module) -> list[float]:
 class GradientNorms(Observer):
     """`gradient_norm:l`, the Frobenius norm ||dL/dW_l||_F of hidden layer l, counted from the input.
 
-    At `steps`, or at every probe. The gradients are those that the
-    training step has made anyway.
+    At `steps`, or at every probe. The gradients are those that the training step has made anyway.
     """
 
     def __init__(self, steps: Sequence[int] | None = None):
@@ -82,9 +81,8 @@ def log_size(norms: list[float]) -> float:
     size = math.hypot(*norms)
     if not math.isfinite(size):
         return DECADES_AT_MOST
-    return (
-        max(-DECADES_AT_MOST, min(DECADES_AT_MOST, math.log10(size))) if size else -DECADES_AT_MOST
-    )
+    log = math.log10(size) if size else -math.inf
+    return max(-DECADES_AT_MOST, min(DECADES_AT_MOST, log))
 
 
 @torch.no_grad()
@@ -97,11 +95,11 @@ def weight_norms(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, 
 class BiasNorm(Observer):
     """`bias_start` and `bias_end`: the norm of all hidden biases together, before and after training."""
 
-    def start(self, now: Moment) -> Rows:
-        yield 0, "train", "bias_start", bias_norm(now.model)
+    def start(self, now: Moment, name: str = "bias_start") -> Rows:
+        yield now.step, "train", name, bias_norm(now.model)
 
     def end(self, now: Moment) -> Rows:
-        yield now.step, "train", "bias_end", bias_norm(now.model)
+        return self.start(now, "bias_end")
 
 
 @torch.no_grad()

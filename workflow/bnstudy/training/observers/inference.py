@@ -80,12 +80,7 @@ def with_precise_statistics(model: nn.Module, split: Split) -> nn.Module:
     mode, so each layer's statistics are those of its inputs at inference. Wu and Johnson (2021,
     section 3) average over batches instead; for one batch that is the same.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Left as it is.
-    split : Split
-        At least two images; 1,000 to 10,000 suffice (Wu and Johnson 2021).
+    The split has at least two images; 1,000 to 10,000 suffice (Wu and Johnson 2021).
     """
     network = with_batch_norms(model, lambda site: layers.batch(replace(site, momentum=1.0)))
     network(split.inputs)
@@ -118,9 +113,8 @@ def with_batch_norms(model: nn.Module, make: Callable[[Site], nn.Module]) -> nn.
         if isinstance(layer, BATCH_NORMS):
             dimensions = 1 if isinstance(layer, nn.BatchNorm1d) else 2
             new = make(Site(layer.num_features, dimensions, epsilon=layer.eps))
-            new.to(layer.running_mean.device).load_state_dict(
-                layer.state_dict(), strict=layer.affine
-            )
+            new = new.to(layer.running_mean.device)
+            new.load_state_dict(layer.state_dict(), strict=layer.affine)
             network.set_submodule(name, new.train())
     return network
 
@@ -155,14 +149,7 @@ class Adaptation(Observer):
     images themselves, and `n+N` those blended with the running averages, which count as N images more
     (Schneider et al. 2020, arXiv:2006.16971). `accuracy_clean` is for images as they are.
 
-    Parameters
-    ----------
-    shifts : mapping of str to float
-        Level by name of a shift, see `shift_images`.
-    groups : list of int
-        The sizes n.
-    prior : int
-        N.
+    `shifts` has the level by name of a shift, see `shift_images`; `groups` are the sizes n, `prior` is N.
     """
 
     def __init__(
@@ -178,9 +165,8 @@ class Adaptation(Observer):
         for shift, level in {"clean": None, **self.shifts}.items():
             images = now.splits["test"]
             if level is not None:
-                images = shift_images(
-                    images, shift, level, stream_generator(now.settings.seed, "noise")
-                )
+                generator = stream_generator(now.settings.seed, "noise")
+                images = shift_images(images, shift, level, generator)
             for name, way in ways.items():
                 model = now.model if way is None else adapted(now.model, *way)
                 accuracy = evaluate(model, images)[1] if now.status == "ok" else None
@@ -199,14 +185,14 @@ class AdaptedBatchNorm(nn.BatchNorm1d):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalize images of shape (n, features), or (n, features, height, width)."""
-        return torch.cat([self.normalize(group) for group in inputs.split(self.group)])
-
-    def normalize(self, group: Tensor) -> Tensor:
-        known = self.prior / (self.prior + len(group))
-        axes = all_but_features(group)
-        mean = group.mean(axes).lerp(self.running_mean, known)
-        variance = group.var(axes, unbiased=False).lerp(self.running_var, known)
-        return F.batch_norm(group, mean, variance, self.weight, self.bias, eps=self.eps)
+        axes, normalized = all_but_features(inputs), []
+        for group in inputs.split(self.group):
+            known = self.prior / (self.prior + len(group))
+            mean = group.mean(axes).lerp(self.running_mean, known)
+            variance = group.var(axes, unbiased=False).lerp(self.running_var, known)
+            affine = (self.weight, self.bias)
+            normalized.append(F.batch_norm(group, mean, variance, *affine, eps=self.eps))
+        return torch.cat(normalized)
 
 
 def adapted(model: nn.Module, group: int, prior: int) -> nn.Module:

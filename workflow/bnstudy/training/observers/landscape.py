@@ -8,17 +8,23 @@ from torch import Tensor, nn
 
 from bnstudy.networks.weights import weighted_layers
 from bnstudy.training.observers.activations import (
-    PROBE_IMAGES,
     QUANTILES,
     UNIT,
+    activations_in_training,
     drift,
-    last_activations,
     wasserstein,
 )
 from bnstudy.training.observing import Moment, Observer, Rows
 
 STEP_SIZES = 8
 SMALLEST_STEP, LARGEST_STEP = 0.5, 4.0  # in units of the learning rate; the paper's end is 4
+DRIFTS = {
+    "drift": (drift, "train"),
+    "drift_eval": (drift, "eval"),
+    "drift_raw": (drift, "raw"),
+    "wasserstein": (wasserstein, "train"),
+    "wasserstein_eval": (wasserstein, "eval"),
+}
 
 
 class Landscape(Observer):
@@ -42,14 +48,12 @@ class Landscape(Observer):
         self.every, self.ahead = landscape_every, drift_steps
         self.waiting: dict[int, dict[str, Tensor]] = {}  # activations at a probe, by step
 
-    def start(self, now: Moment) -> Rows:
-        self.images = now.splits["train"].first(PROBE_IMAGES).inputs
-        return ()
-
     def observe(self, now: Moment) -> Rows:
         last = len(weighted_layers(now.model)) - 1
         if (before := self.waiting.pop(now.step - self.ahead, None)) is not None:
-            for metric, value in drifts(before, last_activations(now.model, self.images)).items():
+            activations = activations_in_training(now)
+            for metric, (measure, kind) in DRIFTS.items():
+                value = measure(before[kind], activations[kind])
                 yield now.step - self.ahead, "train", f"{metric}:{last}", value
         if now.step % self.every == 0:
             rate, batch = now.settings.learning_rate, (now.inputs, now.labels)
@@ -61,21 +65,10 @@ class Landscape(Observer):
                 layer = row.pop("layer")
                 for metric, value in row.items():
                     yield now.step, "train", f"ics_{metric}:{layer}", value
-            activations = self.waiting[now.step] = last_activations(now.model, self.images)
+            activations = self.waiting[now.step] = activations_in_training(now)
             for name, share in QUANTILES.items():
                 value = activations["train"][:, UNIT].quantile(share).item()
                 yield now.step, "train", f"{name}:{last}", value
-
-
-def drifts(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, float]:
-    """The measures of drift between two moments of training."""
-    return {
-        "drift": drift(before["train"], after["train"]),
-        "drift_eval": drift(before["eval"], after["eval"]),
-        "drift_raw": drift(before["raw"], after["raw"]),
-        "wasserstein": wasserstein(before["train"], after["train"]),
-        "wasserstein_eval": wasserstein(before["eval"], after["eval"]),
-    }
 
 
 def gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, list[Tensor]]:
@@ -155,9 +148,9 @@ def covariate_shift(
 ) -> list[dict[str, float]]:
     """Internal covariate shift of each layer but the first: what one SGD step does to its gradient.
 
-    G_i is the gradient by the weights W_i of the i-th linear layer or convolution, G'_i the same on the same batch after
-    all layers before it have made their step. With normalization, a layer's step includes the scale
-    and shift that follow it. Per layer: `layer` (from 2), `shift` = |G_i - G'_i|,
+    G_i is the gradient by the weights W_i of the i-th linear layer or convolution, G'_i the same on the
+    same batch after all layers before it have made their step. With normalization, a layer's step
+    includes the scale and shift that follow it. Per layer: `layer` (from 2), `shift` = |G_i - G'_i|,
     `relative_shift` = |G_i - G'_i| / |G_i| and `cosine` = cos(G_i, G'_i), ideally 1.
 
     The network itself stays as it is.

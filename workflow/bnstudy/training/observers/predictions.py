@@ -14,11 +14,11 @@ class CalibrationError(Observer):
     """`calibration_error` and `overconfidence` at the end, on the validation images: see below."""
 
     def end(self, now: Moment) -> Rows:
-        found: tuple[float | None, float | None] = (None, None)
+        error, excess = None, None
         if now.status == "ok":
-            found = calibration(*confidences(now.model, now.splits["validation"]))
-        yield now.step, "validation", "calibration_error", found[0]
-        yield now.step, "validation", "overconfidence", found[1]
+            error, excess = calibration(*confidences(now.model, now.splits["validation"]))
+        yield now.step, "validation", "calibration_error", error
+        yield now.step, "validation", "overconfidence", excess
 
 
 @torch.inference_mode()
@@ -29,11 +29,10 @@ def confidences(model: nn.Module, split: Split) -> tuple[Tensor, Tensor]:
     """
     was_training = model.training
     model.eval()
-    chunks = split.batches(EVALUATION_CHUNK)
-    found = [(*model(inputs).softmax(1).max(1), labels) for inputs, labels in chunks]
+    found = [model(inputs).softmax(1).max(1) for inputs, _ in split.batches(EVALUATION_CHUNK)]
     model.train(was_training)
-    largest = torch.cat([one for one, _, _ in found])
-    return largest, torch.cat([taken == labels for _, taken, labels in found])
+    largest, taken = map(torch.cat, zip(*found, strict=True))
+    return largest, taken == split.labels
 
 
 def calibration(confidence: Tensor, correct: Tensor) -> tuple[float, float]:

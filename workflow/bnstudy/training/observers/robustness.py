@@ -35,8 +35,8 @@ class Robustness(Observer):
         self.doses = [(kind, dose) for kind, all_doses in doses.items() for dose in all_doses]
 
     def end(self, now: Moment) -> Rows:
-        accuracies = accuracies_under(self.doses, now.model, now.splits["test"], now.settings.seed)
-        for (kind, dose), accuracy in accuracies.items():
+        found = accuracies_under(self.doses, now.model, now.splits["test"], now.settings.seed)
+        for (kind, dose), accuracy in found.items():
             value = accuracy if now.status == "ok" else None
             yield now.step, "test", f"test_accuracy:{kind}_{dose:g}", value
 
