@@ -1,10 +1,12 @@
 """What the cells of the notebook call: text, figures and tables, numbered in the order shown."""
 
 import base64
+import ctypes
 import gc
 import inspect
 import multiprocessing
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,12 +34,12 @@ from bnstudy.report.words import without_markup
 
 PNG_DPI = 110  # for readers of the notebook, who may see no SVG
 PATIENCE = 120  # seconds for a process that draws ahead; then it is drawn here
-
-
+PARENT_DIES = 1  # of Linux's prctl: the signal that a process gets then
 AHEAD: dict[str, Drawing] = {}  # of a process that draws ahead
 
 
 def begin(drawings: Mapping[str, Drawing]) -> None:
+    ctypes.CDLL(None).prctl(PARENT_DIES, signal.SIGKILL)  # who asked for them is gone
     AHEAD.update(drawings)
     gc.freeze()  # what is loaded stays, and is not searched with what a figure leaves
     gc.set_threshold(100_000)
