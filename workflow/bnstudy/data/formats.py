@@ -59,7 +59,7 @@ def label_names(values: Iterable[object], place: str) -> list[str]:
 # A folder of class folders, each full of images.
 
 
-def list_images(path: Path) -> dict[str, list[tuple[Path, str]]]:
+def look_at_folder(path: Path, _: Mapping) -> Look:
     """Every image and its class, by part, sorted by class and name."""
     names = {folder.name for folder in visible(path) if folder.is_dir()}
     parts = {"train": path}
@@ -72,15 +72,24 @@ def list_images(path: Path) -> dict[str, list[tuple[Path, str]]]:
                 "its images below one of them"
             )
         parts = {name: path / name for name in sorted(names, reverse=True)}
-    listed: dict[str, list[tuple[Path, str]]] = {}
+    labels: dict[str, list[str]] = {part: [] for part in parts}
+    files: list[Path] = []
     for part, root in parts.items():
         folders = [folder for folder in visible(root) if folder.is_dir()]
         if not folders:
             raise UserError(
                 f"{root} has no class folders; make one for each class, with its images"
             )
-        listed[part] = [(file, folder.name) for folder in folders for file in images_in(folder)]
-    return listed
+        for folder in folders:
+            images = images_in(folder)
+            files += images
+            labels[part] += [folder.name] * len(images)
+    with opened(files[0]) as image, readable(files[0]):
+        # Of a JPEG only, for the EXIF of a PNG may stand at its end.
+        turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) > 4  # by a quarter
+        size = image.size if turned else image.size[::-1]
+        shape = (1 if image.mode in GREY else 3, *size)
+    return Look(labels, shape, files)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -115,17 +124,6 @@ def readable(path: Path) -> Iterator[None]:
         raise unreadable(path, "it is no PNG or JPEG image") from None
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise unreadable(path, error) from None
-
-
-def look_at_folder(path: Path, _: Mapping) -> Look:
-    listed = list_images(path)
-    files = [file for part in listed.values() for file, _ in part]
-    with opened(files[0]) as image, readable(files[0]):
-        # Of a JPEG only, for the EXIF of a PNG may stand at its end.
-        turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) > 4  # by a quarter
-        size = image.size if turned else image.size[::-1]
-        shape = (1 if image.mode in GREY else 3, *size)
-    return Look({part: [name for _, name in named] for part, named in listed.items()}, shape, files)
 
 
 def opened(path: Path) -> "Image":
@@ -348,12 +346,10 @@ def look_at_csv(path: Path, entry: Mapping) -> Look:
 def shape_of(path: Path, n: int, size: object) -> tuple[int, int, int]:
     """Channels, height and width of an image of so many pixels: that of `size`, or a square."""
     height, width = (size, size) if isinstance(size, int) else size or (0, 0)
-    for channels in (1, 3):
+    sizes = [(height, width)] * 2 + [(math.isqrt(n // channels),) * 2 for channels in (1, 3)]
+    for channels, (height, width) in zip((1, 3, 1, 3), sizes, strict=True):
         if n == channels * height * width > 0:
             return channels, height, width
-    for channels in (1, 3):
-        if n == channels * math.isqrt(n // channels) ** 2 > 0:
-            return channels, math.isqrt(n // channels), math.isqrt(n // channels)
     raise UserError(
         f"{path} has {n} columns of pixels, which make no square, grey or colour; give `size` as "
         "[height, width]"
