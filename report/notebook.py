@@ -38,10 +38,11 @@ from bnstudy.report import (
     verdicts,
 )
 from bnstudy.report.explorer import explorer
-from bnstudy.report.look import Drawing, looks_of, series
+from bnstudy.report.look import looks_of, series
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.rendering import slug
 from bnstudy.report.reporting import Report
+from bnstudy.report.words import say
 from bnstudy.tables import dictionary
 from bnstudy.training import loop
 
@@ -135,12 +136,9 @@ report.figure(
 )
 
 # %% tags=["remove-input"]
-report.text(
-    f"The mean of the batch is {mean:.2f} and its variance {variance:.2f}, so the first sample "
-    f"becomes $({x[0]:.0f} - {mean:.0f}) / \\sqrt{{{variance:.1f}}} = {normalized[0]:.3f}$ and "
-    f"leaves the layer as ${gamma} \\cdot ({normalized[0]:.3f}) + {beta} = "
-    f"{gamma * normalized[0] + beta:.3f}$."
-)
+words = {"mean": mean, "variance": variance, "x": x, "normalized": normalized}
+end = gamma * normalized[0] + beta
+report.text(say("four samples", "first", gamma=gamma, beta=beta, end=end, **words))
 
 # %% [markdown]
 # ### Running statistics
@@ -211,25 +209,14 @@ agreement = pd.DataFrame(
     for name, (theirs, ours) in checks.items()
 )
 agreement["verdict"] = np.where(agreement["largest difference"] < 1e-12, "agrees", "differs")
-report.frame(
-    "check",
-    "torch.nn.BatchNorm1d against the formulas, largest absolute difference over all elements, "
-    "in double precision. It agrees below 1e-12.",
-    agreement,
-    {"largest difference": "{:.1e}".format},
-    words=("verdict",),
-)
+report.frame("check", agreement)
 
 # %% [markdown]
 # ## 3. Dataset and preprocessing
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.text(
-        f"{design.dataset_sentence(report.data[dataset])} A network sees an image as "
-        f"{report.data[dataset].train_images[0].numel():,} numbers in a row; where a pixel lies is "
-        "lost to it."
-    )
+    report.text(design.dataset_sentence(report.data[dataset], in_a_row=True))
     report.figure(figures.sample_images(report.data[dataset], results.label("samples", dataset)))
 
 # %% [markdown]
@@ -241,11 +228,9 @@ order = torch.randperm(len(images.train_images), generator=torch.Generator().man
 n_learn, n_validate = results.split_sizes(first)
 learn, validate = order[:n_learn], order[n_learn:]
 
-sizes = pd.DataFrame(
-    {"training": [n_learn], "validation": [n_validate], "test": [len(images.test_images)]},
-    index=pd.Index([images.title], name="dataset"),
-)
-report.frame("splits", "Number of images in each split.", sizes.reset_index())
+columns = ["dataset", "training", "validation", "test"]
+sizes = [images.title, n_learn, n_validate, len(images.test_images)]
+report.frame("splits", pd.DataFrame([sizes], columns=columns))
 
 # %% tags=["remove-input"]
 report.text(design.scaling_sentence(results))
@@ -272,12 +257,7 @@ pixels = pd.DataFrame(
         "standard deviation": [every.std().item() * images.pixel_max, every.std().item() / spread],
     }
 )
-report.frame(
-    "pixels",
-    f"Pixel values of {images.title}, over the images for training and validation (no unit).",
-    pixels,
-    dict.fromkeys(pixels.columns[1:], "{:,.3f}".format),
-)
+report.frame("pixels", pixels, title=images.title)
 
 # %% tags=["remove-input"]
 report.text(design.centring_sentence(images.title, *map(float, pixels.iloc[1, 3:5])))
@@ -301,17 +281,15 @@ def draw():
     return panels.finish()
 
 
-report.figure(
-    Drawing(
-        "balance",
-        f"Bars between {shares.min():.1f} percent (class {shares.idxmin()}) and {shares.max():.1f} "
-        f"percent (class {shares.idxmax()}).",
-        f"Share of each class in the {len(labels):,} images for training and validation of "
-        f"{images.title}; equal shares would be {100 / len(shares):.3g} %.",
-        shares.rename("share of images (%)").rename_axis("class").reset_index(),
-        draw,
-    )
-)
+table = shares.rename("share of images (%)").rename_axis("class").reset_index()
+words = {"title": images.title, "n": len(labels), "equal": 100 / len(shares)}
+words |= {
+    "low": shares.min(),
+    "least": shares.idxmin(),
+    "high": shares.max(),
+    "most": shares.idxmax(),
+}
+report.drawing("balance", table, draw, **words)
 
 # %% [markdown]
 # ## 4. Model implementation
@@ -373,12 +351,7 @@ parameters = pd.DataFrame(
         ],
     }
 )
-report.frame(
-    "parameters",
-    "Numbers that are learned, and numbers that are only kept for evaluation.",
-    parameters,
-    dict.fromkeys(parameters.columns[1:], "{:,}".format),
-)
+report.frame("numbers learned", parameters, label="parameters")
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
@@ -480,19 +453,8 @@ def draw():
 
 
 ends = live[live["step"] == live["step"].max()].set_index("norm")["accuracy"]
-report.figure(
-    Drawing(
-        "live",
-        f"Two pairs of rising lines. After {live['step'].max()} steps the live networks are right on "
-        f"{100 * ends['none']:.1f} percent without and {100 * ends['batch']:.1f} percent with batch "
-        "normalization.",
-        f"Accuracy on 2,000 validation images of {images.title} over the first steps at batch size "
-        f"{batch_size}: thin lines are the networks trained above, wide ones the means of the study "
-        f"({results.n_seeds}) with their 95 % intervals.",
-        live,
-        draw,
-    )
-)
+words = {"title": images.title, "batch_size": batch_size, "seeds": results.n_seeds}
+report.drawing("live", live, draw, ends=100 * ends, last=live["step"].max(), **words)
 
 # %%
 seeds = study.groupby(["norm", "step"])["value"].agg(["min", "mean", "max"])
@@ -500,14 +462,8 @@ beside = live.set_index(["norm", "step"])[["accuracy"]].join(seeds, how="inner")
 beside = beside.groupby("norm", sort=False).tail(4).round(2).reset_index()
 beside["inside"] = np.where(beside["accuracy"].between(beside["min"], beside["max"]), "yes", "no")
 beside["norm"] = beside["norm"].map(results.level_name)
-report.frame(
-    "live",
-    f"Validation accuracy (%) of the live networks beside the study's seeds, batch size "
-    f"{batch_size}: is the live value inside the range of the seeds?",
-    beside.rename(columns={"norm": "network", "accuracy": "live"}),
-    dict.fromkeys(("live", "min", "mean", "max"), "{:.2f}".format),
-    words=("inside",),
-)
+beside = beside.rename(columns={"norm": "network", "accuracy": "live"})
+report.frame("live", beside, batch_size=batch_size)
 
 # %% [markdown]
 # ### Comparing performance
@@ -544,13 +500,7 @@ for name, title in names.items():
     cells[title] = groups.agg(mean_and_spread, digits=digits)
     if groups.size().nunique() > 1:  # of an unfinished study
         cells["n"] = groups.size()
-report.frame(
-    "arms",
-    f"Every arm after {results.epochs} epochs: mean ± standard deviation over the seeds "
-    f"({results.n_seeds}).",
-    in_words(pd.DataFrame(cells)),
-    words=("normalization",),
-)
+report.frame("arms by hand", in_words(pd.DataFrame(cells)), label="arms", results=results)
 
 # %% [markdown]
 # **Pairs.** Runs of two arms that share a seed are a pair. Their difference is free of what the seed
@@ -614,14 +564,7 @@ table = steps.groupby(["dataset", "batch_size", "norm"]).agg(
     }
 )
 table.insert(3, "images seen", table["geometric mean"] * table.index.get_level_values("batch_size"))
-report.frame(
-    "steps",
-    f"Optimizer steps to {results.target} validation accuracy over the seeds "
-    f"({results.n_seeds}). Images seen are the geometric mean times the batch size.",
-    in_words(table),
-    dict.fromkeys(("geometric mean", "fewest", "most", "images seen"), "{:,.0f}".format),
-    words=("normalization",),
-)
+report.frame("steps", in_words(table), results=results)
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
@@ -820,14 +763,8 @@ report.text(design.citation(results))
 files = sorted(report.tables.glob("*.csv"))
 columns = {path.stem: list(pd.read_csv(path, nrows=0)) for path in files}
 contents = pd.DataFrame({"table": list(columns), "a row": map(dictionary.table, columns)})
-report.frame("contents", "The tables of this study.", contents, words=("a row",))
-report.frame(
-    "columns",
-    "Columns, with the tables that have them.",
-    pd.DataFrame(dictionary.rows(columns)),
-    words=("tables", "meaning", "unit", "level"),
-    fold="Every column of every table",
-)
+report.frame("contents", contents)
+report.frame("columns", pd.DataFrame(dictionary.rows(columns)))
 
 # %% [markdown]
 # ## G. Glossary

@@ -79,8 +79,7 @@ if results.treatments:
     summary = pairs.agg(["mean", "min", "max"]).T.map("{:+.2f}".format)
     names = [results.level_name(level) for level in summary.index]
     summary.insert(0, "level", names)
-    caption = f"Percentage points of test accuracy, {len(pairs)} seeds."
-    report.frame("by-hand", caption, summary)
+    report.frame("by-hand", summary, n=len(pairs))
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():

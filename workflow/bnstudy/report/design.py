@@ -151,13 +151,14 @@ def network(results: Results) -> str:
     return " or ".join(found)
 
 
-def dataset_sentence(data: object) -> str:
-    """What a prepared dataset (`PreparedData`) holds."""
+def dataset_sentence(data: object, *, in_a_row: bool = False) -> str:
+    """What a prepared dataset (`PreparedData`) holds, and what of it a perceptron sees."""
     channels, height, width = data.train_images.shape[1:]
-    split = say("design", "split off") if data.split_off else ""
+    more = say("design", "split off") if data.split_off else ""
+    more += say("design", "in a row", n=data.train_images[0].numel()) if in_a_row else ""
     return say(
         "design", "dataset holds", data=data, train=len(data.train_images), test=len(data.test_images),
-        height=height, width=width, channels=channels, classes=len(data.classes), split=split,
+        height=height, width=width, channels=channels, classes=len(data.classes), more=more,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.pool import AsyncResult
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from IPython.display import Markdown, display
+from matplotlib.figure import Figure
 
 from bnstudy import plugins
 from bnstudy.config import ROOT
@@ -28,9 +29,9 @@ from bnstudy.report.look import WIDTH, Drawing, Pictures
 from bnstudy.report.opening import first_screen, verdicts
 from bnstudy.report.rendering import CSV, LIVE, PAGE, PICTURES, PNG, SVG, escape_markdown
 from bnstudy.report.results import DatasetFacts, Results, read_table
-from bnstudy.report.tables import PARTS, Exhibit, table_html
+from bnstudy.report.tables import PARTS, Exhibit, exhibit, table_html
 from bnstudy.report.verdicts import Claims
-from bnstudy.report.words import without_markup
+from bnstudy.report.words import say, without_markup
 
 PNG_DPI = 110  # for readers of the notebook, who may see no SVG
 PATIENCE = 120  # seconds for a process that draws ahead; then it is drawn here
@@ -197,20 +198,25 @@ class Report:
         caption = Markdown(f"{number} {drawing.caption}")
         display(caption, metadata={"bnstudy": {"kind": "caption"}})
 
-    def table(self, exhibit: Exhibit | None) -> None:
+    def table(self, shown: Exhibit | None) -> None:
         """Show a `tables.Exhibit`, if there is one, with its number; all in it is escaped."""
-        if exhibit is None:
+        if shown is None:
             return
-        meta = self.numbered("table", exhibit.label)
-        body = table_html(exhibit, meta["number"])
-        plain = f"Table {meta['number']}. {exhibit.caption}"
+        meta = self.numbered("table", shown.label)
+        body = table_html(shown, meta["number"])
+        plain = f"Table {meta['number']}. {shown.caption}"
         display({"text/html": body, "text/plain": plain}, metadata={"bnstudy": meta}, raw=True)
 
-    def frame(
-        self, label: str, caption: str, frame: pd.DataFrame, *more: object, **named: object
+    def frame(self, name: str, frame: pd.DataFrame, **words: object) -> None:
+        """Show a table of pandas as report/tables.yaml declares it, with `words` in its texts."""
+        self.table(exhibit(name, frame, **words))
+
+    def drawing(
+        self, label: str, frame: pd.DataFrame, draw: Callable[[], list[Figure]], **words: object
     ) -> None:
-        """Show a table of pandas; the rest are the further fields of `tables.Exhibit`."""
-        self.table(Exhibit(label, caption, frame, *more, **named))
+        """Show a figure of the notebook, with `words` in its texts of report/sentences.yaml."""
+        finding, caption = (say(label, name, **words) for name in ("finding", "caption"))
+        self.figure(Drawing(label, finding, caption, frame, draw))
 
     def fold(self, summary: str, code: str) -> None:
         """Show code or a configuration, folded away behind a summary."""

@@ -22,6 +22,8 @@ WRITERS: dict[str, Callable[[float], str]] = {
     "small": small,
     "plain": "{:g}".format,
     "whole": "{:,.0f}".format,
+    "power": "{:.1e}".format,
+    "three digits": lambda x: decimal(x, 3),
     "two digits": lambda x: decimal(x, 2),
     "signed": lambda x: decimal(x, 2, signed=True),
 }
