@@ -175,10 +175,7 @@ def standard_deviation(d: Differences) -> float:
 
 
 def effect_size(d: Differences) -> float:
-    """Cohen's d_z, the mean difference over its standard deviation across seeds.
-
-    NaN for fewer than two differences and where all are equal: a ratio to no spread is no size.
-    """
+    """Cohen's d_z, mean over standard deviation; NaN without a spread: a ratio to none is no size."""
     spread = standard_deviation(d)
     return mean(d) / spread if spread > 0 else math.nan
 

@@ -50,14 +50,8 @@ def write_prepared(
     """Write a prepared dataset atomically, and return its SHA-256; the same data give the same bytes.
 
     Parameters are the attributes of :class:`PreparedData`, and `source`, which says what the user's
-    own images were prepared from.
-
-    Raises
-    ------
-    ValueError
-        If a tensor has the wrong type or shape, or a label or pixel is out of range.
-    UserError
-        If the file cannot be written; nothing stays behind then.
+    own images were prepared from. A tensor of the wrong type or shape is a ValueError, and so is a label
+    or pixel out of range; where the file cannot be written, that is refused and nothing stays behind.
     """
     tensors = {key: data[key].contiguous() for key in TENSORS}
     fields = {key: data[key] for key in FIELDS} | {"classes": list(data["classes"])}

@@ -92,13 +92,10 @@ def seeds_of(number: int) -> range:
 def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]]:
     """Every run of a study: the values of the axes, as its table has them, and the settings.
 
-    A level that `variants` explains stands for the settings it lists, else the axis is a setting; what
-    is said of several axes at once, `norm,batch_size`, comes on top. What nobody says has its default in settings.py, whatever the configuration of the grid is.
-
-    Raises
-    ------
-    UserError
-        If a setting or its value does not exist.
+    A level that `variants` explains stands for the settings it lists, else the axis is a setting; what is
+    said of several axes at once, `norm,batch_size`, comes on top. What nobody says has its default in
+    settings.py, whatever the configuration of the grid is. Settings and values that do not exist are
+    refused.
     """
     found = []
     for seed in seeds_of(seeds):

@@ -51,16 +51,11 @@ def run(
     What a part has no use for is None; a momentum is text ("0.1", "cumulative"). A diverged run has a
     row of None.
 
-    Parameters
-    ----------
-    cell : dict
-        `part`: staleness, last_batch or shift.
-    options : dict
-        `learning_rate` of Adam for all parts; `statistics_images` and `evaluation_images`, how many
-        training images precise statistics are taken over and how many validation images are
-        evaluated; and a mapping for each part with its `batch_size` and `epochs`, and `momenta`
-        (None for the cumulative average) and `steps` of `staleness`, and `shifts` of `shift`, which
-        maps names that `shift_images` knows to levels.
+    `cell` has the `part`: staleness, last_batch or shift. `options` has `learning_rate` of Adam for all
+    parts; `statistics_images` and `evaluation_images`, how many training images precise statistics are
+    taken over and how many validation images are evaluated; and a mapping for each part with its
+    `batch_size` and `epochs`, and `momenta` (None for the cumulative average) and `steps` of `staleness`,
+    and `shifts` of `shift`, which maps names that `shift_images` knows to levels.
     """
     options = options | options[cell["part"]]
     chosen = {key: options[key] for key in ("batch_size", "epochs", "learning_rate")}

@@ -140,14 +140,8 @@ def growth_in_theory(network: str, batch_size: int) -> float:
     k = E[relu(u) relu(v)] = (sqrt(1 - r^2) + r (pi - arccos r)) / 2 pi. It tends to pi / (pi - 1).
 
     Source: Yang et al. (2019), theorem 8 and eq. 25. The form for a ReLU is our own derivation; it
-    gives the theorem's numbers. The kernel is that of Cho and Saul (2009), eq. 6.
-
-    Parameters
-    ----------
-    network : str
-        A key of `NETWORKS`.
-    batch_size : int
-        At least 4: the expected squared gradient is infinite for less.
+    gives the theorem's numbers. The kernel is that of Cho and Saul (2009), eq. 6. Batches have at least
+    four samples: the expected squared gradient is infinite for less.
     """
     norm, initialization, activation = NETWORKS[network]
     if norm == "none":

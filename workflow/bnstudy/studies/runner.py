@@ -37,14 +37,9 @@ SPLIT_BY = ["seed", "kind", *(name for name, one in SETTINGS.items() if one.sect
 class Kept:
     """The finished parts of a job and the checkpoint of the one that is under way.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the job; its only writer must be this process.
-    identity : dict of str
-        What every part depends on; the settings of a part are added to it.
-    every : int
-        Optimizer steps between two checkpoints.
+    They lie in the `folder` of the job, whose only writer must be this process. The `identity` is what
+    every part depends on; its settings are added to it. There are `every` optimizer steps between two
+    checkpoints.
     """
 
     def __init__(self, folder: Path, identity: dict[str, str], every: int):
