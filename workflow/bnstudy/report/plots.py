@@ -245,16 +245,19 @@ def declared(
     said: Mapping[str, object],
     frame: pd.DataFrame,
     words: Mapping[str, object],
-    options: Mapping[str, object],
+    found: Mapping[str, object],
     functions: Mapping[str, Callable] | None = None,
     *,
     empty: bool = False,
 ) -> Drawing | None:
-    """A figure of a frame with further options; `empty` draws it without rows too, else that is None.
+    """A figure of a frame; `empty` draws it without rows too, else that is None.
 
+    What was `found` with the frame are further words of the texts and options of the drawing.
     `functions` are those that its `mark` and `then` name.
     """
-    said = Words().filled(said, words) | options | {"words": words}
+    words = {**words, **found}
+    said = Words().filled(said, words) | {key: found[key] for key in OPTIONS & set(found)}
+    said["words"] = words
     if "looks" in said:
         said["looks"] = {level: look_of(one) for level, one in said["looks"].items()}
         frame = frame[frame[said.get("hue", "norm")].isin(said["looks"])]

@@ -41,37 +41,32 @@ def keys(results: Results) -> list[str]:
 
 
 def drawing(
-    name: str,
-    results: Results,
-    dataset: str,
-    frame: pd.DataFrame,
-    *,
-    level: object = None,
-    words: dict | None = None,
-    **options: object,
-) -> Drawing:
-    """A figure as declared; its lines are the levels and its panels the cells, in their order."""
+    name: str, results: Results, dataset: str, frame: pd.DataFrame, level: object = None, **found: object
+) -> Drawing:  # fmt: skip
+    """A figure as declared; its lines are the levels and its panels the cells, in their order.
+
+    `found` are words of its texts and options of the drawing.
+    """
     broken = sum(results.diverged(dataset, one) for one in results.levels)
     verb = "diverged and counts" if broken == 1 else "diverged and count"
+    left = f" {counted(broken, 'run')} {verb} only up to the last finite measurement."
     axes = listed(settings.label(axis) for axis in results.cell_axes)
-    said = {
+    words = {
         "dataset": results.title(dataset),
         "seeds": results.n_seeds,
         "target": results.target,
         "epochs": results.epochs,
         "panels": f", a panel per {axes}" if axes else "",
-        "diverged": f" {counted(broken, 'run')} {verb} only up to the last finite measurement."
-        if broken
-        else "",
+        "diverged": left if broken else "",
     }
     figure = DECLARED["comparison"][name]
     if "hue" not in figure:
-        options = {"hue": "level", "looks": looks(results)} | options
+        found = {"hue": "level", "looks": looks(results)} | found
     if figure["col"] == "cell":
-        options = {"cols": [results.cell_title(cell) for cell in results.cells]} | options
+        found = {"cols": [results.cell_title(cell) for cell in results.cells]} | found
     label = results.label(name, dataset, level)
     # The text refers to it, whatever was measured.
-    return declared(label, figure, frame, said | (words or {}), options, empty=True)
+    return declared(label, figure, frame, words, found, empty=True)
 
 
 def learning_curves(results: Results, dataset: str) -> Drawing:
@@ -106,12 +101,12 @@ def probe_curves(results: Results, dataset: str) -> Drawing:
         spacing = "every few steps at first, then in proportion to the step,"
     note = " A step at a larger batch size sees more images." if several else ""
     words = {"spacing": spacing, "note": note}
-    return rising("probe", results, dataset, probes(results, dataset), ["step"], words=words)
+    return rising("probe", results, dataset, probes(results, dataset), ["step"], **words)
 
 
 def rising(
     name: str, results: Results, dataset: str, frame: pd.DataFrame, by: list[str],
-    more: pd.DataFrame | None = None, **options: object,
+    more: pd.DataFrame | None = None, **found: object,
 ) -> Drawing:  # fmt: skip
     """An accuracy over a logarithmic axis from 80 %, or where the curves start, with the targets.
 
@@ -127,7 +122,7 @@ def rising(
             note(ax, percent(target), (0, target), (3, 2), "axes data")
 
     frame = pd.concat([frame, more])
-    return drawing(name, results, dataset, frame, then=targets, data=table, **options)
+    return drawing(name, results, dataset, frame, then=targets, data=table, **found)
 
 
 def accuracy_by_time(results: Results, dataset: str) -> Drawing:
@@ -138,19 +133,19 @@ def accuracy_by_time(results: Results, dataset: str) -> Drawing:
     """
     frame = probes(results, dataset).merge(seconds_per_step(results, dataset), on=KEYS)
     frame["seconds"] = frame.pop("seconds_per_step") * frame["step"]
-    options, words, by = {}, {"note": ""}, ["seconds", "step"]
+    found, by = {"note": ""}, ["seconds", "step"]
     if len(results.cells) > 1:
         table = summary(frame, [*KEYS, *by])
         best = pd.concat(
             frontier(table[table["level"] == level]).assign(level=level, cell=BEST, seed=None)
             for level in results.levels
         )
-        words["note"] = (
+        found["note"] = (
             " *Best of all* is the highest mean accuracy that any of the panels has reached by then."
         )
-        options["more"] = best.rename(columns={"mean": "value"})
-        options["cols"] = [*(results.cell_title(cell) for cell in results.cells), BEST]
-    return rising("accuracy-by-time", results, dataset, frame, by, words=words, **options)
+        found["more"] = best.rename(columns={"mean": "value"})
+        found["cols"] = [*(results.cell_title(cell) for cell in results.cells), BEST]
+    return rising("accuracy-by-time", results, dataset, frame, by, **found)
 
 
 def seconds_per_step(results: Results, dataset: str) -> pd.DataFrame:
@@ -197,8 +192,8 @@ def paired_differences(results: Results, dataset: str, level: object) -> Drawing
             ax.axhline(len(names) - 1.5, color=MUTED, lw=0.6)
 
     return drawing(
-        "paired", results, dataset, frame, level=level, then=set_off,
-        words={"level": results.level_name(level), "baseline": results.level_name(results.baseline)},
+        "paired", results, dataset, frame, level, then=set_off, after=results.level_name(level),
+        before=results.level_name(results.baseline),
         looks={name: Look(name, look.color, "", look.marker) for name in names},
         col_name={m: of[m].title for m in PAIRED}, value={m: of[m].unit or "ratio" for m in PAIRED},
     )  # fmt: skip

@@ -11,7 +11,7 @@ from functools import partial
 import pandas as pd
 
 from bnstudy.report.look import DECLARED, Drawing
-from bnstudy.report.plots import OPTIONS, declared
+from bnstudy.report.plots import declared
 from bnstudy.report.study_figures import frames, frames_of_the_layer, overlays
 from bnstudy.report.words import guessing, seeds_in
 from bnstudy.scoring import failed, fails_below
@@ -38,8 +38,7 @@ def drawing(label: str, said: dict, table: pd.DataFrame, options: dict) -> Drawi
         words["floor"] = fails_below(table["n_classes"].max())
     if runs:
         words["guessing"] = guessing(table[failed(table)], runs)
-    more = {name: found[name] for name in OPTIONS & set(found)}
-    return declared(label, said, frame, words | found, more, vars(overlays))
+    return declared(label, said, frame, words, found, vars(overlays))
 
 
 FIGURES: dict[str, dict[str, Callable[[pd.DataFrame, dict], Drawing | None]]] = {
