@@ -271,7 +271,10 @@ def declared(
     return plot(said.pop("kind"), label, frame, said.pop("caption"), **said)
 
 
-def texts(name: str, **words: object) -> tuple[str, str]:
-    """Alternative text and caption of a picture."""
-    said = {key: DECLARED["pictures"][name][key] for key in ("finding", "caption")}
-    return tuple(Words().filled(said, words).values())
+def pictured(
+    name: str, label: str, data: pd.DataFrame, draw: Callable[[], list[Figure]], **words: object
+) -> Drawing:
+    """A picture of its own making, with alternative text and caption as declared."""
+    said = DECLARED["pictures"][name]
+    finding, caption = Words().filled([said["finding"], said["caption"]], words)
+    return Drawing(label, finding, caption, data, draw)

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from bnstudy.report.design import averaging
-from bnstudy.report.look import GRID, MUTED, RULE, Drawing, Look
+from bnstudy.report.look import DECLARED, GRID, MUTED, RULE, Drawing, Look, looks_of
 from bnstudy.report.marks import Plot, heat
 from bnstudy.report.measures import decimal, listed
 from bnstudy.report.panels import small_multiples
-from bnstudy.report.plots import plot, texts
+from bnstudy.report.plots import declared, pictured
 from bnstudy.report.results import Results
 
 MOST_CLASSES, MOST_LEVELS = 12, 4  # of a confusion matrix; more would be too small to read
@@ -54,16 +54,12 @@ def sample_images(data: object, label: str = "samples", per_class: int = 6) -> D
 
     height, width = images.shape[-2:]
     n = len(data.classes)
-    finding, caption = texts(
-        "samples",
-        title=data.title,
-        classes=f"the first {SHOWN} of {n} classes" if n > SHOWN else f"the {n} classes",
-        some=f"the first {SHOWN} of {n} classes" if n > SHOWN else "each class",
+    some = f"the first {SHOWN} of {n} classes"
+    return pictured(
+        "samples", label, table, draw, title=data.title, height=height, width=width,
+        classes=some if n > SHOWN else f"the {n} classes", some=some if n > SHOWN else "each class",
         named=f", {listed(names)}" if n <= NAMED else "",
-        height=height,
-        width=width,
-    )
-    return Drawing(label, finding, caption, table, draw)
+    )  # fmt: skip
 
 
 def image_cell(image: np.ndarray, pixel_max: int) -> np.ndarray:
@@ -115,18 +111,11 @@ def class_balance(data: object, label: str = "balance") -> Drawing:
         return panels.finish([bars, looks.handle(ls="none")])
 
     least, most = int(shares.argmin()), int(shares.argmax())
-    finding, caption = texts(
-        "balance",
-        title=data.title,
-        low=shares[least],
-        least=data.classes[least],
-        high=shares[most],
-        most=data.classes[most],
-        train=train.sum(),
-        test=test.sum(),
+    return pictured(
+        "balance", label, table, draw, title=data.title, low=shares[least], high=shares[most],
+        least=data.classes[least], most=data.classes[most], train=train.sum(), test=test.sum(),
         equal=100 / n,
-    )
-    return Drawing(label, finding, caption, table, draw)
+    )  # fmt: skip
 
 
 def confusion(results: Results, dataset: str) -> Drawing | None:
@@ -160,19 +149,19 @@ def confusion(results: Results, dataset: str) -> Drawing | None:
         for level in levels
         for _, row in worst[worst[axis] == level].iterrows()
     ]
-    finding, caption = texts(
-        "confusion",
-        mistakes="; ".join(mistakes),
-        dataset=results.title(dataset),
-        averaging=averaging(results),
-    )
-    return plot(
-        "figure", results.label("confusion", dataset), wrong.assign(value=wrong[share]), caption,
-        mark=mark, flat=True, hue=axis, looks=dict.fromkeys(levels), col=axis, cols=levels,
-        col_name=results.level_name, value="taken for", other="class", scale=None, yscale=None,
-        wrap=1, height=0.24 * n + 0.5, finding=finding,
-        data=counts.assign(
-            true=[names[i] for i in counts["true"]],
-            predicted=[names[i] for i in counts["predicted"]],
-        ),
-    )  # fmt: skip
+    said = {i: names[i] for i in range(n)}
+    found = {
+        "mark": mark,
+        "hue": axis,
+        "looks": looks_of(levels, name=results.level_name),
+        "col": axis,
+        "cols": levels,
+        "col_name": results.level_name,
+        "height": 0.24 * n + 0.5,
+        "data": counts.assign(**{key: counts[key].map(said) for key in ("true", "predicted")}),
+        "mistakes": "; ".join(mistakes),
+        "dataset": results.title(dataset),
+        "averaging": averaging(results),
+    }
+    label, wrong = results.label("confusion", dataset), wrong.assign(value=wrong[share])
+    return declared(label, DECLARED["pictures"]["confusion"], wrong, {}, found, empty=True)

@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from bnstudy.report.look import BLUE, DECLARED, INK, MUTED, WIDTH, Drawing, Look
 from bnstudy.report.marks import Plot, category_axis, note, threads
 from bnstudy.report.measures import decimal
-from bnstudy.report.plots import plot, texts
+from bnstudy.report.plots import declared, pictured
 
 
 def four_samples(table: pd.DataFrame) -> Drawing:
@@ -31,12 +31,9 @@ def four_samples(table: pd.DataFrame) -> Drawing:
         category_axis(ax, "y", list(table))
 
     means, spreads = table.mean().round(9) + 0, table.std(ddof=0)  # + 0: zero has no sign
-    finding, caption = texts("four-samples", means=[*means], spreads=[*spreads])
-    return plot(
-        "figure", "four-samples", frame, caption, mark=mark, finding=finding, data=table, hue="line",
-        looks={line: Look(line) for line in table}, flat=True, value="value of one feature",
-        yscale=None, height=0.72 * table.shape[1] - 0.25,
-    )  # fmt: skip
+    found = {"mark": mark, "looks": {line: Look(line) for line in table}, "data": table}
+    found |= {"means": [*means], "spreads": [*spreads], "height": 0.72 * len(means) - 0.25}
+    return declared("four-samples", DECLARED["pictures"]["four-samples"], frame, {}, found)
 
 
 def computation() -> Drawing:
@@ -76,4 +73,4 @@ def computation() -> Drawing:
         return [drawn]
 
     table = pd.DataFrame(DECLARED["pictures"]["steps"])
-    return Drawing("computation", *texts("computation"), table, draw)
+    return pictured("computation", "computation", table, draw)

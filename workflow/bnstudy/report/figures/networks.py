@@ -13,7 +13,7 @@ from bnstudy import grid, settings
 from bnstudy.networks import models
 from bnstudy.report.look import BLUE, DECLARED, INK, MUTED, WIDTH, Drawing
 from bnstudy.report.measures import SPACE, counted, listed
-from bnstudy.report.plots import texts
+from bnstudy.report.plots import pictured
 from bnstudy.report.results import Results
 
 if TYPE_CHECKING:
@@ -118,16 +118,13 @@ def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> 
     said = [phrase(block) for block in blocks_of(shown[-1].layers)]
     if len(said) > SAID:
         said[2:-2] = [f"{len(said) - 4} blocks more"]
-    finding, caption = texts(
-        "networks",
-        title=shown[-1].title,
-        blocks=", then ".join(said),
+    return pictured(
+        "networks", results.label("networks", dataset), table,
+        lambda: [picture(network) for network in shown],
+        title=shown[-1].title, blocks=", then ".join(said), dataset=results.title(dataset),
         rest=f" Drawn beside it: {len(shown) - 1} more." if len(shown) > 1 else "",
-        dataset=results.title(dataset),
         more=f" The first {MOST} of {len(found)} networks." if len(found) > MOST else "",
-    )
-    label = results.label("networks", dataset)
-    return Drawing(label, finding, caption, table, lambda: [picture(one) for one in shown])
+    )  # fmt: skip
 
 
 def phrase(block: Block) -> str:
