@@ -33,9 +33,19 @@ class Look(NamedTuple):
     files: Sequence[Path]
 
 
-def unreadable(path: Path, reason: object) -> UserError:
-    told = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
-    return UserError(f"{path} cannot be read ({' '.join(str(told).split())}); repair or remove it")
+BROKEN = (OSError, EOFError, RuntimeError, SyntaxError, ValueError)  # that libraries raise of files
+BROKEN += (csv.Error, struct.error, zipfile.BadZipFile, zlib.error)
+
+
+@contextmanager
+def readable(path: Path, *more: type[Exception]) -> Iterator[None]:
+    """Say of what is raised where a file is read which file it was."""
+    try:
+        yield
+    except (*BROKEN, *more) as error:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        told = " ".join(str(told).split())
+        raise UserError(f"{path} cannot be read ({told}); repair or remove it") from None
 
 
 def label_names(values: Iterable[object], place: str) -> list[str]:
@@ -84,7 +94,7 @@ def look_at_folder(path: Path, _: Mapping) -> Look:
             images = images_in(folder)
             files += images
             labels[part] += [folder.name] * len(images)
-    with opened(files[0]) as image, readable(files[0]):
+    with readable(files[0]), opened(files[0]) as image:
         # Of a JPEG only, for the EXIF of a PNG may stand at its end.
         turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) > 4  # by a quarter
         size = image.size if turned else image.size[::-1]
@@ -106,32 +116,20 @@ def images_in(folder: Path) -> list[Path]:
 
 def visible(folder: Path) -> list[Path]:
     """What is in a folder, sorted, without what systems hide there."""
-    try:
+    with readable(folder):
         names = sorted(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise unreadable(folder, error) from None
     return [f for f in names if f.name[0] != "." and f.name not in ("Thumbs.db", "desktop.ini")]
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Say of what Pillow raises which file it was."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        yield
-    except UnidentifiedImageError:
-        raise unreadable(path, "it is no PNG or JPEG image") from None
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        raise unreadable(path, error) from None
 
 
 def opened(path: Path) -> "Image":
     """An image whose header was read."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    with readable(path):
-        image = Image.open(path, formats=("PNG", "JPEG"))
+    with readable(path, Image.DecompressionBombError):
+        try:
+            image = Image.open(path, formats=("PNG", "JPEG"))
+        except UnidentifiedImageError:
+            raise ValueError("it is no PNG or JPEG image") from None
     if image.mode not in GREY + COLOUR:
         raise UserError(
             f"{path} has pixels of kind {image.mode}; convert it to 8 bits, grey or RGB"
@@ -152,11 +150,11 @@ def read_folder(dataset: "Dataset", look: Look) -> tuple[dict, int]:
 
 def decode(path: Path, dataset: "Dataset", first: Path) -> "np.ndarray":
     """An image of the dataset's shape; `first` is one that has it, to say what is different."""
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
     own, channels = dataset.own, dataset.shape[0]
     with opened(path) as image:
-        with readable(path):
+        with readable(path, Image.DecompressionBombError):
             image.load()
             if image.format == "JPEG":
                 image = ImageOps.exif_transpose(image)
@@ -195,15 +193,6 @@ def fit(image: "Image", dataset: "Dataset", place: str, first: str) -> "np.ndarr
 # An .npz with x_train, y_train and perhaps x_test, y_test.
 
 
-@contextmanager
-def archive_of(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as packed:
-            yield packed
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise unreadable(path, error) from None
-
-
 def array_in(packed: zipfile.ZipFile, name: str) -> "np.ndarray":
     from numpy.lib import format as npy
 
@@ -220,7 +209,7 @@ def shape_in(packed: zipfile.ZipFile, name: str) -> tuple[int, ...]:
 
 
 def look_at_npz(path: Path, _: Mapping) -> Look:
-    with archive_of(path) as packed:
+    with readable(path), zipfile.ZipFile(path) as packed:
         names = {name.removesuffix(".npy") for name in packed.namelist()}
         parts = ["train", "test"] if names & {"x_test", "y_test"} else ["train"]
         if missing := [f"{a}_{part}" for part in parts for a in "xy" if f"{a}_{part}" not in names]:
@@ -261,7 +250,7 @@ def layout(shape: tuple[int, ...], place: str) -> tuple[tuple[int, int, int], tu
 
 def read_npz(dataset: "Dataset", look: Look) -> tuple[dict, int]:
     path = dataset.own.path
-    with archive_of(path) as packed:
+    with readable(path), zipfile.ZipFile(path) as packed:
         arrays = {part: array_in(packed, f"x_{part}") for part in look.labels}
     for part, array in arrays.items():
         axes = layout(array.shape, f"{path}, x_{part}")[1]
@@ -320,26 +309,21 @@ def fit_all(images: "np.ndarray", dataset: "Dataset") -> "np.ndarray":
 def look_at_csv(path: Path, entry: Mapping) -> Look:
     label, size = entry.get("label", "label"), entry.get("size")
     labels = []
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-            if label not in header:
+    with readable(path), open(path, encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file), [])
+        if label not in header:
+            raise UserError(f"{path} has no column {label!r}; name the labels' column by `label`")
+        column, n = header.index(label), len(header) - 1
+        for number, line in enumerate(file, 2):
+            cells = next(csv.reader([line])) if '"' in line else line.split(",", column + 1)
+            if len(cells) != n + 1 if '"' in line else line.count(",") != n:
+                if not line.strip():
+                    continue
                 raise UserError(
-                    f"{path} has no column {label!r}; name the labels' column by `label`"
+                    f"{path}, line {number}: there are not as many values as in the header, "
+                    f"{n + 1}; mend or remove it"
                 )
-            column, n = header.index(label), len(header) - 1
-            for number, line in enumerate(file, 2):
-                cells = next(csv.reader([line])) if '"' in line else line.split(",", column + 1)
-                if len(cells) != n + 1 if '"' in line else line.count(",") != n:
-                    if not line.strip():
-                        continue
-                    raise UserError(
-                        f"{path}, line {number}: there are not as many values as in the header, "
-                        f"{n + 1}; mend or remove it"
-                    )
-                labels.append(cells[column])
-    except (OSError, ValueError, csv.Error) as error:
-        raise unreadable(path, error) from None
+            labels.append(cells[column])
     return Look({"train": label_names(labels, str(path))}, shape_of(path, n, size), [path])
 
 
@@ -360,14 +344,11 @@ def read_csv(dataset: "Dataset", look: Look) -> tuple[dict, int]:
     import numpy as np
 
     own = dataset.own
-    with open(own.path, encoding="utf-8-sig", newline="") as file:
+    with readable(own.path), open(own.path, encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file))
         columns = [i for i, name in enumerate(header) if i != header.index(own.label)]
         how = {"delimiter": ",", "quotechar": '"', "comments": None, "ndmin": 2}
-        try:
-            pixels = np.loadtxt(file, usecols=columns, dtype=np.float32, **how)
-        except ValueError as error:
-            raise unreadable(own.path, error) from None
+        pixels = np.loadtxt(file, usecols=columns, dtype=np.float32, **how)
     channels, *shape = look.shape
     # In colour, as image files have it: red, green and blue of a pixel side by side.
     return as_bytes({"train": pixels.reshape(-1, *shape, channels).transpose(0, 3, 1, 2)}, dataset)

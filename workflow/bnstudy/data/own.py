@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnstudy.data.formats import LOOKS, READERS, unreadable
+from bnstudy.data.formats import LOOKS, READERS, readable
 from bnstudy.data.registry import DATASETS, Dataset
 from bnstudy.data.splits import test_size
 from bnstudy.errors import UserError
@@ -146,11 +146,8 @@ def hash_of(path: Path, files: Iterable[Path]) -> str:
     """Hash of the content of files and of their places below a path."""
     digest = hashlib.sha256()
     for file in files:
-        try:
-            with open(file, "rb") as opened:
-                content = hashlib.file_digest(opened, "sha256").hexdigest()
-        except OSError as error:
-            raise unreadable(file, error) from None
+        with readable(file), open(file, "rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
         digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()
 
