@@ -10,6 +10,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 from bnstudy.config import notebook_for
+from bnstudy.files import write_table
 from bnstudy.report.command import title_of
 from conftest import PAYLOAD, ROOT, render
 
@@ -65,7 +66,7 @@ def dropout(tmp_path_factory, images):
         {"id": "D2", "verdict": "not run", "study": "core"} | claim | dict.fromkeys(effect),
         {"id": "B1", "verdict": "refuted", "study": "core"} | claim | effect,
     ]
-    synthetic.write(folder / "results" / "tables" / "claims.csv", rows[0], rows)
+    write_table(folder / "results" / "tables" / "claims.csv", list(rows[0]), rows)
     render(folder, [prepared], QUESTION)
     return folder
 
