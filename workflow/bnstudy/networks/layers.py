@@ -90,12 +90,11 @@ class GhostBatchNorm2d(Ghost, nn.BatchNorm2d):
 
 def group_lengths(n: int, size: int) -> list[int]:
     """Lengths of the groups that n images are cut into, in order."""
-    lengths = [size] * (n // size)
-    if left := n % size:
-        if left == 1 and lengths:
-            lengths[-1] += 1
-        else:
-            lengths.append(left)
+    lengths, left = [size] * (n // size), n % size
+    if left == 1 and lengths:
+        lengths[-1] += 1
+    elif left:
+        lengths.append(left)
     return lengths
 
 

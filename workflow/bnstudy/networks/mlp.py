@@ -50,7 +50,6 @@ def build(
     n_classes: int,
     generator: torch.Generator | None,
 ) -> nn.Sequential:
-    """The perceptron of a run."""
     names = ("hidden", "norm", "activation", "dropout", "dropout_place", "initialization")
     names += ("norm_momentum", "norm_epsilon")
     chosen = {name: getattr(settings, name) for name in names}

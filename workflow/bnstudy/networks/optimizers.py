@@ -40,7 +40,6 @@ class Optimizer:
         return [torch.zeros_like(p) for p in self.parameters]
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -69,7 +68,6 @@ class Adam(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update of all parameters, in place."""
         adam(
             self.parameters,
             [p.grad for p in self.parameters],
@@ -101,7 +99,6 @@ class SGD(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update of all parameters, in place."""
         sgd(
             self.parameters,
             [p.grad for p in self.parameters],
@@ -120,7 +117,6 @@ OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 
 def make_optimizer(parameters: Iterable[Tensor], settings: "Settings") -> Optimizer:
-    """The optimizer of a run."""
     return OPTIMIZERS[settings.optimizer](
         parameters,
         settings.learning_rate,

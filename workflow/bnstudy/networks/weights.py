@@ -95,10 +95,7 @@ def weighted_layers(model: nn.Module) -> list[nn.Module]:
 
 @torch.no_grad()
 def scale_weights(model: nn.Module, gain: float, layers: str) -> None:
-    """Multiply the weights of `all` linear and convolution layers, or the `hidden` ones, in place.
-
-    All but the last are hidden.
-    """
+    """Multiply the weights of `all` linear and convolution layers, or the `hidden` ones, in place."""
     weighted = weighted_layers(model)
     for layer in {"all": weighted, "hidden": weighted[:-1]}[layers]:
         if is_parametrized(layer, "weight"):  # by weight normalization: it takes the weights apart
@@ -140,7 +137,6 @@ def freeze_all_but(model: nn.Module, trained: str, generator: torch.Generator | 
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 

@@ -92,7 +92,6 @@ class Checkpoint:
         say(f"{self.path} is not used: {reason}; starting at the beginning")
 
     def remove(self) -> None:
-        """Remove the checkpoint: the run is done."""
         self.path.unlink(missing_ok=True)
 
     @contextmanager

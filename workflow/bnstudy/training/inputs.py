@@ -27,7 +27,8 @@ class Scaling:
     """Maps uint8 pixels in [0, pixel_max] to (x / pixel_max - mean) / deviation, in float32.
 
     The same operations in the same order as torchvision's ToTensor and Normalize. `mean` and
-    `deviation` are numbers, or one value per channel, of shape (channels, 1, 1).
+    `deviation` are numbers, or tensors: a value per channel, of shape (channels, 1, 1), or, for rows, per
+    feature.
     """
 
     pixel_max: int
@@ -36,15 +37,6 @@ class Scaling:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         return pixels.float().div_(self.pixel_max).sub_(self.mean).div_(self.deviation)
-
-    def for_rows(self, pixels_per_channel: int) -> "Scaling":
-        """The same for rows of shape (n, features)."""
-        if isinstance(self.mean, float):
-            return self
-        both = (self.mean, self.deviation)
-        return Scaling(
-            self.pixel_max, *(v.flatten().repeat_interleave(pixels_per_channel) for v in both)
-        )
 
 
 @dataclass(frozen=True)
@@ -138,11 +130,8 @@ def make_splits(
     labels = data.train_labels[train]
     if settings.label_noise > 0:
         labels = noisy(labels, settings.label_noise, len(data.classes), settings.seed)
-    scaling = make_scaling(train_images, data.pixel_max, settings.scaling, device)
     is_flat = MODELS[settings.kind].is_flat
-    if is_flat:
-        scaling = scaling.for_rows(train_images[0, 0].numel())
-
+    scaling = make_scaling(train_images, data.pixel_max, settings.scaling, device, is_flat)
     validation_images = data.train_images.index_select(0, validation)
     given = {
         "train": (train_images, labels),
@@ -185,7 +174,9 @@ def imbalanced(labels: Tensor, factor: float) -> Tensor:
     return torch.nonzero(place < wanted[labels]).flatten()
 
 
-def make_scaling(images: Tensor, pixel_max: int, kind: str, device: torch.device) -> Scaling:
+def make_scaling(
+    images: Tensor, pixel_max: int, kind: str, device: torch.device, is_flat: bool
+) -> Scaling:
     """How pixels are scaled; `standardize` by the statistics of these images, of (n, c, h, w)."""
     if kind == "symmetric":
         return Scaling(pixel_max)
@@ -193,9 +184,13 @@ def make_scaling(images: Tensor, pixel_max: int, kind: str, device: torch.device
         return Scaling(pixel_max if kind == "unit" else 1, 0.0, 1.0)
     mean, deviation = pixel_statistics(images, pixel_max)
     # A channel that never varies carries nothing; dividing by one keeps it finite.
-    deviation = torch.where(deviation > 0, deviation, 1.0)
-    mean, deviation = (values.float().view(-1, 1, 1).to(device) for values in (mean, deviation))
-    return Scaling(pixel_max, mean, deviation)
+    both = (mean, torch.where(deviation > 0, deviation, 1.0))
+    if is_flat:
+        each = images[0, 0].numel()  # pixels of a channel
+        both = (values.repeat_interleave(each) for values in both)
+    else:
+        both = (values.view(-1, 1, 1) for values in both)
+    return Scaling(pixel_max, *(values.float().to(device) for values in both))
 
 
 def shift_images(split: Split, name: str, level: float, generator: torch.Generator) -> Split:

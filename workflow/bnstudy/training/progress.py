@@ -24,7 +24,6 @@ class Progress:
         )
 
     def update(self, step: int) -> None:
-        """So many steps are done."""
         self.bar.update(step - self.bar.n)
 
     def end_epoch(self, epoch: int, step: int, metrics: list[tuple]) -> None:

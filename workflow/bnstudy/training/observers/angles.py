@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnstudy.training.observers.gradients import weighted_layers
+from bnstudy.networks.weights import weighted_layers
 from bnstudy.training.observing import Moment, Observer, Rows
 
 
@@ -33,10 +33,8 @@ class AngularUpdate(Observer):
     @torch.no_grad()
     def observe(self, now: Moment) -> Rows:
         weights = [layer.weight.cpu().clone() for layer in weighted_layers(now.model)[:-1]]
-        n_steps = now.settings.epochs * math.ceil(
-            len(now.splits["train"]) / now.settings.batch_size
-        )
-        if now.step > n_steps / 2:
+        n_batches = math.ceil(len(now.splits["train"]) / now.settings.batch_size)
+        if now.step > now.settings.epochs * n_batches / 2:
             squares = [angle(*pair) ** 2 for pair in zip(self.previous, weights, strict=True)]
             so_far = self.squares or [0.0] * len(squares)
             self.squares = [a + b for a, b in zip(so_far, squares, strict=True)]
@@ -105,10 +103,9 @@ def logits_after(now: Moment, steps: int, factor: float, rate: float) -> Tensor:
     for inputs, labels in batches:
         loss = F.cross_entropy(model(inputs.double()), labels)
         parameters = list(model.parameters())
+        gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
-            for parameter, gradient in zip(
-                parameters, torch.autograd.grad(loss, parameters), strict=True
-            ):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
                 scale = rate if parameter in hidden else 1.0
                 decay = settings.weight_decay / scale * parameter
                 parameter.sub_(scale * settings.learning_rate * (gradient + decay))

@@ -78,7 +78,6 @@ def gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, 
 
 
 def as_vector(tensors: list[Tensor]) -> Tensor:
-    """All values of a list of tensors, one after the other."""
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
@@ -116,31 +115,25 @@ def landscape(
     origin = [p.detach().clone() for p in twin.parameters()]
     start = as_vector(direction)
     length = norm(start)
-    losses, changes, cosines, betas = [], [], [], []
+    losses, changes, cosines = [], [], []
     for step_size in step_sizes:
-        move(twin, origin, direction, step_size)
+        with torch.no_grad():
+            for parameter, at, d in zip(twin.parameters(), origin, direction, strict=True):
+                parameter.copy_(at - step_size * d)
         loss, moved = gradients(twin, inputs, labels)
         gradient = as_vector(moved)
-        change = norm(gradient - start)
         losses.append(loss)
-        changes.append(change)
-        betas.append(change / (step_size * length) if length else 0.0)
+        changes.append(norm(gradient - start))
         cosines.append(cosine(gradient, start))
+    betas = (c / (s * length) for c, s in zip(changes, step_sizes, strict=True))
     return {
         "loss_range": max(losses) - min(losses),
         "gradient_change_min": min(changes),
         "gradient_change_max": max(changes),
-        "beta": max(betas),
+        "beta": max(betas) if length else 0.0,
         "relative_change": max(changes) / length if length else 0.0,
         "cosine": sum(cosines) / len(cosines),
     }
-
-
-@torch.no_grad()
-def move(model: nn.Module, origin: list[Tensor], direction: list[Tensor], step_size: float) -> None:
-    """Put the parameters at origin - step_size * direction."""
-    for parameter, start, d in zip(model.parameters(), origin, direction, strict=True):
-        parameter.copy_(start - step_size * d)
 
 
 def covariate_shift(
