@@ -43,6 +43,7 @@ from bnstudy.report.panels import small_multiples
 from bnstudy.report.rendering import slug
 from bnstudy.report.reporting import Report
 from bnstudy.report.words import say
+from bnstudy.settings import Settings
 from bnstudy.tables import dictionary
 from bnstudy.training import loop
 
@@ -366,8 +367,8 @@ for dataset in report.each_dataset():
 inputs, _ = prepare(validate[:100])
 largest = {}
 for norm in networks:
-    ours, theirs = new_network(norm), mlp.build_model(widths[0], widths[-1], hidden=tuple(hidden),
-                                                      norm=norm, activation=results.values("activation")[0])  # fmt: skip
+    chosen = Settings(hidden=tuple(hidden), norm=norm, activation=results.values("activation")[0])
+    ours, theirs = new_network(norm), mlp.build_mlp(chosen, widths[:1], widths[-1])
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
     largest[norm] = (ours(inputs) - theirs(inputs)).abs().max().item()
 print({norm: f"largest difference {difference:g}" for norm, difference in largest.items()})
@@ -719,7 +720,7 @@ report.table(verdict_exhibits.accuracies(judged))
 # **The code that trained**, as it is:
 
 # %% tags=["remove-input"]
-report.source(mlp.build_model, loop.train, loop.evaluate)
+report.source(mlp.build_mlp, loop.train, loop.evaluate)
 report.table(materials.settings_table(results))
 
 # %% [markdown]

@@ -15,13 +15,13 @@ from bnstudy.networks.layers import (
     group_lengths,
     with_population,
 )
-from bnstudy.networks.mlp import build_model
 from bnstudy.training.inputs import Scaling, Split
 from bnstudy.training.loop import evaluate
 from bnstudy.training.observers.inference import (
     evaluate_with_batch_statistics,
     with_precise_statistics,
 )
+from perceptrons import build_model
 
 EPSILON = 1e-5
 

@@ -9,10 +9,10 @@ from small import rows, study
 
 from bnstudy.claims.endpoints.init_gains import endpoints
 from bnstudy.data.prepared import open_prepared
-from bnstudy.networks.mlp import build_model
 from bnstudy.networks.weights import scale_weights
 from bnstudy.settings import Settings
 from bnstudy.training.loop import make_model
+from perceptrons import build_model
 
 
 def network(norm: str, gain: float, scaled: str) -> torch.nn.Sequential:

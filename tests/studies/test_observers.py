@@ -10,7 +10,6 @@ from torch import nn
 
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.networks.mlp import build_model
 from bnstudy.networks.models import build
 from bnstudy.provenance import code_sha256
 from bnstudy.settings import Settings
@@ -29,6 +28,7 @@ from bnstudy.training.observers.inference import (
     variance_shifts,
     with_precise_statistics,
 )
+from perceptrons import build_model
 
 CPU = torch.device("cpu")
 

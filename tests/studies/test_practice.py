@@ -13,13 +13,13 @@ from bnstudy.claims.endpoints.base import metric_endpoint
 from bnstudy.claims.listed import complete, read
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks import models
-from bnstudy.networks.mlp import build_model
 from bnstudy.networks.weights import count_parameters
 from bnstudy.settings import Settings
 from bnstudy.studies import declaration
 from bnstudy.training.inputs import Scaling, Split, stream_generator
 from bnstudy.training.observers.angles import angle, equilibrium
 from bnstudy.training.observers.robustness import accuracies_under, disturb
+from perceptrons import build_model
 from studies.small import rows, study
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from bnstudy.networks.layers import ShiftingNoise
-from bnstudy.networks.mlp import build_model
 from bnstudy.training.observers import activations, landscape
+from perceptrons import build_model
 
 
 @pytest.fixture

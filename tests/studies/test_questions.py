@@ -13,13 +13,13 @@ from bnstudy.claims.endpoints import rank, residual_init, test_time
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.cnn import Residual
 from bnstudy.networks.layers import GhostBatchNorm
-from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
 from bnstudy.studies import random_networks
 from bnstudy.training.inputs import make_splits, noisy
 from bnstudy.training.observers.inference import AdaptedBatchNorm, adapted
 from bnstudy.training.observers.predictions import calibration
 from bnstudy.training.observers.sharpness import sharpness
+from perceptrons import build_model
 from studies.small import all_shipped, rows, study
 
 CPU = torch.device("cpu")

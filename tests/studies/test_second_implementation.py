@@ -13,12 +13,12 @@ from small import rows, study
 
 from bnstudy.claims.endpoints.regularization import matched_gap
 from bnstudy.data.prepared import open_prepared
-from bnstudy.networks.mlp import build_model
 from bnstudy.settings import Settings
 from bnstudy.studies import init_gradients
 from bnstudy.training.inputs import make_splits, stream_generator
 from bnstudy.training.loop import make_model
 from bnstudy.training.observers import landscape
+from perceptrons import build_model
 
 CPU = torch.device("cpu")
 

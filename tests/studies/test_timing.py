@@ -8,8 +8,8 @@ import torch
 
 from bnstudy.claims.endpoints.timing import endpoints
 from bnstudy.data.prepared import open_prepared
-from bnstudy.networks.mlp import build_model
 from bnstudy.studies import timing
+from perceptrons import build_model
 
 
 def test_run_on_digits(digits_data):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from bnstudy.networks.layers import DetachedBatchNorm1d, ShiftingNoise, fuse
-from bnstudy.networks.mlp import build_model
 from bnstudy.networks.norms import make_norm
+from perceptrons import build_model
 
 
 def test_detached_statistics():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.networks.mlp import build_model
 from bnstudy.networks.weights import count_parameters, initialize
+from perceptrons import build_model
 
 
 def generator(seed: int) -> torch.Generator:

@@ -17,12 +17,12 @@ from torchvision import transforms
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
 from bnstudy.networks import models
-from bnstudy.networks.mlp import build_model
 from bnstudy.settings import SETTINGS, Settings
 from bnstudy.training import command, inputs
 from bnstudy.training import loop as training
 from bnstudy.training.inputs import Scaling, Split, make_splits
 from bnstudy.training.observing import is_probe
+from perceptrons import build_model
 
 CPU = torch.device("cpu")
 PROBE = ("probe", "accuracy")

@@ -86,7 +86,7 @@ def build_shipped(
     """A network of the package, whose module is imported when it is built."""
     from bnstudy.networks import cnn, mlp
 
-    builders = {"mlp": mlp.build, "cnn": cnn.build_cnn, "resnet": cnn.build_resnet}
+    builders = {"mlp": mlp.build_mlp, "cnn": cnn.build_cnn, "resnet": cnn.build_resnet}
     return builders[settings.kind](settings, shape, n_classes, generator)
 
 

@@ -8,12 +8,17 @@ arm whose normalization brings no shift is not the poorer for it.
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
+
+from bnstudy.networks.norms import make_norm
+
+if TYPE_CHECKING:
+    from bnstudy.settings import Settings
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 WEIGHTED = (nn.Linear, nn.Conv2d)
@@ -68,24 +73,25 @@ def initialize(
 
 
 def hidden_layers(
-    layer: nn.Module,
-    make_norm: Callable[[nn.Module], nn.Module | None],
-    activation: str,
-    dropout: float = 0.0,
-    *,
-    dropout_place: str = "after",
-    pool: nn.Module | None = None,
+    layer: nn.Module, settings: "Settings", pool: nn.Module | None = None
 ) -> list[nn.Module]:
     """A Linear or a convolution, and what stands behind it up to the next one.
 
     Pooling, normalization of the pre-activations (Ioffe and Szegedy 2015, section 3.2), activation,
     and dropout `after` it or `before` the normalization; dropout of 0 adds no layer.
     """
-    before = [layer, pool]
-    behind = [make_norm(layer), ACTIVATIONS[activation]()]
-    if dropout > 0:
-        (before if dropout_place == "before" else behind).append(nn.Dropout(dropout))
-    return [one for one in before + behind if one is not None]
+    before = [layer] if pool is None else [layer, pool]
+    behind = [*norm_behind(layer, settings), ACTIVATIONS[settings.activation]()]
+    if settings.dropout > 0:
+        place = before if settings.dropout_place == "before" else behind
+        place.append(nn.Dropout(settings.dropout))
+    return before + behind
+
+
+def norm_behind(layer: nn.Module, settings: "Settings") -> list[nn.Module]:
+    """The normalization behind a Linear or a convolution, if it is a layer; that one may change."""
+    norm = make_norm(layer, settings.norm, settings.norm_momentum, settings.norm_epsilon)
+    return [] if norm is None else [norm]
 
 
 def weighted_layers(model: nn.Module) -> list[nn.Module]:
