@@ -136,8 +136,7 @@ def small_multiples(
             first.setdefault(group, ax)
             if of_panel(scales[f"{which}scale"], key) == "geometric":
                 getattr(ax, f"set_{which}scale")("log")
-        words = [said(row_name, key[0])] if turned and (i == 0 or len(col_values) == 1) else []
-        words += [said(col_name, key[1])] if turned or i == 0 else []
+        words = [said(row_name, key[0])] * turned + [said(col_name, key[1])] * (i == 0)
         title = [line for word in words for line in wrapped(word, letters)]
         # Labels stand here so that seaborn has not to look for them.
         ax.set(title="\n".join(title), xlabel=" ", ylabel=" ")

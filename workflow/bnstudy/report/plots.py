@@ -85,11 +85,10 @@ def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: ob
         if column:
             usual[key] = name_of(column)
     of.panels = usual | of.panels
-    entries = [*(of.looks.values() if len(of.looks) > 1 and not of.flat else ()), *of.legend]
+    entries = list(of.looks.values()) if len(of.looks) > 1 and not of.flat else []
     if of.missed and frame[of.missed].any():
         style = {"color": MUTED, "ls": "none", "mfc": "none", "label": of.missed}
-        bound = Line2D([], [], marker=marks.open_marker(of.missed), **style)
-        entries.insert(len(entries) - len(of.legend), bound)
+        entries.append(Line2D([], [], marker=marks.open_marker(of.missed), **style))
 
     def draw() -> list[Figure]:
         made = small_multiples(frame, of.row, of.col, **of.panels)
@@ -100,7 +99,7 @@ def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: ob
                 of.mark(ax, part, of)
                 if of.then:
                     of.then(ax, part, of)
-        return made.finish(entries)
+        return made.finish([*entries, *of.legend])
 
     if of.data is None:
         used = dict.fromkeys((of.row, of.col, of.hue, of.x, "seed", "value", of.missed))
