@@ -2,6 +2,7 @@
 
 Series are the levels of the treatment, panels the combinations of the other axes, whatever they are.
 """
+# ruff: noqa: F401 (the notebooks take them from here)
 
 from bnstudy.report.figures.data import class_balance, confusion, sample_images
 from bnstudy.report.figures.layer import computation, four_samples
@@ -15,20 +16,3 @@ from bnstudy.report.figures.runs import (
     steps_to_target,
     train_against_validation,
 )
-
-__all__ = [
-    "accuracy_by_time",
-    "batch_size_effect",
-    "class_balance",
-    "computation",
-    "confusion",
-    "four_samples",
-    "learning_curves",
-    "network_blocks",
-    "networks",
-    "paired_differences",
-    "probe_curves",
-    "sample_images",
-    "steps_to_target",
-    "train_against_validation",
-]
