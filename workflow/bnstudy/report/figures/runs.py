@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from bnstudy import grid, scoring, settings
 from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, looks_of, summary
 from bnstudy.report.marks import Plot, note
-from bnstudy.report.measures import counted, listed, percent, short_name
+from bnstudy.report.measures import listed, percent, short_name
 from bnstudy.report.plots import declared
 from bnstudy.report.results import Results, as_level
+from bnstudy.report.words import say
 
 KEYS = ["level", "cell"]
 BEST, TIME = "best of all", "training_seconds"
@@ -48,8 +49,6 @@ def drawing(
     `found` are words of its texts and options of the drawing.
     """
     broken = sum(results.diverged(dataset, one) for one in results.levels)
-    verb = "diverged and counts" if broken == 1 else "diverged and count"
-    left = f" {counted(broken, 'run')} {verb} only up to the last finite measurement."
     axes = listed(settings.label(axis) for axis in results.cell_axes)
     words = {
         "dataset": results.title(dataset),
@@ -57,7 +56,7 @@ def drawing(
         "target": results.target,
         "epochs": results.epochs,
         "panels": f", a panel per {axes}" if axes else "",
-        "diverged": left if broken else "",
+        "diverged": say("figures", "diverged", n=broken) if broken else "",
     }
     figure = DECLARED["comparison"][name]
     if "hue" not in figure:
@@ -140,9 +139,7 @@ def accuracy_by_time(results: Results, dataset: str) -> Drawing:
             frontier(table[table["level"] == level]).assign(level=level, cell=BEST, seed=None)
             for level in results.levels
         )
-        found["note"] = (
-            " *Best of all* is the highest mean accuracy that any of the panels has reached by then."
-        )
+        found["note"] = say("figures", "best")
         found["more"] = best.rename(columns={"mean": "value"})
         found["cols"] = [*(results.cell_title(cell) for cell in results.cells), BEST]
     return rising("accuracy-by-time", results, dataset, frame, by, **found)

@@ -16,8 +16,9 @@ from bnstudy.claims.endpoints.depth import BEYOND
 from bnstudy.data.registry import DATASETS
 from bnstudy.report.look import DECLARED, summary
 from bnstudy.report.marks import Plot
-from bnstudy.report.measures import MINUS, counted, decimal, listed, percent
+from bnstudy.report.measures import counted, decimal, listed, percent
 from bnstudy.report.plots import alternative, arms
+from bnstudy.report.words import say
 from bnstudy.scoring import failed
 
 BASELINE = "none"
@@ -113,10 +114,7 @@ def speed_and_accuracy(table: pd.DataFrame, options: dict) -> Made:
     """Steps to the target, where there is one, and test accuracy, and what each pair gains."""
     axis = "scaling" if "scaling" in table else "batch_size"
     if axis == "scaling":
-        where = (
-            f", batch size {options['batch_size']}, for pixels scaled to the range from {MINUS}1 to 1 "
-            "(symmetric) and to mean 0 and standard deviation 1 (standardized)"
-        )
+        where = say("figures", "scaled", **options)
     else:
         names = table["dataset"].unique()
         where = f" on {listed(DATASETS[d].title if d in DATASETS else str(d) for d in names)}"
