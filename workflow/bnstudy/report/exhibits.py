@@ -115,7 +115,8 @@ def comparison(
     axes = results.cell_axes
     metrics = MAIN_METRICS
     if others:
-        metrics = [name for name in [*METRICS, *results.observed] if name not in MAIN_METRICS]
+        known = dict.fromkeys([*METRICS, *results.comparison["metric"]])
+        metrics = [name for name in known if name not in MAIN_METRICS]
     rows, overall = [], []
     for metric, cell in product(metrics, [*results.cells, None] if axes else [None]):
         c = results.compare(dataset, level, metric, cell)

@@ -100,7 +100,6 @@ def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
 
 
 def every(values: pd.Series) -> str:
-    """All values that there are."""
     return listed(sorted(set(values.astype(str))))
 
 

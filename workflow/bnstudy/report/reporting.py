@@ -54,12 +54,7 @@ def study_folder(config: str) -> Path:
     """The folder of the study whose config is asked for: where the notebook runs, or above it.
 
     A notebook may be opened where it lies, in the folder of the study, or anywhere: then the study
-    is that of the checkout.
-
-    Raises
-    ------
-    UserError
-        If there is no such study.
+    is that of the checkout. Where there is none, a UserError says so.
     """
     here = Path.cwd()
     for folder in (here, *here.parents, ROOT):
@@ -75,12 +70,8 @@ class Report:
     """The study of a notebook, and what its cells show of it.
 
     `config` is the recorded config, absolute or from `study_folder`, as are the folder of the tables, the
-    prepared dataset or datasets, and the list of claims, config/claims.yaml.
-
-    Raises
-    ------
-    UserError
-        If a file is missing or damaged.
+    prepared dataset or datasets, and the list of claims, config/claims.yaml. Missing and damaged files are
+    refused.
     """
 
     def __init__(

@@ -96,13 +96,7 @@ class Results:
 
     @classmethod
     def load(cls, config: Path, tables: Path, facts: dict[str, DatasetFacts]) -> "Results":
-        """Read the recorded config and the tables.
-
-        Raises
-        ------
-        UserError
-            If a file is missing, or a dataset of the runs has no `facts`.
-        """
+        """Read the recorded config and the tables; refuse missing files and runs without `facts`."""
         if not Path(config).exists():
             raise UserError(f"there is no config at {config}; `snakemake tables` writes it")
         content = read_yaml(Path(config))
@@ -110,8 +104,7 @@ class Results:
         frames = {name: read_table(tables / f"{name}.csv", content) for name in names}
         if lacking := sorted(set(frames["runs"]["dataset"]) - set(facts)):
             raise UserError(
-                f"the tables have runs on {listed(lacking)} but no --data file of that dataset was "
-                "given"
+                f"the tables have runs on {listed(lacking)} but no --data file of that dataset was given"
             )
         results = cls(content, facts, **frames, tables=tables)
         if results.axis == "dataset":
@@ -215,11 +208,6 @@ class Results:
             return Metric(name, name.replace("_", " "), "number")
         known = METRICS[name]
         return replace(known, title=known.title.format(self.target), target=self.target)
-
-    @property
-    def observed(self) -> list[str]:
-        """The metrics in the comparison that observers measured."""
-        return [name for name in self.comparison["metric"].unique() if name not in METRICS]
 
     # Tables
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import zip_longest
 from typing import NamedTuple
@@ -47,8 +46,7 @@ class Code(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class Exhibit:
+class Exhibit(NamedTuple):
     """A table as `reporting.Report.table` shows it.
 
     `label` is its name in cross-references, `tab-<label>`. The first column holds the headings of the
@@ -59,10 +57,10 @@ class Exhibit:
     label: str
     caption: str
     frame: pd.DataFrame
-    formats: Mapping[str, Callable] = field(default_factory=dict)
-    words: Sequence[str] = ()
-    overall: Sequence[bool] = ()
-    fold: str = ""
+    formats: Mapping[str, Callable]
+    words: Sequence[str]
+    overall: Sequence[bool]
+    fold: str
 
 
 def exhibit(
@@ -85,10 +83,8 @@ def exhibit(
     numbers = [column for column in frame if frame[column].map(is_number).all()]
     patterns = said.get("formats", {}).items()
     formats = {c: WRITERS[kind] for c in numbers for like, kind in patterns if fnmatchcase(c, like)}
-    text = (*text, *said.get("words", ()))
-    return Exhibit(
-        label or name, said["caption"], frame, formats, text, overall, said.get("fold", "")
-    )
+    text, fold = [*text, *said.get("words", ())], said.get("fold", "")
+    return Exhibit(label or name, said["caption"], frame, formats, text, overall, fold)
 
 
 def is_number(value: object) -> bool:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -110,9 +109,9 @@ def further(claims: Claims, study: str) -> Exhibit | None:
                 "above zero": f"{int((d > 0).sum())}/{len(d)}",
             }
         )
-    code = claims.headings[study].split()[0]
-    made = exhibit("further", rows, label=f"further-{study}", code=code)
-    return replace(made, fold="Further measures") if made and claims.of(study) else made
+    words = {"code": claims.headings[study].split()[0]}
+    words |= {"fold": "Further measures" if claims.of(study) else ""}
+    return exhibit("further", rows, label=f"further-{study}", **words)
 
 
 def checks(table: pd.DataFrame) -> Exhibit:

@@ -186,7 +186,12 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
 
     text = shown(claim.claim).rstrip(".")
     found = [part("claim", verdict=verdict_word(claim), said=text, quoted=quoted(claim))]
-    found += [evidence(claim), missed_range(claim), because(claim)]
+    found.append(evidence(claim))
+    low, high = claim.expected_low, claim.expected_high
+    if not (math.isnan(low) or low <= claim.effect <= high):
+        way = "less" if claim.effect < low else "more"
+        found.append(part("range", way=way, expected=interval(low, high, claim.unit)))
+    found.append(because(claim))
     if claim.mixed:
         way = "opposite is true" if claim.verdict == "supported" else "claim holds"
         found.append(part("mixed", way=way, cells=map(shown, claim.mixed.split(SEPARATOR))))
@@ -231,15 +236,6 @@ def because(claim: Judged) -> str:
         delta=threshold(delta, unit), against=threshold(-delta, unit),
         wanted=[shown(claim.conditions.get(n, n.replace("_", " "))) for n in names],
     )  # fmt: skip
-
-
-def missed_range(claim: Judged) -> str:
-    """That the effect is not within the range that was expected; empty if it is, or none was."""
-    low, high = claim.expected_low, claim.expected_high
-    if math.isnan(low) or low <= claim.effect <= high:
-        return ""
-    way = "less" if claim.effect < low else "more"
-    return say("verdict", "range", way=way, expected=interval(low, high, claim.unit))
 
 
 def verdict_sentences(claims: Sequence[Judged]) -> list[str]:
