@@ -17,8 +17,8 @@ from bnstudy.settings import Settings
 from bnstudy.studies import random_networks
 from bnstudy.training.inputs import make_splits, noisy
 from bnstudy.training.observers.inference import AdaptedBatchNorm, adapted
+from bnstudy.training.observers.landscape import sharpness
 from bnstudy.training.observers.predictions import calibration
-from bnstudy.training.observers.sharpness import sharpness
 from perceptrons import build_model
 from studies.small import all_shipped, rows, study
 

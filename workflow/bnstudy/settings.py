@@ -10,7 +10,7 @@ import json
 import math
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, get_args, get_origin, get_type_hints
@@ -191,6 +191,7 @@ class Settings:
         "> 0, <= 1",
         label="target accuracy",
     )
+    # These two stay the last: they end the name of a run.
     batch_size: int = training(64, "Images of an optimizer step.", ">= 1")
     seed: int = training(
         0,
@@ -378,7 +379,7 @@ def plain(value: object) -> object:
 
 def as_dict(settings: Settings) -> dict[str, object]:
     """The settings as JSON has them."""
-    return {name: plain(value) for name, value in asdict(settings).items()}
+    return {name: plain(value) for name, value in vars(settings).items()}
 
 
 def make(values: Mapping[str, object], kind: type = Settings, *, are_options: bool = False) -> Any:
@@ -399,13 +400,11 @@ def make(values: Mapping[str, object], kind: type = Settings, *, are_options: bo
 
 def departures(settings: Settings) -> dict[str, object]:
     """The settings that always name a run, and those that differ from the code's defaults."""
-    found = {
-        name: getattr(settings, name)
-        for name, one in SETTINGS.items()
-        if name in ALWAYS_NAMED or getattr(settings, name) != one.default
+    return {
+        name: value
+        for name, value in vars(settings).items()
+        if name in ALWAYS_NAMED or value != SETTINGS[name].default
     }
-    last = {name: found.pop(name) for name in ("batch_size", "seed")}
-    return found | last
 
 
 def run_name(settings: Settings) -> str:
@@ -431,14 +430,14 @@ def add_options(parser: argparse.ArgumentParser, kind: type = Settings) -> None:
             continue
         allowed = f" ({', '.join(one.names)})" if one.names else ""
         said = (one.text + allowed).replace("%", "%%")  # argparse formats it
-        kwargs: dict[str, object] = {"default": one.default, "help": said}
         if one.type is bool:
-            kwargs["action"] = "store_true"
+            how = {"action": "store_true"}
+        elif one.names is not None:
+            how = {"metavar": "NAME"}
         else:
-            kwargs["type"] = number_or_text if one.names is None else str
-            kwargs["nargs"] = "+" if one.type is tuple else None
-            kwargs["metavar"] = one.name.upper() if one.names is None else "NAME"
-        parser.add_argument(one.option, **kwargs)
+            many = "+" if one.type is tuple else None
+            how = {"type": number_or_text, "nargs": many, "metavar": one.name.upper()}
+        parser.add_argument(one.option, default=one.default, help=said, **how)
 
 
 def chosen(arguments: argparse.Namespace, kind: type = Settings, **given: object) -> Any:

@@ -6,6 +6,7 @@ A file of the user adds one with `MODELS["mine"] = Model(...)`.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bnstudy.networks import norms
@@ -80,14 +81,12 @@ def problem(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
     return None
 
 
-def build_shipped(
-    settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None"
-) -> "nn.Module":
+def shipped(name: str, *given: object) -> "nn.Module":
     """A network of the package, whose module is imported when it is built."""
     from bnstudy.networks import cnn, mlp
 
     builders = {"mlp": mlp.build_mlp, "cnn": cnn.build_cnn, "resnet": cnn.build_resnet}
-    return builders[settings.kind](settings, shape, n_classes, generator)
+    return builders[name](*given)
 
 
 def sites_of_cnn(settings: "Settings", shape: Shape) -> list[tuple[int, int]]:
@@ -132,7 +131,7 @@ def counted(values: Sequence[int]) -> str:
 MODELS = {
     "mlp": Model(
         "multilayer perceptron",
-        build_shipped,
+        partial(shipped, "mlp"),
         lambda settings: (
             f"a multilayer perceptron with hidden layers of {counted(settings.hidden)} units"
         ),
@@ -142,7 +141,7 @@ MODELS = {
     ),
     "cnn": Model(
         "convolutional network",
-        build_shipped,
+        partial(shipped, "cnn"),
         lambda settings: (
             f"a convolutional network with {counted(settings.channels)} channels, each of its "
             "convolutions (3 by 3) followed by max pooling (2 by 2), normalization and activation, "
@@ -154,7 +153,7 @@ MODELS = {
     ),
     "resnet": Model(
         "residual network",
-        build_shipped,
+        partial(shipped, "resnet"),
         lambda settings: (
             f"the residual network of {settings.depth} layers that He et al. (2016, section 4.2) "
             "used for CIFAR"

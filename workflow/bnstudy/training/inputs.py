@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bnstudy.data.splits import split_sizes
@@ -167,11 +168,9 @@ def imbalanced(labels: Tensor, factor: float) -> Tensor:
     counts = torch.bincount(labels)
     exponents = torch.arange(len(counts), dtype=torch.float64) / max(1, len(counts) - 1)
     wanted = (counts.max() * factor**-exponents).round().long()
-    place = torch.zeros_like(labels)  # of each image among those of its class
-    for k in range(len(counts)):
-        of_class = labels == k
-        place[of_class] = torch.arange(int(of_class.sum()))
-    return torch.nonzero(place < wanted[labels]).flatten()
+    so_far = F.one_hot(labels).cumsum(0)  # images of each class, the one at hand included
+    place = so_far.gather(1, labels[:, None]).flatten()
+    return torch.nonzero(place <= wanted[labels]).flatten()
 
 
 def make_scaling(

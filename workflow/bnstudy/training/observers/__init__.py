@@ -5,7 +5,7 @@ or a function(model, inputs, labels) that is called at every probe, after the ba
 values by metric.
 """
 
-import importlib
+import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ OBSERVERS: dict[str, str | Callable] = {
     "last_inputs": "activations:LastInputs",
     "landscape": "landscape:Landscape",
     "calibration_error": "predictions:CalibrationError",
-    "sharpness": "sharpness:Sharpness",
+    "sharpness": "landscape:Sharpness",
     "loss_fluctuation": "losses:LossFluctuation",
     "variance_shift": "inference:VarianceShift",
     "test_time": "inference:Adaptation",
@@ -49,13 +49,7 @@ def name_and_options(entry: str | dict) -> tuple[str, dict]:
 
 
 def make_observers(entries: Sequence[str | dict]) -> "list[Observer]":
-    """The observers of one run.
-
-    Raises
-    ------
-    UserError
-        If there is no such observer, or if it has no such option.
-    """
+    """The observers of one run; a UserError says that there is no such one, or no such option of it."""
     from bnstudy.training.observing import AtProbes
 
     if wrong := list(problems(entries)):
@@ -64,8 +58,7 @@ def make_observers(entries: Sequence[str | dict]) -> "list[Observer]":
     for name, options in map(name_and_options, entries):
         kind = OBSERVERS[name]
         if isinstance(kind, str):
-            module, attribute = kind.split(":")
-            kind = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+            kind = pkgutil.resolve_name(f"{__name__}.{kind}")
         try:
             made.append(kind(**options) if isinstance(kind, type) else AtProbes(kind, **options))
         except TypeError as error:
@@ -82,13 +75,13 @@ def problems(entries: Sequence[str | dict]) -> Iterator[str]:
 
 def refused(entries: Sequence[str | dict], norm: str) -> str | None:
     """Why networks with this normalization cannot be observed so, as the end of a sentence, or None."""
-    if parse(norm)[0].wrap is not None:
-        for name in sorted({name for name, _ in map(name_and_options, entries)} & OF_GRADIENTS):
-            return (
-                f"{norm} cannot be observed by {name}, since its weights are made of other parameters "
-                "and have no gradient of their own; leave one of the two out"
-            )
-    return None
+    names = sorted({name for name, _ in map(name_and_options, entries)} & OF_GRADIENTS)
+    if not names or parse(norm)[0].wrap is None:
+        return None
+    return (
+        f"{norm} cannot be observed by {names[0]}, since its weights are made of other parameters "
+        "and have no gradient of their own; leave one of the two out"
+    )
 
 
 def asked_of_run(settings: dict, entries: Sequence[str | dict]) -> dict[str, object]:
