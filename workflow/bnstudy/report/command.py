@@ -1,4 +1,4 @@
-"""`bnstudy report`: executes the notebook, renders the page, and writes both with the figures.
+"""`bnstudy report`: executes the notebook by papermill, renders the page, and writes both with the figures.
 
 The notebook runs in this very Python, whatever Jupyter the machine has.
 """
@@ -14,8 +14,6 @@ import jupytext
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from traitlets.config import Config
 
@@ -94,39 +92,42 @@ def execute(nb: NotebookNode, parameters: dict, failed_copy: Path) -> NotebookNo
 
     A cell that fails is a UserError; the notebook as far as it came is then at `failed_copy`.
     """
-    from papermill.parameterize import parameterize_notebook
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
 
-    nb.metadata = {
-        "kernelspec": KERNEL | {"name": "python3"},
-        "language_info": {"name": "python"},
-        "papermill": {},
-    }
-    for cell in nb.cells:
-        cell.metadata.setdefault("tags", [])
-    nb = parameterize_notebook(nb, parameters, kernel_name="python3", language="python")
     with tempfile.TemporaryDirectory(prefix="bnstudy-", dir=PLACE) as folder:
         kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
-        client = NotebookClient(
-            nb,
-            kernel_manager_class=OwnKernelManager,
-            config=Config({"OwnKernelManager": kernel}),
-            extra_arguments=[f"--ipython-dir={folder}"],  # in place of ~/.ipython
-        )
+        executed = Path(folder, "executed.ipynb")
         try:
-            client.execute()
-        except CellExecutionError as error:
-            write_atomically(failed_copy, nbformat.writes(nb).encode())
+            nb = papermill.execute_notebook(
+                nb,
+                executed,
+                parameters,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                request_save_on_cell_execute=False,  # it would take a second
+                kernel_manager_class=OwnKernelManager,
+                config=Config({"OwnKernelManager": kernel}),
+                extra_arguments=[f"--ipython-dir={folder}"],  # in place of ~/.ipython
+            )
+        except PapermillExecutionError as error:
+            write_atomically(failed_copy, executed.read_bytes())
             reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
             raise UserError(
-                f"the report stopped in {failing_cell(nb)}: {error.ename}: {reason}; the notebook as "
-                f"far as it came is in {failed_copy}"
+                f"the report stopped in {failing_cell(nbformat.read(failed_copy, 4))}: {error.ename}: "
+                f"{reason}; the notebook as far as it came is in {failed_copy}"
             ) from None
         except RuntimeError as error:
             raise UserError(
                 f"the process that executes the report ended by itself ({error}); it may have run "
                 "out of memory"
             ) from error
-    nb.metadata["language_info"] = {"name": "python"}
+    nb.metadata = {
+        "kernelspec": KERNEL | {"name": "python3"},
+        "language_info": {"name": "python"},
+        "papermill": {"parameters": parameters},
+    }
     for i, cell in enumerate(nb.cells):
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if not is_warning(output)]
