@@ -147,7 +147,7 @@ def confusion(results: Results, dataset: str) -> Drawing | None:
         f"{results.arm(level)}, {decimal(row[share], 1)} percent of class {names[row['true']]} are "
         f"taken for {names[row['predicted']]}"
         for level in levels
-        for _, row in worst[worst[axis] == level].iterrows()
+        for row in worst[worst[axis] == level].to_dict("records")
     ]
     said = {i: names[i] for i in range(n)}
     found = {
