@@ -118,7 +118,7 @@ def test_a_run_that_crashes(finished, fault, aftermath):
     forget_runs(finished)
     source = finished.root / "workflow/bnstudy/networks/mlp.py"
     sound = source.read_text()
-    source.write_text(sound.replace("def build_mlp(", "def build_mlp(impossible, ", 1))
+    source.write_text(sound.replace("def build_mlp(", "def build_mlp(*, impossible, ", 1))
     crash.tried()
     done = finished.snakemake("--cores", "2", "tables")
     said = done.stdout + done.stderr

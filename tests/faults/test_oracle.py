@@ -66,7 +66,11 @@ SETTINGS = {
 # What is looked for in a file, and what it becomes.
 EDITS = {
     "claims": ("config/claims.yaml", "converges faster", "gets there first"),
-    "table": ("workflow/bnstudy/tables/comparison.py", ": summary.mean,", ": summary.mean + 0.25,"),
+    "table": (
+        "workflow/bnstudy/tables/comparison.py",
+        ': summary["mean"],',
+        ': summary["mean"] + 0.25,',
+    ),
     "training": ("workflow/bnstudy/networks/mlp.py", "\n", "\n# edited\n"),
     "notebook": ("report/notebook.py", "# %% [markdown]\n", "# %% [markdown]\n# More words.\n#\n"),
 }
@@ -320,7 +324,7 @@ def test_a_walk(number, fault, begin, scratch, capsys):
 # Something that is no longer looked at, an edit that is then not seen, and where that shows.
 PLANTED = {
     "code and claims": (
-        "return digest(code, {name: file_sha256(root / name) for name in names})",
+        "return digest(code, {name: provenance.file_sha256(root / name) for name in names})",
         'return "0" * 64',
         *("claims", "claims.csv"),
     ),
