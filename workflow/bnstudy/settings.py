@@ -338,9 +338,9 @@ class Setting:
 
 def describe(kind: type) -> dict[str, Setting]:
     """The settings of a dataclass by name."""
-    found = {}
+    found, hints = {}, get_type_hints(kind)
     for one in fields(kind):
-        hint = get_type_hints(kind)[one.name]
+        hint = hints[one.name]
         optional = type(None) in get_args(hint)
         own_type = get_args(hint)[0] if optional else get_origin(hint) or hint
         known = one.metadata | {"label": one.metadata["label"] or one.name.replace("_", " ")}

@@ -159,7 +159,6 @@ def is_warning(output: NotebookNode) -> bool:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, binary=True) as file:
         file.write(content)
 
