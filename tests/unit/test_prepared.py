@@ -47,6 +47,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "below").iterdir()] == ["data.safetensors"]
 
 
+def test_what_a_dataset_has_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="licence"):
+        write_prepared(tmp_path / "data", **example(), licence="MIT")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_tensor_that_is_a_view_keeps_its_values(tmp_path: Path) -> None:
     data = example()
     data["train_images"] = data["train_images"].transpose(2, 3)
