@@ -64,7 +64,7 @@ def test_a_drawing_depends_on_its_data_alone_and_leaves_no_trace():
 
 
 def test_figures_drawn_ahead_are_the_same_also_where_a_process_ends_early(monkeypatch):
-    monkeypatch.setattr(reporting, "PATIENCE", 5)
+    monkeypatch.setattr(reporting, "PATIENCE", None)  # that a process is gone is noticed at once
     here = os.getpid()
 
     def only_here() -> list:

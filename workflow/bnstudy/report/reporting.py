@@ -10,8 +10,9 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
 import pandas as pd
@@ -98,7 +99,7 @@ class Report:
         self.config = self.results.config
         plugins.load(self.config.get("plugins", []))  # what the names of its levels stand for
         self.counts = {"figure": 0, "table": 0}
-        self.ahead: dict[str, AsyncResult] = {}
+        self.ahead: dict[str, Future] = {}
         # A notebook that came from another machine may name a place that is not here.
         places = (folder / claims, ROOT / claims, ROOT / "config" / Path(claims).name)
         listed = next((place for place in places if place.is_file()), None)
@@ -153,16 +154,17 @@ class Report:
         if sys.platform != "linux" or (n := min(4, len(os.sched_getaffinity(0)))) == 1:
             return
         drawings = {drawing.label: drawing for drawing in drawings if drawing}
+        fork = multiprocessing.get_context("fork")  # to which a drawing need not be sent
+        pool = ProcessPoolExecutor(n, fork, begin, [drawings])
         with warnings.catch_warnings():  # Python 3.12 warns of threads, which draw nothing
             warnings.simplefilter("ignore", DeprecationWarning)
-            pool = multiprocessing.get_context("fork").Pool(n, begin, [drawings])
-        self.ahead = {label: pool.apply_async(draw, [label]) for label in drawings}
-        pool.close()  # it ends with the last of them
+            self.ahead = {label: pool.submit(draw, label) for label in drawings}
+        pool.shutdown(wait=False)  # it ends with the last of them
 
     def drawn(self, drawing: Drawing) -> Pictures:
         """The pictures of a figure, from the process that draws it ahead if one does."""
-        with suppress(KeyError, multiprocessing.TimeoutError):
-            return self.ahead.pop(drawing.label).get(PATIENCE)
+        with suppress(KeyError, TimeoutError, BrokenProcessPool):
+            return self.ahead.pop(drawing.label).result(PATIENCE)
         return drawing.pictures(PNG_DPI)
 
     def figure(self, drawing: Drawing | None, live: Mapping | None = None) -> None:
