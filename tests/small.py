@@ -9,8 +9,20 @@ import yaml
 from bnstudy.studies import declaration
 from bnstudy.studies.runner import Kept, run_grid
 
-SHIPPED = Path(__file__).parents[2] / "config/studies.yaml"
+SHIPPED = Path(__file__).parents[1] / "config/studies.yaml"
 CPU = torch.device("cpu")
+INFERENCE_STATISTICS = {  # its options
+    "learning_rate": 0.001,
+    "statistics_images": 300,
+    "evaluation_images": 200,
+    "staleness": {"batch_size": 128, "epochs": 1, "momenta": [0.1, None], "steps": [1, 2, 9]},
+    "last_batch": {"batch_size": 64, "epochs": 2},
+    "shift": {
+        "batch_size": 64,
+        "epochs": 1,
+        "shifts": {"contrast": [1.0, 0.5], "brightness": [0.2], "noise": [0.2]},
+    },
+}
 
 
 def all_shipped() -> dict[str, dict]:

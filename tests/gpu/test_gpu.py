@@ -17,6 +17,7 @@ import torch
 from bnstudy.config import default_studies
 from bnstudy.studies import declaration, registry
 from checkouts import ROOT, Checkout, copy_checkout
+from small import INFERENCE_STATISTICS
 
 SHARED = ["--seed", "1000", "--epochs", "6", "--batch-size", "16", "--probe-every", "7"]
 RUNS = {
@@ -35,17 +36,7 @@ SMALL = {
 OPTIONS = {
     "identities": {"batch_size": 64, "epochs": 2},
     "init_gradients": {"width": 64, "theory_depth": 12, "middle": [4, 8], "claim_depth": 8},
-    "inference_statistics": {
-        "statistics_images": 300,
-        "evaluation_images": 200,
-        "staleness": {"batch_size": 128, "epochs": 1, "momenta": [0.1, None], "steps": [1, 2, 9]},
-        "last_batch": {"batch_size": 64, "epochs": 2},
-        "shift": {
-            "batch_size": 64,
-            "epochs": 1,
-            "shifts": {"contrast": [0.5], "brightness": [0.2], "noise": [0.2]},
-        },
-    },
+    "inference_statistics": INFERENCE_STATISTICS,
     "timing": {"blocks": 2, "steps": 3},
     "residual_init": {"depth": 14},
     "rank": {"depth": 14},

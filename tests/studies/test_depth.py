@@ -6,7 +6,6 @@ import math
 import pandas as pd
 import pytest
 import torch
-from small import rows, study
 
 from bnstudy.claims.endpoints.depth import endpoints
 from bnstudy.data.prepared import open_prepared
@@ -20,6 +19,7 @@ from bnstudy.training.observers.gradients import (
     hidden_gradient_norms,
     log_size,
 )
+from small import rows, study
 
 CPU = torch.device("cpu")
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from small import rows, study
 
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits, stream_generator
 from bnstudy.training.loop import make_model, train
 from bnstudy.training.observers.gradients import GradientNorms, hidden_gradient_norms
+from small import rows, study
 
 CPU = torch.device("cpu")
 SMALL = study(

@@ -23,21 +23,10 @@ from bnstudy.studies.inference_statistics import (
 )
 from bnstudy.training.inputs import Scaling, Split, make_splits, shift_images, stream_generator
 from bnstudy.training.loop import make_deterministic, train
+from small import INFERENCE_STATISTICS as OPTIONS
 
 CPU = torch.device("cpu")
 PARTS = ("staleness", "last_batch", "shift")
-OPTIONS = {
-    "learning_rate": 0.001,
-    "statistics_images": 300,
-    "evaluation_images": 200,
-    "staleness": {"batch_size": 128, "epochs": 1, "momenta": [0.1, None], "steps": [1, 2, 9]},
-    "last_batch": {"batch_size": 64, "epochs": 2},
-    "shift": {
-        "batch_size": 64,
-        "epochs": 1,
-        "shifts": {"contrast": [1.0, 0.5], "brightness": [0.2], "noise": [0.2]},
-    },
-}
 SETTINGS = Settings(norm="batch", batch_size=128, seed=0, epochs=1)
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
-from small import rows, study
 
 from bnstudy.claims.endpoints.init_gains import endpoints
 from bnstudy.data.prepared import open_prepared
@@ -13,6 +12,7 @@ from bnstudy.networks.weights import scale_weights
 from bnstudy.settings import Settings
 from bnstudy.training.loop import make_model
 from perceptrons import build_model
+from small import rows, study
 
 
 def network(norm: str, gain: float, scaled: str) -> torch.nn.Sequential:

@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 import torch
-from small import rows, study
 
 from bnstudy.claims.endpoints.landscape import endpoints
 from bnstudy.data.prepared import open_prepared
@@ -11,6 +10,7 @@ from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
 from bnstudy.training.observers import make_observers
+from small import rows, study
 
 OBSERVERS = [{"landscape": {"landscape_every": 10, "drift_steps": 5}}]
 ENDPOINTS = {"learning_rate": 0.1, "smoothness_networks": ["relu2"]}

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from small import rows, study
 
 from bnstudy.claims.endpoints.learning_rates import cross_fitted_steps, endpoints
 from bnstudy.data.prepared import open_prepared
+from small import rows, study
 
 RATES = [0.01, 0.1, 1.0, 10.0]
 OPTIONS = {

@@ -4,10 +4,10 @@ import math
 
 import pandas as pd
 import pytest
-from small import rows, study
 
 from bnstudy.claims.endpoints.mechanisms import endpoints
 from bnstudy.data.prepared import open_prepared
+from small import rows, study
 
 
 def small(drift_every=20):

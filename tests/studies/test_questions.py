@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from studies.small import all_shipped, rows, study
 from torch import nn
 
 from bnstudy.claims.endpoints import rank, residual_init, test_time
@@ -20,7 +21,6 @@ from bnstudy.training.observers.inference import AdaptedBatchNorm, adapted
 from bnstudy.training.observers.landscape import sharpness
 from bnstudy.training.observers.predictions import calibration
 from perceptrons import build_model
-from studies.small import all_shipped, rows, study
 
 CPU = torch.device("cpu")
 

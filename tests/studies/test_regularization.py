@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small import rows, study
 from torch import nn
 
 from bnstudy.claims.endpoints.regularization import endpoints, matched_gap
@@ -15,6 +14,7 @@ from bnstudy.studies import declaration
 from bnstudy.training.inputs import Scaling, Split
 from bnstudy.training.loop import make_deterministic, make_model
 from bnstudy.training.observers.inference import variance_shifts
+from small import rows, study
 
 CPU = torch.device("cpu")
 ARMS = (

@@ -5,7 +5,6 @@ import json
 import pandas as pd
 import pytest
 import torch
-from small import all_shipped, rows, study
 
 from bnstudy.claims.endpoints.base import metric_endpoint
 from bnstudy.data.prepared import open_prepared
@@ -15,6 +14,7 @@ from bnstudy.studies import declaration
 from bnstudy.studies.registry import CODE_STUDIES
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
+from small import all_shipped, rows, study
 
 CPU = torch.device("cpu")
 SETTINGS = {"epochs": 2, "batch_size": 32, "probe_every": 5, "target": 0.5}

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from numpy_network import Adam, covariate_shift, from_torch, loss_of, sgd_step
-from small import rows, study
 
 from bnstudy.claims.endpoints.regularization import matched_gap
 from bnstudy.data.prepared import open_prepared
@@ -19,6 +18,7 @@ from bnstudy.training.inputs import make_splits, stream_generator
 from bnstudy.training.loop import make_model
 from bnstudy.training.observers import landscape
 from perceptrons import build_model
+from small import rows, study
 
 CPU = torch.device("cpu")
 

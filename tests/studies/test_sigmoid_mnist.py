@@ -5,7 +5,6 @@ import copy
 import pandas as pd
 import pytest
 import torch
-from small import rows, study
 
 from bnstudy.claims.endpoints.sigmoid_mnist import endpoints
 from bnstudy.data.prepared import open_prepared
@@ -13,6 +12,7 @@ from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model
 from bnstudy.training.observers.activations import last_activations, mean_shift
+from small import rows, study
 
 CPU = torch.device("cpu")
 SMALL = study("sigmoid_mnist", {"epochs": 2, "hidden": [12, 12, 12], "probe_every": 10})

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small import rows, study
 
 from bnstudy.claims.endpoints.base import page_test
 from bnstudy.claims.endpoints.small_batches import endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.statistics import sign_flip_test
 from bnstudy.training.loop import make_deterministic
+from small import rows, study
 
 OPTIONS = {"reference_group_size": 8}
 SMALL = study("small_batches", observers=[{"statistics": {"statistics_images": 300}}])
