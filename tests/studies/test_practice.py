@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from studies.small import rows, study
 from torch import nn
 
 from bnstudy.claims.endpoints import convolutional
@@ -21,6 +20,7 @@ from bnstudy.training.inputs import Scaling, Split, stream_generator
 from bnstudy.training.observers.angles import angle, equilibrium
 from bnstudy.training.observers.robustness import accuracies_under, disturb
 from perceptrons import build_model
+from small import rows, study
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from studies.small import all_shipped, rows, study
 from torch import nn
 
 from bnstudy.claims.endpoints import rank, residual_init, test_time
@@ -21,6 +20,7 @@ from bnstudy.training.observers.inference import AdaptedBatchNorm, adapted
 from bnstudy.training.observers.landscape import sharpness
 from bnstudy.training.observers.predictions import calibration
 from perceptrons import build_model
+from small import all_shipped, rows, study
 
 CPU = torch.device("cpu")
 
