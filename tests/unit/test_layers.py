@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.networks.layers import DetachedBatchNorm1d, ShiftingNoise, fuse
+from bnstudy.networks.layers import DetachedBatchNorm, ShiftingNoise, fuse
 from bnstudy.networks.norms import make_norm
 from perceptrons import build_model
 
@@ -12,9 +12,7 @@ from perceptrons import build_model
 def test_detached_statistics():
     torch.manual_seed(0)
     x = (3 * torch.randn(16, 5, dtype=torch.float64) + 1).requires_grad_()
-    plain, detached = (
-        kind(5, dtype=torch.float64) for kind in (nn.BatchNorm1d, DetachedBatchNorm1d)
-    )
+    plain, detached = (kind(5, dtype=torch.float64) for kind in (nn.BatchNorm1d, DetachedBatchNorm))
     with torch.no_grad():
         for layer in (plain, detached):
             layer.weight.copy_(torch.arange(1, 6))

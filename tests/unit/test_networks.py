@@ -9,7 +9,7 @@ from torch import nn
 from bnstudy.networks.cnn import Residual
 from bnstudy.networks.models import MODELS, Model, build, problem
 from bnstudy.networks.norms import NORMS
-from bnstudy.networks.weights import convolution, count_parameters, describe_layers, initialize
+from bnstudy.networks.weights import count_parameters, describe_layers, initialize, new_layer
 from bnstudy.settings import SETTINGS, Settings, level_name
 
 torch.set_num_threads(1)  # as training does: faster for what is small
@@ -147,7 +147,7 @@ def test_convolutions_are_initialized_as_by_pytorch():
 )
 def test_variance_of_convolution_weights(initialization, variance):
     """A unit has 9 * 50 inputs, and each input goes to 9 * 100 outputs."""
-    layer = convolution(50, 100, initialization, generator(0))
+    layer = new_layer(initialization, generator(0), nn.Conv2d, 50, 100, 3, padding=1)
     assert layer.weight.var().item() == pytest.approx(variance, rel=0.02)
     assert layer.bias.any() == (initialization == "default")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bnstudy.networks.layers import GhostBatchNorm2d, RMSNorm
+from bnstudy.networks.layers import GhostBatchNorm, RMSNorm
 from bnstudy.networks.models import MODELS, build, problem
 from bnstudy.networks.norms import NORMS, Norm, make_norm, parse
 from bnstudy.settings import SETTINGS, Settings, level_name, run_name
@@ -174,7 +174,7 @@ def test_maps_against_pytorch_s_layers():
     torch.testing.assert_close(RMSNorm(6, EPSILON).double()(x), maps(x))
     layer = make_norm(nn.Conv2d(1, 6, 1), "layer", epsilon=EPSILON).double()
     torch.testing.assert_close(layer(x), nn.LayerNorm(MAPS[1:], eps=EPSILON).double()(x))
-    ghost, batch = GhostBatchNorm2d(6, 10).double(), nn.BatchNorm2d(6).double()
+    ghost, batch = GhostBatchNorm(6, 10).double(), nn.BatchNorm2d(6).double()
     assert torch.equal(ghost(x), batch(x))
 
 

@@ -1,10 +1,7 @@
 """Layers that PyTorch does not have: batch normalization over other images or taken apart, and RMS.
 
-At the end stands what makes the layer of each normalization of `networks.norms` for a `Site`.
-
 A layer that shares statistics between images keeps PyTorch's parameters and buffers, so that states
-can be exchanged. Inputs are of shape (n, features), or (n, features, height, width) where the name
-ends with 2d or nothing is said.
+can be exchanged. Inputs are of shape (n, features) or (n, features, height, width).
 """
 
 import copy
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 if TYPE_CHECKING:
@@ -21,7 +19,19 @@ if TYPE_CHECKING:
     from bnstudy.training.inputs import Split
 
 
-class Ghost:
+class AnyBatchNorm(BatchNorm):
+    """PyTorch's batch normalization, of inputs with or without positions."""
+
+    def _check_input_dim(self, inputs: Tensor) -> None:
+        pass
+
+
+def all_but_features(values: Tensor) -> list[int]:
+    """The axes that a feature is normalized over: images and, of maps, positions."""
+    return [axis for axis in range(values.dim()) if axis != 1]
+
+
+class GhostBatchNorm(AnyBatchNorm):
     """Batch normalization over groups of `group_size` consecutive images of the batch.
 
     Each group is normalized by its own mean and biased variance, the gradient flowing through both.
@@ -39,7 +49,7 @@ class Ghost:
     def __init__(
         self, num_features: int, group_size: int, momentum: float | None = 0.1, eps: float = 1e-5
     ):
-        super().__init__(num_features, momentum=momentum, eps=eps)
+        super().__init__(num_features, eps, momentum)
         if group_size < 2:
             raise ValueError(f"a group needs two images to have a variance, not {group_size}")
         self.group_size = group_size
@@ -80,14 +90,6 @@ class Ghost:
         return outputs, *(v.view(n_groups, width).sum(0) * size for v in (means, variances))
 
 
-class GhostBatchNorm(Ghost, nn.BatchNorm1d):
-    __doc__ = Ghost.__doc__
-
-
-class GhostBatchNorm2d(Ghost, nn.BatchNorm2d):
-    __doc__ = Ghost.__doc__
-
-
 def group_lengths(n: int, size: int) -> list[int]:
     """Lengths of the groups that n images are cut into, in order."""
     lengths, left = [size] * (n // size), n % size
@@ -103,7 +105,7 @@ class PopulationBatchNorm(nn.BatchNorm1d):
 
     In training mode all rows are normalized by the mean and the biased variance of those rows, the
     gradient flowing through both; running statistics move towards that mean and the unbiased
-    variance. `with_population` puts the training split there. This is the limit of `Ghost` in which
+    variance. `with_population` puts the training split there. This is the limit of `GhostBatchNorm` in which
     a group is the whole training split: the same function of the weights without the noise of the
     batch. It is not the variant that holds running statistics constant in the backward pass, which
     is unstable (Ioffe and Szegedy 2015, section 2).
@@ -171,7 +173,7 @@ class ShiftingNoise(nn.Module):
         return inputs * scale.to(inputs.device) + shift.to(inputs.device)
 
 
-class Detached:
+class DetachedBatchNorm(AnyBatchNorm):
     """Batch normalization whose backward pass takes the batch's mean and variance for constants.
 
     The forward pass and the running statistics are those of PyTorch's.
@@ -182,20 +184,12 @@ class Detached:
     def forward(self, inputs: Tensor) -> Tensor:
         if not self.training:
             return super().forward(inputs)
-        others = [axis for axis in range(inputs.dim()) if axis != 1]
+        axes = all_but_features(inputs)
         with torch.no_grad():
             super().forward(inputs)  # only for the running statistics
-            mean, variance = inputs.mean(others), inputs.var(others, unbiased=False)
+            mean, variance = inputs.mean(axes), inputs.var(axes, unbiased=False)
         # As in evaluation mode, but with these statistics: an affine map with constants.
         return F.batch_norm(inputs, mean, variance, self.weight, self.bias, eps=self.eps)
-
-
-class DetachedBatchNorm1d(Detached, nn.BatchNorm1d):
-    __doc__ = Detached.__doc__
-
-
-class DetachedBatchNorm2d(Detached, nn.BatchNorm2d):
-    __doc__ = Detached.__doc__
 
 
 class RMSNorm(nn.Module):
@@ -228,7 +222,7 @@ def fuse(model: nn.Sequential) -> nn.Sequential:
     """
     layers: list[nn.Module] = []
     for module in copy.deepcopy(model).eval():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, BatchNorm):
             layers[-1] = fuse_linear_bn_eval(layers[-1], module)
         else:
             layers.append(module)
@@ -236,57 +230,30 @@ def fuse(model: nn.Sequential) -> nn.Sequential:
 
 
 def batch(site: "Site", **options: object) -> nn.Module:
-    """Ioffe and Szegedy (2015): by mean and variance of a feature over the batch."""
     kind = nn.BatchNorm1d if site.dimensions == 1 else nn.BatchNorm2d
-    return kind(site.features, eps=site.epsilon, momentum=site.momentum, **options)
+    return kind(site.features, site.epsilon, site.momentum, **options)
 
 
-def batch_no_affine(site: "Site") -> nn.Module:
-    return batch(site, affine=False)
-
-
-def group(site: "Site") -> nn.Module:
-    """Wu and He (2018): by mean and variance of groups of channels of one image."""
-    return nn.GroupNorm(site.number, site.features, eps=site.epsilon)
-
-
-def layer(site: "Site") -> nn.Module:
-    """Ba et al. (2016): by mean and variance of all features of one image.
-
-    Behind a convolution all channels and positions are one group, and each channel has a scale and a
-    shift (Wu and He 2018, section 3.1).
-    """
-    if site.dimensions == 1:
-        return nn.LayerNorm(site.features, eps=site.epsilon)
-    return nn.GroupNorm(1, site.features, eps=site.epsilon)
-
-
-def instance(site: "Site") -> nn.Module:
-    """Ulyanov et al. (2016): by mean and variance of one channel of one image, with scale and shift."""
-    return nn.InstanceNorm2d(site.features, eps=site.epsilon, affine=True)
-
-
-def rms(site: "Site") -> nn.Module:
-    return RMSNorm(site.features, site.epsilon)
-
-
-def ghost(site: "Site") -> nn.Module:
-    kind = GhostBatchNorm if site.dimensions == 1 else GhostBatchNorm2d
-    return kind(site.features, site.number, momentum=site.momentum, eps=site.epsilon)
-
-
-def population(site: "Site") -> nn.Module:
-    return PopulationBatchNorm(site.features, momentum=site.momentum, eps=site.epsilon)
-
-
-def batch_detached(site: "Site") -> nn.Module:
-    kind = DetachedBatchNorm1d if site.dimensions == 1 else DetachedBatchNorm2d
-    return kind(site.features, momentum=site.momentum, eps=site.epsilon)
-
-
-def noisy_none(site: "Site") -> nn.Module:
-    return ShiftingNoise(site.features)
-
-
-def noisy_batch(site: "Site") -> nn.Module:
-    return nn.Sequential(batch(site), noisy_none(site))
+# What makes the layer of each normalization of `networks.norms` for a `Site`.
+MAKE: "dict[str, Callable[[Site], nn.Module]]" = {
+    # Ioffe and Szegedy (2015): by mean and variance of a feature over the batch.
+    "batch": batch,
+    "batch_no_affine": lambda site: batch(site, affine=False),
+    "batch_detached": lambda site: DetachedBatchNorm(site.features, site.epsilon, site.momentum),
+    "ghost": lambda site: GhostBatchNorm(site.features, site.number, site.momentum, site.epsilon),
+    "population": lambda site: PopulationBatchNorm(site.features, site.epsilon, site.momentum),
+    # Wu and He (2018): by mean and variance of groups of channels of one image.
+    "group": lambda site: nn.GroupNorm(site.number, site.features, site.epsilon),
+    # Ba et al. (2016): by mean and variance of all features of one image. Behind a convolution all channels
+    # and positions are one group, and each channel has a scale and a shift (Wu and He 2018, section 3.1).
+    "layer": lambda site: (
+        nn.LayerNorm(site.features, site.epsilon)
+        if site.dimensions == 1
+        else nn.GroupNorm(1, site.features, site.epsilon)
+    ),
+    # Ulyanov et al. (2016): by mean and variance of one channel of one image, with scale and shift.
+    "instance": lambda site: nn.InstanceNorm2d(site.features, site.epsilon, affine=True),
+    "rms": lambda site: RMSNorm(site.features, site.epsilon),
+    "noisy_none": lambda site: ShiftingNoise(site.features),
+    "noisy_batch": lambda site: nn.Sequential(batch(site), ShiftingNoise(site.features)),
+}

@@ -1,12 +1,13 @@
 """The perceptron."""
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from bnstudy.networks.weights import hidden_layers, linear
+from bnstudy.networks.weights import hidden_layers, new_layer
 
 if TYPE_CHECKING:
     from bnstudy.settings import Settings
@@ -23,10 +24,10 @@ def build_mlp(
     It maps a float tensor of shape (batch, features), as many as the shape of an image says, to logits
     of shape (batch, n_classes). The generator draws the initial weights, see `networks.models.build`.
     """
-    drawn = (settings.initialization, generator)
+    new = partial(new_layer, settings.initialization, generator, nn.Linear)
     layers: list[nn.Module] = []
     width = math.prod(shape)
     for next_width in settings.hidden:
-        layers += hidden_layers(linear(width, next_width, *drawn), settings)
+        layers += hidden_layers(new(width, next_width), settings)
         width = next_width
-    return nn.Sequential(*layers, linear(width, n_classes, *drawn))
+    return nn.Sequential(*layers, new(width, n_classes))

@@ -89,37 +89,22 @@ def shipped(name: str, *given: object) -> "nn.Module":
     return builders[name](*given)
 
 
-def sites_of_cnn(settings: "Settings", shape: Shape) -> list[tuple[int, int]]:
-    _, height, width = shape
-    return [
-        (channels, (height >> block) * (width >> block))
-        for block, channels in enumerate(settings.channels, start=1)
-    ]
-
-
-def sites_of_resnet(settings: "Settings", shape: Shape) -> list[tuple[int, int]]:
-    _, height, width = shape
-    stages = ((16, 1), (32, 2), (64, 4))
-    return [(channels, -(-height // by) * -(-width // by)) for channels, by in stages]
-
-
 def problem_of_cnn(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
     _, height, width = shape
     most = min(height, width).bit_length() - 1
-    if len(settings.channels) > most:
-        return "channels", (
-            f"images of {height} by {width} pixels cannot be halved {len(settings.channels)} times; "
-            f"write {most} widths or fewer"
-        )
-    return None
+    if len(settings.channels) <= most:
+        return None
+    return "channels", (
+        f"images of {height} by {width} pixels cannot be halved {len(settings.channels)} times; "
+        f"write {most} widths or fewer"
+    )
 
 
 def problem_of_resnet(settings: "Settings", shape: Shape) -> tuple[str, str] | None:
-    if settings.depth < 8 or settings.depth % 6 != 2:
-        near = 6 * max(1, round((settings.depth - 2) / 6)) + 2
-        sentence = f"{settings.depth} is not 8, 14, 20 or another 6n + 2; the nearest is {near}"
-        return "depth", sentence
-    return None
+    if settings.depth >= 8 and settings.depth % 6 == 2:
+        return None
+    near = 6 * max(1, round((settings.depth - 2) / 6)) + 2
+    return "depth", f"{settings.depth} is not 8, 14, 20 or another 6n + 2; the nearest is {near}"
 
 
 def counted(values: Sequence[int]) -> str:
@@ -147,7 +132,10 @@ MODELS = {
             "convolutions (3 by 3) followed by max pooling (2 by 2), normalization and activation, "
             "and a linear layer at the end"
         ),
-        sites_of_cnn,
+        lambda settings, shape: [
+            (channels, (shape[1] >> block) * (shape[2] >> block))
+            for block, channels in enumerate(settings.channels, start=1)
+        ],
         ("channels",),
         problem=problem_of_cnn,
     ),
@@ -158,7 +146,10 @@ MODELS = {
             f"the residual network of {settings.depth} layers that He et al. (2016, section 4.2) "
             "used for CIFAR"
         ),
-        sites_of_resnet,
+        lambda settings, shape: [  # of the three stages
+            (channels, -(-shape[1] // by) * -(-shape[2] // by))
+            for channels, by in ((16, 1), (32, 2), (64, 4))
+        ],
         ("depth",),
         problem=problem_of_resnet,
     ),

@@ -41,12 +41,12 @@ class Norm:
 
 
 def shipped(name: str) -> "Callable[[Site], nn.Module]":
-    """The function of this name in `networks.layers`, which is imported when it is called."""
+    """What makes this layer of `networks.layers`, which is imported when it is called."""
 
     def make(site: Site) -> "nn.Module":
-        from bnstudy.networks import layers
+        from bnstudy.networks.layers import MAKE
 
-        return getattr(layers, name)(site)
+        return MAKE[name](site)
 
     return make
 

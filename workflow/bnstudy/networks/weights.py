@@ -8,8 +8,8 @@ arm whose normalization brings no shift is not the poorer for it.
 
 import copy
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,29 +21,16 @@ if TYPE_CHECKING:
     from bnstudy.settings import Settings
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+NONLINEARITIES = tuple(ACTIVATIONS.values())
 WEIGHTED = (nn.Linear, nn.Conv2d)
 
 
-def linear(
-    n_inputs: int, n_outputs: int, initialization: str, generator: torch.Generator | None
-) -> nn.Linear:
-    """A Linear layer whose initial values come from `generator` alone."""
+def new_layer(
+    initialization: str, generator: torch.Generator | None, kind: type, *given: int, **options: int
+) -> nn.Linear | nn.Conv2d:
+    """A layer whose initial values come from `generator` alone, made of what is given besides."""
     with torch.random.fork_rng(devices=[]):  # the layer's own first draw must leave no trace
-        layer = nn.Linear(n_inputs, n_outputs)
-    initialize(layer, initialization, generator)
-    return layer
-
-
-def convolution(
-    n_inputs: int,
-    n_outputs: int,
-    initialization: str,
-    generator: torch.Generator | None,
-    stride: int = 1,
-) -> nn.Conv2d:
-    """A 3 by 3 convolution that keeps the size of the map, or divides it by `stride`."""
-    with torch.random.fork_rng(devices=[]):
-        layer = nn.Conv2d(n_inputs, n_outputs, 3, stride=stride, padding=1)
+        layer = kind(*given, **options)
     initialize(layer, initialization, generator)
     return layer
 
@@ -60,15 +47,15 @@ def initialize(
     """
     if initialization == "default":
         bound = 1 / math.sqrt(layer.weight[0].numel())
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        for values in (layer.weight, layer.bias):
+            nn.init.uniform_(values, -bound, bound, generator=generator)
         return
-    if initialization == "he":
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-    elif initialization == "xavier":
-        nn.init.xavier_uniform_(layer.weight, generator=generator)
-    else:
-        nn.init.normal_(layer.weight, generator=generator)
+    draw = {
+        "he": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+        "xavier": nn.init.xavier_uniform_,
+        "normal": nn.init.normal_,
+    }
+    draw[initialization](layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
 
 
@@ -146,8 +133,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """A layer of a network: its place, such as `4` or `3.body.0`, its class, the shape that an image
     has behind it, and its trainable parameters."""
 

@@ -49,9 +49,8 @@ def run(
     for effect in options["effects"]:
         for spread in options["spreads"]:
             rng = np.random.default_rng([seed, len(rows)])
-            found = [
-                one_family(rng, cell, options, effect, spread) for _ in range(options["studies"])
-            ]
+            families = range(options["studies"])
+            found = [one_family(rng, cell, options, effect, spread) for _ in families]
             counts = sum((counted for counted, _ in found), Counter())
             rows.append(
                 {"effect": effect, "spread": spread, "studies": len(found)}

@@ -3,26 +3,24 @@
 import argparse
 import importlib
 import json
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from bnstudy import plugins
 from bnstudy.cli import parser_of
-from bnstudy.data.prepared import PreparedData, open_prepared
+from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.logs import say
-from bnstudy.provenance import code_sha256, config_sha256
 from bnstudy.settings import Execution, add_options
 from bnstudy.studies import declaration
 from bnstudy.studies.registry import CODE_STUDIES, asked_of_cell, job, study_code
 from bnstudy.studies.runner import Kept, run_grid
 from bnstudy.studies.table import write_study
-from bnstudy.training.checkpoints import Checkpoint, only_writer
-from bnstudy.training.devices import environment_of, select_device
+from bnstudy.training.checkpoints import only_writer
+from bnstudy.training.devices import select_device
 from bnstudy.training.loop import make_deterministic
-from bnstudy.training.record import identity
+from bnstudy.training.record import find_origin, identity
 
 
 def main(argv: list[str]) -> None:
@@ -37,17 +35,17 @@ def main(argv: list[str]) -> None:
     add_prepared(data)
     asked = asked_of_cell(name, study, cell, data.name, arguments.seeds)
     # Before anything runs: an edit made meanwhile is not what ran.
-    origin = {
-        "code_sha256": code_sha256(study_code(name, study)),
-        "config_sha256": config_sha256(asked),
-        "data_sha256": data.sha256,
-        "environment": environment_of(device),
-    }
+    origin = find_origin(study_code(name, study), asked, data, device)
     with only_writer(arguments.out.parent):
         kept = Kept(arguments.out.parent, identity(origin), arguments.checkpoint_every)
         with kept.checkpoint.saved_on_sigterm():
             if name in CODE_STUDIES:
-                rows = run_code(name, cell, study, data, arguments.seeds, device, kept)
+                run = importlib.import_module(f"bnstudy.studies.{CODE_STUDIES[name]}").run
+                rows = []
+                for seed in declaration.seeds_of(arguments.seeds):
+                    asked = {"cell": cell, "study": study, "seeds": [seed]}
+                    make = partial(run, data, cell, study["options"], seed, device)
+                    rows += [cell | {"seed": seed} | row for row in kept.rows(asked, make)]
             else:
                 rows = run_grid(study, data, arguments.seeds, device, kept, arguments.reuse)
             known = {"n_classes": len(data.classes)}
@@ -61,15 +59,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("study", help="a name of config/studies.yaml")
     parser.add_argument("data", type=Path, help="prepared dataset")
     parser.add_argument("--cell", type=json.loads, default={}, help="the cell's axes, as JSON")
-    parser.add_argument(
-        "--declaration", type=json.loads, help="the cell's part of the study, as JSON; default: "
-        "what config/studies.yaml says"
-    )  # fmt: skip
+    told = "the cell's part of the study, as JSON; default: what config/studies.yaml says"
+    parser.add_argument("--declaration", type=json.loads, help=told)
     parser.add_argument("--seeds", type=int, required=True, help="number of seeds")
-    parser.add_argument(
-        "--reuse", type=Path, nargs="*", default=[], help="folders of runs not to train again"
-    )
-    parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files to import first")
+    files = {"type": Path, "nargs": "*", "default": []}
+    parser.add_argument("--reuse", **files, help="folders of runs not to train again")
+    parser.add_argument("--plugins", **files, help="files to import first")
     add_options(parser, Execution)
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     return parser.parse_args(argv)
@@ -86,25 +81,3 @@ def declared(name: str, cell: dict) -> dict:
     if cell not in cells.values():
         raise UserError(f"--cell {json.dumps(cell)}: {name} has the cells {', '.join(cells)}.")
     return job(name, studies[name], cell)
-
-
-def run_code(
-    name: str,
-    cell: dict,
-    study: dict,
-    data: PreparedData,
-    seeds: int,
-    device: torch.device,
-    kept: Kept,
-) -> list[dict]:
-    """The rows of a study that is code, seed by seed."""
-    module = importlib.import_module(f"bnstudy.studies.{CODE_STUDIES[name]}")
-    rows = []
-    for seed in declaration.seeds_of(seeds):
-
-        def make(_: Checkpoint, seed: int = seed) -> list[dict]:
-            found = module.run(data, cell, study["options"], seed, device)
-            return [cell | {"seed": seed} | row for row in found]
-
-        rows += kept.rows({"cell": cell, "study": study, "seeds": [seed]}, make)
-    return rows

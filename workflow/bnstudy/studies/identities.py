@@ -22,7 +22,7 @@ import yaml
 from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.networks.layers import DetachedBatchNorm1d, fuse
+from bnstudy.networks.layers import DetachedBatchNorm, fuse
 from bnstudy.networks.weights import count_parameters
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import Split, make_splits, pixel_statistics, stream_generator
@@ -170,7 +170,7 @@ def formula_checks(seed: int) -> Iterator[dict]:
     dead, small = normalized(narrow).var(0, unbiased=False)
     yield check("dead_unit", dead)
     yield check("narrow_unit", small)
-    detached = DetachedBatchNorm1d(UNITS, dtype=torch.float64)
+    detached = DetachedBatchNorm(UNITS, dtype=torch.float64)
     detached.load_state_dict(layer.state_dict())
     (without,) = torch.autograd.grad(detached(inputs), inputs, dy)
     yield check("without_paths", relative(without, dx))

@@ -21,9 +21,10 @@ deviation); both with epsilon in the variance.
 """
 
 import copy
-import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 
 import torch
 from torch import nn
@@ -61,20 +62,20 @@ def run(
     chosen = {key: options[key] for key in ("batch_size", "epochs", "learning_rate")}
     settings = Settings(norm="batch", seed=seed, probe_every=NEVER, **chosen)
     splits = make_splits(data, settings, device)
-    rows = PARTS[cell["part"]](data, splits, settings, options, device)
+    rows = PARTS[cell["part"]](
+        partial(make_network, data, device=device), splits, settings, options
+    )
     return [dict.fromkeys(COLUMNS) | row for row in rows]
 
 
-def staleness(
-    data: PreparedData, splits: dict, settings: Settings, options: dict, device: torch.device
-) -> Iterator[dict]:
+def staleness(make: Callable, splits: dict, settings: Settings, options: dict) -> Iterator[dict]:
     """Running against precise statistics during the first epoch, then with frozen weights."""
     images = splits["train"].first(options["statistics_images"])
     validation = splits["validation"].first(options["evaluation_images"])
     for momentum in options["momenta"]:
         name = "cumulative" if momentum is None else str(momentum)
         labels = {"norm": "batch", "momentum": name, "status": "ok"}
-        model = make_network(data, settings, device)
+        model = make(settings)
         for layer in batch_norms(model):
             layer.momentum = momentum
         result, networks = train_and_keep(model, splits, settings, options["steps"])
@@ -93,20 +94,16 @@ def staleness(
         yield labels | {"step": result.n_steps, "statistics": "frozen"} | error
 
 
-def last_batch(
-    data: PreparedData, splits: dict, settings: Settings, options: dict, device: torch.device
-) -> Iterator[dict]:
+def last_batch(make: Callable, splits: dict, settings: Settings, options: dict) -> Iterator[dict]:
     """What a last batch of two images does to the network at the end of each epoch."""
     whole = (len(splits["train"]) - LEFT_OVER) // settings.batch_size  # batches in an epoch
     splits["train"] = splits["train"].first(whole * settings.batch_size + LEFT_OVER)
     images = splits["train"].first(options["statistics_images"])
     validation = splits["validation"].first(options["evaluation_images"])
     ends = [epoch * (whole + 1) for epoch in range(1, settings.epochs + 1)]
-    model = make_network(data, settings, device)
+    steps = [step for end in ends for step in (end - 1, end)]
     labels = {"norm": "batch", "momentum": "0.1", "status": "ok"}
-    result, networks = train_and_keep(
-        model, splits, settings, [step for end in ends for step in (end - 1, end)]
-    )
+    result, networks = train_and_keep(make(settings), splits, settings, steps)
     if result.status == "diverged":
         yield labels | {"status": "diverged"}
         return
@@ -121,14 +118,12 @@ def last_batch(
         yield at | score(with_precise_statistics(kept, images), validation, "precise")
 
 
-def shift(
-    data: PreparedData, splits: dict, settings: Settings, options: dict, device: torch.device
-) -> Iterator[dict]:
+def shift(make: Callable, splits: dict, settings: Settings, options: dict) -> Iterator[dict]:
     """Accuracy on shifted test images, without and with batch normalization."""
     images = splits["validation"].first(options["statistics_images"])
     for norm in ("none", "batch"):
         settings = replace(settings, norm=norm)
-        model = make_network(data, settings, device)
+        model = make(settings)
         labels = {"norm": norm, "status": "ok"}
         result = train(model, splits, settings)
         if result.status == "diverged":
@@ -162,14 +157,10 @@ class Keep(Observer):
     """
 
     def __init__(self, steps: Collection[int]):
-        self.steps = steps
-        self.copies: dict[int, nn.Module] = {}
-
-    def keep_averages(self, now: Moment) -> None:
-        self.averages = {name: buffer.clone() for name, buffer in now.model.named_buffers()}
+        self.steps, self.copies = steps, {}
 
     def start(self, now: Moment) -> Rows:
-        self.keep_averages(now)
+        self.averages = {name: buffer.clone() for name, buffer in now.model.named_buffers()}
         return ()
 
     def observe(self, now: Moment) -> Rows:
@@ -178,9 +169,7 @@ class Keep(Observer):
         if now.step in self.steps:
             self.copies[now.step] = copy.deepcopy(now.model)
             self.copies[now.step].load_state_dict(now.model.state_dict() | self.averages)
-        if now.step + 1 in self.steps:
-            self.keep_averages(now)
-        return ()
+        return self.start(now)
 
     def end(self, now: Moment) -> Rows:
         if now.step in self.steps:
@@ -205,7 +194,7 @@ def distance(model: nn.Module, precise: nn.Module, layers: int | None = None) ->
     """How far running statistics are from precise ones, over the units of the first `layers`."""
     means, deviations = [], []
     pairs = zip(batch_norms(model), batch_norms(precise), strict=True)
-    for running, exact in itertools.islice(pairs, layers):
+    for running, exact in islice(pairs, layers):
         variance = exact.running_var.double() + exact.eps
         ratio = (running.running_var.double() + running.eps) / variance
         means.append((running.running_mean.double() - exact.running_mean) / variance.sqrt())

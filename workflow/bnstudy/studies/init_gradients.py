@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
-from bnstudy.networks.weights import ACTIVATIONS
+from bnstudy.networks.weights import NONLINEARITIES
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import Scaling, Split, stream_generator
 from bnstudy.training.loop import make_model
@@ -50,25 +50,24 @@ def run(
     """
     network = cell["network"]
     norm, initialization, activation = NETWORKS[network]
-    claimed = network.endswith("_scaled")
-    depth = options["claim_depth" if claimed else "theory_depth"]
-    sizes = [options["claim_batch_size"]] if claimed else options["batch_sizes"]
-    gains = options["gains"] if claimed else [1.0]
+    if network.endswith("_scaled"):
+        depth, batch_of = options["claim_depth"], images_of
+        sizes, gains = [options["claim_batch_size"]], options["gains"]
+    else:
+        depth, batch_of = options["theory_depth"], noise_of
+        sizes, gains = options["batch_sizes"], [1.0]
+    chosen = {"norm": norm, "initialization": initialization, "seed": seed}
+    chosen |= {"hidden": (options["width"],) * depth, "activation": activation or "relu"}
     rows = []
     for size, gain in product(sizes, gains):
-        settings = Settings(
-            norm=norm,
-            hidden=(options["width"],) * depth,
-            activation=activation or "relu",
-            initialization=initialization,
-            gain=gain,
-            batch_size=size,
-            seed=seed,
-        )
+        settings = Settings(**chosen, gain=gain, batch_size=size)
         theory = growth_in_theory(network, size) * (gain**2 if norm == "none" else 1)
         known = {"batch_size": size, "gain": gain, "depth": depth}
-        batch = (images_of if claimed else noise_of)(data, settings)
-        for row in measure(*batch, len(data.classes), settings, device, activation is None):
+        inputs, labels = batch_of(data, settings)
+        model = make_model(inputs.shape[1], len(data.classes), settings)
+        if activation is None:
+            model = nn.Sequential(*(m for m in model if not isinstance(m, NONLINEARITIES)))
+        for row in measure(model.to(device), inputs.to(device), labels.to(device)):
             rows.append(known | row | {"theory": theory})
     return rows
 
@@ -89,30 +88,19 @@ def noise_of(data: PreparedData, settings: Settings) -> tuple[Tensor, Tensor]:
     return inputs, torch.randint(len(data.classes), (size,), generator=generator)
 
 
-def measure(
-    inputs: Tensor,
-    labels: Tensor,
-    n_classes: int,
-    settings: Settings,
-    device: torch.device,
-    is_linear: bool,
-) -> list[dict]:
+def measure(model: nn.Sequential, signal: Tensor, labels: Tensor) -> list[dict]:
     """The gradients of one network on one batch, a row per hidden layer, from the input on."""
-    model = make_model(inputs.shape[1], n_classes, settings)
-    if is_linear:
-        model = nn.Sequential(*(m for m in model if not isinstance(m, tuple(ACTIVATIONS.values()))))
-    model.to(device)
-    signal, hidden = inputs.to(device), []
+    hidden = []
     for module in model:
         signal = module(signal)
         if isinstance(module, nn.Linear):
             hidden.append(signal)
-    loss = F.cross_entropy(signal, labels.to(device))
+    loss = F.cross_entropy(signal, labels)
     weights = [module.weight for module in model if isinstance(module, nn.Linear)]
     gradients = torch.autograd.grad(loss, hidden[:-1] + weights[:-1])
     # Summed in double precision on the CPU: squared norms of deep networks span 20 decades.
     squared = [gradient.cpu().double().square().sum().item() for gradient in gradients]
-    depth = len(settings.hidden)
+    depth = len(hidden) - 1
     return [
         {
             "layer": i + 1,

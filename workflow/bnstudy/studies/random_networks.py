@@ -11,17 +11,18 @@ batch; means are over the batch, and over the places of a map.
   layer's nonlinearity; see `effective_rank`.
 """
 
-from collections.abc import Iterator
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.cnn import Residual
-from bnstudy.networks.weights import ACTIVATIONS
+from bnstudy.networks.weights import NONLINEARITIES
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model
+from bnstudy.training.observing import watch
 
 
 def run(
@@ -38,35 +39,26 @@ def run(
     settings = Settings(seed=seed, **chosen)
     images = make_splits(data, settings, device)["train"].first(options["images"]).inputs
     model = make_model(images.shape[1:], len(data.classes), settings).to(device).train()
-    return list((blocks if settings.kind == "resnet" else layers)(model, images))
+    return (blocks if settings.kind == "resnet" else layers)(model, images)
 
 
-@torch.no_grad()
-def blocks(model: nn.Sequential, signal: Tensor) -> Iterator[dict]:
+def blocks(model: nn.Sequential, images: Tensor) -> list[dict]:
     """Mean squares of skip path and branch, by block of the first stage."""
-    block = 0
-    for module in model:
-        if isinstance(module, Residual):
-            if module.widening:
-                return
-            block += 1
-            yield {
-                "block": block,
-                "skip": mean_square(signal),
-                "branch": mean_square(module.body(signal)),
-            }
-        signal = module(signal)
+    stage = nn.Sequential(*takewhile(lambda module: not getattr(module, "widening", 0), model))
+    bodies = [module.body for module in stage if isinstance(module, Residual)]
+    return [
+        {"block": block, "skip": mean_square(skip), "branch": mean_square(branch)}
+        for block, (skip, branch) in enumerate(watch(stage, images, bodies), start=1)
+    ]
 
 
-@torch.no_grad()
-def layers(model: nn.Sequential, signal: Tensor) -> Iterator[dict]:
+def layers(model: nn.Sequential, images: Tensor) -> list[dict]:
     """Rank of the inputs of each nonlinearity."""
-    layer = 0
-    for module in model:
-        if isinstance(module, tuple(ACTIVATIONS.values())):
-            layer += 1
-            yield {"layer": layer, "rank": effective_rank(signal)}
-        signal = module(signal)
+    seen = watch(model, images, [one for one in model if isinstance(one, NONLINEARITIES)])
+    return [
+        {"layer": layer, "rank": effective_rank(inputs)}
+        for layer, (inputs, _) in enumerate(seen, start=1)
+    ]
 
 
 def mean_square(values: Tensor) -> float:

@@ -48,7 +48,7 @@ class Kept:
         # Studies have thousands of epochs that are shorter than the writing of a checkpoint.
         self.checkpoint = Checkpoint(self.folder, identity, every, at_epochs=False)
 
-    def rows(self, asked: dict, make: Callable[[Checkpoint], list[dict]]) -> list[dict]:
+    def rows(self, asked: dict, make: Callable[[], list[dict]]) -> list[dict]:
         """The rows of a part that was asked for so: those kept, or made now and then kept."""
         if self.checkpoint.stopping:
             print("asked to stop: what is finished is kept, run it again", file=sys.stderr)
@@ -66,7 +66,7 @@ class Kept:
         folder.mkdir(parents=True, exist_ok=True)
         self.checkpoint.path = folder / NAME
         self.checkpoint.identity = identity
-        rows = make(self.checkpoint)
+        rows = make()
         with replacing(path) as file:
             file.write(json.dumps({"identity": identity, "rows": rows}))
         self.checkpoint.remove()
@@ -97,33 +97,38 @@ def run_grid(
             known[config_sha256(run["settings"]), run["data_sha256"]] = folder, run
     shape = tuple(data.train_images.shape[1:])
     facts = Facts(data.name, len(data.train_images), shape, len(data.classes))
+    observed = study.get("observers", [])
     splits: dict[Settings, dict[str, Split]] = {}  # of the last run: the runs of a seed share them
     rows = []
     for levels, settings in declaration.runs(study, data.name, seeds):
         if settings.dataset != data.name:
             raise UserError(f"{run_name(settings)} cannot be trained on {data.name}.")
-        if found := run_problem(settings, facts, study.get("observers", [])):
+        if found := run_problem(settings, facts, observed):
             raise UserError(f"{found[0]}: {found[1]}.")
         asked = {key: study[key] for key in declaration.JOB_KEYS if key in study}
         asked["settings"] = as_dict(settings)
 
-        def make(checkpoint: Checkpoint, settings: Settings = settings) -> list[dict]:
+        def make(settings: Settings = settings) -> list[dict]:
             print(run_name(settings), file=sys.stderr)
             key = Settings(**{name: getattr(settings, name) for name in SPLIT_BY})
             if key not in splits:
                 splits.clear()
                 splits[key] = make_splits(data, settings, device)
-            images = splits[key]["train"]
-            check_batches(len(images), settings)
-            model = make_model(images.pixels.shape[1:], len(data.classes), settings).to(device)
+            images = splits[key]
+            check_batches(len(images["train"]), settings)
+            shape = images["train"].pixels.shape[1:]
+            model = make_model(shape, len(data.classes), settings).to(device)
+            observers, every = make_observers(observed), study.get("rows") == "epoch"
+            progress = Progress(run_name(settings), settings.epochs)
             run = train(
                 model,
-                splits[key],
+                images,
                 settings,
-                observers=make_observers(study.get("observers", [])),
-                checkpoint=checkpoint,
-                progress=Progress(run_name(settings), settings.epochs),
-                each_epoch=study.get("rows") == "epoch",
+                None,
+                observers,
+                kept.checkpoint,
+                progress,
+                each_epoch=every,
             )
             outcome = describe(run, settings, len(data.classes))
             return rows_of(study, settings, outcome, run.metrics)

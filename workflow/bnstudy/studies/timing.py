@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.layers import fuse
-from bnstudy.networks.optimizers import OPTIMIZERS
+from bnstudy.networks.optimizers import OPTIMIZERS, Optimizer
 from bnstudy.networks.weights import count_parameters
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits
@@ -63,8 +64,9 @@ def one_process(
     measured = {}
     for arm, model in models.items():
         if arm != "fused":
-            measured["training", arm] = training_step(model, inputs, labels)
-        measured["inference", arm] = inference_step(model, inputs)
+            adam = OPTIMIZERS["adam"](model.parameters(), 1e-3)
+            measured["training", arm] = partial(training_step, model, adam, inputs, labels)
+        measured["inference", arm] = partial(inference_step, model, inputs)
     steps = options["steps"]
     for step in measured.values():  # the first steps are slow: memory, threads, caches
         milliseconds_per_step(step, steps, device)
@@ -79,25 +81,17 @@ def one_process(
     ]
 
 
-def training_step(model: nn.Module, inputs: Tensor, labels: Tensor) -> Callable[[], None]:
-    optimizer = OPTIMIZERS["adam"](model.parameters(), 1e-3)
-
-    def step() -> None:
-        model.train()
-        optimizer.zero_grad()
-        F.cross_entropy(model(inputs), labels).backward()
-        optimizer.step()
-
-    return step
+def training_step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, labels: Tensor) -> None:
+    model.train()
+    optimizer.zero_grad()
+    F.cross_entropy(model(inputs), labels).backward()
+    optimizer.step()
 
 
-def inference_step(model: nn.Module, inputs: Tensor) -> Callable[[], None]:
-    @torch.inference_mode()
-    def step() -> None:
-        model.eval()
-        model(inputs)
-
-    return step
+@torch.inference_mode()
+def inference_step(model: nn.Module, inputs: Tensor) -> None:
+    model.eval()
+    model(inputs)
 
 
 def milliseconds_per_step(step: Callable[[], None], steps: int, device: torch.device) -> float:

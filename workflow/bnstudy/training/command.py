@@ -12,14 +12,14 @@ from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.files import SEALED, replacing
 from bnstudy.logs import say
-from bnstudy.provenance import file_sha256
-from bnstudy.settings import SETTINGS, Execution, Settings, add_options, chosen, run_name
+from bnstudy.provenance import file_sha256, git_commit
+from bnstudy.settings import SETTINGS, Execution, Settings, add_options, as_dict, chosen, run_name
 from bnstudy.training.checkpoints import Checkpoint, only_writer
 from bnstudy.training.clock import Clock, seconds_since_process_start
 from bnstudy.training.devices import device_name, select_device
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_deterministic, make_model, train
-from bnstudy.training.observers import make_observers
+from bnstudy.training.observers import asked_of_run, make_observers, observed_code
 from bnstudy.training.progress import Progress
 from bnstudy.training.record import (
     find_origin,
@@ -61,9 +61,12 @@ def main(argv: list[str]) -> None:
     with clock.measure("data"):
         splits = make_splits(data, settings, device)
     check_batches(len(splits["train"]), settings)
-    origin = find_origin(data, settings, device, arguments.observers)
-    name = run_name(settings)
-    say(f"{name} on {device_name(device)}")
+    asked = asked_of_run(as_dict(settings), arguments.observers)
+    commit, origin = (
+        git_commit(),
+        find_origin(observed_code(arguments.observers), asked, data, device),
+    )
+    say(f"{run_name(settings)} on {device_name(device)}")
     model = make_model(splits["train"].pixels.shape[1:], len(data.classes), settings).to(device)
     with only_writer(arguments.out):
         checkpoint = Checkpoint(arguments.out, identity(origin), how.checkpoint_every)
@@ -75,7 +78,7 @@ def main(argv: list[str]) -> None:
             write_outputs(
                 arguments.out,
                 run,
-                summarize(run, data, splits, settings, origin, arguments.observers),
+                summarize(run, data, splits, settings, commit, origin, arguments.observers),
                 summarize_timing(run, device),
                 keep_model=how.keep_model,
             )

@@ -6,7 +6,7 @@ import platform
 import resource
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,23 +19,18 @@ from bnstudy.settings import Settings, as_dict, run_name
 from bnstudy.training.devices import device_name, environment_of
 from bnstudy.training.inputs import Split
 from bnstudy.training.loop import Run
-from bnstudy.training.observers import asked_of_run, observed_code
 
 MODEL = "model.safetensors"
 FEW_CLASSES = 30  # up to which a confusion matrix is kept
 
 
 def find_origin(
-    data: PreparedData,
-    settings: Settings,
-    device: torch.device,
-    observers: Sequence[str | dict] = (),
+    code: Iterable[str], asked: object, data: PreparedData, device: torch.device
 ) -> dict[str, str]:
-    """What a run comes from; asked for at its start, for files may be edited while it trains."""
+    """What results come from; asked for at the start, for files may be edited while they are made."""
     return {
-        "git_commit": provenance.git_commit(),
-        "code_sha256": provenance.code_sha256(observed_code(observers)),
-        "config_sha256": provenance.config_sha256(asked_of_run(as_dict(settings), observers)),
+        "code_sha256": provenance.code_sha256(code),
+        "config_sha256": provenance.config_sha256(asked),
         "data_sha256": data.sha256,
         "environment": environment_of(device),
     }
@@ -43,12 +38,8 @@ def find_origin(
 
 def identity(origin: dict[str, str]) -> dict[str, str]:
     """What must be equal for a run to go on from a checkpoint and end with the same bytes."""
-    return {
-        "code": origin["code_sha256"],
-        "settings": origin["config_sha256"],
-        "data": origin["data_sha256"],
-        "environment": origin["environment"],
-    }
+    names = ("code", "settings", "data", "environment")
+    return dict(zip(names, (origin[key] for key in provenance.ORIGIN), strict=True))
 
 
 def summarize(
@@ -56,8 +47,9 @@ def summarize(
     data: PreparedData,
     splits: dict[str, Split],
     settings: Settings,
+    commit: str,
     origin: dict[str, str],
-    observers: Sequence[str | dict] = (),
+    observers: Sequence[str | dict],
 ) -> dict[str, object]:
     """The content of run.json: the run's row of the table of runs, with where it came from."""
     return {
@@ -77,6 +69,7 @@ def summarize(
         "device": splits["train"].pixels.device.type,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "git_commit": commit,
         **origin,
         "settings": as_dict(settings),
         "observers": list(observers),

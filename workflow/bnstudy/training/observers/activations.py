@@ -2,18 +2,15 @@
 
 import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from bnstudy.networks.weights import ACTIVATIONS, weighted_layers
+from bnstudy.networks.weights import NONLINEARITIES, weighted_layers
 from bnstudy.training.inputs import stream_generator
 from bnstudy.training.loop import PROBE_SIZE
 from bnstudy.training.observing import Moment, Observer, Rows, watch
 
-NONLINEARITIES = tuple(ACTIVATIONS.values())
 PROBE_IMAGES = 1_000
 SOFT_RANK_THRESHOLD = 0.01  # of the largest singular value
 QUANTILES = {"percentile_15": 0.15, "percentile_50": 0.50, "percentile_85": 0.85}
@@ -53,12 +50,10 @@ class SoftRank(Observer):
         self.n = probe_images
 
     def start(self, now: Moment, name: str = "soft_rank_initial") -> Rows:
-        images = now.splits["validation"].first(self.n).inputs
-        rank = (
-            soft_rank(last_hidden_activations(now.model, images))
-            if now.status != "diverged"
-            else None
-        )
+        rank = None
+        if now.status != "diverged":
+            images = now.splits["validation"].first(self.n).inputs
+            rank = soft_rank(last_hidden_activations(now.model, images))
         yield now.step, "validation", name, rank
 
     def end(self, now: Moment) -> Rows:
@@ -118,7 +113,9 @@ class Drift(Observer):
 
     def observe(self, now: Moment) -> Rows:
         if now.step - self.ahead in self.waiting or now.step % self.every == 0:
-            with private_noise(now.settings.seed, now.step):
+            noise = stream_generator(now.settings.seed, "noise").initial_seed()
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(noise + 1 + now.step)
                 values = activations_in_training(now)["train"]
             if (before := self.waiting.pop(now.step - self.ahead, None)) is not None:
                 moved = drift(before, values)
@@ -131,16 +128,6 @@ class Drift(Observer):
     def end(self, now: Moment) -> Rows:
         logs = self.log_drifts
         yield now.step, "train_subset", "drift", math.exp(sum(logs) / len(logs)) if logs else None
-
-
-@contextmanager
-def private_noise(seed: int, step: int) -> Iterator[None]:
-    """Draw from a state of PyTorch's CPU generator of one's own, and put the old one back."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(
-            stream_generator(seed, "noise").initial_seed() + 1 + step
-        )
-        yield
 
 
 def drift(before: Tensor, after: Tensor) -> float:
@@ -183,9 +170,7 @@ class LastInputs(Observer):
     """
 
     state = ("before",)
-
-    def __init__(self):
-        self.before: Tensor | None = None
+    before: Tensor | None = None
 
     def observe(self, now: Moment) -> Rows:
         if not now.at_probe:

@@ -2,20 +2,17 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnstudy.networks import layers
-from bnstudy.networks.norms import Site
+from bnstudy.networks.layers import BatchNorm, GhostBatchNorm, all_but_features
 from bnstudy.training.inputs import Split, shift_images, stream_generator
 from bnstudy.training.loop import MAPS_CHUNK, evaluate
 from bnstudy.training.observing import Moment, Observer, Rows, watch
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 SHIFTS = {"contrast": 0.5, "brightness": 0.2, "noise": 0.4}  # see `shift_images`
 
@@ -62,14 +59,9 @@ class Statistics(Observer):
             yield now.step, "validation", f"val_accuracy:{kind}", accuracy
 
 
-def batch_norms(model: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+def batch_norms(model: nn.Module) -> list[BatchNorm]:
     """The batch normalization layers of a network, in order."""
-    return [module for module in model.modules() if isinstance(module, BATCH_NORMS)]
-
-
-def all_but_features(values: Tensor) -> list[int]:
-    """The axes that a feature is normalized over: images and, of maps, positions."""
-    return [axis for axis in range(values.dim()) if axis != 1]
+    return [module for module in model.modules() if isinstance(module, BatchNorm)]
 
 
 @torch.no_grad()
@@ -82,7 +74,8 @@ def with_precise_statistics(model: nn.Module, split: Split) -> nn.Module:
 
     The split has at least two images; 1,000 to 10,000 suffice (Wu and Johnson 2021).
     """
-    network = with_batch_norms(model, lambda site: layers.batch(replace(site, momentum=1.0)))
+    one_group = partial(GhostBatchNorm, group_size=len(split), momentum=1.0)
+    network = with_batch_norms(model, one_group)
     network(split.inputs)
     return network.eval()
 
@@ -96,24 +89,21 @@ def evaluate_with_batch_statistics(
     The images are grouped in the order of the split, `group_size` at a time; nothing else is in
     training mode, and the model is left as it is.
     """
-    network = with_batch_norms(model, lambda site: layers.ghost(replace(site, number=group_size)))
-    logits = network(split.inputs)
+    logits = with_batch_norms(model, partial(GhostBatchNorm, group_size=group_size))(split.inputs)
     loss = F.cross_entropy(logits, split.labels).item()
     return loss, (logits.argmax(1) == split.labels).double().mean().item()
 
 
-def with_batch_norms(model: nn.Module, make: Callable[[Site], nn.Module]) -> nn.Module:
+def with_batch_norms(model: nn.Module, make: Callable[..., nn.Module]) -> nn.Module:
     """A copy in evaluation mode, but for its new normalization layers, which are training.
 
-    They have the parameters and running statistics of the layers that they replace; a scale of one
+    Each is made of a number of features and `eps`. They have the parameters and running statistics of the layers that they replace; a scale of one
     and a shift of zero where those have none.
     """
     network = copy.deepcopy(model).eval()
     for name, layer in list(network.named_modules()):
-        if isinstance(layer, BATCH_NORMS):
-            dimensions = 1 if isinstance(layer, nn.BatchNorm1d) else 2
-            new = make(Site(layer.num_features, dimensions, epsilon=layer.eps))
-            new = new.to(layer.running_mean.device)
+        if isinstance(layer, BatchNorm):
+            new = make(layer.num_features, eps=layer.eps).to(layer.running_mean.device)
             new.load_state_dict(layer.state_dict(), strict=layer.affine)
             network.set_submodule(name, new.train())
     return network
@@ -197,6 +187,4 @@ class AdaptedBatchNorm(nn.BatchNorm1d):
 
 def adapted(model: nn.Module, group: int, prior: int) -> nn.Module:
     """A copy whose batch normalization adapts to the images it is given."""
-    return with_batch_norms(
-        model, lambda site: AdaptedBatchNorm(site.features, group, prior, site.epsilon)
-    ).eval()
+    return with_batch_norms(model, partial(AdaptedBatchNorm, group=group, prior=prior)).eval()
