@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.claims.endpoints.depth import endpoints
+from bnstudy.claims.endpoints.initialization import depth as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.claims.endpoints.identities import endpoints
+from bnstudy.claims.endpoints.practice import identities as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import identities
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.transforms.v2.functional import adjust_contrast
 
-from bnstudy.claims.endpoints.inference_statistics import endpoints
+from bnstudy.claims.endpoints.inference import inference_statistics as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.optimizers import Adam
 from bnstudy.settings import Settings

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.claims.endpoints.init_gains import endpoints
+from bnstudy.claims.endpoints.initialization import init_gains as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.weights import scale_weights
 from bnstudy.settings import Settings

@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.claims.endpoints.init_gradients import (
+from bnstudy.claims.endpoints.initialization import (
     against_theory,
-    endpoints,
     growth_by_network,
+)
+from bnstudy.claims.endpoints.initialization import (
+    init_gradients as endpoints,
 )
 from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import init_gradients

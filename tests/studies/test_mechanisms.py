@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from bnstudy.claims.endpoints.mechanisms import endpoints
+from bnstudy.claims.endpoints.mechanisms import mechanisms as endpoints
 from bnstudy.data.prepared import open_prepared
 from small import rows, study
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.claims.endpoints import convolutional
 from bnstudy.claims.endpoints.base import metric_endpoint
+from bnstudy.claims.endpoints.practice import convolutional
 from bnstudy.claims.listed import complete, read
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks import models
@@ -229,7 +229,7 @@ def test_what_small_batches_cost_comes_out_either_way(sign):
         for images in ((600, 6000) if (norm, size) == ("batch", 128) else (6000,))
         for seed in (1000, 1001)
     ]
-    effect = convolutional.endpoints(pd.DataFrame(made), {})["small_batches"].effect
+    effect = convolutional(pd.DataFrame(made), {})["small_batches"].effect
     assert effect.tolist() == pytest.approx([3 * sign] * 2)
 
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnstudy.claims.endpoints import rank, residual_init, test_time
+from bnstudy.claims.endpoints.inference import test_time as adapted_endpoints
+from bnstudy.claims.endpoints.initialization import rank, residual_init, skip_in_theory
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.cnn import Residual
 from bnstudy.networks.layers import GhostBatchNorm
@@ -62,7 +63,7 @@ def test_the_reflected_walk_by_simulation():
     walk = np.zeros(400_000)
     for block, z in enumerate(draws, start=1):
         walk = np.maximum(0, walk + z)
-        assert residual_init.skip_in_theory(block) == pytest.approx((walk**2).mean(), rel=0.02)
+        assert skip_in_theory(block) == pytest.approx((walk**2).mean(), rel=0.02)
 
 
 def residual_table(growth_none: float, growth_batch: float) -> pd.DataFrame:
@@ -76,17 +77,17 @@ def residual_table(growth_none: float, growth_batch: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("none", "batch", "effect"), [(1.0, 2.0, 2.0), (2.0, 1.0, -2.0)])
 def test_growth_of_the_identity_comes_out_either_way(none, batch, effect):
-    found = residual_init.endpoints(residual_table(none, batch), {})
+    found = residual_init(residual_table(none, batch), {})
     assert found["identity"].effect.tolist() == pytest.approx([effect] * 3)
     assert found["explosion"].effect.tolist() == pytest.approx([-effect] * 3)
 
 
 def test_the_random_walk_is_held_against_theory():
     table = residual_table(1.0, 1.0)
-    theory = table["block"].map(residual_init.skip_in_theory)
-    assert residual_init.endpoints(table.assign(skip=1.1 * theory), {})["random_walk"].holds
+    theory = table["block"].map(skip_in_theory)
+    assert residual_init(table.assign(skip=1.1 * theory), {})["random_walk"].holds
     for wrong in (table["block"], 0.5, 2.0 ** table["block"]):
-        assert not residual_init.endpoints(table.assign(skip=wrong), {})["random_walk"].holds
+        assert not residual_init(table.assign(skip=wrong), {})["random_walk"].holds
 
 
 def rank_table(none: tuple, batch: tuple) -> pd.DataFrame:
@@ -101,12 +102,12 @@ def rank_table(none: tuple, batch: tuple) -> pd.DataFrame:
 
 
 def test_rank_endpoints_by_hand():
-    found = rank.endpoints(rank_table((4.0, 1.0), (8.0, 16.0)), {})
+    found = rank(rank_table((4.0, 1.0), (8.0, 16.0)), {})
     assert found["kept"].cells["width 64"].tolist() == pytest.approx([math.log(8)] * 2)
     assert found["kept"].effect.tolist() == pytest.approx([math.log(8 * 16) / 2] * 2)
     assert found["width"].effect.tolist() == pytest.approx([math.log(2)] * 2)
     assert found["collapse"].effect.tolist() == pytest.approx([math.log(4)] * 2)
-    other = rank.endpoints(rank_table((4.0, 16.0), (8.0, 4.0)), {})
+    other = rank(rank_table((4.0, 16.0), (8.0, 4.0)), {})
     assert all(one.effect.max() < 0 for one in other.values())
 
 
@@ -235,14 +236,14 @@ def test_test_time_endpoints_by_hand():
         for (norm, statistics), values in accuracies.items()
     )
     options = {"claim_group": 50, "groups": [5, 50], "prior": 16}
-    found = test_time.endpoints(table, options)
+    found = adapted_endpoints(table, options)
     effects = {name: one.effect.tolist()[0] for name, one in found.items()}
     expected = {"adapted": 40, "prior": -2, "against_none": 5, "shift": 15, "price": 1}
     assert effects == pytest.approx(expected)
     assert found["adapted"].cells["noise"].tolist() == pytest.approx([45] * 2)
     lost = (table["norm"] == "batch") & (table["seed"] == 1)
     table.loc[lost, "accuracy_clean":"accuracy_noise"] = None  # diverged: it guesses
-    assert test_time.endpoints(table, options)["against_none"].effect[1] == pytest.approx(-65)
+    assert adapted_endpoints(table, options)["against_none"].effect[1] == pytest.approx(-65)
 
 
 def test_test_time_statistics_of_a_run(digits_data):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnstudy.claims.endpoints.regularization import endpoints, matched_gap
+from bnstudy.claims.endpoints.mechanisms import matched_gap
+from bnstudy.claims.endpoints.mechanisms import regularization as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import declaration
 from bnstudy.training.inputs import Scaling, Split
@@ -173,7 +174,6 @@ def test_endpoints_by_hand():
     found = endpoints(hand_made(), OPTIONS)
     assert found["gap"].effect.to_numpy() == pytest.approx([0.1 / 0.5] * 10)
     assert found["gap"].cells["end of training"].mean() == pytest.approx(0.2 / 0.81)
-    assert found["gap"].censored == 0
     assert found["noise"].effect.to_numpy() == pytest.approx([0.2 / 0.4] * 10)
     assert found["noise"].conditions["trend"].p < 1e-3
     assert found["noise"].cells["groups of 25"].mean() == pytest.approx(0.1 / 0.4)
@@ -207,8 +207,6 @@ def test_diverged_and_slow_runs_count():
     found = endpoints(table, OPTIONS)
     # It guesses: a validation loss of ln 10.
     assert found["gap"].effect[2] == pytest.approx((0.4 - (math.log(10) - 0.1)) / 0.5)
-    assert found["gap"].censored == 1
-    assert found["noise"].censored == 2
     assert found["dropout_need"].effect[2] == pytest.approx(6 - (87.2 - 10))
 
 

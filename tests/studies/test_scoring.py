@@ -62,14 +62,14 @@ STEPS |= {"direction": "lower", "scale": "difference", "where": {}, "unit": "ln 
 def test_steps_are_compared_as_a_ratio_that_is_positive_where_fewer_are_needed():
     endpoint = metric_endpoint(STEPS, table(steps_to_target=[200, 300, 100, 100]), ["norm"])
     np.testing.assert_allclose(endpoint.effect, np.log([2, 3]))
-    assert endpoint.censored == 0
+    assert endpoint.note.startswith("0 of 4 ")
     assert not endpoint.bounded
 
 
 def test_many_censored_runs_make_it_a_lower_bound():
     endpoint = metric_endpoint(STEPS, table(steps_to_target=[None, None, 100, 500]), ["norm"])
     np.testing.assert_allclose(endpoint.effect, np.log([10, 2]))
-    assert endpoint.censored == 2
+    assert endpoint.note.startswith("2 of 4 ")
     assert endpoint.bounded
 
 

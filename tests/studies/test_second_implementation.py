@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy_network import Adam, covariate_shift, from_torch, loss_of, sgd_step
 
-from bnstudy.claims.endpoints.regularization import matched_gap
+from bnstudy.claims.endpoints.mechanisms import matched_gap
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
 from bnstudy.studies import init_gradients

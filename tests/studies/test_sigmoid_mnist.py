@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.claims.endpoints.sigmoid_mnist import endpoints
+from bnstudy.claims.endpoints.mechanisms import sigmoid_mnist as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bnstudy.claims.endpoints.base import page_test
-from bnstudy.claims.endpoints.small_batches import endpoints
+from bnstudy.claims.endpoints.inference import small_batches as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.statistics import sign_flip_test
 from bnstudy.training.loop import make_deterministic

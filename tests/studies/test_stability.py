@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from bnstudy.claims.endpoints.stability import endpoints, pitman_morgan, pseudo_values
+from bnstudy.claims.endpoints.practice import pitman_morgan, pseudo_values
+from bnstudy.claims.endpoints.practice import stability as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.claims.endpoints.timing import endpoints
+from bnstudy.claims.endpoints.practice import timing as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import timing
 from perceptrons import build_model

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bnstudy import settings
-from bnstudy.claims.endpoints import controls as control_endpoints
+from bnstudy.claims.endpoints import practice
 from bnstudy.claims.endpoints.base import metric_endpoint
 from bnstudy.config import default_studies
 from bnstudy.data.prepared import open_prepared
@@ -206,7 +206,7 @@ def test_controls_run_and_merge(digits_data, tmp_path):
     assert set(merged["data_sha256"]) == {open_prepared(digits_data).sha256}
     assert set(merged["code_sha256"]) == {code_sha256(registry.study_code("controls", controls))}
     assert merged["config_sha256"].nunique() == 2  # one for each cell
-    found = control_endpoints.endpoints(merged, {})
+    found = practice.controls(merged, {})
     assert list(found["same"].effect.index) == [1000, 1001]
     claim = {"metric": "test_accuracy", "axis": "learning_rate", "level": 0.01, "baseline": 1e-5}
     claim |= {"direction": "higher", "scale": "difference", "where": {}, "unit": ""}
@@ -265,7 +265,7 @@ def test_control_effects_by_hand():
             "test_accuracy": [0.9, 0.8, 0.7, 0.5, None, 0.2, 0.3, 0.4],  # it guesses: 0.1
         }
     )
-    found = control_endpoints.endpoints(runs, {})
+    found = practice.controls(runs, {})
     assert found["same"].effect.tolist() == pytest.approx([20, 30])
     claim = {"metric": "test_accuracy", "axis": "learning_rate", "level": 0.1, "baseline": 0.001}
     claim |= {"direction": "higher", "scale": "difference", "where": {"seed": [0, 1]}, "unit": ""}

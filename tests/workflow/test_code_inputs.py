@@ -64,12 +64,7 @@ def imported(study, command: str, out: Path) -> set[str]:
     ],
 )
 def test_what_a_command_imports_is_in_its_key(quick_study, tmp_path, command, module):
-    lazily = {  # by the name of a study, which the keys add one by one
-        name
-        for name in imported(quick_study, command, tmp_path)
-        if name.startswith("claims/endpoints/")
-    }
-    needed = imported(quick_study, command, tmp_path) - lazily
+    needed = imported(quick_study, command, tmp_path)
     assert needed <= {"cli.py", *imported_code(module)}
 
 

@@ -187,7 +187,7 @@ def test_a_changed_title_trains_nothing(finished):
         ),
         ("workflow/bnstudy/tables/aggregate.py", {"aggregate": 1} | REPORT),
         ("workflow/bnstudy/studies/identities.py", {"run_study": 1, "merge_study": 1} | REPORT),
-        ("workflow/bnstudy/claims/endpoints/identities.py", REPORT),
+        ("workflow/bnstudy/claims/endpoints/practice.py", REPORT),
         ("config/claims.yaml", REPORT),
         ("workflow/bnstudy/report/look.py", {"render": 1, "all": 1}),
         ("report/notebook.py", {"render": 1, "all": 1}),

@@ -200,9 +200,6 @@ def sources(root: Path, rule: str) -> str:
         files = {p for p in kept if p.name not in RENDERED} | set(provenance.PACKAGE.rglob("*.py"))
     modules = {"prepare": ["data.prepare"], "merge_study": ["studies.table"]}
     modules |= {"aggregate": ["tables.aggregate"], "judge_claims": ["claims.judge"]}
-    if rule == "judge_claims":
-        endpoints = (provenance.PACKAGE / "claims/endpoints").glob("*.py")
-        modules[rule] += [f"claims.endpoints.{path.stem}" for path in endpoints]
     if rule in ("judge_claims", "render"):
         files |= {root / "config/claims.yaml", *(root / "workflow/schemas").glob("*.yaml")}
     found = {name for module in modules.get(rule, []) for name in provenance.imported_code(module)}

@@ -6,8 +6,6 @@ claim.
 """
 
 import hashlib
-import importlib
-import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -16,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from bnstudy import grid, statistics
+from bnstudy.claims.endpoints import ENDPOINTS
 from bnstudy.claims.endpoints.base import Endpoint, Exact, last_values, metric_endpoint
 from bnstudy.claims.listed import CORE, axes_of, judged_claims
 from bnstudy.cli import parser_of
@@ -118,15 +117,14 @@ class Measured:
     @cached_property
     def coded(self) -> dict[str, Endpoint | Exact]:
         """The endpoints that are code, by name."""
-        name = f"bnstudy.claims.endpoints.{self.study}"
-        if importlib.util.find_spec(name) is None:
+        if self.study not in ENDPOINTS:
             return {}
         if self.study == CORE:
             given = [self.read(table) for table in ("runs", "metrics", "timings")]
         else:
             given = [self.read(self.study), self.said["options"]]
         try:
-            return importlib.import_module(name).endpoints(*given)
+            return ENDPOINTS[self.study](*given)
         except (KeyError, IndexError) as error:
             raise UserError(
                 f"studies.{self.study}: its claims cannot be judged, {error} is missing from its "

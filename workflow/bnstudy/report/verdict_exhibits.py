@@ -8,8 +8,8 @@ import pandas as pd
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import page_test
-from bnstudy.claims.endpoints.init_gradients import growth_by_network
-from bnstudy.claims.endpoints.small_batches import errors
+from bnstudy.claims.endpoints.inference import errors
+from bnstudy.claims.endpoints.initialization import growth_by_network
 from bnstudy.claims.judge import Measured, git_blob_hash
 from bnstudy.claims.listed import CORE, read, readings
 from bnstudy.config import ALPHA

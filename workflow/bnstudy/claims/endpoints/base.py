@@ -7,7 +7,7 @@ A run that failed (`bnstudy.scoring`) counts as one that guesses, and a target t
 counts as reached at the budget. No run is left out, which would flatter the arm that failed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,8 +30,9 @@ class Endpoint:
     unit: str  # of `effect` and of the claim's smallest effect ("percentage points", "decades")
     # The same for each cell that `effect` averages over (a batch size, a depth); exploratory.
     cells: dict[str, pd.Series] = field(default_factory=dict)
-    censored: int = 0  # measured values that stand at the budget because the event never came
-    bounded: bool = False  # whether so many do that a small effect excludes no larger one
+    # Whether so many values stand at the budget, the event never having come, that a small effect excludes
+    # no larger one.
+    bounded: bool = False
     # Further endpoints that must hold as well for the claim to hold.
     conditions: dict[str, "Endpoint"] = field(default_factory=dict)
     # What must hold, above zero, for the experiment to decide the claim in either direction.
@@ -75,7 +76,7 @@ def scored(table: pd.DataFrame, metric: str, scale: str = "difference") -> pd.Se
 
 
 def arrival(table: pd.DataFrame, metric: str) -> dict[str, object]:
-    """Of an endpoint, how many targets were never reached, whether that bounds it, and a note of it.
+    """Of an endpoint, whether targets that were never reached bound it, and a note of their number.
 
     Such runs count as there at the budget, so the ratio is a lower bound: of little depth where they are
     few, else of unknown depth.
@@ -83,8 +84,7 @@ def arrival(table: pd.DataFrame, metric: str) -> dict[str, object]:
     reached = table[metric.removeprefix("ln_")].notna() & ~failed(table)
     censored = int((~reached).sum())
     note = f"{censored} of {len(table)} runs never reached the target."
-    bounded = censored > CENSORED_AT_MOST * len(table)
-    return {"censored": censored, "bounded": bounded, "note": note}
+    return {"bounded": censored > CENSORED_AT_MOST * len(table), "note": note}
 
 
 def failures(table: pd.DataFrame) -> dict[str, str]:
@@ -107,14 +107,13 @@ def level_minus_baseline(
     axis: str = "norm",
     level: str = "batch",
     baseline: str = "none",
-    name: Callable[[str, str], str] = words,
 ) -> pd.DataFrame:
     """Differences of two levels: a row per seed, a column per cell of the columns `by`.
 
     The columns are named by the values of `by` in words, in the order in which the table has them. A
     pair that is incomplete is NaN, and a cell that lacks a level is left out.
     """
-    parts = [as_text(table[one]).map(lambda value, one=one: name(one, value)) for one in by]
+    parts = [as_text(table[one]).map(lambda value, one=one: words(one, value)) for one in by]
     cells = pd.concat(parts, axis=1).agg(", ".join, axis=1) if by else pd.Series("all", table.index)
     arms = wide(table.assign(arm=as_text(table[axis]), cell=cells), values, "arm", "cell")
     both = [c for c in pd.unique(cells) if {(level, c), (baseline, c)} <= set(arms)]

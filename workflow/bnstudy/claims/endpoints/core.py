@@ -39,10 +39,10 @@ def endpoints(
     def none_over_batch(values: pd.Series, **rest: object) -> Endpoint:
         return mean_over_cells(-level_minus_baseline(runs, values, by), "ln ratio", **rest)
 
-    shared = "Runs may have shared the machine with others."
-    censored = arrival(runs, "steps_to_target")["censored"]
     found = {
-        "seconds_to_target": none_over_batch(seconds, censored=censored, note=shared),
+        "seconds_to_target": none_over_batch(
+            seconds, note="Runs may have shared the machine with others."
+        ),
         "steps_to_97": none_over_batch(
             scored(runs, "ln_steps_to_97"), **arrival(runs, "steps_to_97")
         ),
@@ -109,11 +109,6 @@ def batch_size_slope(runs: pd.DataFrame, samples: Endpoint) -> Endpoint:
 
 def batch_size_samples(runs: pd.DataFrame) -> Endpoint:
     """ln(samples to the target at the largest / at the smallest batch size), `none` minus `batch`."""
-    smallest, largest = runs["batch_size"].min(), runs["batch_size"].max()
-    extremes = runs[runs["batch_size"].isin([smallest, largest])]
-    samples = by_batch_size(
-        extremes, np.log(steps(extremes).clip(lower=1) * extremes["batch_size"])
-    )
-    penalty = samples[largest] - samples[smallest]
-    censored = arrival(extremes, "steps_to_target")["censored"]
-    return Endpoint(penalty["none"] - penalty["batch"], "ln ratio", censored=censored)
+    samples = by_batch_size(runs, np.log(steps(runs).clip(lower=1) * runs["batch_size"]))
+    penalty = samples[samples.columns.max()] - samples[samples.columns.min()]
+    return Endpoint(penalty["none"] - penalty["batch"], "ln ratio")

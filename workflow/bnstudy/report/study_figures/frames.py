@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import accuracy, steps
-from bnstudy.claims.endpoints.depth import BEYOND
+from bnstudy.claims.endpoints.initialization import BEYOND
 from bnstudy.data.registry import DATASETS
 from bnstudy.report.look import DECLARED, summary
 from bnstudy.report.marks import Plot

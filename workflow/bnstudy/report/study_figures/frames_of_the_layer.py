@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import accuracy
-from bnstudy.claims.endpoints.regularization import matched_gaps
+from bnstudy.claims.endpoints.mechanisms import matched_gaps
 from bnstudy.report import words
 from bnstudy.report.amounts import small
 from bnstudy.report.look import DECLARED, looks_of

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bnstudy.claims.endpoints.learning_rates import BAND_POINTS
-from bnstudy.claims.endpoints.residual_init import skip_in_theory
+from bnstudy.claims.endpoints.initialization import skip_in_theory
+from bnstudy.claims.endpoints.practice import BAND_POINTS
 from bnstudy.report.look import BLUE, GRID, MUTED, RED, RULE, Look, summary, thinned
 from bnstudy.report.marks import Plot, dots, heat, note, row_names
 from bnstudy.report.panels import power

@@ -1,0 +1,293 @@
+"""Endpoints of practice: learning rates, stability, step times, small batches; and the exact checks."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy.stats import pearsonr
+
+from bnstudy.claims.endpoints.base import (
+    Endpoint,
+    Exact,
+    accuracy,
+    level_minus_baseline,
+    mean_over_cells,
+    scored,
+    wide,
+)
+from bnstudy.scoring import failed
+
+GROUP = ["norm", "cell", "seed"]
+BAND_POINTS = 1.0  # percentage points below the arm's best
+
+
+def learning_rates(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
+    """How high (B4), how fast (B5), how wide (B6): plain SGD at the largest batch size.
+
+    Cells are all optimizers and batch sizes.
+
+    The table has a row per norm, optimizer, batch size, seed and learning rate. Of the options,
+    `trained_at` is the accuracy from which a run counts as trained, `usual` the learning rate of B5's
+    comparison, by optimizer, and `target_within` and `target_between` the accuracies to reach in
+    comparing rates within an arm and arms.
+    """
+    cells = table["optimizer"] + ", batch size " + table["batch_size"].astype(str)
+    table = table.assign(accuracy=accuracy(table), cell=cells)
+    primary = f"sgd, batch size {table['batch_size'].max()}"
+    rates = table.loc[cells == primary, "learning_rate"]
+    within, between = (
+        f"steps_to_{round(100 * options[target])}" for target in ("target_within", "target_between")
+    )
+    return {
+        "lr_max_decades": batch_minus_none(
+            largest_rate(table, 100 * options["trained_at"]),
+            primary,
+            f"Rates run from {rates.min():g} to {rates.max():g}.",
+        ),
+        "never_diverges": never_diverges(table),
+        "best_over_default": best_over_default(table, within, options["usual"], primary),
+        "best_over_best": best_over_best(table, between, primary),
+        "band_decades": batch_minus_none(
+            usable_band(table), primary, "A band that touches an end of the grid may be wider."
+        ),
+    }
+
+
+def batch_minus_none(values: pd.Series, primary: str, note: str) -> Endpoint:
+    """The endpoint of values in decades, by norm, cell and seed."""
+    differences = (values["batch"] - values["none"]).unstack("cell")
+    return Endpoint(differences[primary], "decades", dict(differences), note=note)
+
+
+def largest_rate(table: pd.DataFrame, trained_at: float) -> pd.Series:
+    """log10 of the largest rate that trains, by norm, cell and seed.
+
+    Where no rate trains, that counts as the smallest of the grid, which understates the difference
+    between the arms.
+    """
+    lowest = table.groupby(GROUP)["learning_rate"].min()
+    trained = table[table["accuracy"] >= trained_at].groupby(GROUP)["learning_rate"]
+    return decades(trained.max().reindex(lowest.index).fillna(lowest))
+
+
+def decades(rates: pd.Series) -> pd.Series:
+    """log10 of the rates of a grid in steps of half a decade, which it gives as 0.0316 and so on."""
+    return (2 * np.log10(rates)).round() / 2
+
+
+def usable_band(table: pd.DataFrame) -> pd.Series:
+    """log10(largest / smallest) rate within a point of the best of the same norm, cell and seed."""
+    best = table.groupby(GROUP)["accuracy"].transform("max")
+    usable = table[table["accuracy"] >= best - BAND_POINTS].groupby(GROUP)["learning_rate"]
+    return decades(usable.max()) - decades(usable.min())
+
+
+def never_diverges(table: pd.DataFrame) -> Exact:
+    """ "Without the risk of divergence", literally: `value` is the share of `batch` runs that did."""
+    runs = table[table["norm"] == "batch"]
+    gone = runs[failed(runs)]
+    note = f"{len(gone)} of {len(runs)} runs with batch normalization diverged"
+    if len(gone):
+        lowest = gone.groupby("optimizer")["learning_rate"].min()
+        note += ", at rates from " + " and ".join(f"{r:g} ({o})" for o, r in lowest.items())
+    return Exact(not len(gone), len(gone) / len(runs), 0.0, note + ".")
+
+
+def cross_fitted_steps(ln_steps: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Each seed's ln steps at the rate that is best on the other half of the seeds, and the rates chosen.
+
+    Rows are seeds, columns learning rates. Choosing and judging on the same seeds would flatter whichever
+    arm has more rates to choose from. A tie goes to the smaller rate.
+    """
+    seeds = sorted(ln_steps.index)
+    halves = seeds[: len(seeds) // 2], seeds[len(seeds) // 2 :]
+    parts, chosen = [], set()
+    for judged, choosing in (halves, halves[::-1]):
+        # A single seed leaves nothing to choose on but itself.
+        best = ln_steps.loc[choosing or judged].mean().idxmin()
+        parts.append(ln_steps.loc[judged, best])
+        chosen.add(best)
+    return pd.concat(parts).sort_index(), " or ".join(f"{rate:g}" for rate in sorted(chosen))
+
+
+def steps_by_rate(table: pd.DataFrame, column: str, norm: str) -> dict[str, pd.DataFrame]:
+    """ln steps to the target of an arm by cell: a row per seed, a column per learning rate of the cell."""
+    arm = table[table["norm"] == norm]
+    parts = arm.groupby("cell", sort=False)
+    return {cell: wide(rows, scored(rows, f"ln_{column}"), "learning_rate") for cell, rows in parts}
+
+
+def best_over_default(
+    table: pd.DataFrame, column: str, usual: dict[str, float], primary: str
+) -> Endpoint:
+    """ln(steps at the usual rate / steps at the best higher rate), with batch normalization.
+
+    Above zero where a higher rate is faster, below where every higher one is slower.
+    """
+    gains, chosen = {}, {}
+    optimizers = table.drop_duplicates("cell").set_index("cell")["optimizer"]
+    for cell, ln_steps in steps_by_rate(table, column, "batch").items():
+        rate = usual[optimizers[cell]]
+        best, chosen[cell] = cross_fitted_steps(ln_steps.loc[:, ln_steps.columns > rate])
+        gains[cell] = ln_steps[rate] - best
+    rate = usual[optimizers[primary]]
+    same = table.query("norm == 'batch' and cell == @primary and learning_rate == @rate")
+    note = (
+        f"Best higher rate {chosen[primary]}, usual rate {rate:g}; "
+        f"{same[column].isna().sum()} runs at the usual rate never reached the target."
+    )
+    return Endpoint(gains[primary], "ln ratio", gains, note=note)
+
+
+def best_over_best(table: pd.DataFrame, column: str, primary: str) -> Endpoint:
+    """ln(steps without / steps with batch normalization), each arm at its own best rate."""
+    none, batch = (
+        {cell: cross_fitted_steps(one) for cell, one in steps_by_rate(table, column, norm).items()}
+        for norm in ("none", "batch")
+    )
+    gains = {cell: none[cell][0] - batch[cell][0] for cell in none}
+    note = (
+        f"Best rates: {none[primary][1]} without and {batch[primary][1]} with batch normalization."
+    )
+    return Endpoint(gains[primary], "ln ratio", gains, note=note)
+
+
+SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
+
+
+def stability(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """B16, the readings of "fluctuates less"; each a mean over batch sizes, the cells.
+
+    Spikes are losses of more than twice the running median. `between_seeds` compares standard deviations
+    of the final validation loss, one number for all seeds; the effect of a seed is its jackknife
+    pseudo-value (Miller 1974, Biometrika 61), whose mean is the ratio corrected for bias.
+    """
+    found = {
+        "fluctuation": matched(table, -scored(table, "ln_fluctuation"), "ln ratio"),
+        "spikes": matched(table, -100 * table["spikes"].astype(float), "percentage points"),
+        "spikes_all": matched(table, -100 * table["spikes_all"].astype(float), "percentage points"),
+    }
+    if table["seed"].nunique() >= SEEDS_AT_LEAST:
+        found["between_seeds"] = between_seeds(table)
+    return found
+
+
+def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
+    """`batch` minus `none` of values that may be undefined, mean over the batch sizes that are.
+
+    A value is undefined where a run was not long enough at the level that is compared, which is no
+    failure and has no score. A seed is left out only where that is so at every batch size.
+    """
+    differences = level_minus_baseline(table, values, ("batch_size",))
+    undefined = int(values.isna().sum())
+    note = f"{undefined} of {len(table)} runs were too short at the compared level of the loss."
+    return Endpoint(
+        effect=differences.mean(axis=1).dropna(),
+        cells={name: column.dropna() for name, column in differences.items()},
+        unit=unit,
+        note=note if undefined else "",
+    )
+
+
+def between_seeds(table: pd.DataFrame) -> Endpoint:
+    """ln ratio of the standard deviations between seeds of the final validation loss."""
+    loss = wide(table, scored(table, "val_loss"), "norm", "batch_size")
+    cells, p = {}, []
+    for size in loss["none"]:
+        none, batch = loss["none", size], loss["batch", size]
+        cells[f"batch size {size}"] = pseudo_values(none, batch)
+        p.append(f"{pitman_morgan(none, batch):.3g} ({size})")
+    note = f"Pitman-Morgan p by batch size: {', '.join(p)}."
+    return mean_over_cells(pd.DataFrame(cells), "ln ratio", note=note)
+
+
+def pseudo_values(none: pd.Series, batch: pd.Series) -> pd.Series:
+    """Jackknife pseudo-values n t - (n - 1) t_(-i) of t = ln(sd(none) / sd(batch))."""
+    n = len(none)
+    whole = math.log(none.std() / batch.std())
+    without = [math.log(none.drop(seed).std() / batch.drop(seed).std()) for seed in none.index]
+    return pd.Series([n * whole - (n - 1) * t for t in without], index=none.index)
+
+
+def pitman_morgan(a: pd.Series, b: pd.Series) -> float:
+    """p-value of equal variances of paired values: no correlation between their sum and difference.
+
+    Pitman (1939) and Morgan (1939), Biometrika 31.
+    """
+    return float(pearsonr(a + b, a - b).pvalue)
+
+
+def convolutional(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """S27: test accuracy of batch minus group normalization, largest minus smallest batch.
+
+    In percentage points; whatever a small batch does to both, such as more steps an epoch, cancels.
+    """
+    group = next(norm for norm in table["norm"] if norm.startswith("group:"))
+    table = table[table["train_images"] == table["train_images"].max()]
+    accuracies = wide(table, accuracy(table, "test_accuracy"), "norm", "batch_size")
+    gains = accuracies["batch"] - accuracies[group]
+    effect = gains[gains.columns.max()] - gains[gains.columns.min()]
+    return {"small_batches": Endpoint(effect, "percentage points")}
+
+
+def timing(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """L2, ln of ratios of step times, mean over batch sizes, the cells; a seed is a process."""
+    times = wide(table, "milliseconds", "phase", "arm", "batch_size")
+    ratio = {
+        name: mean_over_cells(
+            np.log(times[phase, arm] / times[phase, "none"]).rename(columns="batch size {}".format),
+            "ln ratio",
+        )
+        for name, phase, arm in (
+            ("training", "training", "batch"),
+            ("inference", "inference", "batch"),
+            ("inference_fused", "inference", "fused"),
+        )
+    }
+    factor = {name: f"{math.exp(one.effect.median()):.2f} times" for name, one in ratio.items()}
+    first = table.groupby("arm")[["parameters", "buffers"]].first()
+    memory = table.groupby(["batch_size", "arm"]).saved_bytes.first().unstack("arm")
+    note = (
+        f"Median step times are {factor['training']} those without in training, "
+        f"{factor['inference']} in inference and {factor['inference_fused']} there "
+        "once fused. Batch normalization has "
+        f"{first.parameters['batch'] - first.parameters['none']} more parameters and "
+        f"{first.buffers['batch']} buffer values, and keeps "
+        f"{(memory.batch / memory.none).mean():.2f} times the bytes for the backward pass."
+    )
+    conditions = {"inference": ratio["inference"]}
+    return ratio | {"training": replace(ratio["training"], conditions=conditions, note=note)}
+
+
+def controls(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
+    """The A/A control of the verdict rule: test accuracy of half the seeds against the other half."""
+    usual = table[table["learning_rate"] == table["learning_rate"].max()]
+    values = accuracy(usual, "test_accuracy").set_axis(usual["seed"])
+    half = len(values) // 2
+    first, second = values.iloc[:half], values.iloc[half : 2 * half].set_axis(values.index[:half])
+    return {"same": Endpoint(first - second, "percentage points")}
+
+
+def identities(table: pd.DataFrame, options: dict) -> dict[str, Exact]:
+    """M1 to M9, L3, L5 and the erratum: a check, by its name, holds if all of its rows do.
+
+    `value` and `tolerance` are those of the row that is furthest off for its tolerance.
+    """
+    return {name: worst(rows) for name, rows in table.groupby("check", sort=False)}
+
+
+def worst(rows: pd.DataFrame) -> Exact:
+    error = (rows.value - rows.reference).abs()
+    # A tolerance of zero is no scale; there any error counts as it is, after a row that fails.
+    relative = error / rows.tolerance.where(rows.tolerance > 0, 1.0)
+    order = pd.DataFrame({"fails": rows.holds == 0, "relative": relative})
+    index = order.sort_values(["fails", "relative"], kind="stable").index[-1]
+    row = rows.loc[index]
+    note = "" if pd.isna(row.note) else str(row.note)
+    return Exact(
+        holds=bool((rows.holds == 1).all()),
+        value=float(error[index]),
+        tolerance=float(row.tolerance),
+        note=f"{row.quantity}: {row.value:.3g}. {note}".strip(),
+    )
