@@ -13,9 +13,9 @@ tables = "results/tables"
 claims = "config/claims.yaml"
 data = ["results/data/mnist/prepared.safetensors"]
 
-# %% tags=["remove-input"]
+# %% tags=["remove-cell"]
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,6 @@ from bnstudy.report import (
     exhibits,
     figures,
     findings,
-    materials,
     verdict_exhibits,
     verdict_figures,
     verdicts,
@@ -53,30 +52,32 @@ results, judged = report.results, report.claims
 runs, metrics = results.runs, results.metrics  # a row per run; a row per run, step and measure
 first = results.datasets[0]
 
-# %% tags=["remove-cell"]
 # Processes of their own draw the figures, while networks are trained and sentences found
 pairs = (partial(figures.paired_differences, level=norm) for norm in results.treatments)
 compared = [
     *(figures.learning_curves, *pairs, figures.train_against_validation, figures.confusion),
     *(figures.probe_curves, figures.steps_to_target, figures.batch_size_effect),
+    figures.accuracy_by_time,
 ]
 compared = [figure(results, dataset) for figure in compared for dataset in results.datasets]
-drawings = {
-    study: (
-        verdict_figures.of_study(judged, study),
-        verdict_figures.cells(judged.of(study), study),
-    )
-    for study in ("core", *report.config["studies"])
-}
-by_time = (figures.accuracy_by_time(results, dataset) for dataset in results.datasets)
-studies = (one for own, cells in drawings.values() for one in (*own, cells))
-report.draw_ahead([*compared, verdict_figures.scorecard(judged), *by_time, *studies])
+of_studies = {name: verdict_figures.of_study(judged, name) for name in judged.headings}
+report.draw_ahead([*compared, verdict_figures.scorecard(judged), *chain(*of_studies.values())])
+
+
+def show(study):
+    """What came out of a study: its figures, its verdicts, its cells, and what else it measured."""
+    *own, cells = of_studies[study]
+    for drawing in own:
+        report.figure(drawing)
+    report.bullets(verdicts.verdict_sentences(judged.of(study)))
+    report.table(verdict_exhibits.exact(judged, study))
+    report.figure(cells)
+    report.table(verdict_exhibits.further(judged, study))
+
 
 # %% tags=["remove-input"]
 report.opening()
 report.text(design.unfinished(results))
-
-# %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
 report.verdicts({claim.id: slug(claim.heading) for claim in judged.judged if claim.was_run})
@@ -84,7 +85,7 @@ report.text(design.subtitle(results), design.byline(results))
 for dataset in results.datasets:
     report.text(findings.headline(results, dataset)[1])
     report.table(exhibits.key_numbers(results, dataset))
-if missing := materials.missing(results):
+if missing := exhibits.missing(results):
     report.text("## What is missing")
     report.table(missing)
 
@@ -98,13 +99,11 @@ report.bullets(design.design(results))
 
 # %% [markdown]
 # {{ text/numbers.md }}
-
-# %% [markdown]
+#
 # ## 2. Understanding batch normalization
 #
 # {{ text/concept.md }}
-
-# %% [markdown]
+#
 # ### Benefits
 #
 # {{ text/credited.md }}
@@ -129,29 +128,23 @@ x = pd.Series([4.0, 5.0, 7.0, 8.0])
 gamma, beta, epsilon = 1.5, 0.5, 1e-5
 mean, variance = x.mean(), x.var(ddof=0)
 normalized = (x - mean) / (variance + epsilon) ** 0.5
-report.figure(
-    figures.four_samples(
-        pd.DataFrame({"input": x, "normalized": normalized, "output": gamma * normalized + beta})
-    ),
-    live={"kind": "playground"},
-)
+output = gamma * normalized + beta
+steps = pd.DataFrame({"input": x, "normalized": normalized, "output": output})
+report.figure(figures.four_samples(steps), live={"kind": "playground"})
 
 # %% tags=["remove-input"]
 words = {"mean": mean, "variance": variance, "x": x, "normalized": normalized}
-end = gamma * normalized[0] + beta
-report.text(say("four samples", "first", gamma=gamma, beta=beta, end=end, **words))
+report.text(say("four samples", "first", gamma=gamma, beta=beta, end=output[0], **words))
 
 # %% [markdown]
 # ### Running statistics
 #
 # {{ text/running_statistics.md }}
-
-# %% [markdown]
+#
 # ### The backward pass
 #
 # {{ text/backward.md }}
-
-# %% [markdown]
+#
 # ### Does PyTorch compute this?
 #
 # The formulas above, in a few lines, against `torch.nn.BatchNorm1d` on random numbers in double
@@ -184,12 +177,10 @@ y = layer(samples)
 y.backward(gradient)
 x, g, b, eps = samples.detach(), layer.weight.detach(), layer.bias.detach(), layer.eps
 expected, normalized, variance = batch_norm(x, g, b, eps)
+backward = batch_norm_backward(gradient, normalized, variance, g, eps)
 checks = {
     "output, training mode": (y, expected),
-    "gradient of the input": (
-        samples.grad,
-        batch_norm_backward(gradient, normalized, variance, g, eps),
-    ),
+    "gradient of the input": (samples.grad, backward),
     "gradient of the scale": (layer.weight.grad, (gradient * normalized).sum(0)),
     "gradient of the shift": (layer.bias.grad, gradient.sum(0)),
     "running mean": (layer.running_mean, 0.1 * x.mean(0)),
@@ -226,12 +217,9 @@ for dataset in report.each_dataset():
 # %%
 images = report.data[first]
 order = torch.randperm(len(images.train_images), generator=torch.Generator().manual_seed(0))
-n_learn, n_validate = results.split_sizes(first)
+n_learn, _ = results.split_sizes(first)
 learn, validate = order[:n_learn], order[n_learn:]
-
-columns = ["dataset", "training", "validation", "test"]
-sizes = [images.title, n_learn, n_validate, len(images.test_images)]
-report.frame("splits", pd.DataFrame([sizes], columns=columns))
+report.table(exhibits.splits(results))
 
 # %% tags=["remove-input"]
 report.text(design.scaling_sentence(results))
@@ -272,11 +260,9 @@ shares = labels.value_counts(normalize=True).reindex(images.classes).mul(100)
 
 
 def draw():
+    axes = {"x": "share of images (%)", "y": "class", "yscale": None}
     height = 0.21 * len(shares) + 0.2
-    panels = small_multiples(
-        shares.reset_index(), None, None, x="share of images (%)", y="class", yscale=None,
-        height=height,
-    )  # fmt: skip
+    panels = small_multiples(shares.reset_index(), None, None, height=height, **axes)
     for ax, _ in panels:
         sns.barplot(x=shares.to_numpy(), y=list(shares.index), color="#56b4e9", saturation=1, ax=ax)
     return panels.finish()
@@ -284,12 +270,8 @@ def draw():
 
 table = shares.rename("share of images (%)").rename_axis("class").reset_index()
 words = {"title": images.title, "n": len(labels), "equal": 100 / len(shares)}
-words |= {
-    "low": shares.min(),
-    "least": shares.idxmin(),
-    "high": shares.max(),
-    "most": shares.idxmax(),
-}
+words |= {"low": shares.min(), "least": shares.idxmin()}
+words |= {"high": shares.max(), "most": shares.idxmax()}
 report.drawing("balance", table, draw, **words)
 
 # %% [markdown]
@@ -341,18 +323,13 @@ def new_network(norm):
     return networks[norm](widths)
 
 
-parameters = pd.DataFrame(
-    {
-        "network": [norms.NORMS[norm].title for norm in networks],
-        "trainable parameters": [
-            sum(p.numel() for p in new_network(norm).parameters()) for norm in networks
-        ],
-        "running statistics": [
-            sum(b.numel() for b in new_network(norm).buffers() if b.dim()) for norm in networks
-        ],
-    }
-)
-report.frame("numbers learned", parameters, label="parameters")
+rows = []
+for norm in networks:
+    network = new_network(norm)
+    learned = sum(parameter.numel() for parameter in network.parameters())
+    kept = sum(buffer.numel() for buffer in network.buffers() if buffer.dim())
+    rows.append([norms.NORMS[norm].title, learned, kept])
+report.frame("numbers learned", rows, label="parameters")
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
@@ -428,11 +405,9 @@ rows = []
 for norm in networks:
     network = new_network(norm)
     optimizer = OPTIMIZERS[said["optimizer"]](network.parameters(), lr=said["learning_rate"])
-    for step, loss, accuracy in train(
-        network, learning, validation, batch_size, optimizer, set(study["step"])
-    ):
-        rows.append({"norm": norm, "step": step, "loss": loss, "accuracy": accuracy})
-live = pd.DataFrame(rows)
+    seen = train(network, learning, validation, batch_size, optimizer, set(study["step"]))
+    rows += [(norm, *measured) for measured in seen]
+live = pd.DataFrame(rows, columns=["norm", "step", "loss", "accuracy"])
 
 # %% [markdown]
 # Beside it the study, at the same steps and the same batch size: other divisions of the images, other
@@ -443,9 +418,8 @@ arms = looks_of(list(networks), "none", results.level_name)
 
 
 def draw():
-    panels = small_multiples(
-        study, None, None, x="step", y="validation accuracy (%)", yscale="percent", height=2.2,
-    )  # fmt: skip
+    axes = {"x": "step", "y": "validation accuracy (%)", "yscale": "percent"}
+    panels = small_multiples(study, None, None, height=2.2, **axes)
     for ax, _ in panels:
         style = series(arms, "norm", markers=False)
         sns.lineplot(study, x="step", y="value", ax=ax, alpha=0.4, lw=4, **style)
@@ -556,15 +530,11 @@ for dataset in report.each_dataset():
 steps = results.scored("steps_to_target").assign(
     missed=runs["steps_to_target"].isna(), logarithm=lambda frame: np.log(frame["value"])
 )
-table = steps.groupby(["dataset", "batch_size", "norm"]).agg(
-    **{
-        "geometric mean": ("logarithm", lambda values: np.exp(values.mean())),
-        "fewest": ("value", "min"),
-        "most": ("value", "max"),
-        "never reached": ("missed", "sum"),
-    }
-)
-table.insert(3, "images seen", table["geometric mean"] * table.index.get_level_values("batch_size"))
+groups = steps.groupby(["dataset", "batch_size", "norm"])
+table = groups["value"].agg(["min", "max"]).set_axis(["fewest", "most"], axis=1)
+table.insert(0, "geometric mean", groups["logarithm"].agg(lambda logs: np.exp(logs.mean())))
+table["images seen"] = table["geometric mean"] * table.index.get_level_values("batch_size")
+table["never reached"] = groups["missed"].sum()
 report.frame("steps", in_words(table), results=results)
 
 # %% tags=["remove-input"]
@@ -607,8 +577,7 @@ for dataset in report.each_dataset():
 
 # %% [markdown]
 # {{ text/limitations.md }}
-
-# %% [markdown]
+#
 # ## 7. Conclusion
 
 # %% tags=["remove-input"]
@@ -628,13 +597,11 @@ report.bullets(design.scope(results))
 
 # %% [markdown]
 # {{ text/limits.md }}
-
-# %% [markdown]
+#
 # ## 8. References
 #
 # {{ text/references.md }}
-
-# %% [markdown]
+#
 # ## A. Claims one by one
 #
 # The claims are those of the text quoted above.
@@ -658,21 +625,7 @@ report.table(verdict_exhibits.not_run(judged))
 # Each study below asks one thing of many networks. Every seed gives one number, oriented so that above
 # zero is as the claim says. Further measures and single cells are exploratory: they describe, and
 # decide nothing.
-
-
-# %% tags=["remove-cell"]
-def show(study):
-    """What came out of a study: its figures, its verdicts, its cells, and what else it measured."""
-    own, cells = drawings[study]
-    for drawing in own:
-        report.figure(drawing)
-    report.bullets(verdicts.verdict_sentences(judged.of(study)))
-    report.table(verdict_exhibits.exact(judged, study))
-    report.figure(cells)
-    report.table(verdict_exhibits.further(judged, study))
-
-
-# %% [markdown]
+#
 # ### S1 Speed and accuracy
 #
 # {{ text/speed_and_accuracy.md }}
@@ -721,16 +674,16 @@ report.table(verdict_exhibits.accuracies(judged))
 
 # %% tags=["remove-input"]
 report.source(mlp.build_mlp, loop.train, loop.evaluate)
-report.table(materials.settings_table(results))
+report.table(exhibits.settings_table(results))
 
 # %% [markdown]
 # ## E. Provenance
 
 # %% tags=["remove-input"]
-report.table(materials.origin(results, report.data))
+report.table(exhibits.origin(results, report.data))
 report.table(verdict_exhibits.registration(judged))
 report.table(verdict_exhibits.history(judged))
-report.table(materials.versions(results, provenance.versions()))
+report.table(exhibits.versions(results, provenance.versions()))
 
 # %% [markdown]
 # **Does the published study reproduce here?** `snakemake --cores all verify` trains some of its runs
@@ -738,7 +691,7 @@ report.table(materials.versions(results, provenance.versions()))
 
 # %% tags=["remove-input"]
 if (report.tables / "verification.csv").exists():
-    report.table(materials.verification(pd.read_csv(report.tables / "verification.csv")))
+    report.table(exhibits.verification(pd.read_csv(report.tables / "verification.csv")))
 for dataset in report.each_dataset():
     report.table(exhibits.times(results, dataset))
 report.show_config()
@@ -756,9 +709,7 @@ report.text(design.citation(results))
 # %% [markdown]
 # ## F. Data dictionary
 #
-# What the columns of the tables mean; the same stands in `docs/tables.md`. An empty cell of a table is
-# a value that does not exist. Levels of measurement: nominal (a name), ordinal (an order), interval
-# (differences mean something), ratio (so do ratios).
+# {{ text/dictionary.md }}
 
 # %% tags=["remove-input"]
 files = sorted(report.tables.glob("*.csv"))

@@ -6,12 +6,15 @@ claims = "config/claims.yaml"
 data = ["results/data/mnist/prepared.safetensors"]
 
 # %% tags=["remove-cell"]
+from itertools import chain
+
 import pandas as pd
 
 from bnstudy import provenance
-from bnstudy.report import design, exhibits, figures, findings, interactions, materials
+from bnstudy.report import design, exhibits, figures, findings
 from bnstudy.report.explorer import explorer
 from bnstudy.report.reporting import Report
+from bnstudy.report.words import say
 
 report = Report(config, tables, data)
 results = report.results
@@ -19,8 +22,6 @@ results = report.results
 # %% tags=["remove-input"]
 report.opening()
 report.text(design.unfinished(results))
-
-# %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
 report.verdicts({claim["id"]: "tab-claims" for claim in report.config["claims"]})
@@ -38,7 +39,7 @@ for dataset in results.datasets:
 # [section](#what-this-cannot-tell) where the answer ends.
 
 # %% tags=["remove-input"]
-if missing := materials.missing(results):
+if missing := exhibits.missing(results):
     report.text("## What is missing")
     report.table(missing)
 
@@ -91,17 +92,10 @@ for dataset in report.each_dataset():
 
 # %% tags=["remove-input"]
 if results.cell_axes:
-    report.text(
-        "### Does it depend on the other settings?",
-        "The mean over all cells may hide that a level helps in some and hurts in others. So its "
-        "effect is compared between the ends of every other axis that was swept:",
-    )
+    report.text("### Does it depend on the other settings?", say("question", "interactions"))
     for dataset in report.each_dataset():
-        report.bullets(
-            sentence
-            for axis in results.cell_axes
-            for sentence in interactions.contrasts(results, dataset, axis)
-        )
+        by_axis = (findings.contrasts(results, dataset, axis) for axis in results.cell_axes)
+        report.bullets(chain(*by_axis))
 
 # %% [markdown]
 # ### Training against validation
@@ -118,11 +112,7 @@ for dataset in report.each_dataset():
 # %% tags=["remove-input"]
 by_class = [exhibits.classes(results, dataset) for dataset in results.datasets]
 if any(by_class):
-    report.text(
-        "### By class",
-        "An equal mean can hide that some classes were traded for others. What follows is there to "
-        "look for that; with so many rows some differences are large by chance.",
-    )
+    report.text("### By class", say("question", "classes"))
     for dataset, table in zip(results.datasets, by_class, strict=True):
         report.table(table)
         report.figure(figures.confusion(results, dataset))
@@ -139,21 +129,14 @@ for dataset in report.each_dataset():
 #
 # {{ text/verdicts.md }}
 
-# %%
-found = report.tables / "claims.csv"
-judged = pd.read_csv(found, keep_default_na=False, na_values=[""]) if found.exists() else None
-asked = [claim["id"] for claim in report.config["claims"]]
-if judged is not None:
-    judged = judged[judged["id"].isin(asked)]
-
 # %% tags=["remove-input"]
-if asked and judged is not None:
-    report.table(exhibits.claims(judged))
+found = report.tables / "claims.csv"
+asked = [claim["id"] for claim in report.config["claims"]]
+if asked and found.exists():
+    judged = pd.read_csv(found, keep_default_na=False, na_values=[""])
+    report.table(exhibits.claims(judged[judged["id"].isin(asked)]))
 else:
-    report.text(
-        "This configuration makes no claim, so nothing on this page was announced as a test; what "
-        "was found should be tested anew, with other seeds, before anything is built on it."
-    )
+    report.text(say("question", "no claim"))
 
 # %% [markdown]
 # ## 4. Conclusion
@@ -166,14 +149,14 @@ for dataset in report.each_dataset():
         report.text(" ".join(findings.conclusion(results, dataset, level)))
         costs += findings.parameter_cost(results, dataset, level)
         costs.append(findings.time_cost(results, dataset, level)[1])
-    report.text(" ".join([*filter(None, costs), findings.CAUTION]) if any(costs) else "")
+    costs.append(say("cost", "caution") if any(costs) else "")
+    report.text(" ".join(filter(None, costs)))
 
 # %% [markdown]
 # ## 5. How it was measured
 #
 # {{ text/method.md }}
-
-# %% [markdown]
+#
 # ## 6. Data, networks and settings
 
 # %% tags=["remove-input"]
@@ -181,13 +164,13 @@ for name, images in report.data.items():
     report.text(design.dataset_sentence(images))
     report.figure(figures.sample_images(images, f"samples-{name}"))
     report.figure(figures.class_balance(images, f"balance-{name}"))
-report.table(materials.splits(results))
+report.table(exhibits.splits(results))
 report.text(design.scaling_sentence(results))
 for dataset in results.values("dataset"):
     networks = figures.networks(report.config, report.data[dataset])
     report.figure(figures.network_blocks(results, dataset, networks))
-    report.table(materials.parameters(results, dataset, networks))
-report.table(materials.settings_table(results))
+    report.table(exhibits.parameters(results, dataset, networks))
+report.table(exhibits.settings_table(results))
 
 # %% [markdown]
 # ## 7. What this cannot tell
@@ -197,19 +180,16 @@ report.bullets(design.scope(results))
 
 # %% [markdown]
 # {{ text/limits.md }}
-
-# %% [markdown]
+#
 # ## Provenance
 #
 # {{ text/reproduce.md }}
 
 # %% tags=["remove-input"]
-report.table(materials.origin(results, report.data))
-report.table(materials.versions(results, provenance.versions()))
+report.table(exhibits.origin(results, report.data))
+report.table(exhibits.versions(results, provenance.versions()))
 for dataset in report.each_dataset():
     report.table(exhibits.times(results, dataset))
-
-# %% tags=["remove-input"]
 report.text("The configuration as it was recorded:")
 report.show_config()
 report.text(design.citation(results))

@@ -8,7 +8,7 @@ import torch
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks import models
 from bnstudy.networks.weights import count_parameters
-from bnstudy.report import figures, materials
+from bnstudy.report import exhibits, figures
 from bnstudy.report.figures.networks import blocks_of, words_of
 from bnstudy.report.look import WIDTH
 from bnstudy.report.results import DatasetFacts, Results
@@ -70,7 +70,7 @@ def test_every_different_network_of_the_grid_is_shown_once_with_its_parameters(d
         "batch normalization, multilayer perceptron",
         "batch normalization, convolutional network",
     ]
-    table = materials.parameters(results_of(config), "digits", found).frame
+    table = exhibits.parameters(results_of(config), "digits", found).frame
     for network, kind, norm in zip(
         found, ["mlp", "cnn"] * 2, ["none"] * 2 + ["batch"] * 2, strict=True
     ):

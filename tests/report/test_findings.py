@@ -12,8 +12,8 @@ import synthetic
 
 from bnstudy.networks.models import MODELS, build
 from bnstudy.networks.weights import count_parameters, describe_layers
-from bnstudy.report import analysis, design, exhibits, findings, interactions, verdicts
-from bnstudy.report.materials import parameters, settings_table
+from bnstudy.report import analysis, design, exhibits, findings, verdicts
+from bnstudy.report.exhibits import parameters, settings_table
 from bnstudy.report.measures import (
     METRICS,
     Comparison,
@@ -534,7 +534,7 @@ def test_what_the_batch_size_does_to_the_effect(study):
 def test_whether_an_effect_depends_on_another_axis(study):
     """The contrast of a treatment between two norms, recomputed by hand."""
     results = study("scaling", "symmetric", seed=TEN, scaling=["symmetric", "unit"])
-    (first, *_) = interactions.contrasts(results, "digits", "norm")
+    (first, *_) = findings.contrasts(results, "digits", "norm")
     runs = results.runs.groupby(["scaling", "norm", "seed"])["test_accuracy"].mean()
     effect = runs.loc["unit"] - runs.loc["symmetric"]
     means = [100 * effect.loc[norm].mean() for norm in ("none", "batch")]

@@ -9,7 +9,7 @@ import yaml
 
 from bnstudy.errors import UserError
 from bnstudy.grid import runs
-from bnstudy.report.materials import verification
+from bnstudy.report.exhibits import verification
 from bnstudy.scoring import RESULTS
 from bnstudy.settings import ALWAYS_NAMED
 from bnstudy.tables import published

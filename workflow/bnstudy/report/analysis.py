@@ -8,8 +8,14 @@ from collections.abc import Sequence
 
 from bnstudy import settings
 from bnstudy.report.amounts import effect_cell, interval, shown
-from bnstudy.report.findings import CAUTION, brief, caveats, gap_sentence, parameter_cost, time_cost
-from bnstudy.report.interactions import contrasts
+from bnstudy.report.findings import (
+    brief,
+    caveats,
+    contrasts,
+    gap_sentence,
+    parameter_cost,
+    time_cost,
+)
 from bnstudy.report.measures import SPOKEN, Comparison, capitalized, listed, p_value
 from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import Exhibit, exhibit
@@ -118,7 +124,8 @@ def found(results: Results, dataset: str, level: Level, question: str) -> list[s
             return [say("analysis", "one batch size", size=only)]
         case "Cost":
             _, time = time_cost(results, dataset, level)
-            return [time, CAUTION if time else "", *parameter_cost(results, dataset, level)]
+            caution = say("cost", "caution") if time else ""
+            return [time, caution, *parameter_cost(results, dataset, level)]
     return []
 
 

@@ -1,17 +1,35 @@
-"""The tables of the comparison: what each one holds. How it is written, and its caption, are in report/tables.yaml."""
+"""The tables of the comparison and of what it was made from: what each one holds.
+
+How it is written, and its caption, are in report/tables.yaml.
+"""
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import product
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, product
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bnstudy import settings, statistics
 from bnstudy.report.design import averaging
-from bnstudy.report.measures import METRICS, SPACE, capitalized, decimal, level_name, short_name
-from bnstudy.report.results import Level, Results
-from bnstudy.report.tables import DECLARED, Exhibit, Link, exhibit
+from bnstudy.report.measures import (
+    METRICS,
+    SPACE,
+    capitalized,
+    counted,
+    decimal,
+    level_name,
+    listed,
+    short_name,
+)
+from bnstudy.report.results import Level, Results, as_level
+from bnstudy.report.tables import DECLARED, Code, Exhibit, Link, exhibit
 from bnstudy.report.words import INTERVAL
+
+if TYPE_CHECKING:
+    from bnstudy.networks.weights import Layer
+    from bnstudy.report.figures.networks import Network
 
 SHORT_UNITS = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
 DRAWN = {  # the key measures, and the figures that draw them
@@ -30,6 +48,7 @@ TIMES = {
     "cpu_seconds": "CPU time (s)",
     "peak_memory_mb": "peak memory (MB)",
 }
+ROLES = ("compared", "swept", "not the default", "")  # of settings, in the order of their table
 MOST_CLASSES = 30  # that a table lists
 
 
@@ -63,10 +82,9 @@ def cell_columns(cell: dict[str, Level]) -> dict[str, object]:
 
 def places(results: Results) -> Iterator[tuple[dict[str, Level], Level, dict[str, object]]]:
     """Every cell and level, with the columns that name them in a row."""
-    for cell in results.cells:
-        for level in results.levels:
-            name = {settings.label(results.axis): short_name(results.axis, level)}
-            yield cell, level, cell_columns(cell) | name
+    for cell, level in product(results.cells, results.levels):
+        name = {settings.label(results.axis): short_name(results.axis, level)}
+        yield cell, level, cell_columns(cell) | name
 
 
 def key_numbers(results: Results, dataset: str) -> Exhibit:
@@ -112,12 +130,9 @@ def comparison(
 
     The `others` are in a table that is folded away.
     """
-    axes = results.cell_axes
-    metrics = MAIN_METRICS
-    if others:
-        known = dict.fromkeys([*METRICS, *results.comparison["metric"]])
-        metrics = [name for name in known if name not in MAIN_METRICS]
-    rows, overall = [], []
+    axes, rows, overall = results.cell_axes, [], []
+    known = dict.fromkeys([*METRICS, *results.comparison["metric"]])
+    metrics = [name for name in known if name not in MAIN_METRICS] if others else MAIN_METRICS
     for metric, cell in product(metrics, [*results.cells, None] if axes else [None]):
         c = results.compare(dataset, level, metric, cell)
         if c is None:
@@ -149,12 +164,11 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
     """Accuracy on the test images of every class by level; None where it was not recorded."""
     if results.classes is None:
         return None
-    table = results.select(results.classes, dataset=dataset).dropna(subset=["accuracy"])
-    names = results.facts[dataset].classes
-    rows = []
-    for index, images in table.groupby("class"):
-        by = results.over_cells(images, dataset, "accuracy", results.levels)
-        row: dict[str, object] = {"class": names[index], "images": int(images["n"].iloc[0])}
+    table, rows = results.select(results.classes, dataset=dataset), []
+    for index, images in table.dropna(subset="accuracy").groupby("class"):
+        by = results.by_seed(images, dataset, "accuracy", results.levels)
+        name = results.facts[dataset].classes[index]
+        row: dict[str, object] = {"class": name, "images": int(images["n"].iloc[0])}
         for level, values in by.items():
             mean = 100 * statistics.mean(values) if len(values) else math.nan
             row[f"{results.level_name(level)} (%)"] = mean
@@ -185,9 +199,123 @@ def claims(judged: pd.DataFrame) -> Exhibit | None:
 def times(results: Results, dataset: str) -> Exhibit:
     """Median seconds and memory of the runs of every cell."""
     table = results.select(results.timings, dataset=dataset)
-    rows = []
-    for cell, level, names in places(results):
-        medians = results.at(table, dataset, level, **cell)[list(TIMES)].median()
-        rows.append(names | {name: float(medians[column]) for column, name in TIMES.items()})
+    rows = [
+        row | dict(results.at(table, dataset, level, **cell)[[*TIMES]].median().rename(TIMES))
+        for cell, level, row in places(results)
+    ]
     words = {"runs": len(table), "minutes": table["wall_seconds"].sum() / 60}
     return shown("times", results, dataset, rows, **words)
+
+
+# What the runs were made from
+
+
+def splits(results: Results) -> Exhibit:
+    """Numbers of images to train, validate and test on."""
+    rows = [
+        [results.title(dataset), *results.split_sizes(dataset), results.facts[dataset].n_test]
+        for dataset in results.values("dataset")
+    ]
+    return exhibit("splits", rows)
+
+
+def parameters(results: Results, dataset: str, networks: "Sequence[Network]") -> Exhibit:
+    """Trainable parameters by layer, a column per network."""
+    counts = {network.title: named_layers(network.layers) for network in networks}
+    names = dict.fromkeys(chain(*sorted(counts.values(), key=len, reverse=True)))
+    frame = pd.DataFrame(counts, list(names)).fillna(0).astype(int)
+    frame.loc["all layers"] = frame.sum()
+    words = {"label": results.label("parameters", dataset), "dataset": results.title(dataset)}
+    words["overall"] = frame.index == "all layers"
+    return exhibit("parameters", frame.rename_axis("layer").reset_index(), **words)
+
+
+def named_layers(layers: "Sequence[Layer]") -> dict[str, int]:
+    """Parameters of the layers that have some, by a name that tells place and size."""
+    kinds = {"Linear": "linear, {} units", "Conv2d": "convolution, {} channels"}
+    named: dict[str, int] = {}
+    block = 0
+    for layer in layers:
+        block += layer.kind in kinds
+        if layer.n_parameters:
+            name = kinds.get(layer.kind, "normalization of {} features").format(layer.shape[0])
+            named[f"{block}. {name}"] = layer.n_parameters
+    return named
+
+
+def settings_table(results: Results) -> Exhibit:
+    """Every setting of the runs with its values, those that were swept first."""
+    rows = []
+    for name, known in settings.SETTINGS.items():
+        values = results.values(name)
+        usual = "" if values == [as_level(known.default)] else "not the default"
+        role = "compared" if name == results.axis else "swept" if len(values) > 1 else usual
+        written = ", ".join(short_name(name, value) for value in values)
+        rows.append([known.label, written, role, known.text.replace("`", "")])
+    rows.sort(key=lambda row: ROLES.index(row[2]))
+    return exhibit("settings", rows)
+
+
+def missing(results: Results) -> Exhibit | None:
+    """What an unfinished study lacks, why, and where the log of the job lies."""
+    if results.missing is None or results.missing.empty:
+        return None
+    part = results.missing["part"]
+    columns = {
+        "missing": results.missing["cell"].str.replace("/", ", ").str.replace("~", " "),
+        "part of": part.where(part != "core", "the grid").str.replace("_", " "),
+        "reason": results.missing["reason"],
+        "log": results.missing["log"].map(Code),
+    }
+    return exhibit("missing", pd.DataFrame(columns))
+
+
+def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
+    """Commit, code, settings and data of the runs, and the data this page was made from."""
+    runs = results.runs
+    rows = {
+        "commit of the runs": Code(every(runs["git_commit"])),
+        "SHA-256 of the training code": Code(every(runs["code_sha256"])),
+        "different settings": f"{runs['config_sha256'].nunique():,}",
+        "runs": f"{len(runs):,}, of which {(runs['status'] == 'diverged').sum()} diverged",
+    }
+    for dataset in results.values("dataset"):
+        title, shown = results.title(dataset), data[dataset].sha256
+        used = results.select(runs, dataset=dataset)["data_sha256"]
+        rows[f"SHA-256 of {title}"] = Code(every(used))
+        if set(used) != {shown}:
+            rows[f"SHA-256 of the {title} shown here"] = Code(shown)
+    return exhibit("origin", rows.items())
+
+
+def every(values: pd.Series) -> str:
+    return listed(sorted(set(values.astype(str))))
+
+
+def verification(compared: pd.DataFrame) -> Exhibit:
+    """What `snakemake verify` found: published runs against the same trained again."""
+    run = "{norm}, batch size {batch_size}, seed {seed}"
+    machine = "{device_%s}, {device_name_%s}; Python {python_%s}, PyTorch {torch_%s}"
+    rows = [
+        {
+            "run": run.format_map(row),
+            "outcome": row["outcome"] + ("" if pd.isna(row["note"]) else f" ({row['note']})"),
+            "here (%)": 100 * row["test_accuracy_here"],
+            "published (%)": 100 * row["test_accuracy_published"],
+            "trained here on": machine.replace("%s", "here").format_map(row),
+            "published from": machine.replace("%s", "published").format_map(row),
+        }
+        for row in compared.to_dict("records")
+    ]
+    return exhibit("verification", rows)
+
+
+def versions(results: Results, installed: Mapping[str, str]) -> Exhibit:
+    """Software of the runs and of this page, and the kind of machine."""
+    runs, times = results.runs, results.timings
+    rows = [[n, every(runs[n]) if n in runs else "", here] for n, here in installed.items()]
+    machines = counted(times["host"].nunique(), "machine")
+    rows.append(["device", f"{every(runs['device'])}, {machines}", "cpu"])
+    rows.append(["processor", every(times["device_name"]), ""])
+    rows.append(["system", "", f"{platform.system()} {platform.machine()}"])
+    return exhibit("versions", rows)

@@ -5,38 +5,36 @@ Holm-adjusted p is below 0.05 and the 95 % interval excludes zero, and every oth
 own wording, in report/sentences.yaml.
 """
 
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Literal
 
 import pandas as pd
 
 from bnstudy import settings, statistics
+from bnstudy.report import measures
 from bnstudy.report.design import averaging, why_no_comparison
-from bnstudy.report.measures import ALPHA, SPOKEN, Comparison, capitalized, counted, decimal, listed
+from bnstudy.report.measures import ALPHA, SPOKEN, Comparison, capitalized, decimal, listed, paired
 from bnstudy.report.results import Level, Results
 from bnstudy.report.words import say
-
-CAUTION = "The runs shared the machine with one another, so take this as a rough figure."
 
 
 def lost_arm(c: Comparison) -> str:
     """That one arm never reached the target where the other did, which leaves no ratio to speak of."""
     unreached = {c.with_level: c.censored_level, c.with_baseline: c.censored_baseline}
-    arms = sorted(unreached, key=unreached.get, reverse=True)
-    if c.of.kind != "ratio" or [unreached[arm] == c.runs for arm in arms] != [True, False]:
+    arm, other = sorted(unreached, key=unreached.get, reverse=True)
+    if c.of.kind != "ratio" or not unreached[other] < unreached[arm] == c.runs:
         return ""
-    reached = c.runs - unreached[arms[1]]
-    return say("brief", "lost", c=c, arm=arms[0], other=arms[1], reached=reached)
+    return say("brief", "lost", c=c, arm=arm, other=other, reached=c.runs - unreached[other])
 
 
 def brief(c: Comparison) -> str:
     """A comparison for the headline: the effect first, then one phrase of uncertainty."""
-    kind = c.outcome
+    kind, ratio = c.outcome, c.of.kind == "ratio"
     if kind in ("higher", "lower"):
-        kind = "ratio" if c.of.kind == "ratio" else "shown"
-    few = f"{counted(c.n, 'seed')}, too few for an interval"
-    few = "one pair of runs, so without an interval" if c.n == 1 else few
-    ratio = "a ratio of " if c.of.kind == "ratio" else ""
-    return lost_arm(c) or say("brief", kind, c=c, few=few, ratio=ratio)
+        kind = "ratio" if ratio else "shown"
+    kind = "one pair" if kind == "untested" and c.n == 1 else kind
+    return lost_arm(c) or say("brief", kind, c=c, ratio="a ratio of " * ratio)
 
 
 def caveats(c: Comparison) -> list[str]:
@@ -49,12 +47,11 @@ def caveats(c: Comparison) -> list[str]:
     unreached = {c.with_baseline: c.censored_baseline, c.with_level: c.censored_level}
     total = sum(unreached.values())
     if c.of.kind == "ratio" and total and c.outcome != "censored" and not lost_arm(c):
-        arms = listed(f"{n} of {c.runs} runs {arm}" for arm, n in unreached.items() if n)
+        arms = [f"{n} of {c.runs} runs {arm}" for arm, n in unreached.items() if n]
         way = "may be larger or smaller"
-        if total in unreached.values():  # runs of one arm alone
+        if len(arms) == 1:
             way = f"is {'smaller' if c.censored_baseline else 'larger'} still"
-        words = {"arms": arms, "target": c.of.target, "total": total, "way": way}
-        sentences.append(say("limits", "censored", **words))
+        sentences.append(say("limits", "censored", c=c, arms=listed(arms), total=total, way=way))
     return sentences
 
 
@@ -99,29 +96,24 @@ def incomplete(results: Results) -> str:
 
 def divergence(results: Results, dataset: str) -> list[str]:
     """A sentence per arm in which runs diverged."""
-    return [
-        say(
-            "limits", "diverged", diverged=diverged, arm=results.arm(level),
-            runs=len(results.at(results.runs, dataset, level)), classes=results.facts[dataset].n_classes,
-        )
-        for level in results.levels
-        if (diverged := results.diverged(dataset, level))
-    ]  # fmt: skip
+    classes, sentences = results.facts[dataset].n_classes, []
+    for level in results.levels:
+        runs = len(results.at(results.runs, dataset, level))
+        if n := results.diverged(dataset, level):
+            words = {"diverged": n, "runs": runs, "arm": results.arm(level), "classes": classes}
+            sentences.append(say("limits", "diverged", **words))
+    return sentences
 
 
 def parameter_cost(results: Results, dataset: str, level: Level) -> list[str]:
     """How many trainable parameters a level adds."""
-    counts = [
-        results.at(results.runs, dataset, one)["n_parameters"] for one in (results.baseline, level)
-    ]
-    if (
-        any(count.empty for count in counts)
-        or (added := counts[1].iloc[0] - counts[0].iloc[0]) <= 0
-    ):
+    runs = results.select(results.runs, dataset=dataset)
+    counts = runs.groupby(results.axis)["n_parameters"].first()
+    plain, own = (counts.get(one, 0) for one in (results.baseline, level))
+    if not 0 < plain < own:
         return []
-    plain = counts[0].iloc[0]
-    share, name = decimal(100 * added / plain, 2), results.level_name(level)
-    return [say("cost", "parameters", level=name, added=added, plain=plain, share=share)]
+    words = {"level": results.level_name(level), "added": own - plain, "plain": plain}
+    return [say("cost", "parameters", share=decimal(100 * (own - plain) / plain, 2), **words)]
 
 
 def time_cost(
@@ -136,9 +128,9 @@ def time_cost(
         return None, ""
     ratio, low, high = (ratios.quantile(q) for q in (0.5, 0.25, 0.75))
     shown = "worse" if low > 1 else "better" if high < 1 else None
-    pairs = say("cost", "pairs", n=len(ratios), low=low, high=high)
-    arms = {"arm": results.arm(level), "baseline": results.arm(results.baseline)}
-    return shown, say("cost", shown or "neither", ratio=ratio, pairs=pairs, **arms)
+    words = {"ratio": ratio, "n": len(ratios), "low": low, "high": high}
+    words |= {"arm": results.arm(level), "baseline": results.arm(results.baseline)}
+    return shown, say("cost", shown or "neither", **words)
 
 
 def epoch_time_ratios(results: Results, dataset: str, level: Level) -> pd.Series:
@@ -156,18 +148,16 @@ def conclusion(results: Results, dataset: str, level: Level) -> list[str]:
     found = results.comparisons(dataset, level, SPOKEN)
     if not found:
         return [why_no_comparison(results) or f"{capitalized(incomplete(results))}."]
-    groups = {kind: [c.of for c in found if c.shown == kind] for kind in ("better", "worse", None)}
     words = {"arm": results.arm(level), "level": results.level_name(level)}
-    words |= {"dataset": results.title(dataset)}
+    words["dataset"] = results.title(dataset)
     sentences = []
-    for kind, measures in groups.items():
-        words["measures"] = [of.title for of in measures]
-        if measures and kind:
-            were = "were" if len(measures) > 1 else measures[0].were
-            sentences.append(say("conclusion", "found", were=were, kind=kind, **words))
-        elif measures:
-            which = "not shown" if sentences else "nothing shown"
-            sentences.append(say("conclusion", which, **words))
+    for kind in ("better", "worse", None):
+        of = [c.of for c in found if c.shown == kind]
+        name = "found" if kind else "not shown" if sentences else "nothing shown"
+        if of:
+            words |= {"measures": [one.title for one in of], "kind": kind}
+            words["were"] = "were" if len(of) > 1 else of[0].were
+            sentences.append(say("conclusion", name, **words))
     return sentences
 
 
@@ -178,3 +168,44 @@ def gap_sentence(c: Comparison) -> str:
     words |= {"size": decimal(abs(c.difference), 4)}
     words |= {"wider": "wider" if c.difference > 0 else "narrower"}
     return say("gap", "single" if c.n < 2 else "shown" if c.shown else "unclear", **words)
+
+
+def steps_along(results: Results, axis: str) -> list[tuple[Level, Level]]:
+    """What is compared along an axis: smallest and largest number, or the first word and the others."""
+    values = results.values(axis)
+    if all(isinstance(value, str) for value in values):
+        return [(values[0], value) for value in values[1:]]
+    numbers = sorted(value for value in values if not isinstance(value, str))
+    return [(numbers[0], numbers[-1])] if len(numbers) > 1 else []
+
+
+def contrasts(
+    results: Results, dataset: str, axis: str, levels: Sequence[Level] | None = None
+) -> Iterator[str]:
+    """Whether the effect of each treatment, or of some, depends on another axis, by metric."""
+
+    def at(value: Level) -> str:
+        if isinstance(value, str):
+            return measures.arm(value, axis)
+        return f"at {measures.short_name(axis, value)}"
+
+    reached = results.select(results.runs, dataset=dataset)["steps_to_target"].notna().any()
+    metrics = ("test_accuracy", "test_loss", "ln_steps_to_target")[: 3 if reached else 2]
+    for level, name in product(results.treatments if levels is None else levels, metrics):
+        of, runs, arms = results.metric(name), results.scored(name), [level, results.baseline]
+        for ends in steps_along(results, axis):
+            pairs = [results.by_seed(runs, dataset, "value", arms, **{axis: v}) for v in ends]
+            before, after = (pair[level] - pair[results.baseline] for pair in pairs)
+            if before.empty:
+                continue
+            change = paired(of, after, before)
+            effects = [paired(of, pair[level], pair[results.baseline]) for pair in pairs]
+            values = " and ".join(
+                f"{c.amount} {at(value)} ({c.values})"
+                for c, value in zip(effects, ends, strict=True)
+            )
+            kind = "depends" if change.outcome in ("higher", "lower") else "unclear"
+            words = {"level": results.level_name(level), "axis": settings.label(axis)}
+            words |= {"p": measures.p_value(change.p), "c": change}
+            words["values"] = "a ratio of " * (of.kind == "ratio") + values
+            yield say("interactions", "one seed" if change.n < 2 else kind, **words)

@@ -15,21 +15,16 @@ from bnstudy import grid, scoring, settings
 from bnstudy.data.splits import split_sizes
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
+from bnstudy.report import measures
 from bnstudy.report.measures import (
-    GAP,
     METRICS,
     SPACE,
     SPOKEN,
     Comparison,
     Level,
     Metric,
-    arm,
     as_level,
     counted,
-    level_name,
-    listed,
-    paired,
-    percent,
 )
 
 TABLES = ("runs", "metrics", "timings", "comparison")
@@ -68,8 +63,7 @@ class Remaining(NamedTuple):
     effects: list[Comparison]  # on the steps to the target and on the test accuracy
 
 
-@dataclass(frozen=True)
-class DatasetFacts:
+class DatasetFacts(NamedTuple):
     """What the tables do not hold about a dataset."""
 
     title: str
@@ -97,20 +91,21 @@ class Results:
     @classmethod
     def load(cls, config: Path, tables: Path, facts: dict[str, DatasetFacts]) -> "Results":
         """Read the recorded config and the tables; refuse missing files and runs without `facts`."""
-        if not Path(config).exists():
+        if not config.exists():
             raise UserError(f"there is no config at {config}; `snakemake tables` writes it")
-        content = read_yaml(Path(config))
+        content = read_yaml(config)
         names = [*TABLES, *(name for name in MORE if (tables / f"{name}.csv").exists())]
         frames = {name: read_table(tables / f"{name}.csv", content) for name in names}
         if lacking := sorted(set(frames["runs"]["dataset"]) - set(facts)):
+            names = measures.listed(lacking)
             raise UserError(
-                f"the tables have runs on {listed(lacking)} but no --data file of that dataset was given"
+                f"the tables have runs on {names} but no --data file of that dataset was given"
             )
         results = cls(content, facts, **frames, tables=tables)
         if results.axis == "dataset":
             some = [facts[name] for name in results.levels]
-            titles = listed(one.title for one in some)
-            return replace(results, facts=facts | {EVERY: replace(some[0], title=titles)})
+            titles = measures.listed(one.title for one in some)
+            return replace(results, facts=facts | {EVERY: some[0]._replace(title=titles)})
         return results
 
     # What was swept and what was compared
@@ -165,14 +160,14 @@ class Results:
     # Names
 
     def level_name(self, level: Level) -> str:
-        return level_name(self.axis, level)
+        return measures.level_name(self.axis, level)
 
     def arm(self, level: Level) -> str:
-        return arm(level, self.axis)
+        return measures.arm(level, self.axis)
 
     def cell_title(self, cell: dict[str, Level]) -> str:
         """`batch size 32`, `SGD, learning rate 0.01`; empty where nothing else was swept."""
-        return ", ".join(level_name(axis, value) for axis, value in cell.items())
+        return ", ".join(measures.level_name(axis, value) for axis, value in cell.items())
 
     def title(self, dataset: str) -> str:
         return self.facts[dataset].title
@@ -187,9 +182,8 @@ class Results:
     def n_seeds(self) -> str:
         """`10 seeds` in every cell of the grid that was run, or `8 to 10 seeds`."""
         counts = self.runs.groupby(grid.axes(self.config)[:-1])["seed"].nunique()
-        if counts.min() == counts.max():
-            return counted(int(counts.max()), "seed")
-        return f"{counts.min()}{SPACE}to{SPACE}{counted(int(counts.max()), 'seed')}"
+        fewest = f"{counts.min()}{SPACE}to{SPACE}" if counts.min() < counts.max() else ""
+        return fewest + counted(int(counts.max()), "seed")
 
     @property
     def epochs(self) -> int:
@@ -200,7 +194,7 @@ class Results:
     def target(self) -> str:
         """The accuracy to which steps are counted, as a sentence names it."""
         targets = self.values("target")
-        return percent(targets[0]) if len(targets) == 1 else "the target"
+        return measures.percent(targets[0]) if len(targets) == 1 else "the target"
 
     def metric(self, name: str) -> Metric:
         """A metric by its name in the tables; what observers measured has no other."""
@@ -222,28 +216,26 @@ class Results:
         """Rows of a table on a dataset with a level of the treatment, in a cell if one is given."""
         return self.select(frame, **{"dataset": dataset, self.axis: level}, **cell)
 
-    def paired(
-        self, frame: pd.DataFrame, dataset: str, value: str, levels: Sequence[Level]
+    def complete(
+        self, frame: pd.DataFrame, dataset: str, levels: Sequence[Level], **cell: Level
     ) -> pd.DataFrame:
-        """A column by seed, a column of the result per level and cell, of the complete seeds.
+        """Rows with these levels, of the seeds that have all of them in every cell, or in this one."""
+        rows = self.select(frame, dataset=dataset, **cell)
+        rows = rows[rows[self.axis].isin(levels)]
+        whole = len(levels) * (1 if cell else len(self.cells))
+        return rows[rows.groupby("seed")["seed"].transform("size") == whole]
 
-        Columns are tuples of the level and the values of the cell; the index is the seed.
-        """
-        wide = self.select(frame, dataset=dataset).pivot(
-            index="seed", columns=[self.axis, *self.cell_axes], values=value
-        )
-        wide.columns = [c if isinstance(c, tuple) else (c,) for c in wide.columns]
-        wanted = [(level, *cell.values()) for level in levels for cell in self.cells]
-        return wide.reindex(columns=pd.Index(wanted, tupleize_cols=False)).dropna()
-
-    def over_cells(
-        self, frame: pd.DataFrame, dataset: str, value: str, levels: Sequence[Level]
+    def by_seed(
+        self, frame: pd.DataFrame, dataset: str, value: str, levels: Sequence[Level], **where: Level
     ) -> dict[Level, pd.Series]:
-        """As `paired`, the mean over the cells of each level."""
-        wide = self.paired(frame, dataset, value, levels)
-        return {
-            level: wide[[c for c in wide.columns if c[0] == level]].mean(axis=1) for level in levels
-        }
+        """A column by seed for each level: the mean over the cells, of seeds that are complete in all.
+
+        `where` are settings of the cells that the mean is taken over.
+        """
+        rows = self.complete(frame.dropna(subset=value), dataset, levels)
+        groups = self.select(rows, **where).groupby([self.axis, "seed"])[value]
+        means = groups.agg(lambda values: values.mean())  # as numpy adds them up
+        return dict(means.unstack(0).reindex(columns=levels).items())
 
     def compare(
         self, dataset: str, level: Level, metric: str, cell: dict[str, Level] | None = None
@@ -269,10 +261,7 @@ class Results:
 
     def censoring(self, dataset: str, level: Level, cell: dict[str, Level]) -> dict[str, int]:
         """How many runs of the complete seeds never reached the target, for a `Comparison`."""
-        runs = self.select(self.runs, dataset=dataset, **cell)
-        runs = runs[runs[self.axis].isin([self.baseline, level])]
-        cells = 2 if cell else 2 * len(self.cells)
-        runs = runs[runs.groupby("seed")["run"].transform("count") == cells]
+        runs = self.complete(self.runs, dataset, [self.baseline, level], **cell)
         unreached = runs["steps_to_target"].isna() | scoring.failed(runs)
         counts = unreached.groupby(runs[self.axis]).sum()
         return {
@@ -285,11 +274,11 @@ class Results:
         """Validation minus training loss against the baseline's, over all cells; None without a pair."""
         gaps = self.scored("val_loss")
         gaps["value"] -= self.scored("train_loss")["value"]
-        by = self.over_cells(gaps, dataset, "value", [self.baseline, level])
+        by = self.by_seed(gaps, dataset, "value", [self.baseline, level])
         if by[level].empty:
             return None
-        arms = {"axis": self.axis, "level": level, "baseline": self.baseline}
-        return paired(GAP, by[level], by[self.baseline], dataset=dataset, **arms)
+        names = {"dataset": dataset, "axis": self.axis, "level": level, "baseline": self.baseline}
+        return measures.paired(measures.GAP, by[level], by[self.baseline], **names)
 
     def remaining(self, level: Level) -> Iterator[Remaining]:
         """What is left of an effect in each study and scaling of `CONTROLS` that was run whole."""
@@ -308,8 +297,10 @@ class Results:
                 wide, effects = part.pivot(index="seed", columns=self.axis), []
                 for name in ("ln_steps_to_target", "test_accuracy"):
                     pair = wide[name][[level, self.baseline]].dropna()
-                    effects.append(paired(self.metric(name), pair[level], pair[self.baseline]))
-                condition = f"{level_name('scaling', scaling)}, {counted(epochs, 'epoch')}"
+                    both = (pair[level], pair[self.baseline])
+                    effects.append(measures.paired(self.metric(name), *both))
+                title = measures.level_name("scaling", scaling)
+                condition = f"{title}, {counted(epochs, 'epoch')}"
                 yield Remaining(study, scaling, condition, effects)
 
     def comparisons(

@@ -1,7 +1,7 @@
 """A table of the report: what it holds, as report/tables.yaml declares it, and how it is written as HTML."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import zip_longest
 from typing import NamedTuple
@@ -65,7 +65,7 @@ class Exhibit(NamedTuple):
 
 def exhibit(
     name: str,
-    rows: Sequence[Mapping[str, object]] | pd.DataFrame,
+    rows: Iterable[Mapping[str, object] | Sequence] | pd.DataFrame,
     *,
     label: str = "",
     overall: Sequence[bool] = (),
@@ -76,19 +76,15 @@ def exhibit(
 
     `label` is its own where the name is not; `text` are columns of words beside those declared.
     """
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=DECLARED[name].get("columns"))
     if frame.empty:
         return None
     said = Words().filled(DECLARED[name], {"interval": INTERVAL, "count": len(frame)} | words)
-    numbers = [column for column in frame if frame[column].map(is_number).all()]
+    numbers = [c for c in frame if frame[c].map(lambda value: isinstance(value, int | float)).all()]
     patterns = said.get("formats", {}).items()
     formats = {c: WRITERS[kind] for c in numbers for like, kind in patterns if fnmatchcase(c, like)}
     text, fold = [*text, *said.get("words", ())], said.get("fold", "")
     return Exhibit(label or name, said["caption"], frame, formats, text, overall, fold)
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, int | float)
 
 
 def table_html(exhibit: Exhibit, number: int) -> str:
@@ -102,5 +98,5 @@ def table_html(exhibit: Exhibit, number: int) -> str:
 
     columns = list(exhibit.frame)
     rows = [list(map(cell, columns, row)) for row in exhibit.frame.itertuples(index=False)]
-    marked = list(zip_longest(rows, exhibit.overall))
-    return str(PARTS.table(exhibit, number, {columns[0], *exhibit.words}, marked))
+    words = {columns[0], *exhibit.words}
+    return str(PARTS.table(exhibit, number, words, list(zip_longest(rows, exhibit.overall))))

@@ -263,14 +263,13 @@ def registration(claims: Claims) -> Exhibit:
     listed_at = last_commit(claims.path)
     ran_at = sorted(set(claims.table("runs")["git_commit"]))
     first = sorted({came_before(listed_at, commit) for commit in ran_at})
-    looked = [claim.id for claim in claims.judged if claim.looked]
+    looked = ", ".join(claim.id for claim in claims.judged if claim.looked) or "none"
     rows = {
         "version of the list of claims": read(claims.path)["version"],
         "its hash by `git hash-object`": Code(git_blob_hash(claims.path)),
         "its commit": Code(listed_at),
         "commit of the runs": Code(", ".join(ran_at)),
         "is the first an ancestor of the second?": ", ".join(first),
-        "entries written or changed knowing the results of earlier seeds": ", ".join(looked)
-        or "none",
+        "entries written or changed knowing the results of earlier seeds": looked,
     }
-    return exhibit("registration", pd.DataFrame(rows.items(), columns=["item", "value"]))
+    return exhibit("registration", rows.items())

@@ -113,13 +113,11 @@ def ratio_plot(
     )  # fmt: skip
 
 
-def of_study(claims: Claims, study: str) -> list[Drawing]:
-    """The figures of a study's own table."""
-    if study not in FIGURES or study not in claims.studies:
-        return []
-    table, options = claims.table(study), claims.studies[study]["options"]
-    drawings = (function(table, options) for function in FIGURES[study].values())
-    return [drawing for drawing in drawings if drawing is not None]
+def of_study(claims: Claims, study: str) -> list[Drawing | None]:
+    """The figures of a study's own table, and at the end the cells behind its claims."""
+    own = FIGURES.get(study, {}) if study in claims.studies else {}
+    measured = (claims.table(study), claims.studies[study]["options"]) if own else ()
+    return [*(figure(*measured) for figure in own.values()), cells(claims.of(study), study)]
 
 
 def scorecard(claims: Claims) -> Drawing | None:
