@@ -419,7 +419,7 @@ def test_targets_not_reached_stand_at_the_last_step():
             "steps_to_target": [0.0, None, 20.0],
         }
     )
-    frame = frames.targets(table)
+    frame = frames.scored(table, {}, "steps_to_target")
     assert frame["value"].tolist() == [1, 300, 300]  # a logarithm needs at least one step
     assert frame["not reached"].tolist() == [False, True, True]
 

@@ -15,7 +15,7 @@ from bnstudy.report import look
 from bnstudy.report.figures.runs import looks, seconds_per_step, tidy
 from bnstudy.report.look import ENOUGH, thinned
 from bnstudy.report.measures import percent, short_name
-from bnstudy.report.results import Results
+from bnstudy.report.results import Level, Results
 from bnstudy.report.words import bands_of
 
 POINTS = 60_000  # of all curves together; more would make the page slow and large
@@ -35,61 +35,46 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
     frame = frame[several & (frame["split"] != "test")]
     curves = max(1, len(frame.groupby(["split", "metric", "level", "cell", "seed"])))
     frame = thinned(frame, "step", ["split", "metric", "level", "cell"], max(9, POINTS // curves))
+    # What the study is about comes first, what was observed last.
+    first = [*DECLARED["titles"]]
+    keys = sorted(
+        frame.groupby(["split", "metric"]).groups, key=lambda k: ([*first, k[0]].index(k[0]), *k)
+    )
     titles = [results.cell_title(cell) for cell in results.cells]
-    per_step, styles = paces(results, dataset), looks(results)
     grids: list[list[int]] = []
     measures, series = [], []
-    # What the study is about comes first, what was observed last.
-    keys = sorted(frame.groupby(["split", "metric"]).groups, key=lambda k: (place(k[0]), *k))
     for split, metric in keys:
         part = frame[(frame["split"] == split) & (frame["metric"] == metric)]
         of = measure(results, split, metric, part["value"].astype(float))
-        arms = [
-            [
-                curve(part[(part["level"] == level) & (part["cell"] == title)], results, of, grids)
-                for title in titles
-            ]
-            for level in results.levels
-        ]
         measures.append(of)
-        series.append(arms)
+        arms = (part[part["level"] == level] for level in results.levels)
+        series.append(
+            [
+                [curve(arm[arm["cell"] == cell], results, of, grids) for cell in titles]
+                for arm in arms
+            ]
+        )
+    bands, counts = bands_of(results.runs, " over {}"), range(len(results.seeds) + 1)
+    axes = {axis: [short_name(axis, v) for v in results.values(axis)] for axis in results.cell_axes}
+    per_step = {"steps": None} | paces(results, dataset)
     return {
         "kind": "explorer",
-        "caption": DECLARED["caption"].format(
-            dataset=results.title(dataset), bands=bands_of(results.runs, " over {}")
-        ),
+        "caption": DECLARED["caption"].format(dataset=results.title(dataset), bands=bands),
         "measures": measures,
-        "axes": [
-            {
-                "name": axis,
-                "label": settings.label(axis),
-                "values": [short_name(axis, value) for value in results.values(axis)],
-            }
-            for axis in results.cell_axes
-        ],
+        "axes": [{"name": a, "label": settings.label(a), "values": v} for a, v in axes.items()],
         "levels": [
             {"name": one.name, "color": one.color, "dash": list(one.dash)}
-            for one in styles.values()
+            for one in looks(results).values()
         ],
         "seeds": results.seeds,
-        "quantiles": [
-            round(stdtrit(n - 1, 0.975), 6) if n >= ENOUGH else None
-            for n in range(len(results.seeds) + 1)
-        ],
+        "quantiles": [round(stdtrit(n - 1, 0.975), 6) if n >= ENOUGH else None for n in counts],
         "against": [
-            {"name": "steps", "unit": "step", "factor": None},
-            *(
-                {"name": name, "unit": name.split()[0].rstrip("s"), "factor": factor}
-                for name, factor in per_step.items()
-            ),
+            {"name": name, "unit": name.split()[0].rstrip("s"), "factor": factor}
+            for name, factor in per_step.items()
         ],
         "grids": grids,
         "series": series,
     }
-
-
-def place(split: str) -> int:
-    return [*DECLARED["titles"], split].index(split)
 
 
 def measure(results: Results, split: str, metric: str, values: pd.Series) -> dict[str, object]:
@@ -117,12 +102,9 @@ def curve(part: pd.DataFrame, results: Results, of: dict, grids: list[list[int]]
     steps = gaps([int(step) for step in wide.index])
     if steps not in grids:
         grids.append(steps)
-    rows = []
-    for seed in results.seeds:
-        values = wide.get(seed, [])
-        scaled = [v * 10.0 ** of["decimals"] if np.isfinite(v) else None for v in values]
-        rows.append(gaps([None if v is None else round(v) for v in scaled]))
-    return [grids.index(steps), rows]
+    unit, wide = 10.0 ** of["decimals"], wide.reindex(columns=results.seeds)
+    whole = ([round(v * unit) if np.isfinite(v) else None for v in wide[seed]] for seed in wide)
+    return [grids.index(steps), [gaps(values) for values in whole]]
 
 
 def gaps(values: list[int | None]) -> list[int | None]:
@@ -139,19 +121,16 @@ def gaps(values: list[int | None]) -> list[int | None]:
 def paces(results: Results, dataset: str) -> dict[str, list[list[float | None]]]:
     """What a step adds on each axis, by level and cell; None where nothing was run."""
     pace = seconds_per_step(results, dataset).set_index(["level", "cell"])["seconds_per_step"]
-    found = {"epochs": [], "images seen": [], "seconds of training": []}
-    for level in results.levels:
-        for column in found.values():
-            column.append([])
-        for cell in results.cells:
-            chosen = {results.axis: level} | cell
-            steps = results.at(results.runs, dataset, level, **cell)["n_steps"].max()
-            epochs = chosen.get("epochs", results.values("epochs")[0])
-            size = chosen.get("batch_size", results.values("batch_size")[0])
-            seconds = pace.get((level, results.cell_title(cell)), math.nan)
-            for column, value in zip(found.values(), (epochs / steps, size, seconds), strict=True):
-                column[-1].append(finite(float(value)))
-    return found
+
+    def of_step(level: Level, cell: dict) -> tuple[float, float, float]:
+        chosen = {results.axis: level} | cell
+        steps = results.at(results.runs, dataset, level, **cell)["n_steps"].max()
+        epochs, size = (chosen.get(a, results.values(a)[0]) for a in ("epochs", "batch_size"))
+        return epochs / steps, size, pace.get((level, results.cell_title(cell)), math.nan)
+
+    added = [[of_step(level, cell) for cell in results.cells] for level in results.levels]
+    names = ("epochs", "images seen", "seconds of training")
+    return {n: [[finite(c[i]) for c in arm] for arm in added] for i, n in enumerate(names)}
 
 
 def finite(x: float) -> float | None:

@@ -15,16 +15,7 @@ from matplotlib.ticker import NullLocator
 from scipy import stats
 from seaborn.utils import relative_luminance
 
-from bnstudy.report.look import (
-    INK,
-    MUTED,
-    ON_DARK,
-    ON_LIGHT,
-    PAPER,
-    Look,
-    series,
-    t_interval,
-)
+from bnstudy.report.look import INK, MUTED, ON_DARK, ON_LIGHT, PAPER, Look, series, t_interval
 
 ALIKE = 0.18  # luminance of cells on which black and white letters contrast alike
 SHORT = 24  # letters of a row's name that stand beside it
@@ -67,7 +58,7 @@ class Plot:
     what: str = ""  # that is measured, for the alternative text
     apart: bool = False  # its means are told where they are furthest apart
     finding: str | None = None  # all of it, and the data, where they do not follow from the frame
-    data: pd.DataFrame | None = None
+    data: pd.DataFrame | Sequence[str] | None = None  # or columns of the frame
     panels: dict = field(default_factory=dict)  # options of `panels.small_multiples`
 
 

@@ -22,21 +22,9 @@ from matplotlib.patches import Patch
 
 from bnstudy import settings
 from bnstudy.report import look, marks
-from bnstudy.report.look import (
-    DASHED,
-    DECLARED,
-    GRID,
-    INK,
-    MUTED,
-    RULE,
-    Drawing,
-    Look,
-    looks_of,
-    summary,
-    thinned,
-)
+from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, looks_of, summary, thinned
 from bnstudy.report.marks import Plot
-from bnstudy.report.measures import listed
+from bnstudy.report.measures import capitalized, listed
 from bnstudy.report.panels import of_panel, said, small_multiples
 from bnstudy.report.words import Words, bands_of, interval_phrase, number, seeds_in, seeds_of
 
@@ -80,11 +68,8 @@ def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: ob
     of.looks = {level: look for level, look in looks.items() if level in there}
     which, across = ("x", "y") if of.flat else ("y", "x")
     other = label_of(of.x) if of.other is None and of.x else of.other or ""
-    usual = {which: of.value, f"{which}scale": of.scale, across: other}
-    for column, key in ((of.row, "row_name"), (of.col, "col_name")):
-        if column:
-            usual[key] = name_of(column)
-    of.panels = usual | of.panels
+    names = {key: name_of(c) for key, c in (("row_name", of.row), ("col_name", of.col)) if c}
+    of.panels = {which: of.value, f"{which}scale": of.scale, across: other} | names | of.panels
     entries = list(of.looks.values()) if len(of.looks) > 1 and not of.flat else []
     if of.missed and frame[of.missed].any():
         style = {"color": MUTED, "ls": "none", "mfc": "none", "label": of.missed}
@@ -101,9 +86,9 @@ def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: ob
                     of.then(ax, part, of)
         return made.finish([*entries, *of.legend])
 
-    if of.data is None:
-        used = dict.fromkeys((of.row, of.col, of.hue, of.x, "seed", "value", of.missed))
-        of.data = frame[[column for column in used if column in frame]]
+    if not isinstance(of.data, pd.DataFrame):
+        used = of.data or (of.row, of.col, of.hue, of.x, "seed", "value", of.missed)
+        of.data = frame[[column for column in dict.fromkeys(used) if column in frame]]
     finding = alternative(frame, of) if of.finding is None else of.finding
     return Drawing(label, finding, caption, of.data, draw)
 
@@ -171,9 +156,8 @@ def alternative(frame: pd.DataFrame, of: Plot) -> str:
     names = {of.row: of.panels.get("row_name"), of.col: of.panels.get("col_name")}
     names.pop(None, None)
     groups = frame.groupby([*names], sort=False, observed=True) if names else [((), frame)]
-    order = {v: i for i, v in enumerate(pd.unique(frame[x].dropna()))} if x else {}
-    if all(isinstance(v, Number) for v in order):
-        order = {v: v for v in order}
+    order = [*pd.unique(frame[x].dropna())] if x else []
+    order = sorted(order) if all(isinstance(v, Number) for v in order) else order
     for key, part in groups:
         kind, title = of_panel(of.scale, key), [*filter(None, map(said, names.values(), key))]
         if not title and isinstance(of.value, Mapping):
@@ -184,7 +168,7 @@ def alternative(frame: pd.DataFrame, of: Plot) -> str:
                 places.append((wide.max(axis=1) - wide.min(axis=1)).idxmax())
                 title.append(f"at {places[-1]:,.3g}")
             else:
-                places.append(max(part[x].dropna(), key=order.get))
+                places.append(max(part[x].dropna().unique(), key=order.index))
             part = part[part[x].isna() | (part[x] == places[-1])]
         mean = summary(part, [of.hue], geometric=kind == "geometric").set_index(of.hue)["mean"]
         mean = part.groupby(of.hue)["value"].median() if of.estimator == "median" else mean
@@ -196,7 +180,7 @@ def alternative(frame: pd.DataFrame, of: Plot) -> str:
         parts += [f"{', '.join(title)}: {listed(found)}".removeprefix(": ")] if found else []
     what = of.what or (of.value if isinstance(of.value, str) else "")
     start = f"{what}{f' against {label_of(x)}' if x else ''}"
-    start = start[:1].upper() + start[1:] if start.isascii() else start
+    start = capitalized(start) if start.isascii() else start
     at = " furthest apart" if of.apart else ""
     if places and not of.apart:
         last = f"{places[0]:,.6g}" if isinstance(places[0], Number) else name_of(x)(places[0])
@@ -220,23 +204,21 @@ def means(frame: pd.DataFrame, by: Sequence[str], scale: object) -> pd.DataFrame
 # Figures and texts as report/figures.yaml declares them.
 
 NORMS = looks_of(("none", "batch", "layer"), name=name_of("norm"))
-THEORY = {"color": INK, "lw": 1.1, "ls": (0, DASHED), "zorder": 4}
+THEORY = {"color": look.INK, "lw": 1.1, "ls": (0, look.DASHED), "zorder": 4}
 BAR = {"lw": 3.2, "solid_capstyle": "butt"}
 LEGEND = {
     "theory": lambda label: Line2D([], [], label=label, **THEORY),
     "bar": lambda label: Line2D([], [], label=label, color=MUTED, **BAR),
-    "area": lambda label: Patch(color=GRID, label=label),
+    "area": lambda label: Patch(color=look.GRID, label=label),
 }
 
 
 def look_of(said: str | Look | Mapping[str, str]) -> Look:
     """A look as declared: that of a norm, or its name, colour, dash and marker."""
-    if isinstance(said, Look):
-        return said
-    if isinstance(said, str):
-        return NORMS[said]
-    named = {key: getattr(look, said[key]) for key in ("color", "dash") if key in said}
-    return Look(**said | named)
+    if isinstance(said, Mapping):
+        named = {key: getattr(look, said[key]) for key in ("color", "dash") if key in said}
+        return Look(**said | named)
+    return NORMS[said] if isinstance(said, str) else said
 
 
 def declared(
@@ -245,28 +227,18 @@ def declared(
     frame: pd.DataFrame,
     words: Mapping[str, object],
     found: Mapping[str, object],
-    functions: Mapping[str, Callable] | None = None,
-    *,
-    empty: bool = False,
-) -> Drawing | None:
-    """A figure of a frame; `empty` draws it without rows too, else that is None.
+) -> Drawing:
+    """A figure as `said`, of a frame, with `words` in its texts.
 
-    What was `found` with the frame are further words of the texts and options of the drawing.
-    `functions` are those that its `mark` and `then` name.
+    What was `found` with the frame are further words and options of the drawing.
     """
     words = {**words, **found}
-    said = Words().filled(said, words) | {key: found[key] for key in OPTIONS & set(found)}
-    said["words"] = words
-    if "looks" in said:
-        said["looks"] = {level: look_of(one) for level, one in said["looks"].items()}
-        frame = frame[frame[said.get("hue", "norm")].isin(said["looks"])]
-    for key in ("mark", "then"):
-        if isinstance(said.get(key), str):
-            said[key] = functions[said[key]]
+    said = Words().filled(said, words)
     if "legend" in said:
         said["legend"] = [LEGEND[kind](text) for text, kind in said["legend"].items()]
-    if frame.empty and not empty:
-        return None
+    said |= {key: found[key] for key in OPTIONS & set(found)} | {"words": words}
+    if "looks" in said:
+        said["looks"] = {level: look_of(one) for level, one in said["looks"].items()}
     return plot(said.pop("kind"), label, frame, said.pop("caption"), **said)
 
 

@@ -38,7 +38,7 @@ class Words(Formatter):
         if isinstance(part, str):
             return self.vformat(part.replace("~", SPACE), (), words)
         if isinstance(part, Mapping):
-            return {key: self.filled(value, words) for key, value in part.items()}
+            return {self.filled(k, words): self.filled(v, words) for k, v in part.items()}
         return [self.filled(one, words) for one in part] if isinstance(part, list) else part
 
 

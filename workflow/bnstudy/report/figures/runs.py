@@ -36,17 +36,13 @@ def looks(results: Results) -> dict[object, Look]:
     return looks_of(results.levels, results.baseline, results.level_name)
 
 
-def keys(results: Results) -> list[str]:
-    """The columns by which data behind a figure are grouped."""
-    return [results.axis, *results.cell_axes]
-
-
 def drawing(
     name: str, results: Results, dataset: str, frame: pd.DataFrame, level: object = None, **found: object
 ) -> Drawing:  # fmt: skip
     """A figure as declared; its lines are the levels and its panels the cells, in their order.
 
-    `found` are words of its texts and options of the drawing.
+    `found` are words of its texts and options of the drawing. The data behind curves are means, by the
+    axes of the study and by what else makes panels and lines.
     """
     broken = sum(results.diverged(dataset, one) for one in results.levels)
     axes = listed(settings.label(axis) for axis in results.cell_axes)
@@ -58,37 +54,36 @@ def drawing(
         "panels": f", a panel per {axes}" if axes else "",
         "diverged": say("figures", "diverged", n=broken) if broken else "",
     }
-    figure = DECLARED["comparison"][name]
+    figure = {key: said for key, said in DECLARED["comparison"][name].items() if key != "where"}
+    if figure["kind"] == "curves":
+        parts = [figure.get(key) for key in ("row", "col", "hue", "x")]
+        axes = [*parts[:2], results.axis, *results.cell_axes, *parts[2:]]
+        by = [column for column in dict.fromkeys(axes) if column not in (None, *KEYS)]
+        found = {"data": summary(frame, by)} | found
     if "hue" not in figure:
         found = {"hue": "level", "looks": looks(results)} | found
     if figure["col"] == "cell":
         found = {"cols": [results.cell_title(cell) for cell in results.cells]} | found
     label = results.label(name, dataset, level)
-    # The text refers to it, whatever was measured.
-    return declared(label, figure, frame, words, found, empty=True)
+    return declared(label, figure, frame, words, found)
+
+
+def measured(name: str, results: Results, dataset: str) -> pd.DataFrame:
+    """The rows of metrics.csv that a figure shows."""
+    rows = results.metrics.query(DECLARED["comparison"][name]["where"])
+    return tidy(results, rows, dataset)
 
 
 def learning_curves(results: Results, dataset: str) -> Drawing:
     """Validation loss and accuracy after each epoch, a column per cell."""
-    frame = tidy(results, results.select(results.metrics, split="validation"), dataset)
-    frame = frame[frame["metric"].isin(["loss", "accuracy"])]
-    data = summary(frame, ["metric", *keys(results), "epoch"])
-    return drawing("curves", results, dataset, frame, data=data)
+    return drawing("curves", results, dataset, measured("curves", results, dataset))
 
 
 def train_against_validation(results: Results, dataset: str) -> Drawing:
     """Training and validation loss per epoch, a row per level and a column per cell."""
-    frame = tidy(results, results.select(results.metrics, metric="loss"), dataset)
-    frame = frame[frame["split"].isin(DECLARED["comparison"]["gap"]["looks"])]
     names = {level: results.level_name(level) for level in results.levels}
-    data = summary(frame, [*keys(results), "split", "epoch"])
-    return drawing("gap", results, dataset, frame, row_name=names, data=data)
-
-
-def probes(results: Results, dataset: str) -> pd.DataFrame:
-    """Accuracy on the validation probe after every few steps of training."""
-    frame = results.select(results.metrics, split="probe", metric="accuracy")
-    return tidy(results, frame[frame["step"] > 0], dataset)
+    frame = measured("gap", results, dataset)
+    return drawing("gap", results, dataset, frame, row_name=names)
 
 
 def probe_curves(results: Results, dataset: str) -> Drawing:
@@ -99,8 +94,8 @@ def probe_curves(results: Results, dataset: str) -> Drawing:
     if every == [as_level(None)]:
         spacing = "every few steps at first, then in proportion to the step,"
     note = " A step at a larger batch size sees more images." if several else ""
-    words = {"spacing": spacing, "note": note}
-    return rising("probe", results, dataset, probes(results, dataset), ["step"], **words)
+    frame = measured("probe", results, dataset)
+    return rising("probe", results, dataset, frame, ["step"], spacing=spacing, note=note)
 
 
 def rising(
@@ -111,7 +106,7 @@ def rising(
 
     `more` are rows that are drawn but not among the data.
     """
-    table = summary(frame, [*keys(results), *by])
+    table = summary(frame, [results.axis, *results.cell_axes, *by])
     floor = max(0.0, min(0.8, float(table["mean"].min()))) if len(table) else 0.0
 
     def targets(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
@@ -130,7 +125,8 @@ def accuracy_by_time(results: Results, dataset: str) -> Drawing:
     A step takes each run's own seconds; the means over seeds stand at the median of their seeds'
     times.
     """
-    frame = probes(results, dataset).merge(seconds_per_step(results, dataset), on=KEYS)
+    frame = measured("accuracy-by-time", results, dataset)
+    frame = frame.merge(seconds_per_step(results, dataset), on=KEYS)
     frame["seconds"] = frame.pop("seconds_per_step") * frame["step"]
     found, by = {"note": ""}, ["seconds", "step"]
     if len(results.cells) > 1:
@@ -174,7 +170,8 @@ def steps_to_target(results: Results, dataset: str) -> Drawing:
     runs = tidy(results, results.scored("steps_to_target"), dataset)
     runs[MISSED] = runs["steps_to_target"].isna() | scoring.failed(runs)
     runs["value"] = runs["value"].clip(lower=1)
-    data = runs[[*keys(results), "seed", "value", MISSED]].rename(columns={"value": "steps"})
+    data = runs[[results.axis, *results.cell_axes, "seed", "value", MISSED]]
+    data = data.rename(columns={"value": "steps"})
     return drawing("steps", results, dataset, runs, data=data)
 
 
@@ -229,5 +226,4 @@ def batch_size_effect(results: Results, dataset: str) -> Drawing:
     steps = frame["metric"] == "steps_to_target"
     frame["value"] = frame["value"].where(~steps, frame["value"].clip(lower=1))
     titles = {metric: results.metric(metric).title for metric in EFFECTS}
-    data = summary(frame, ["metric", *keys(results)])
-    return drawing("batch-size", results, dataset, frame, col_name=titles, data=data)
+    return drawing("batch-size", results, dataset, frame, col_name=titles)

@@ -1,46 +1,43 @@
-"""The tidy frames of the studies' figures.
+"""The tidy frames of the studies' figures: the steps that their declarations name.
 
-A function takes the table of a study, its options and what the declaration gives it, and returns the
-frame with the column `value`, or that and a mapping of the words that it adds to the texts and of the
-options of `plots.plot` that follow from the table; None where a reduced grid has left nothing.
+A step takes the rows so far, at first the table of the study, the options of the study and what the
+declaration gives it. It returns rows, or those and a mapping of the words that it adds to the texts and
+of the options of `plots.plot` that follow from them; None where a reduced grid has left nothing. The
+last rows have the column `value`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import accuracy, steps
+from bnstudy.claims.endpoints import base
+from bnstudy.claims.endpoints.base import accuracy
 from bnstudy.claims.endpoints.initialization import BEYOND
+from bnstudy.claims.endpoints.mechanisms import matched_gaps
+from bnstudy.claims.listed import is_steps, result
 from bnstudy.data.registry import DATASETS
-from bnstudy.report.look import DECLARED, summary
-from bnstudy.report.marks import Plot
-from bnstudy.report.measures import counted, decimal, listed, percent
+from bnstudy.report import words
+from bnstudy.report.amounts import small
+from bnstudy.report.look import DECLARED, looks_of, summary
+from bnstudy.report.marks import SIGNS, Plot
+from bnstudy.report.measures import SPACE, counted, decimal, listed
 from bnstudy.report.plots import alternative, arms
 from bnstudy.report.words import say
-from bnstudy.scoring import failed
+from bnstudy.scoring import chance, failed
 
 BASELINE = "none"
 MISSED, UNTRAINED = "not reached", "did not train"
-NETWORKS = DECLARED["studies"]["init_gradients"]["gradient-norms"]["looks"]
-INITS = DECLARED["inits"]
+INITS, CHECKS = DECLARED["inits"], DECLARED["checks"]
+PHASES = DECLARED["studies"]["timing"]["timing"]["col_name"]
+SWEEPS = ("M4 in training", "M4 slope", "M7 with epsilon")  # have a figure of their own
 SMALLEST_GRADIENT = 1e-12  # what is smaller, or zero, is drawn as this
 SMALLEST_ERROR = 0.05  # percent: one of the 2,000 probe images
-
+LEAST = 1e-17  # an error of exactly zero is drawn here
+FAR = 1.6  # times the largest median, or below the smallest, a block is drawn at the edge
 
 Made = pd.DataFrame | tuple[pd.DataFrame, dict]
-
-
-def val_losses(table: pd.DataFrame) -> pd.Series:
-    """Validation loss of each run, that of guessing, ln C, where it failed."""
-    return table["val_loss"].astype(float).mask(failed(table), np.log(table["n_classes"]))
-
-
-def targets(table: pd.DataFrame, column: str = "steps_to_target") -> pd.DataFrame:
-    """Runs with the steps to a target as `value`, and whether it was not reached."""
-    value = steps(table, column).clip(lower=1).astype(float)
-    return table.assign(value=value, **{MISSED: table[column].isna() | failed(table)})
 
 
 def differences(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -50,61 +47,68 @@ def differences(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return (wide["batch"] - wide[BASELINE]).dropna().rename("value").reset_index()
 
 
-def long(wide: pd.DataFrame | pd.Series, name: str = "") -> pd.DataFrame:
+def long(wide: pd.DataFrame | pd.Series, name: str) -> pd.DataFrame:
     """A table of values by its index and, under this name, its columns, as rows."""
-    stacked = wide.rename_axis(columns=name).stack() if name else wide
-    return stacked.rename("value").reset_index()
+    return wide.rename_axis(columns=name).stack().rename("value").reset_index()
 
 
 def melted(table: pd.DataFrame, columns: Sequence[str], name: str) -> pd.DataFrame:
-    others = [c for c in table if c not in columns]
-    return (
-        table.astype(dict.fromkeys(columns, float))
-        .melt(others, columns, name)
-        .dropna(subset="value")
-    )
+    numbers = table.astype(dict.fromkeys(columns, float))
+    others = [column for column in table if column not in columns]
+    return numbers.melt(others, columns, name).dropna(subset="value")
 
 
-# Frames that several figures take.
+def mean(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    return frame.groupby(keys, sort=False)["value"].mean().reset_index()
 
 
-def scored(table: pd.DataFrame, options: dict, score: str) -> Made:
-    """Runs with an accuracy in percent or the validation loss, as the claims score them."""
-    loss = score == "val_loss"
-    return table.assign(value=val_losses(table) if loss else accuracy(table, score))
+# Steps that several figures take.
 
 
-def computed(table: pd.DataFrame, options: dict, said: str) -> Made:
-    """What an expression of pandas makes of the columns."""
-    return table.assign(value=table.eval(said))
+def where(rows: pd.DataFrame, options: dict, said: str) -> Made:
+    """The rows of which an expression of pandas is true; in it, @name is an option."""
+    return rows.query(said, local_dict=options)
 
 
-def columns(table: pd.DataFrame, options: dict, said: list[str]) -> Made:
+def descending(rows: pd.DataFrame, options: dict, column: str) -> Made:
+    return rows.sort_values(column, ascending=False, kind="stable")
+
+
+def scored(rows: pd.DataFrame, options: dict, score: str) -> Made:
+    """A column as the claims score it, or what an expression of pandas makes of the columns.
+
+    Beside it stands which values are a bound, as of runs that did not reach a target, or of runs that
+    failed.
+    """
+    if score not in rows:
+        return rows.assign(value=rows.eval(score), **{MISSED: False})
+    broken = failed(rows) if is_steps(score) or result(score) else False
+    bound = rows[score].isna() | broken if is_steps(score) else False
+    return rows.assign(value=base.scored(rows, score), **{MISSED: bound, UNTRAINED: broken})
+
+
+def measures(rows: pd.DataFrame, options: dict, said: Mapping[str, str]) -> Made:
+    """Several columns or expressions as `scored`, told apart by `measure`."""
+    parts = [scored(rows, options, score).assign(measure=name) for name, score in said.items()]
+    return pd.concat(parts, ignore_index=True).dropna(subset="value")
+
+
+def columns(rows: pd.DataFrame, options: dict, said: list[str]) -> Made:
     """The columns whose names start so, and the number that each ends with, under a name of its own.
 
     An expression of pandas says what is made of their values.
     """
     prefix, name, value = said
-    frame = melted(table, [column for column in table if column.startswith(prefix)], name)
+    frame = melted(rows, [column for column in rows if column.startswith(prefix)], name)
     number = frame[name].str.removeprefix(prefix).astype(int)
     return frame.assign(**{name: number, "value": frame.eval(value)})
 
 
-def at_rate(table: pd.DataFrame, options: dict) -> tuple[pd.DataFrame, float]:
+def usual_rate(rows: pd.DataFrame, options: dict) -> Made:
     """The rows of the claims' learning rate, or of the one nearest to it that was run."""
-    rates = table["learning_rate"].unique()
+    rates = rows["learning_rate"].unique()
     rate = min(rates, key=lambda r: abs(math.log(r / options["learning_rate"])))
-    return table[table["learning_rate"] == rate], float(rate)
-
-
-def trajectories(table: pd.DataFrame, options: dict, metrics: list[str]) -> Made:
-    """Metrics over the steps of training, means over layers."""
-    rows, rate = at_rate(table, options)
-    keys = ["metric", "network", "norm", "step", "seed"]
-    rows = rows[rows["metric"].isin(metrics)].dropna(subset="value")
-    frame = rows.groupby(keys, sort=False)["value"].mean().reset_index()
-    drawn = (frame["metric"] == "cosine") | (frame["value"] > 0)
-    return frame[drawn], {"rate": rate}
+    return rows[rows["learning_rate"] == rate], {"rate": float(rate)}
 
 
 # Speed and accuracy.
@@ -114,88 +118,59 @@ def speed_and_accuracy(table: pd.DataFrame, options: dict) -> Made:
     """Steps to the target, where there is one, and test accuracy, and what each pair gains."""
     axis = "scaling" if "scaling" in table else "batch_size"
     if axis == "scaling":
-        where = say("figures", "scaled", **options)
+        place = say("figures", "scaled", **options)
     else:
         names = table["dataset"].unique()
-        where = f" on {listed(DATASETS[d].title if d in DATASETS else str(d) for d in names)}"
-    measures = {"steps": targets(table)} if "target" in options else {}
-    measures["accuracy"] = table.assign(value=accuracy(table, "test_accuracy"), **{MISSED: False})
-    frame = pd.concat(runs.assign(measure=measure) for measure, runs in measures.items())
+        place = f" on {listed(DATASETS[d].title if d in DATASETS else str(d) for d in names)}"
+    said = {"steps": "steps_to_target"} if "target" in options else {}
+    frame = measures(table, options, said | {"accuracy": "test_accuracy"})
     frame = frame[["measure", axis, "norm", "seed", "value", MISSED]]
     logs = frame["value"].mask(frame["measure"] == "steps", -np.log(frame["value"]))
     gains = differences(frame.assign(value=logs), ["measure", axis])
     ratios = gains["value"].mask(gains["measure"] == "steps", np.exp(gains["value"]))
     gains = gains.assign(value=ratios, measure=gains["measure"] + "_gain", norm="batch")
     frame = pd.concat([frame, gains.assign(**{MISSED: False})], ignore_index=True)
-    return frame, {"where": where, "x": axis}
+    return frame, {"where": place, "x": axis}
 
 
-def stability(table: pd.DataFrame, options: dict) -> Made:
-    loss = val_losses(table)
-    mean = loss.groupby([table["norm"], table["batch_size"]]).transform("mean")
-    spikes = 100 * table[["spikes", "spikes_all"]].astype(float)
-    measures = ["fluctuation", "spikes", "spikes_all", "deviation"]
-    frame = melted(table.assign(deviation=loss - mean, **spikes), measures, "measure")
-    short = table["fluctuation"].isna().sum()
-    return frame.round({"value": 12}), {"short": short}
-
-
-def fair_race(table: pd.DataFrame, options: dict) -> Made:
-    """Steps and test accuracy of both arms, each at its own rate."""
-    table = table[table["norm"].isin(["none", "batch"])]
-    reached = targets(table).assign(measure=f"steps to {percent(options['target'])}")
-    tested = table.assign(value=accuracy(table, "test_accuracy"), **{MISSED: False})
-    return pd.concat([reached, tested.assign(measure="test accuracy (%)")])
-
-
-def confidence(table: pd.DataFrame, options: dict) -> Made:
-    measures = {
-        "expected calibration error": 100 * table["calibration_error"].astype(float),
-        "test accuracy": accuracy(table, "test_accuracy"),
-        "training accuracy, labels as given": accuracy(table, "train_accuracy"),
-    }
-    keys = ["label_noise", "norm", "seed"]
-    return pd.concat(table[keys].assign(measure=m, value=v) for m, v in measures.items())
-
-
-def all_images(table: pd.DataFrame, options: dict) -> Made:
-    whole = table[table["train_images"] == table["train_images"].max()]
-    return scored(whole, options, "test_accuracy")
+def deviation(rows: pd.DataFrame, options: dict) -> Made:
+    """The final validation loss less the mean of its arm."""
+    loss = base.scored(rows, "val_loss")
+    mean = loss.groupby([rows["norm"], rows["batch_size"]]).transform("mean")
+    return rows.assign(deviation=(loss - mean).round(12))
 
 
 def robustness(table: pd.DataFrame, options: dict) -> Made:
-    """Test accuracy by the size of a disturbance, told at the largest."""
+    """The kind and the size of a disturbance, and the arm with its weight decay."""
     said = table["images"].str.partition("_")
     arm = table["norm"].where(table["weight_decay"] == 0, table["norm"] + " decayed")
-    frame = table.assign(kind=said[0], size=said[2].astype(float), arm=arm)
-    return scored(frame, options, "test_accuracy")
+    return table.assign(kind=said[0], size=said[2].astype(float), arm=arm)
 
 
 # Sweeps and depth.
 
 
-def swept(table: pd.DataFrame, options: dict, row: str) -> Made:
-    """Runs with their final validation accuracy, and whether they failed, the largest row first."""
-    frame = table.assign(value=accuracy(table), **{UNTRAINED: failed(table)})
-    return frame.sort_values(row, ascending=False, kind="stable") if row else frame
+def steps_between(rows: pd.DataFrame, options: dict) -> Made:
+    return scored(rows, options, f"steps_to_{round(100 * options['target_between'])}")
 
 
-def steps_between(table: pd.DataFrame, options: dict) -> Made:
-    frame = targets(table, f"steps_to_{round(100 * options['target_between'])}")
-    return frame.sort_values("batch_size", ascending=False, kind="stable")
-
-
-def relu_or_first(table: pd.DataFrame) -> pd.DataFrame:
+def relu_or_first(table: pd.DataFrame, options: dict) -> Made:
     """The rows of the ReLU networks, or of whatever activation was run, with weights of a usual scale."""
     table = table[table["initialization"] != BEYOND]
     kinds = table["activation"].unique()
     return table[table["activation"] == ("relu" if "relu" in kinds else kinds[0])]
 
 
-def depth_map(table: pd.DataFrame, options: dict) -> Made:
+def shared_depths(table: pd.DataFrame, options: dict) -> Made:
+    """The depths that all activations share, or the first two."""
+    kinds = table.groupby("depth")["activation"].nunique()
+    depths = [*kinds.index[kinds == table["activation"].nunique()]] or [*kinds.index[:2]]
+    return table[table["depth"].isin(depths)].sort_values("depth", kind="stable")
+
+
+def depth_map(frame: pd.DataFrame, options: dict) -> Made:
     """Mean accuracy by depth and initialization of each arm, and the paired differences, with words."""
-    frame, keys = swept(relu_or_first(table), options, ""), ["initialization", "depth"]
-    looks, activation = arms(frame), frame["activation"].iat[0]
+    keys, looks, activation = ["initialization", "depth"], arms(frame), frame["activation"].iat[0]
     cells = frame.groupby(["norm", *keys], as_index=False).agg(
         value=("value", "mean"), lost=(UNTRAINED, "sum"), runs=("seed", "size")
     )
@@ -226,36 +201,17 @@ def depth_map(table: pd.DataFrame, options: dict) -> Made:
     }
 
 
-def activations(table: pd.DataFrame, options: dict) -> Made:
-    """Accuracy by activation at the depths that all activations share."""
-    shared = table.groupby("depth")["activation"].nunique()
-    depths = sorted(shared.index[shared == table["activation"].nunique()])
-    depths = depths or sorted(table["depth"].unique())[:2]
-    return swept(
-        table[table["depth"].isin(depths)].sort_values("depth", kind="stable"), options, ""
-    )
-
-
-def depth_gradients(table: pd.DataFrame, options: dict) -> Made:
-    chosen = relu_or_first(table)
-    # The activations of a run that broke off are of no use: its rank counts as zero.
-    chosen = chosen.assign(soft_rank=chosen["soft_rank"].fillna(0))
-    measures = ["gradient_range_initial", "gradient_range", "soft_rank"]
-    return melted(chosen, measures, "measure")
-
-
 def gradient_paths(table: pd.DataFrame, options: dict) -> Made:
     """Geometric means over seeds of the gradient of every layer at every step read, as logarithms."""
     frame = table.dropna(subset="gradient_norm")
     frame = frame.assign(value=np.log10(frame["gradient_norm"].clip(lower=SMALLEST_GRADIENT)))
-    keys = ["initialization", "norm", "layer", "step"]
-    means = frame.groupby(keys, sort=False)["value"].mean().reset_index()
+    means = mean(frame, ["initialization", "norm", "layer", "step"])
     layers, read = (sorted(means[key].unique()) for key in ("layer", "step"))
     broken, looks = len(table) - len(frame), arms(means)
     ends = means.pivot(index=["initialization", "norm", "step"], columns="layer", values="value")
     ratio = np.power(10, ends[layers[0]] - ends[layers[-1]]).rename("value").reset_index()
     what = f"gradient of layer {layers[0]} over that of layer {layers[-1]}"
-    of = Plot(what, row=keys[0], x="step", looks=looks, panels={"row_name": INITS})
+    of = Plot(what, row="initialization", x="step", looks=looks, panels={"row_name": INITS})
     return means, {
         "depth": table["layer"].nunique(),
         "steps": table["step"].nunique(),
@@ -270,7 +226,6 @@ def gradient_paths(table: pd.DataFrame, options: dict) -> Made:
 
 
 def gradient_norms(table: pd.DataFrame, options: dict) -> Made:
-    table = table[table["network"].isin(NETWORKS)]
     depth, size = options["theory_depth"], int(table["batch_size"].max())
     depth = depth if depth in set(table["depth"]) else int(table["depth"].max())
     frame = table[(table["depth"] == depth) & (table["batch_size"] == size)]
@@ -282,7 +237,7 @@ def gradient_norms(table: pd.DataFrame, options: dict) -> Made:
 
 def gradient_growth(table: pd.DataFrame, options: dict) -> Made:
     """Measured growth of the squared gradient per layer, geometric mean over the middle layers."""
-    within = table["layer"].between(*options["middle"]) & table["network"].isin(NETWORKS)
+    within = table["layer"].between(*options["middle"])
     middle = table[(table["depth"] == options["theory_depth"]) & within]
     middle = middle.assign(value=np.log(middle["growth"]))
     logs = middle.groupby(["network", "batch_size", "seed"])["value"].mean()
@@ -292,27 +247,27 @@ def gradient_growth(table: pd.DataFrame, options: dict) -> Made:
 # Smoothness and shift.
 
 
+def trajectories(rows: pd.DataFrame, options: dict, metrics: list[str]) -> Made:
+    """Metrics over the steps of training, means over layers."""
+    rows = rows[rows["metric"].isin(metrics)].dropna(subset="value")
+    frame = mean(rows, ["metric", "network", "norm", "step", "seed"])
+    return frame[(frame["metric"] == "cosine") | (frame["value"] > 0)]
+
+
 def smoothness_by_rate(table: pd.DataFrame, options: dict) -> Made:
     """Ratio of effective beta between the arms at every learning rate."""
     positive = table[(table["metric"] == "beta") & (table["value"] > 0)]
-    keys = ["network", "learning_rate", "seed", "norm"]
-    logs = np.log(positive["value"]).groupby([positive[key] for key in keys], sort=False).mean()
-    gains = differences(logs.reset_index(), keys[:2])
+    logs = positive.assign(value=np.log(positive["value"]))
+    keys = ["network", "learning_rate"]
+    gains = differences(mean(logs, [*keys, "seed", "norm"]), keys)
     return gains.assign(value=np.exp(-gains["value"]), norm="batch")
 
 
-def covariate_shift(table: pd.DataFrame, options: dict) -> Made:
+def covariate_shift(rows: pd.DataFrame, options: dict) -> Made:
     """Internal covariate shift over steps, mean over layers, and by layer, mean over steps."""
-    rows, rate = at_rate(table, options)
     rows = rows[(rows["metric"] == "ics_cosine") & rows["value"].notna()]
-    parts = (
-        rows.assign(place=rows[by], by=by)
-        .groupby(["network", "norm", "seed", "place", "by"], sort=False)["value"]
-        .mean()
-        .reset_index()
-        for by in ("step", "layer")
-    )
-    return pd.concat(parts), {"rate": rate}
+    parts = (rows.assign(place=rows[by], by=by) for by in ("step", "layer"))
+    return pd.concat(mean(part, ["network", "norm", "seed", "place", "by"]) for part in parts)
 
 
 def sigmoid_training(table: pd.DataFrame, options: dict) -> Made:
@@ -321,8 +276,217 @@ def sigmoid_training(table: pd.DataFrame, options: dict) -> Made:
     return frame[frame["value"] > 0]
 
 
-def sigmoid_percentiles(table: pd.DataFrame, options: dict) -> Made:
-    seed = table["seed"].min()
-    shares = ["percentile_15", "percentile_50", "percentile_85"]
-    frame = table[table["seed"] == seed][["learning_rate", "norm", "seed", "step", *shares]]
-    return frame.assign(value=frame["percentile_50"]), {"seed": seed, "data": frame}
+# The layer taken apart.
+
+
+def identity_errors(table: pd.DataFrame, options: dict) -> Made | None:
+    """The error of every check that has a tolerance, in multiples of it; kept checks first."""
+    rows = table[(table["tolerance"] > 0) & ~table["check"].isin(SWEEPS)]
+    if rows.empty:
+        return None
+    error = (rows["value"] - rows["reference"]).abs()
+    frame = rows[["seed", "check", "quantity", "tolerance", "holds"]].assign(
+        error=error, value=error / rows["tolerance"]
+    )
+    passed = frame.groupby("check")["holds"].min()
+    checks = sorted(passed.index, key=lambda name: (-passed[name], [*CHECKS, name].index(name)))
+    kept, broken = checks[: int(passed.sum())], checks[int(passed.sum()) :]
+    worst = frame.loc[frame["value"].where(frame["check"].isin(kept)).idxmax()] if kept else {}
+    of_worst = kept and f"{small(worst['value'])} times its tolerance ({worst['check']})"
+    zero = 10.0 ** (math.floor(math.log10(frame["value"].replace(0, 1e-3).min())) - 1)
+    return frame.assign(value=frame["value"].clip(lower=zero)), {
+        "kept": len(kept),
+        "checks": len(checks),
+        "worst": f", the largest error of them being {of_worst}" if kept else "",
+        "broken": f"; in {listed(broken)} at least one part does not" if broken else "",
+        "zero": zero,
+        "looks": {c: {"name": f"{c}  {CHECKS[c]}" if c in CHECKS else c} for c in checks},
+        "data": frame,
+        "height": 0.3 * len(checks) + 0.1,
+    }
+
+
+def identity_sweeps(table: pd.DataFrame, options: dict) -> Made | None:
+    """How an output depends on its batch, and on the scale of the weights before the layer."""
+    output = table["quantity"].str.startswith("relative change of the output")
+    sweep = table["check"].map({"M4 in training": "batch", "M7 with epsilon": "epsilon"})
+    sweep = sweep.mask((table["check"] == "M7") & output, "no epsilon")
+    if not {"batch", "epsilon"} <= set(sweep):
+        return None
+    frame = table.assign(sweep=sweep).dropna(subset="sweep").sort_values("sweep", kind="stable")
+    of_batch = frame["sweep"] == "batch"
+    frame["size"] = frame["quantity"].str.extract(r"([0-9.e+-]+)$")[0].astype(float)
+    frame["panel"] = np.where(of_batch, "batch", "weights")
+    frame["value"] = frame["value"].mask(of_batch, 100 * frame["value"]).clip(lower=LEAST)
+    slope = table[table["check"] == "M4 slope"]["value"].mean()
+    return frame, {"slope": decimal(slope, 2)}
+
+
+def small_batches(table: pd.DataFrame, options: dict) -> Made:
+    """Validation error by the images that are normalized together, of designs with any."""
+    size = table["group_size"].where(table["design"] == "groups", table["batch_size"])
+    line = table["norm"].where(table["norm"].isin(("none", "layer")), table["statistics"])
+    frame = table.assign(value=100 - accuracy(table), line=line, size=size)
+    normalized = frame["design"][frame["norm"].isin(("ghost", "batch"))]
+    return frame[frame["design"].isin(normalized)]
+
+
+def whole(table: pd.DataFrame, options: dict, keys: list[str]) -> Made:
+    """The rows of runs, told apart by these columns, that did not diverge; a sentence on the others."""
+    return table[table["status"] == "ok"], {"left_out": words.left_out(table, keys)}
+
+
+def momenta(rows: pd.DataFrame, options: dict) -> Made:
+    """The rows with momentum as a word, and the looks of the momenta."""
+    rows = rows.assign(momentum=rows["momentum"].astype(str))
+    levels = sorted(rows["momentum"].unique())
+    names = {m: "cumulative average" if m == "cumulative" else f"momentum {m}" for m in levels}
+    return rows, {"looks": looks_of(levels, name=names)}
+
+
+def staleness(rows: pd.DataFrame, options: dict) -> Made:
+    """Running against precise statistics over the first steps of training."""
+    rows, found = momenta(rows, options)
+    # All momenta see the same weights, so any of them has the precise statistics of all.
+    first = next(iter(found["looks"]), "")
+    precise = (rows["statistics"] == "precise") & (rows["momentum"] == first)
+    rows = rows.assign(momentum=rows["momentum"].mask(precise, "precise"))
+    rows = rows[precise | (rows["statistics"] == "running")]
+    found["looks"]["precise"] = {"name": "precise statistics", "color": "INK", "marker": "d"}
+    order = [*found["looks"]].index
+    frame = melted(rows, ["loss", "mean_error"], "measure")
+    return frame.sort_values("momentum", key=lambda m: m.map(order), kind="stable"), found
+
+
+def last_batch(rows: pd.DataFrame, options: dict) -> Made:
+    """What a last batch of two images does to the loss at the end of each epoch."""
+    rows = rows.assign(epoch=rows["step"].rank(method="dense").astype(int))
+    wide = rows.pivot(index=["seed", "epoch"], columns="statistics", values="loss")
+    return wide if wide.empty else long(wide.div(wide.pop("precise"), axis=0), "statistics")
+
+
+def shifted_images(table: pd.DataFrame, options: dict) -> Made:
+    """Test accuracy on shifted images, each kind from the images as they are."""
+    found = table[table["shift"].notna()]
+    places = ["norm", "statistics", "shift", "level"]
+    frame = found[["seed", *places]].assign(value=100 * found["accuracy"])
+    # A diverged run guesses, whatever the shift.
+    broken = table[table["status"] == "diverged"]
+    cells = frame[places].drop_duplicates().merge(broken[["norm", "seed"]], on="norm")
+    frame = pd.concat([frame, cells.assign(value=100 * chance(table["n_classes"].max()))])
+    # Contrast 1 leaves the images as they are; the other shifts start there, too.
+    clean = frame[(frame["shift"] == "contrast") & (frame["level"] == 1)]
+    started = {"contrast", *frame[frame["level"] == 0]["shift"]}
+    starts = (clean.assign(shift=s, level=0.0) for s in frame["shift"].unique() if s not in started)
+    frame = pd.concat([frame, *starts], ignore_index=True)
+    frame["arm"] = frame["norm"] + " " + frame["statistics"]
+    return frame, {"failed": words.guessing(broken, ["norm", "seed"])}
+
+
+def test_groups(table: pd.DataFrame, options: dict) -> Made | None:
+    """Test accuracy by the number of test images that are normalized together."""
+    said = table["statistics"].astype(str)
+    group = pd.to_numeric(said.str.partition("+")[0], errors="coerce")
+    if group.isna().all():
+        return None
+    way = said.mask(group.notna(), "batch").mask(said.str.contains("+", regex=False), "blended")
+    shifts = [column for column in table if column.startswith("accuracy_")]
+    frame = table.assign(way=way.mask(table["norm"] == "none", "none"), group=group)
+    frame[shifts] = 100 * table[shifts].astype(float).fillna(chance(table["n_classes"].max()))
+    frame = melted(frame, shifts, "shift")
+    frame["shift"] = frame["shift"].str.removeprefix("accuracy_")
+    names = {kind: f"{kind} {size:g}" for kind, size in options["shifts"].items()}
+    return frame, {"col_name": {"clean": "images as they are"} | names}
+
+
+def overfitting_path(table: pd.DataFrame, options: dict) -> Made:
+    """Training and validation loss after every epoch."""
+    losses = ["train_loss", "val_loss"]
+    found = table[(table["status"] == "ok") & (table[losses] > 0).all(axis=1)]
+    data = found.groupby(["arm", "epoch"])[losses].agg(words.geometric_mean).reset_index()
+    left_out = words.left_out(table, ["arm", "seed"])
+    return found.assign(value=found["val_loss"]), {"left_out": left_out, "data": data}
+
+
+def noise_doses(table: pd.DataFrame, options: dict) -> Made | None:
+    """Gap and accuracy against how many images are normalized together."""
+    sizes = {arm: int(arm.removeprefix("ghost_")) for arm in table["arm"] if "ghost_" in arm}
+    sizes |= {"batch": options["batch_size"], "population": options["train_images"]}
+    shown = table[table["arm"].isin([*sizes, "none"])]
+    if not shown["arm"].isin(sizes).any():
+        return None
+    matched, reached = matched_gaps(shown, options["matched_train_loss"])
+    last = shown[shown["epoch"] == shown["epoch"].max()]
+    end = last["val_loss"].fillna(np.log(last["n_classes"])) - last["train_loss"].fillna(0)
+    frame = measures(last.assign(gap=end), options, {"end": "gap", "test": "test_accuracy"})
+    matched = long(matched.rename_axis(index="seed"), "arm").assign(measure="matched")
+    frame = pd.concat([matched, frame]).rename(columns={"measure": "outcome"})
+    norm = frame["arm"].where(frame["arm"] == "none", "batch")
+    missed = int((~reached.astype(bool)).to_numpy().sum())
+    late = f" Never that low, and counted with the last gap: {counted(missed, 'run')}."
+    frame = frame.assign(norm=norm, group_size=frame["arm"].map(sizes))
+    return frame, {"late": late if missed else ""}
+
+
+def dropout(table: pd.DataFrame, options: dict) -> Made | None:
+    """Test accuracy and shift of the variance of every layer, at the end."""
+    last = table[table["epoch"] == table["epoch"].max()]
+    if not last["arm"].str.contains("dropout").any():
+        return None
+    shifts = {c: f"variance, layer {c[-1]}" for c in last if c.startswith("variance_shift_")}
+    titles = {"test_accuracy": "test accuracy (%)"} | shifts
+    last = last.assign(test_accuracy=accuracy(last, "test_accuracy"))
+    frame = melted(last, [*titles], "panel")
+    normalized = ~frame["arm"].str.startswith("none") | (frame["panel"] == "test_accuracy")
+    return frame[normalized], {
+        "col_name": titles,
+        "value": dict.fromkeys(shifts, "inference over running") | {"test_accuracy": "percent"},
+        "scale": dict.fromkeys(shifts, "geometric") | {"test_accuracy": "linear"},
+        "rule": dict.fromkeys(shifts, 1),
+    }
+
+
+def step_times(table: pd.DataFrame, options: dict) -> Made | None:
+    """Ratios of step times with and without batch normalization, by phase and batch size."""
+    wide = table.pivot(index=["batch_size", "seed", "phase"], columns="arm", values="milliseconds")
+    if "none" not in wide:
+        return None
+    data = long(wide.div(wide.pop("none"), axis=0), "arm").rename(columns={"value": "ratio"})
+    data = data.assign(kind=data["phase"] + ", " + data["arm"])
+    data = data[data["kind"].isin(PHASES)]
+    if data.empty:
+        return None
+    # A block that was disturbed can be far off; it is drawn at the edge instead of far out.
+    medians = data.groupby(["kind", "batch_size"])["ratio"].median()
+    low, high = min(1.0, medians.min()) / FAR, max(1.0, medians.max()) * FAR
+    outside = int((~data["ratio"].between(low, high)).sum())
+    n = data["seed"].nunique()
+    return data.assign(value=data["ratio"].clip(low, high)), {
+        "blocks": n,
+        "intervals": f" with 95{SPACE}% intervals from order statistics" if n >= SIGNS else "",
+        "outside": f" Drawn at the edge: {counted(outside, 'circle')}." if outside else "",
+        "looks": {s: {"name": f"batch size {s}"} for s in sorted(data["batch_size"].unique())},
+        "data": data.drop(columns="kind"),
+    }
+
+
+def controls(table: pd.DataFrame, options: dict) -> Made | None:
+    """Differences that must be nothing, and differences that must be something."""
+    runs = scored(table, options, "test_accuracy")
+    values = runs.pivot(index="seed", columns="learning_rate", values="value")
+    rates, half = sorted(values.columns), len(values) // 2
+    if half == 0:
+        return None
+    usual = values[rates[-1]]
+    first, second = usual.iloc[:half], usual.iloc[half : 2 * half]
+    found = {"same settings, other seeds": first - second.set_axis(first.index)}
+    if len(rates) > 1:
+        low, high = words.unrounded(rates[0]), words.unrounded(rates[-1])
+        found[f"learning rate {high} or {low}"] = first - values[rates[0]].iloc[:half]
+    return pd.concat(found, names=["control"]).rename("value").reset_index().assign(norm="none")
+
+
+def verdict_shares(rows: pd.DataFrame, options: dict) -> Made:
+    """How often each verdict comes out against the true effect, by simulation."""
+    verdicts = ["supported", "not supported", "inconclusive", "refuted"]
+    return long(100 * rows.groupby(["spread", "effect"])[verdicts].mean(), "verdict")
