@@ -9,7 +9,7 @@ from bnstudy.data.prepared import PreparedData
 from bnstudy.networks import models
 from bnstudy.networks.weights import count_parameters
 from bnstudy.report import exhibits, figures
-from bnstudy.report.figures.networks import blocks_of, words_of
+from bnstudy.report.figures.pictures import blocks_of, words_of
 from bnstudy.report.look import WIDTH
 from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.settings import Settings

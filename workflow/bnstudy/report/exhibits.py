@@ -29,7 +29,7 @@ from bnstudy.report.words import INTERVAL
 
 if TYPE_CHECKING:
     from bnstudy.networks.weights import Layer
-    from bnstudy.report.figures.networks import Network
+    from bnstudy.report.figures.pictures import Network
 
 SHORT_UNITS = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
 DRAWN = {  # the key measures, and the figures that draw them

@@ -1,12 +1,15 @@
-"""The figures of the comparison: `name(results, dataset)` gives a `look.Drawing`.
-
-Series are the levels of the treatment, panels the combinations of the other axes, whatever they are.
-"""
+"""The figures of the comparison and the pictures beside them, each a `look.Drawing`."""
 # ruff: noqa: F401 (the notebooks take them from here)
 
-from bnstudy.report.figures.data import class_balance, confusion, sample_images
-from bnstudy.report.figures.layer import computation, four_samples
-from bnstudy.report.figures.networks import network_blocks, networks
+from bnstudy.report.figures.pictures import (
+    class_balance,
+    computation,
+    confusion,
+    four_samples,
+    network_blocks,
+    networks,
+    sample_images,
+)
 from bnstudy.report.figures.runs import (
     accuracy_by_time,
     batch_size_effect,
