@@ -70,10 +70,7 @@ def git_blob_hash(path: Path) -> str:
 
 
 def measure(claims: list[dict], config: dict, tables: Path) -> dict[str, Endpoint | Exact]:
-    """The endpoint of each claim whose study was run, by the claim's id.
-
-    A claim is left out where its study was switched off, or where the grid lacks what it compares.
-    """
+    """The endpoint of each claim by its id; none where what it compares was not run."""
     studies = {CORE: {"options": {}}} | enabled_studies(config)
     measured = {name: Measured(name, said, config, tables) for name, said in studies.items()}
     return {
@@ -141,12 +138,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def departures(config: dict, study: str) -> list[str]:
-    """In what a study was run otherwise than config/claims.yaml takes for granted.
-
-    The scope of a claim describes config.yaml and studies.yaml as they are shipped, not as somebody
-    may have edited them. Where another dataset, fewer seeds or other settings were used, that scope
-    would be wrong.
-    """
+    """In what a study was run otherwise than as it is shipped, which the scopes of claims describe."""
     shipped = read_yaml(SCHEMAS / "registered.yaml")
     if study == CORE:
         mine, usual = grid.base(config), grid.base(shipped)
@@ -176,8 +168,8 @@ def actual_scope(claim: dict, config: dict) -> str:
 def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row]:
     """Give every claim its verdict.
 
-    All statistical claims of the list are one family, in which those that were not measured count too, so
-    that leaving studies out never makes a verdict easier. Controls and exploratory claims stand alone.
+    All statistical claims are one family, in which those that were not measured count too, so that leaving
+    studies out never makes a verdict easier. Controls and exploratory claims stand alone.
     """
     family = [claim for claim in claims if claim["kind"] == "statistical"]
     alone = [[claim] for claim in claims if claim["kind"] not in ("statistical", "exact")]
@@ -186,7 +178,10 @@ def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row
         asked = [question(claim, measured.get(claim["id"])) for claim in together]
         answers = zip(together, statistics.verdicts(asked, ALPHA), strict=True)
         found |= {claim["id"]: (answer, len(together)) for claim, answer in answers}
-    return [row_of(claim, measured.get(claim["id"]), found.get(claim["id"])) for claim in claims]
+    return [
+        row_of(claim, measured.get(claim["id"]), *found.get(claim["id"], (None, None)))
+        for claim in claims
+    ]
 
 
 def question(claim: Mapping, endpoint: Endpoint | None) -> statistics.Question:
@@ -214,42 +209,37 @@ def p_above_zero(condition: Endpoint) -> float:
 def row_of(
     claim: Mapping,
     endpoint: Endpoint | Exact | None,
-    answer: tuple[statistics.Verdict, int] | None,
+    answer: statistics.Verdict | None,
+    family: int | None,
 ) -> Row:
     """The row of a claim: what was written of it, what was measured, and its verdict."""
     known = ("id", "kind", "claim", "line", "study", "endpoint", "scope", "prior")
     row = {key: claim[key] for key in known} | {"looked": int(claim.get("looked", False))}
     if endpoint is None:
         return Row(**row, verdict="not run", reason="what it compares was not run")
-    if isinstance(endpoint, Endpoint):
-        return statistical_row(row, claim, endpoint, *answer)
-    return Row(
-        **row,
-        verdict="holds" if endpoint.holds else "does not hold",
-        effect=endpoint.value,
-        smallest_effect=endpoint.tolerance,
-        reason=f"worst error {endpoint.value:.3g}, tolerance {endpoint.tolerance:.3g}",
-        note=endpoint.note,
-    )
-
-
-def statistical_row(
-    row: dict, claim: Mapping, endpoint: Endpoint, answer: statistics.Verdict, family: int
-) -> Row:
-    """What a statistical claim, a control or an exploratory one came to."""
+    row["note"] = endpoint.note
+    if isinstance(endpoint, Exact):
+        return Row(
+            **row,
+            verdict="holds" if endpoint.holds else "does not hold",
+            effect=endpoint.value,
+            smallest_effect=endpoint.tolerance,
+            reason=f"worst error {endpoint.value:.3g}, tolerance {endpoint.tolerance:.3g}",
+        )
     (test,) = statistics.sign_flips([endpoint.effect.to_numpy(dtype=float)])
     delta, summary = claim["smallest_effect"], statistics.paired_summary(test.d)
     summary["effect"] = summary.pop("mean")
-    expected = claim.get("expected_range", (None, None))
     low, high = test.interval(answer.level)
     missing: list[str] = []
     if answer.verdict == "inconclusive":
         needed = endpoint.validity | (endpoint.conditions if low > delta else {})
         missing = [name for name, one in needed.items() if p_above_zero(one) >= answer.level]
+    expected = zip(("expected_low", "expected_high"), claim.get("expected_range", ()), strict=False)
     return Row(
         **row,
-        verdict=answer.verdict,
         **summary,
+        **dict(expected),
+        verdict=answer.verdict,
         smallest_effect=delta,
         p_holm=answer.p_holm,
         unit=endpoint.unit,
@@ -259,10 +249,7 @@ def statistical_row(
         level=answer.level,
         low=low,
         high=high,
-        expected_low=expected[0],
-        expected_high=expected[1],
         reason=reason(answer, endpoint, delta, (low, high), missing),
-        note=endpoint.note,
     )
 
 
