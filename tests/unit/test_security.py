@@ -138,7 +138,7 @@ def test_a_malicious_file_is_refused_and_not_run(tmp_path, kind):
         (open_prepared, file),
         (tables.read_config, file),
         (tables.read_object, file),
-        (published.read_settings, tmp_path),
+        (published.published_runs, tmp_path),
         (published.read_summary, tmp_path),
     ):
         with pytest.raises(UserError):

@@ -1,8 +1,8 @@
 """What is fine alone but not together in a run: one definition for the configuration and `bnstudy train`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from bnstudy.data.registry import Dataset
 from bnstudy.data.splits import split_sizes
 from bnstudy.errors import UserError
 from bnstudy.networks import models, norms
@@ -10,39 +10,29 @@ from bnstudy.settings import Settings
 from bnstudy.training import observers
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What must be known of a dataset to tell whether a run is possible."""
-
-    name: str
-    n_train: int  # images before the validation images are split off
-    shape: tuple[int, int, int]  # channels, height, width
-    n_classes: int
-
-
 def run_problem(
-    settings: Settings, facts: Facts, observed: Sequence[str | dict] = ()
+    settings: Settings, data: Dataset, observed: Sequence[str | dict] = ()
 ) -> tuple[str, str] | None:
     """The setting that makes a run impossible and why, as the end of a sentence; None if nothing does."""
     fraction = settings.validation_fraction
-    n_train, n_validation = split_sizes(facts.n_train, fraction)
+    n_train, n_validation = split_sizes(data.n_train, fraction)
     if min(n_train, n_validation) < 1:
         return "validation_fraction", (
-            f"{fraction} splits the {facts.n_train} training images of {facts.name} into {n_train} "
+            f"{fraction} splits the {data.n_train} training images of {data.name} into {n_train} "
             f"for training and {n_validation} for validation; both need at least one"
         )
     if settings.train_images is not None:
         if settings.train_images > n_train:
             return "train_images", (
                 f"{settings.train_images} is more than the {n_train} training images of "
-                f"{facts.name}; write {n_train} or less"
+                f"{data.name}; write {n_train} or less"
             )
         n_train = settings.train_images
-    if found := models.problem(settings, facts.shape):
+    if found := models.problem(settings, data.shape):
         return found
     if reason := observers.refused(observed, settings.norm):
         return "norm", reason
-    if reason := batch_problem(settings.batch_size, settings.norm, n_train, facts.name):
+    if reason := batch_problem(settings.batch_size, settings.norm, n_train, data.name):
         sizes = range(1, n_train + 1)
         fits = (n for n in sizes if not batch_problem(n, settings.norm, n_train, ""))
         nearest = min(fits, key=lambda n: abs(n - settings.batch_size), default=None)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import yaml
@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from bnstudy import grid, plugins
-from bnstudy.checks import Facts, run_problem
+from bnstudy.checks import run_problem
 from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.data.sources import insecure
@@ -22,16 +22,7 @@ from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.schema import ROOT, PlainDumper, config_schema, written
 from bnstudy.scoring import METRICS
-from bnstudy.settings import (
-    ALWAYS_NAMED,
-    EXECUTION,
-    SETTINGS,
-    Settings,
-    closest,
-    number_hint,
-    show,
-    switch_hint,
-)
+from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Settings, closest, show, type_hint
 from bnstudy.studies import declaration
 from bnstudy.studies.registry import CODE_STUDIES
 from bnstudy.training import observers
@@ -75,10 +66,8 @@ def complete(config: dict) -> None:
     """Fill in what has a default and is read by the workflow itself."""
     for key, value in DEFAULTS.items():
         config.setdefault(key, value)
-    for section, key, value in [
-        ("data", "source", None),
-        *((one.section, name, one.default) for name, one in EXECUTION.items()),
-    ]:
+    execution = [(one.section, name, one.default) for name, one in EXECUTION.items()]
+    for section, key, value in [("data", "source", None), *execution]:
         if isinstance(config.get(section), dict):
             config[section].setdefault(key, value)
 
@@ -96,12 +85,10 @@ def violations(document: object, schema: dict) -> Iterator[str]:
 
 
 def setting_violation(error: ValidationError) -> list[str]:
-    """The sentence about a value of a setting, in an axis or a section; empty for anything else.
-
-    Of an item of a value that is a list, its own error says more.
-    """
+    """The sentence about a value of a setting, in an axis or a section; empty for anything else."""
     known = SETTINGS | EXECUTION
     match list(error.path):
+        # Of an item of a value that is a list, its own error says more.
         case ["grid", name, _] | ["data" | "model" | "training", name] if name in known:
             problem = known[name].problem(error.instance)
             return [f"{key_path(error.path)}: {problem}."] if problem else []
@@ -156,16 +143,10 @@ def ordered_like(value: object, reference: object) -> object:
 
 
 def strict(schema: dict) -> Draft202012Validator:
-    """A schema, with types stricter than JSON's: 128.0 is no integer, .nan and .inf no number.
-
-    JSON Schema takes 128.0 for an integer, which would train a run named `batch_size~128.0`.
-    """
-    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {
-            "integer": lambda _, value: type(value) is int,
-            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
-        }
-    )
+    """A schema, with types stricter than JSON's: 128.0 is no integer, .nan and .inf no number."""
+    kinds = {"integer": lambda _, value: type(value) is int}  # 128.0 would name another run
+    kinds["number"] = lambda _, value: type(value) in (int, float) and math.isfinite(value)
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(kinds)
     return extend(Draft202012Validator, type_checker=types)(schema)
 
 
@@ -187,10 +168,7 @@ def describe(error: ValidationError) -> Iterator[str]:
             wanted = " or ".join(KINDS[kind] for kind in kinds)
             yield f"{key}: {show(value)} is not {wanted}{type_hint(value, kinds)}."
         case "enum":
-            yield (
-                f"{key}: {show(value)} is not one of {', '.join(rule)}"
-                f"{switch_hint(value) or closest(str(value), rule)}."
-            )
+            yield f"{key}: {show(value)} is not one of {', '.join(rule)}{closest(value, rule)}."
         case "minItems":
             yield f"{key}: the list is empty; write at least one value."
         case "uniqueItems":
@@ -222,17 +200,11 @@ def conflicts(config: dict) -> Iterator[str]:
     yield from observers.problems(config["observers"])
     seen: set[tuple[str, str]] = set()
     for settings in dict.fromkeys(replace(one, seed=0) for one in grid.runs(config).values()):
-        found = run_problem(settings, facts(settings.dataset), config["observers"])
+        found = run_problem(settings, DATASETS[settings.dataset], config["observers"])
         if found and found not in seen:
             seen.add(found)
             yield f"{place(config, settings, found[0])}: {found[1]}."
     yield from comparison_conflicts(config)
-
-
-def facts(dataset: str) -> Facts:
-    """What the registry knows of a dataset."""
-    known = DATASETS[dataset]
-    return Facts(dataset, known.n_train, known.shape, len(known.classes))
 
 
 def place(config: dict, settings: Settings, name: str) -> str:
@@ -258,7 +230,6 @@ def comparison_conflicts(config: dict) -> Iterator[str]:
             f"({show(levels)}); add it there, or name one of them."
         )
     elif baseline in levels and len(levels) > 1 and not config["exploratory"]:
-        # Later than here, for the tests of statistics import NumPy.
         seeds, needed = len(config["grid"]["seed"]), seeds_needed(len(METRICS))
         if seeds < needed:
             yield (
@@ -270,10 +241,7 @@ def comparison_conflicts(config: dict) -> Iterator[str]:
 
 def seeds_needed(tests: int) -> int:
     """The fewest seeds whose sign-flip test can reach 0.05 after Holm's correction for so many tests."""
-    n = 2
-    while tests * 2 / 2**n >= ALPHA:
-        n += 1
-    return n
+    return next(n for n in count(2) if tests * 2 / 2**n < ALPHA)
 
 
 def study_conflicts(config: dict) -> Iterator[str]:
@@ -302,7 +270,7 @@ def impossible(name: str, study: dict, dataset: str) -> Iterator[str]:
         return
     runs = [settings for _, settings in declaration.runs(study, dataset, 1)]
     observed = study.get("observers", [])
-    problems = dict.fromkeys(run_problem(one, facts(one.dataset), observed) for one in runs)
+    problems = dict.fromkeys(run_problem(one, DATASETS[one.dataset], observed) for one in runs)
     for setting, problem in filter(None, problems):
         yield f"{join('studies', name)}, {setting}: {problem}."
 
@@ -315,7 +283,7 @@ def impossible_training(where: str, study: dict, dataset: str) -> Iterator[str]:
     size = study.get("batch_size")
     if not isinstance(size, int) or "epochs" not in study:
         return
-    if found := run_problem(Settings(norm="batch", batch_size=size), facts(dataset)):
+    if found := run_problem(Settings(norm="batch", batch_size=size), DATASETS[dataset]):
         yield f"{where}.{found[0]}: {found[1]}."
 
 
@@ -381,18 +349,6 @@ def join(path: str, name: object) -> str:
     return text if path in ("", "config") else f"{path}.{text}"
 
 
-def type_hint(value: object, kinds: list[str]) -> str:
-    """What to write instead of a value of the wrong type, empty if nothing is sure."""
-    whole = "integer" in kinds
-    if (whole or "number" in kinds) and (hint := number_hint(value, whole)):
-        return hint
-    if "array" in kinds and not isinstance(value, dict | None):
-        return f"; write [{value if isinstance(value, str) else show(value)}]"
-    if "string" in kinds and not isinstance(value, dict | list | None):
-        return switch_hint(value) or f"; write it in quotes, '{value}'"
-    return switch_hint(value)
-
-
 def config_text(config: dict) -> str:
     """A checked configuration as YAML, its keys in the order of the schema.
 
@@ -410,13 +366,8 @@ def config_text(config: dict) -> str:
         for section, schema in sections.items()
         if section in config
     }
-    return yaml.dump(
-        ordered,
-        Dumper=PlainDumper,
-        sort_keys=False,
-        default_flow_style=None,
-        allow_unicode=True,
-    )
+    how = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True}
+    return yaml.dump(ordered, Dumper=PlainDumper, **how)
 
 
 def notebook_for(config: dict) -> str:

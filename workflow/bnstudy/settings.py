@@ -49,8 +49,6 @@ TRAINED = {
     "output": "the output layer alone trained",
 }
 DEVICES = {name: name for name in ("auto", "cpu", "cuda", "mps")}
-
-
 BOUNDS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclusiveMaximum"}
 COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
@@ -260,21 +258,16 @@ class Setting:
             if not isinstance(value, list | tuple):
                 return f"{show(value)} is not a list of whole numbers; write for example [128, 64]"
             return next(filter(None, map(self.number_problem, value)), None)
-        if self.names is not None:
-            return self.word_problem(value)
         if self.type is bool:
             return None if isinstance(value, bool) else f"{show(value)} is not true or false"
-        return self.number_problem(value)
-
-    def word_problem(self, value: object) -> str | None:
-        """As `problem`, of a word; `name:number` where the registry's entry takes a number."""
+        if self.names is None:
+            return self.number_problem(value)
         word, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
         takes_number = getattr(self.names.get(word), "takes_number", False)
         right_number = not colon or (number.isdecimal() and not number.startswith("0"))
         if word in self.names and bool(colon) == takes_number and right_number:
             return None
-        hint = switch_hint(value) or closest(value, self.words)
-        return f"{show(value)} is not one of {', '.join(self.words)}{hint}"
+        return f"{show(value)} is not one of {', '.join(self.words)}{closest(value, self.words)}"
 
     def number_problem(self, value: object) -> str | None:
         """As `problem`, of a number. JSON's 128.0 is no whole number: it would name another run."""
@@ -348,9 +341,8 @@ def describe(kind: type) -> dict[str, Setting]:
     return found
 
 
-SETTINGS = describe(Settings)
-EXECUTION = describe(Execution)
-KNOWN = {Settings: SETTINGS, Execution: EXECUTION}
+KNOWN = {kind: describe(kind) for kind in (Settings, Execution)}
+SETTINGS, EXECUTION = KNOWN.values()
 
 
 def label(name: str) -> str:
@@ -472,16 +464,28 @@ def as_number(value: object) -> float | None:
 
 
 def closest(word: object, known: Iterable[str], otherwise: str = "") -> str:
-    """A suggestion to append to a sentence: what is known and like the word, or what `otherwise` is known."""
-    near = get_close_matches(str(word).lower(), known, n=1, cutoff=0.5)
-    if near:
+    """A suggestion to append to a sentence: what is known and like the word, or what `otherwise` is known.
+
+    Of a truth value, how a word has become one.
+    """
+    if isinstance(word, bool):
+        return " (YAML reads yes, no, on and off as true and false)"
+    if near := get_close_matches(str(word).lower(), known, n=1, cutoff=0.5):
         return f"; the closest is {near[0]}"
     return f"; {otherwise} {', '.join(known)}" if otherwise else ""
 
 
-def switch_hint(value: object) -> str:
-    """Says why a word has become a truth value."""
-    return " (YAML reads yes, no, on and off as true and false)" if isinstance(value, bool) else ""
+def type_hint(value: object, kinds: list[str]) -> str:
+    """What to write instead of a value that is of none of JSON's types, empty if nothing is sure."""
+    whole = "integer" in kinds
+    if (whole or "number" in kinds) and (hint := number_hint(value, whole)):
+        return hint
+    if "array" in kinds and not isinstance(value, dict | None):
+        return f"; write [{value if isinstance(value, str) else show(value)}]"
+    if isinstance(value, bool):
+        return closest(value, ())
+    quoted = "string" in kinds and not isinstance(value, dict | list | None)
+    return f"; write it in quotes, '{value}'" if quoted else ""
 
 
 def number_hint(value: object, whole: bool) -> str:

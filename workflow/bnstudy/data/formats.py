@@ -91,7 +91,14 @@ def look_at_folder(path: Path, _: Mapping) -> Look:
                 f"{root} has no class folders; make one for each class, with its images"
             )
         for folder in folders:
-            images = images_in(folder)
+            images = visible(folder)
+            for file in images:
+                if not file.is_file() or file.suffix.lower() not in SUFFIXES:
+                    raise UserError(
+                        f"{file} is no PNG or JPEG image; convert it or remove it from its class"
+                    )
+            if not images:
+                raise UserError(f"{folder} is empty; add images of the class or remove its folder")
             files += images
             labels[part] += [folder.name] * len(images)
     with readable(files[0]), opened(files[0]) as image:
@@ -100,18 +107,6 @@ def look_at_folder(path: Path, _: Mapping) -> Look:
         size = image.size if turned else image.size[::-1]
         shape = (1 if image.mode in GREY else 3, *size)
     return Look(labels, shape, files)
-
-
-def images_in(folder: Path) -> list[Path]:
-    files = visible(folder)
-    for file in files:
-        if not file.is_file() or file.suffix.lower() not in SUFFIXES:
-            raise UserError(
-                f"{file} is no PNG or JPEG image; convert it or remove it from its class"
-            )
-    if not files:
-        raise UserError(f"{folder} is empty; add images of the class or remove its folder")
-    return files
 
 
 def visible(folder: Path) -> list[Path]:
@@ -264,6 +259,7 @@ def as_bytes(arrays: dict, dataset: "Dataset") -> tuple[dict, int]:
     They are whole numbers from 0 to 255 (or to less, such as 16), or shares from 0 to 1.
     """
     import numpy as np
+    from PIL import Image
 
     path = dataset.own.path
 
@@ -284,23 +280,15 @@ def as_bytes(arrays: dict, dataset: "Dataset") -> tuple[dict, int]:
     factor = 255.0 if top <= 1 else 1.0
     for part, array in arrays.items():
         if factor == 1 and array.dtype.kind == "f":
-            refuse(
-                part, array % 1 != 0, "where pixels are larger than 1 they must be whole numbers"
-            )
-    whole = {part: np.rint(array * factor).astype(np.uint8) for part, array in arrays.items()}
-    fitted = {part: fit_all(array, dataset) for part, array in whole.items()}
+            rule = "where pixels are larger than 1 they must be whole numbers"
+            refuse(part, array % 1 != 0, rule)
+    fitted = {part: np.rint(array * factor).astype(np.uint8) for part, array in arrays.items()}
+    for part, images in fitted.items():
+        if images.shape[1:] != dataset.shape:
+            planes = images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
+            resized = (fit(Image.fromarray(one), dataset, "an image", "others") for one in planes)
+            fitted[part] = np.stack([*resized])
     return fitted, int(top) if 1 < top < 128 else 255
-
-
-def fit_all(images: "np.ndarray", dataset: "Dataset") -> "np.ndarray":
-    """Images of shape (n, channels, height, width) in the dataset's shape."""
-    import numpy as np
-    from PIL import Image
-
-    if images.shape[1:] == dataset.shape:
-        return images
-    planes = images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
-    return np.stack([fit(Image.fromarray(one), dataset, "an image", "others") for one in planes])
 
 
 # A CSV, an image in each line: its label in one column, its pixels in all others.

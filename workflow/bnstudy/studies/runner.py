@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from bnstudy.checks import Facts, check_batches, run_problem
+from bnstudy.checks import check_batches, run_problem
 from bnstudy.data.prepared import PreparedData
+from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
 from bnstudy.provenance import config_sha256
@@ -95,15 +96,13 @@ def run_grid(
         run = json.loads((folder / "run.json").read_text())
         if run["environment"] == kept.identity["environment"]:
             known[config_sha256(run["settings"]), run["data_sha256"]] = folder, run
-    shape = tuple(data.train_images.shape[1:])
-    facts = Facts(data.name, len(data.train_images), shape, len(data.classes))
-    observed = study.get("observers", [])
+    described, observed = add_prepared(data), study.get("observers", [])
     splits: dict[Settings, dict[str, Split]] = {}  # of the last run: the runs of a seed share them
     rows = []
     for levels, settings in declaration.runs(study, data.name, seeds):
         if settings.dataset != data.name:
             raise UserError(f"{run_name(settings)} cannot be trained on {data.name}.")
-        if found := run_problem(settings, facts, observed):
+        if found := run_problem(settings, described, observed):
             raise UserError(f"{found[0]}: {found[1]}.")
         asked = {key: study[key] for key in declaration.JOB_KEYS if key in study}
         asked["settings"] = as_dict(settings)

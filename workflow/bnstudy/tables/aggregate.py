@@ -23,13 +23,7 @@ from bnstudy.errors import UserError
 from bnstudy.files import RUN_FILES, SEALED, TABLES, replacing, write_rows
 from bnstudy.grid import RUN, axes, cell, order, runs
 from bnstudy.logs import say
-from bnstudy.provenance import (
-    ORIGIN,
-    check_origins,
-    check_unmixed,
-    config_sha256,
-    file_sha256,
-)
+from bnstudy.provenance import ORIGIN, check_origins, check_unmixed, config_sha256, file_sha256
 from bnstudy.scoring import RESULTS
 from bnstudy.settings import Settings, as_dict, as_number
 from bnstudy.tables import comparison
@@ -84,14 +78,9 @@ def read_object(path: Path) -> dict:
 def read_run(folder: Path, name: str, settings: Settings) -> dict:
     """Read a run.json that is as it was written, metrics.csv with it, by the settings that are asked for.
 
-    The seal says that both files are what the training wrote; that is not checked a second time. Another
-    run, or one that was trained otherwise than the configuration now says, is refused.
-
-    Returns
-    -------
-    dict
-        The object without its settings and observers, with the content of timing.json as `timing`, and
-        of it the hash of metrics.csv and the name of the device.
+    Another run, or one that was trained otherwise than the configuration now says, is refused. Returns the
+    object without its settings and observers, with the content of timing.json as `timing`, and of it the
+    hash of metrics.csv and the name of the device.
     """
     path = folder / "run.json"
     run = read_object(path)
@@ -106,21 +95,15 @@ def read_run(folder: Path, name: str, settings: Settings) -> dict:
     trained, expected = run.pop("settings"), as_dict(settings)
     for key in expected.keys() | trained.keys():
         if trained.get(key) != expected.get(key):
-            raise damaged(
-                path,
-                f"was trained with {key} {trained.get(key)!r} where the configuration says "
-                f"{expected.get(key)!r}",
-            )
+            where = f"where the configuration says {expected.get(key)!r}"
+            raise damaged(path, f"was trained with {key} {trained.get(key)!r} {where}")
     if run["config_sha256"] != config_sha256(asked_of_run(trained, run.pop("observers"))):
         raise damaged(path, "has a hash that is not that of its settings")
     return run
 
 
 def timing_row(results: Path, run: dict) -> dict:
-    """The row of a run of `read_run` in timings.csv, with what Snakemake's benchmark file says.
-
-    The columns of the job stay empty for a run that was trained by hand, which has no benchmark.
-    """
+    """The row of a run of `read_run` in timings.csv, with what Snakemake's benchmark file says."""
     timing, name = run["timing"], run["run"]
     try:
         row = {key: float(timing[key]) for key in (*CLOCK_COLUMNS, "peak_memory_mb")}
@@ -150,10 +133,8 @@ def read_benchmark(path: Path) -> dict[str, float | None]:
 
 def check_complete(folder: Path, names: Mapping[str, Settings]) -> None:
     """Refuse a grid with holes, saying how many runs are missing and which is the first."""
-    missing = [
-        file for name in names for part in RUN_FILES if not (file := folder / name / part).is_file()
-    ]
-    if missing:
+    files = (folder / name / part for name in names for part in RUN_FILES)
+    if missing := [file for file in files if not file.is_file()]:
         count = len({file.parent for file in missing})
         raise UserError(
             f"{count} of the {len(names)} runs of the grid are missing or incomplete, the first for "
@@ -162,18 +143,14 @@ def check_complete(folder: Path, names: Mapping[str, Settings]) -> None:
 
 
 def check_folders(folder: Path, names: Mapping[str, Settings]) -> None:
-    """Refuse a folder of runs that the workflow did not name, such as copies of runs.
-
-    Runs of another grid are left where they are, for the grid may become larger again.
-    """
-    form = re.compile(RUN)
+    """Refuse a folder of runs that the workflow did not name, such as copies of runs."""
     found = {path.parent.relative_to(folder).as_posix() for path in folder.rglob("run.json")}
-    if strange := sorted(run for run in found if not form.fullmatch(run)):
+    if strange := sorted(run for run in found if not re.fullmatch(RUN, run)):
         raise UserError(
             f"{folder / strange[0]} is not the folder of a run, though it holds a run.json "
             f"({len(strange)} such); move it away or delete it."
         )
-    if others := found - names.keys():
+    if others := found - names.keys():  # the grid may become larger again
         say(f"{len(others)} runs outside the grid were left alone")
 
 
@@ -239,23 +216,18 @@ def aggregate(
     found = read_grid(config, folder, chosen, data or (), allow_mixed_code=allow_mixed_code)
     observed = sorted({metric for run in found for metric in run["observed"]})
     unseeded = [key for key in keys if key != "seed"]
+    run_columns = (
+        *("run", *keys, "status", "n_parameters", "n_classes", "n_steps", *RESULTS),
+        *("steps_to_target", *observed, "device", "python", "torch", "git_commit", *ORIGIN),
+    )
+    run_rows = (dict.fromkeys(observed) | run["observed"] | run for run in found)
+    timings = (run | timing_row(results, run) for run in found)
+    classes = (row for run in found for row in by_class(run, keys))
     contents = {  # columns and rows
-        "runs": (
-            (
-                *("run", *keys, "status", "n_parameters", "n_classes", "n_steps", *RESULTS),
-                *("steps_to_target", *observed, "device", "python", "torch", "git_commit", *ORIGIN),
-            ),
-            (dict.fromkeys(observed) | run["observed"] | run for run in found),
-        ),
-        "timings": (
-            ("run", *keys, *TIMINGS_COLUMNS),
-            (run | timing_row(results, run) for run in found),
-        ),
+        "runs": (run_columns, run_rows),
+        "timings": (("run", *keys, *TIMINGS_COLUMNS), timings),
         "comparison": (comparison.columns(config), comparison.compare(found, config)),
-        "classes": (
-            (*keys, "class", "n", "accuracy"),
-            (row for run in found for row in by_class(run, keys)),
-        ),
+        "classes": ((*keys, "class", "n", "accuracy"), classes),
         "confusion": ((*unseeded, *CONFUSION_COLUMNS), confusion_rows(found, unseeded)),
     }
     with ExitStack() as stack:  # all take their places at the end, or none does
@@ -269,17 +241,17 @@ def aggregate(
             files["metrics"].writelines(f"{prefix},{line}\n" for line in text.splitlines()[1:])
 
 
-def confusion_rows(found: list[dict], keys: list[str]) -> list[dict]:
+def confusion_rows(found: list[dict], keys: list[str]) -> Iterator[dict]:
     """The confusion matrices of all cells, summed over the seeds that did not diverge."""
     counts: Counter = Counter()
     for run in found:
-        rows = run["confusion"] or []
+        where, rows = tuple(run[key] for key in keys), run["confusion"] or []
         if rows and len(rows[0]) == len(rows):
-            for i, row in enumerate(rows):
-                for j, count in enumerate(row):
-                    counts[(*(run[key] for key in keys), i, j)] += count
-    columns = [*keys, *CONFUSION_COLUMNS]
-    return [dict(zip(columns, (*at, n), strict=True)) for at, n in counts.items()]
+            counts.update(
+                {(*where, i, j): n for i, row in enumerate(rows) for j, n in enumerate(row)}
+            )
+    for at, n in counts.items():
+        yield dict(zip((*keys, *CONFUSION_COLUMNS), (*at, n), strict=True))
 
 
 def main(argv: list[str]) -> None:

@@ -111,20 +111,10 @@ def without_hosts(table: bytes) -> bytes:
 
 def about_data(name: str) -> dict[str, str]:
     """Properties of a dataset; of the user's own only its name is known here."""
-    if name not in DATASETS:
+    if (known := DATASETS.get(name)) is None:
         return {"name": name, "description": "Not packed; images of the author's own."}
-    return {
-        "name": DATASETS[name].title,
-        "url": DATASETS[name].url,
-        "license": DATASETS[name].licence,
-        "description": f"Not packed; fetched and verified by the workflow ({name}).",
-    }
-
-
-def author_name(author: dict[str, str]) -> str:
-    """The name of an author of CITATION.cff: a person's parts in their order, or an entity's name."""
-    parts = ("given-names", "name-particle", "family-names", "name-suffix")
-    return author.get("name") or " ".join(author[part] for part in parts if part in author)
+    said = f"Not packed; fetched and verified by the workflow ({name})."
+    return {"name": known.title, "url": known.url, "license": known.licence, "description": said}
 
 
 def check_private(name: str, content: bytes) -> None:
@@ -172,18 +162,18 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
         return crate.add(ContextEntity(crate, at, {"@type": kind} | properties))
 
     authors = []
+    parts = ("given-names", "name-particle", "family-names", "name-suffix")  # of a person, in order
     for number, about in enumerate(citation["authors"], 1):
         kind = "Person" if "family-names" in about else "Organization"
-        at = about.get("orcid", f"#author-{number}")
-        authors.append(entity(at, kind, name=author_name(about)))
+        name = about.get("name") or " ".join(about[part] for part in parts if part in about)
+        authors.append(entity(about.get("orcid", f"#author-{number}"), kind, name=name))
     licence = entity(LICENCE, "CreativeWork", name="MIT License", identifier="MIT", url=LICENCE)
     crate.name = config["report"]["title"]
     crate.description = " ".join(citation["abstract"].split())
     crate.keywords = citation["keywords"]
     crate.datePublished = date.isoformat()
     crate.license = licence
-    crate.root_dataset["author"] = authors
-    crate.publisher = authors
+    crate.root_dataset["author"] = crate.publisher = authors
     crate.root_dataset["version"] = citation["version"]
 
     work = {"name": citation["title"], "author": authors, "license": licence}
@@ -193,9 +183,8 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
         encoding = FORMATS.get(PurePosixPath(name).suffix, "text/plain")
         about = {"name": name, "encodingFormat": encoding, "contentSize": str(len(packed[name]))}
         if name == "Snakefile":
-            files[name] = crate.add_workflow(
-                dest_path=name, properties=about | work, main=True, lang="snakemake"
-            )
+            how = {"properties": about | work, "main": True, "lang": "snakemake"}
+            files[name] = crate.add_workflow(dest_path=name, **how)
         else:
             files[name] = crate.add_file(dest_path=name, properties=about)
     for name, file in files.items():
@@ -247,11 +236,7 @@ def measured(table: str, content: bytes, entity: Callable) -> list:
 
 
 def pack(root: Path, results: Sequence[Path], out: Path) -> None:
-    """Write the archive of the checkout and of results below the working directory.
-
-    Among them are results/run_config.yaml and results/tables/runs.csv; what tells a path of this machine
-    is refused.
-    """
+    """Write the archive of the checkout and of results, run_config.yaml and tables/runs.csv among them."""
     packed, date = gather(root, results), release_date(results)
     made = sorted(packed.keys() - set(source_files(root)))
     packed["ro-crate-metadata.json"] = describe(packed, made, date).encode()

@@ -38,15 +38,11 @@ def lack(part: str, cell: str, dataset: str, results: Path, reason: str = "") ->
                 said = said.removeprefix("bnstudy: ").removesuffix(" Tried:")
                 reason, log = f"its images could not be had: {said}", tried
                 break
-    return dict(zip(COLUMNS, (part, cell, reason, str(log)), strict=True))
+    return {"part": part, "cell": cell, "reason": reason, "log": str(log)}
 
 
 def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], list[dict]]:
-    """The runs of the grid that can be used, and those that cannot.
-
-    A run that is damaged, or that was trained with other settings or by other code than most, is
-    missing too.
-    """
+    """The runs of the grid that can be used, and rows of those that cannot, damaged ones among them."""
     chosen = runs(config)
     usable: dict[str, dict] = {}
     reasons: dict[str, str] = {}
@@ -62,18 +58,16 @@ def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], lis
             usable.pop(name, None)
             reasons[name] = str(error)
     for key, what in (
-        ("code_sha256", "another version of the training code"),
-        ("data_sha256", "another version of the data"),
-        ("environment", "another environment"),
+        ("code_sha256", "version of the training code"),
+        ("data_sha256", "version of the data"),
+        ("environment", "environment"),
     ):
         # The data are one for each dataset.
-        found = {
-            name: (key == "data_sha256" and chosen[name].dataset, run[key])
-            for name, run in usable.items()
-        }
-        most = dict(one for one, _ in reversed(Counter(found.values()).most_common()))
-        for name in [name for name, (place, value) in found.items() if most[place] != value]:
-            reasons[name] = f"comes from {what} than most runs; `snakemake` trains it again"
+        places = {n: key == "data_sha256" and chosen[n].dataset for n in usable}
+        found = Counter((places[name], run[key]) for name, run in usable.items())
+        most = dict(one for one, _ in reversed(found.most_common()))
+        for name in [name for name, run in usable.items() if most[places[name]] != run[key]]:
+            reasons[name] = f"comes from another {what} than most runs; `snakemake` trains it again"
             del usable[name]
     missing = [lack(GRID, n, chosen[n].dataset, results, said) for n, said in reasons.items()]
     return {name: chosen[name] for name in usable}, missing
@@ -87,21 +81,11 @@ def complete_studies(config: dict, results: Path) -> tuple[dict[str, list[Path]]
         asked = cells(settings)
         rows = {name: results / "studies" / study / name / "rows.csv" for name in asked}
         lacking = [name for name, path in rows.items() if not path.is_file()]
-        missing += [
-            lack(study, name, dataset_of(settings, asked[name], config), results)
-            for name in lacking
-        ]
+        for name in lacking:
+            missing.append(lack(study, name, dataset_of(settings, asked[name], config), results))
         if not lacking:
             found[study] = list(rows.values())
     return found, missing
-
-
-def no_verdict(missing: list[dict]) -> dict[str, str]:
-    """Why the claims of an incomplete study get no verdict, by study."""
-    return {
-        part: f"{count} of its jobs are missing, and a verdict is given once, when all are there"
-        for part, count in Counter(one["part"] for one in missing).items()
-    }
 
 
 def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> None:
@@ -126,10 +110,13 @@ def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> No
         try:
             merge(rows, out / f"{study}.csv")
         except UserError as error:
-            log = results / "logs" / "merge_study" / f"{study}.log"
-            row = (study, "all", str(error), str(log))
-            missing.append(dict(zip(COLUMNS, row, strict=True)))
-    claims.judge_all(claims_path, config, out, out, incomplete=no_verdict(missing))
+            log = f"{results}/logs/merge_study/{study}.log"
+            missing.append({"part": study, "cell": "all", "reason": str(error), "log": log})
+    incomplete = {
+        part: f"{count} of its jobs are missing, and a verdict is given once, when all are there"
+        for part, count in Counter(one["part"] for one in missing).items()
+    }
+    claims.judge_all(claims_path, config, out, out, incomplete)
     write_table(out / "missing.csv", COLUMNS, missing)
 
 

@@ -56,19 +56,13 @@ def read_summary(folder: Path) -> list[dict]:
     return rows
 
 
-def read_settings(folder: Path) -> dict:
-    """The settings that all published runs share, by name."""
-    path = folder / "settings.yaml"
-    with readable(path):
-        settings = read_yaml(path)
-    if not isinstance(settings, dict) or not settings:
-        raise UserError(f"{path} holds no settings; {REMEDY}.")
-    return settings
-
-
 def published_runs(folder: Path) -> dict[str, Settings]:
     """The settings of every published run by its name, in the order of the summary."""
-    shared = read_settings(folder)
+    path = folder / "settings.yaml"
+    with readable(path):
+        shared = read_yaml(path)
+    if not isinstance(shared, dict) or not shared:
+        raise UserError(f"{path} holds no settings; {REMEDY}.")
     try:
         return {
             row["run"]: make(shared | {key: row[key] for key in row if key in SETTINGS})
@@ -84,13 +78,12 @@ def choose_cells(runs: Mapping[str, Settings], n: int) -> dict[str, Settings]:
     Each choice is the first run, in the order of the summary, whose values of the axes, and whose pair
     of norm and batch size, were chosen least often before.
     """
-    remaining, chosen, uses = dict(runs), {}, Counter()
-    while remaining and len(chosen) < n:
-        marks = {
-            name: [*departures(s).items(), (s.norm, s.batch_size)] for name, s in remaining.items()
-        }
+    marks = {name: [*departures(s).items(), (s.norm, s.batch_size)] for name, s in runs.items()}
+    chosen, uses = {}, Counter()
+    while len(chosen) < min(n, len(runs)):
+        remaining = (name for name in runs if name not in chosen)
         best = min(remaining, key=lambda name: sum(uses[mark] for mark in marks[name]))
-        chosen[best] = remaining.pop(best)
+        chosen[best] = runs[best]
         uses.update(marks[best])
     return chosen
 

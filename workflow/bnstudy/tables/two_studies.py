@@ -45,11 +45,8 @@ def read_study(results: Path) -> list[dict]:
         folder = results / "runs" / name
         path = folder / "run.json"
         try:
-            run = read_object(path)
-            run |= {
-                "metrics_sha256": file_sha256(folder / "metrics.csv"),
-                "device_name": read_object(folder / "timing.json").get("device_name"),
-            }
+            run = read_object(path) | {"metrics_sha256": file_sha256(folder / "metrics.csv")}
+            run["device_name"] = read_object(folder / "timing.json").get("device_name")
             known = {key: table_value(v) for key, v in run["settings"].items()}
             rows.append({key: run[key] for key in (*COLUMNS, "n_classes", "n_steps")} | known | run)
         except (OSError, KeyError) as error:
@@ -87,10 +84,8 @@ def compare(a: Sequence[dict], b: Sequence[dict]) -> tuple[list[dict], list[dict
     cell = [name for name in paired_by if name != "seed"]
     for run in a:
         peers[place(run, cell)].append(run)
-    pairs = [
-        verification.compare(in_b[key], in_a[key], peers[place(in_a[key], cell)], SIDES)
-        for key in both
-    ]
+    held = ((in_b[key], in_a[key], peers[place(in_a[key], cell)]) for key in both)
+    pairs = [verification.compare(*one, SIDES) for one in held]
     swept = [n for n in paired_by if len({in_a[key].get(n) for key in both}) > 1]
     design = {"grid": dict.fromkeys(swept), "compare": {"axis": "study", "baseline": "A"}}
     # A setting that differs is the same place of the grid.
@@ -142,9 +137,8 @@ def main(argv: list[str]) -> None:
     parser = parser_of("compare")
     parser.add_argument("a", type=Path, metavar="A", help="folder results/ of a study")
     parser.add_argument("b", type=Path, metavar="B", help="that of the other one")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for runs.csv and comparison.csv"
-    )
+    out = "folder for runs.csv and comparison.csv"
+    parser.add_argument("--out", type=Path, required=True, help=out)
     arguments = parser.parse_args(argv)
     a, b = read_study(arguments.a), read_study(arguments.b)
     pairs, rows, design = compare(a, b)

@@ -43,10 +43,7 @@ def columns(sides: tuple[str, str] = SIDES) -> tuple[str, ...]:
 
 
 def half_width(values: Sequence[float]) -> float:
-    """How far a metric may be from its published value, given those of all published seeds.
-
-    NaN for fewer than two seeds.
-    """
+    """How far a metric may be from its published value, given those of all seeds; NaN for one."""
     from scipy.stats import t
 
     if len(values) < 2:
@@ -67,9 +64,7 @@ def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, st
     for side, run in zip(sides, (here, there), strict=True):
         row |= {f"{key}_{side}": run[key] for key in TOLD}
     row |= {"farthest_metric": None, "farthest_share": None}
-    notes = []
-    if here["code_sha256"] != there["code_sha256"]:
-        notes.append("other training code")
+    notes = ["other training code"] if here["code_sha256"] != there["code_sha256"] else []
     if here["data_sha256"] != there["data_sha256"]:
         outcome = DIFFERENT
         notes.append("other data")
@@ -134,10 +129,9 @@ def conclusion(rows: Sequence[dict]) -> str:
 
 def as_text(rows: Sequence[dict]) -> str:
     """The comparison as a table for a terminal, what it was made on, and its conclusion."""
-    heads = ("dataset", "norm", "batch size", "seed", "test accuracy", "published", "outcome")
-    lines = [heads]
+    lines = [("dataset", "norm", "batch size", "seed", "test accuracy", "published", "outcome")]
     for row in rows:
-        accuracies = (row[f"test_accuracy_{where}"] for where in ("here", "published"))
+        accuracies = (row[f"test_accuracy_{side}"] for side in SIDES)
         shown = ("diverged" if value is None else f"{value:.2%}" for value in accuracies)
         outcome = row["outcome"] + (f" ({row['note']})" if row["note"] else "")
         lines.append((*(str(row[key]) for key in ALWAYS_NAMED), *shown, outcome))
@@ -158,9 +152,7 @@ def machines(rows: Sequence[dict], sides: tuple[str, str] = SIDES) -> list[str]:
     lines = []
     for side in sides:
         found = dict.fromkeys(tuple(row[f"{key}_{side}"] for key in MACHINE[:4]) for row in rows)
-        said = (
-            f"{device} ({name}), Python {p}, PyTorch {torch}" for device, name, p, torch in found
-        )
+        said = [f"{device} ({name}), Python {p}, PyTorch {t}" for device, name, p, t in found]
         lines.append(f"{side}: {'; '.join(said)}")
     return lines
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from bnstudy import plugins
-from bnstudy.checks import Facts, check_batches, run_problem
+from bnstudy.checks import check_batches, run_problem
 from bnstudy.cli import parser_of
 from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
@@ -48,13 +48,10 @@ def main(argv: list[str]) -> None:
     how = chosen(arguments, Execution)
     with clock.measure("data"):
         data = open_prepared(arguments.data)
-    add_prepared(data)
+    described = add_prepared(data)
     settings = chosen(arguments, Settings, dataset=data.name)
-    facts = Facts(
-        data.name, len(data.train_images), tuple(data.train_images.shape[1:]), len(data.classes)
-    )
     observers = make_observers(arguments.observers)
-    if found := run_problem(settings, facts, arguments.observers):
+    if found := run_problem(settings, described, arguments.observers):
         raise UserError(f"{SETTINGS[found[0]].option}: {found[1]}.")
     device = select_device(how.device, how.jobs_per_gpu)
     make_deterministic(device)
