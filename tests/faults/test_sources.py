@@ -18,7 +18,7 @@ from bnstudy.data.download import download
 from bnstudy.data.prepare import prepare
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
-from bnstudy.provenance import data_sha256
+from bnstudy.provenance import prepared_header
 from sources import HASTY, PACKED, RAW, Server, serving, tiny, write_files
 
 NAME = "t10k-images-idx3-ubyte.gz"  # the third of four
@@ -195,7 +195,7 @@ def test_damaged_prepared_data(fault, tmp_path, finished):
         else:
             recorders[kind].wrong(found == sha256 and text != whole, f"it was opened {len(text)}")
         try:
-            data_sha256(path)
+            prepared_header(path)
         except UserError as error:
             recorders[kind].wrong(str(path) not in str(error), "it did not say which file")
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bnstudy.errors import UserError
-from bnstudy.provenance import config_sha256, data_sha256
+from bnstudy.provenance import config_sha256, prepared_header
 from bnstudy.scoring import RESULTS, failed, fails_below
 from bnstudy.settings import SETTINGS, as_dict, make, run_name
 from bnstudy.tables import aggregate as tables
@@ -561,7 +561,8 @@ def test_runs_of_other_data_than_there_is_are_refused(tmp_path, digits_data):
     assert str(digits_data) in message
     for name in [path.parent for path in (results.folder / "runs").rglob("run.json")]:
         results.edit(
-            str(name.relative_to(results.folder / "runs")), data_sha256=data_sha256(digits_data)
+            str(name.relative_to(results.folder / "runs")),
+            data_sha256=prepared_header(digits_data)["sha256"],
         )
     assert len(results.aggregate("--data", str(digits_data))["runs"]) == 12
 

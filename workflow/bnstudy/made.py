@@ -24,11 +24,17 @@ from bnstudy.data import own
 from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.files import SEALED, TABLES, is_sealed, replacing
-from bnstudy.settings import Settings, as_dict
+from bnstudy.settings import as_dict
 from bnstudy.studies import registry
 from bnstudy.training.observers import asked_of_run, observed_code
 
 REPORT_KINDS = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".txt", ".yaml"}
+MODULES = {  # of the rules whose results depend on what a module imports
+    "prepare": "data.prepare",
+    "merge_study": "studies.table",
+    "aggregate": "tables.aggregate",
+    "judge_claims": "claims.judge",
+}
 RENDERED = ("report.html", "partial.html")
 RESULTS = Path("results")
 RUNS = "results/runs"
@@ -124,30 +130,25 @@ class Keys:
         if study := table.partition("/")[2]:
             file, said = "rows.csv", self.studies[study]
             code, jobs = provenance.code_sha256(registry.study_code(study, said)), self.jobs[study]
-
-            def asked(job: registry.Job) -> dict:
-                told = json.loads(job.declaration)
-                return registry.asked_of_cell(study, told, job.cell, job.dataset, said["seeds"])
         else:
             file, code, jobs = "run.json", self.training, self.runs
-
-            def asked(job: Settings) -> dict:
-                return asked_of_run(as_dict(job), self.config["observers"])
-
-        return {
-            name: (
-                origin_of(RESULTS / table / name / file),
-                [code, provenance.config_sha256(asked(job)), self.prepared(job.dataset)],
-            )
-            for name, job in jobs.items()
-        }
+        found = {}
+        for name, job in jobs.items():
+            if study:
+                told = json.loads(job.declaration)
+                asked = registry.asked_of_cell(study, told, job.cell, job.dataset, said["seeds"])
+            else:
+                asked = asked_of_run(as_dict(job), self.config["observers"])
+            wanted = [code, provenance.config_sha256(asked), self.prepared(job.dataset)]
+            found[name] = origin_of(RESULTS / table / name / file), wanted
+        return found
 
     @cache  # noqa: B019
     def environment(self, table: str) -> str:
         """The one environment that a table will have: what is there stays if nothing is to be added.
 
-        Otherwise it is that of the jobs to come. Where it is not known which processor they find, it
-        is the most frequent one that has their software.
+        Otherwise it is that of the jobs to come; where their processor is not known, the most frequent one
+        that has their software.
         """
         origins = self.origins(table).values()
         sound = [found for found, wanted in origins if found and not differing(found, wanted)]
@@ -198,12 +199,10 @@ def sources(root: Path, rule: str) -> str:
     if rule == "render":
         kept = [p for p in (root / "report").rglob("*") if p.suffix in REPORT_KINDS]
         files = {p for p in kept if p.name not in RENDERED} | set(provenance.PACKAGE.rglob("*.py"))
-    modules = {"prepare": ["data.prepare"], "merge_study": ["studies.table"]}
-    modules |= {"aggregate": ["tables.aggregate"], "judge_claims": ["claims.judge"]}
     if rule in ("judge_claims", "render"):
         files |= {root / "config/claims.yaml", *(root / "workflow/schemas").glob("*.yaml")}
-    found = {name for module in modules.get(rule, []) for name in provenance.imported_code(module)}
-    code = provenance.code_sha256(("cli.py", *sorted(found)))
+    found = provenance.imported_code(MODULES[rule]) if rule in MODULES else ()
+    code = provenance.code_sha256(("cli.py", *found))
     names = [os.path.relpath(p, root) for p in sorted(files) if p.is_file()]
     return digest(code, {name: provenance.file_sha256(root / name) for name in names})
 

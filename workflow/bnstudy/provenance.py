@@ -98,16 +98,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def data_sha256(prepared: Path) -> str:
-    """The hash that a prepared dataset has in its header, see `prepared_header`."""
-    return prepared_header(prepared)["sha256"]
-
-
 def prepared_header(prepared: Path) -> dict[str, str]:
-    """What the header of a prepared dataset says, without opening it with PyTorch; else it is refused.
-
-    What it says about the content is verified by `bnstudy.data.prepared.open_prepared`.
-    """
+    """What the header of a prepared dataset says, without opening it with PyTorch; else it is refused."""
     try:
         with open(prepared, "rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -146,7 +138,7 @@ def check_origins(rows: Rows, code: str, data: Iterable[Path], *, allow_mixed_co
         check_unmixed(rows, "code_sha256", code, remedy)
     remedy = "run `snakemake` on one kind of machine to train the others again"
     check_unmixed(rows, "environment", "their environment", remedy)
-    known = {data_sha256(path): str(path) for path in data}
+    known = {prepared_header(path)["sha256"]: str(path) for path in data}
     strange = [name for name, row in rows if row["data_sha256"] not in known]
     if known and strange:
         raise UserError(
@@ -162,10 +154,8 @@ def environment(hardware: str) -> str:
 
 @cache
 def software() -> str:
-    """What is installed and chosen that changes numbers. PyTorch is asked without importing it.
-
-    Its version as it says it itself: the package's metadata do not tell one build from another.
-    """
+    """What is installed and chosen that changes numbers. PyTorch is asked without importing it."""
+    # As it says it itself: the package's metadata do not tell one build from another.
     torch = Path(importlib.util.find_spec("torch").origin).with_name("version.py")
     build = re.search(r"__version__ = '([^']+)'", torch.read_text(encoding="utf-8"))[1]
     python = ".".join(platform.python_version_tuple()[:2])  # 3.12 sums floats otherwise than 3.11
@@ -191,10 +181,7 @@ def config_sha256(settings: dict) -> str:
 
 
 def git_commit() -> str:
-    """The commit checked out where the package lies, or "unknown" outside its own repository.
-
-    Uncommitted edits do not show here; `code_sha256` tells them.
-    """
+    """The commit checked out where the package lies, or "unknown" outside its own repository."""
     code, said = git("rev-parse", "--show-toplevel", "HEAD")
     if code != 0:
         return UNKNOWN
@@ -207,21 +194,18 @@ def git(*words: str) -> tuple[int, str]:
     root = PACKAGE.parent.parent
     # GIT_DIR and the like may name another repository.
     own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    how = {"capture_output": True, "text": True, "env": own}
     try:
-        done = subprocess.run(
-            ["git", "-C", root, *words], check=False, capture_output=True, text=True, env=own
-        )
+        done = subprocess.run(["git", "-C", root, *words], check=False, **how)
     except OSError:
         return 127, ""
     return done.returncode, done.stdout
 
 
 def last_commit(path: Path) -> str:
-    """The commit that a file of the checkout is from, "unknown" if its content is not committed.
-
-    So is that of a shallow clone, whose history ends before git can tell.
-    """
+    """The commit that a file of the checkout is from, "unknown" if its content is not committed."""
     code, changed = git("status", "--porcelain", "--", str(path.resolve()))
+    # The history of a shallow clone ends before git can tell.
     shallow = git("rev-parse", "--is-shallow-repository")[1].strip() == "true"
     if code != 0 or changed or shallow or git_commit() == UNKNOWN:
         return UNKNOWN

@@ -16,19 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from bnstudy import plugins
 from bnstudy.cli import parser_of
+from bnstudy.data import sources
 from bnstudy.data.registry import DATASETS, Archive, Dataset
-from bnstudy.data.sources import (
-    BadAnswer,
-    NotThere,
-    Patience,
-    Place,
-    Unreachable,
-    extract,
-    insecure,
-    opened,
-    pour,
-    shown,
-)
+from bnstudy.data.sources import BadAnswer, NotThere, Patience, Place, Unreachable, extract
 from bnstudy.errors import UserError, refusal
 from bnstudy.files import sync
 from bnstudy.logs import say
@@ -43,11 +33,9 @@ def download(
 ) -> None:
     """Fetch the raw files of a dataset, check them, and put them all in a folder, or none.
 
-    Each file comes from the first source that has it with the right content: ``source``, the
-    folder or URL in the environment variable ``BNSTUDY_DATA_SOURCE``, folders where systems put it,
-    the mirrors, the fallbacks. A folder or URL may hold the archives or the raw files, directly, in
-    torchvision's layout, or either of them below a folder named like the dataset. What may be
-    secret in an address, a password or a query, is told nowhere.
+    Each file comes from the first of `places` that has it with the right content: an archive or the raw
+    files, directly, in torchvision's layout, or either of them below a folder named like the dataset. What
+    may be secret in an address, a password or a query, is told nowhere.
 
     The folder also gets ``source.json``: where each file came from, its SHA-256. If no source gives
     the right files, that is refused with the answer of each, and nothing stays behind.
@@ -92,7 +80,7 @@ def _fetch_all(
         say(f"{dataset.name}: trying {place.told}")
         told = []
         try:
-            with opened(place, patience) as fetch:
+            with sources.opened(place, patience) as fetch:
                 for archive in tuple(missing):
                     try:
                         found = _fetch_archive(archive, place, fetch, root)
@@ -170,7 +158,7 @@ def _unpack(archive: Archive, scratch: Path) -> None:
         else:
             (member,) = archive.members
             with gzip.open(path) as packed:
-                pour(packed, scratch / member)
+                sources.pour(packed, scratch / member)
     except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError, NotThere) as error:
         raise BadAnswer(f"cannot be unpacked ({error})") from error
 
@@ -181,11 +169,11 @@ def _verify(digest: str | None, path: Path, of: str = "") -> None:
 
 
 def places(dataset: Dataset, source: str | None) -> Iterator[Place]:
-    """Where to look, in order."""
+    """Where to look, in order: what is given, where systems put datasets, mirrors, fallbacks."""
     variables = (CONFIGURED_VARIABLE, SOURCE_VARIABLE)
     given = filter(None, (source, *map(os.environ.get, variables)))
     for location in dict.fromkeys(map(os.path.expanduser, given)):
-        yield Place(location, shown(location), _folders(dataset, os.path.isdir(location)))
+        yield Place(location, sources.shown(location), _folders(dataset, os.path.isdir(location)))
     for location in (*dataset.folders, *_mirrors(dataset)):
         yield Place(location, location, ("",))
     for location in dataset.fallbacks:
@@ -220,12 +208,10 @@ def _mirrors(dataset: Dataset) -> tuple[str, ...]:
     if dataset.mirrors is not None:
         return dataset.mirrors
     reader = torchvision_class(dataset)
-    if hasattr(reader, "mirrors"):
-        return tuple(
-            url.replace("http://", "https://", 1) if insecure(url) else url
-            for url in reader.mirrors
-        )
-    return (reader.url.removesuffix(reader.filename),)
+    if not hasattr(reader, "mirrors"):
+        return (reader.url.removesuffix(reader.filename),)
+    plain = {url for url in reader.mirrors if sources.insecure(url)}
+    return tuple(f"https{url[4:]}" if url in plain else url for url in reader.mirrors)
 
 
 def torchvision_class(dataset: Dataset) -> type:

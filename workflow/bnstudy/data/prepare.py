@@ -38,19 +38,16 @@ def prepare(dataset: Dataset, raw: str | Path | None, out: str | Path) -> str:
         _verify_raw(dataset, Path(raw))
         fields |= _read_with_torchvision(dataset, Path(raw))
     for part, n in (("train", dataset.n_train), ("test", dataset.n_test)):
-        found, said = tuple(fields[f"{part}_images"].shape), (n, *dataset.shape)
+        shapes = fields[f"{part}_images"].shape, (n, *dataset.shape)
+        found, said = (" x ".join(map(str, shape)) for shape in shapes)
         if found != said:
             raise UserError(
-                f"{dataset.name}: its {part} images are {_sizes(found)}, but the registry says "
-                f"{_sizes(said)}: mend the entry, or prepare the right files"
+                f"{dataset.name}: its {part} images are {found}, but the registry says {said}: mend the "
+                "entry, or prepare the right files"
             )
     return write_prepared(
         out, name=dataset.name, title=dataset.title, classes=dataset.classes, **fields
     )
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _verify_raw(dataset: Dataset, raw: Path) -> None:
@@ -60,16 +57,13 @@ def _verify_raw(dataset: Dataset, raw: Path) -> None:
         for member, digest in archive.members.items():
             if not (raw / member).is_file():
                 raise UserError(f"{raw / member} is missing: {remedy}")
-            if not matches(digest or _recorded_digest(raw, member, remedy), raw / member):
+            try:
+                files = {} if digest else json.loads((raw / "source.json").read_text())["files"]
+                digest = digest or f"sha256:{files[member]['sha256']}"
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{raw / 'source.json'} cannot be read: {remedy}") from error
+            if not matches(digest, raw / member):
                 raise UserError(f"{raw / member} is not the right file any more: {remedy}")
-
-
-def _recorded_digest(raw: Path, member: str, remedy: str) -> str:
-    try:
-        record = json.loads((raw / "source.json").read_text())
-        return f"sha256:{record['files'][member]['sha256']}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{raw / 'source.json'} cannot be read: {remedy}") from error
 
 
 def _read_with_torchvision(dataset: Dataset, raw: Path) -> dict:

@@ -63,21 +63,14 @@ def shown(location: str) -> str:
 
 
 def insecure(location: str) -> bool:
-    """Whether a location is a URL of plain http on another machine.
-
-    Checksums catch a wrong file, but what reads it before they do should not face anybody who is
-    able to answer in the server's place. Nobody is between this machine and itself.
-    """
+    """Whether a location is a URL of plain http on another machine, in whose place anybody can answer."""
     if not location.lower().startswith("http:"):
         return False
     try:
         host = urlsplit(location).hostname or ""
-    except ValueError:
+        return host != "localhost" and not ip_address(host).is_loopback
+    except ValueError:  # no URL, or a name
         return True
-    try:
-        return not ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost"
 
 
 @contextmanager
@@ -220,10 +213,9 @@ def _npm_pack(package: str, scratch: Path) -> Path:
     command = ["npm", "pack", package, "--ignore-scripts", *patience]
     if shutil.which("npm") is None:
         raise Unreachable("npm is not installed")
+    how = {"cwd": scratch, "capture_output": True, "text": True, "timeout": 300}
     try:
-        subprocess.run(
-            command, cwd=scratch, check=True, capture_output=True, text=True, timeout=300
-        )
+        subprocess.run(command, check=True, **how)
     except subprocess.TimeoutExpired as error:
         raise Unreachable(f"npm pack took more than {error.timeout:g} s") from None
     except subprocess.CalledProcessError as error:
