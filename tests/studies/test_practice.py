@@ -18,7 +18,7 @@ from bnstudy.settings import Settings
 from bnstudy.studies import declaration
 from bnstudy.training.inputs import Scaling, Split, stream_generator
 from bnstudy.training.observers.angles import angle, equilibrium
-from bnstudy.training.observers.robustness import accuracies_under, disturb
+from bnstudy.training.observers.predictions import accuracies_under, disturb
 from perceptrons import build_model
 from small import rows, study
 

@@ -14,7 +14,7 @@ from bnstudy.data.prepared import open_prepared
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
-from bnstudy.training.observers.losses import LossFluctuation, describe, running_median
+from bnstudy.training.observers.gradients import LossFluctuation, describe, running_median
 
 CPU = torch.device("cpu")
 

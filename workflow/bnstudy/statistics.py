@@ -9,9 +9,9 @@ shows what its failure costs.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ RELATIVE_TOLERANCE = 1e-9  # differences closer than this, relative to their siz
 Differences = Sequence[float] | np.ndarray
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """A claim as the rule sees it."""
 
     d: Differences  # oriented so that above zero is as the claim says; empty if not measured
@@ -36,8 +35,7 @@ class Question:
     bounded: bool = False  # whether d are lower bounds in size, so that small ones exclude nothing
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The answer to a question: `level` is what Holm's method left for it, and so for its interval.
 
     `p_holm` is that of the test that decided; `equivalent` says that the effect is within +-delta.
@@ -78,10 +76,8 @@ class SignFlip:
     of subsets, the empty one included, whose mean is at most x, and an end of the interval is the mean
     of a subset.
 
-    Notes
-    -----
-    Fisher (1935), The Design of Experiments, section 21; Hartigan (1969), Using subsample values as
-    typical values. Up to 16 differences all subsets are taken. Beyond that 99,999 are drawn, always the
+    Source: Fisher (1935), The Design of Experiments, section 21; Hartigan (1969), Using subsample values
+    as typical values. Up to 16 differences all subsets are taken. Beyond that 99,999 are drawn, always the
     same; the empty one counts with them, which makes p valid and a multiple of 1e-5.
     """
 
@@ -118,29 +114,26 @@ def sign_flips(columns: Sequence[Differences]) -> list[SignFlip]:
     columns = [as_differences(d) for d in columns]
     if not columns:
         return []
-    n = len(columns[0])
     # Scaled, so that sums neither overflow nor vanish.
     scales = [np.abs(d).max(initial=0) or 1.0 for d in columns]
     scaled = np.stack([d / scale for d, scale in zip(columns, scales, strict=True)], axis=1)
-    means = np.concatenate([chosen @ scaled / sizes for chosen, sizes in subsets(n)])
+    means = np.concatenate([chosen @ scaled / sizes for chosen, sizes in subsets(len(scaled))])
     return [SignFlip(d, scales[i] * means[:, i]) for i, d in enumerate(columns)]
 
 
-def subsets(n: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Subsets of n, all but the empty one or 99,999: blocks of rows of zeros and ones, and their sizes."""
-    return all_subsets(n) if n <= EXACT_UP_TO else drawn_subsets(n)
-
-
 @cache
-def all_subsets(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def all_subsets(n: int) -> tuple[np.ndarray, np.ndarray]:
     chosen = ((np.arange(1, 2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
-    return [(chosen, chosen.sum(axis=1, keepdims=True))]
+    return chosen, chosen.sum(axis=1, keepdims=True)
 
 
-def drawn_subsets(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A block at a time: all those of thousands of differences would fill the memory."""
+def subsets(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Subsets of n, all but the empty one or 99,999: blocks of rows of zeros and ones, and their sizes."""
+    if n <= EXACT_UP_TO:
+        yield all_subsets(n)
+        return
     rng = np.random.default_rng(0)
-    rows = max(1, SIGNS_AT_ONCE // n)
+    rows = max(1, SIGNS_AT_ONCE // n)  # those of thousands of differences would fill the memory
     for start in range(0, MONTE_CARLO_SIGNS, rows):
         size = (min(rows, MONTE_CARLO_SIGNS - start), -(-n // 8))
         bits = rng.integers(256, size=size, dtype=np.uint8)
@@ -169,9 +162,8 @@ def standard_deviation(d: Differences) -> float:
     d = as_differences(d)
     if len(d) < 2:
         return math.nan
-    if np.ptp(d) <= RELATIVE_TOLERANCE * np.abs(d).max():
-        return 0.0
-    return float(np.std(d, ddof=1))
+    is_equal = np.ptp(d) <= RELATIVE_TOLERANCE * np.abs(d).max()
+    return 0.0 if is_equal else float(np.std(d, ddof=1))
 
 
 def effect_size(d: Differences) -> float:
@@ -238,17 +230,13 @@ def verdicts(questions: Sequence[Question], alpha: float = ALPHA) -> list[Verdic
     family is wrong is at most alpha. A wrong one is a rejection on the wrong side, which has half the level
     of a two-sided test; of two margins that makes the whole.
 
-    Notes
-    -----
-    Murphy and Myors (1999), Testing the hypothesis that treatments have negligible effects (minimum-effect
-    tests). Holm's method with a decision about the direction: Shaffer (1980), for independent tests; for
-    others bnstudy.studies.calibration simulates it.
+    Source: Murphy and Myors (1999), Testing the hypothesis that treatments have negligible effects
+    (minimum-effect tests). Holm's method with a decision about the direction: Shaffer (1980), for
+    independent tests; for others bnstudy.studies.calibration simulates it.
     """
-    for one in questions:
-        if not (math.isfinite(one.delta) and one.delta > 0):
-            raise ValueError(
-                f"the smallest effect that matters must be above zero, not {one.delta}"
-            )
+    for delta in (one.delta for one in questions):
+        if not (math.isfinite(delta) and delta > 0):
+            raise ValueError(f"the smallest effect that matters must be above zero, not {delta}")
     tests = [sign_flips([one.d])[0] if len(one.d) else None for one in questions]
     families = []
     for sign in (1, -1):

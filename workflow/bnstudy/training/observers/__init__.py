@@ -30,11 +30,11 @@ OBSERVERS: dict[str, str | Callable] = {
     "landscape": "landscape:Landscape",
     "calibration_error": "predictions:CalibrationError",
     "sharpness": "landscape:Sharpness",
-    "loss_fluctuation": "losses:LossFluctuation",
+    "loss_fluctuation": "gradients:LossFluctuation",
     "variance_shift": "inference:VarianceShift",
     "test_time": "inference:Adaptation",
     "statistics": "inference:Statistics",
-    "robustness": "robustness:Robustness",
+    "robustness": "predictions:Robustness",
     "angular_update": "angles:AngularUpdate",
     "scale_invariance": "angles:ScaleInvariance",
 }
