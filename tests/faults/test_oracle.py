@@ -30,7 +30,7 @@ from snakemake.utils import update_config
 from bnstudy import grid
 from bnstudy.config import check_config, config_text, enabled_studies
 from bnstudy.settings import options
-from bnstudy.studies import registry
+from bnstudy.studies import declaration
 from checkouts import Checkout, copy_checkout
 
 LONG = bool(os.environ.get("LONG"))
@@ -214,7 +214,7 @@ class Scratch:
             for name, settings in runs.items()
         ]
         for name, declared in enabled_studies(config).items():
-            for cell, job in registry.jobs(name, declared, config, runs).items():
+            for cell, job in declaration.jobs(name, declared, config, runs).items():
                 words = ("--cell", json.dumps(job.cell), "--declaration", job.declaration)
                 words = ("study", name, DATA, *words, "--seeds", declared["seeds"])
                 jobs.append((words, folder / f"results/studies/{name}/{cell}", "rows.csv"))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from bnstudy.config import default_studies
-from bnstudy.studies import declaration, registry
+from bnstudy.studies import declaration
 from checkouts import ROOT, Checkout, copy_checkout
 from small import INFERENCE_STATISTICS
 
@@ -111,7 +111,7 @@ def test_a_run_gives_the_same_bytes_again_and_after_a_kill(kind, digits_data, tm
 def cut(name: str) -> tuple[dict, dict]:
     """A shipped study made small, and one of its cells: the last, which has normalization."""
     study = default_studies()[name]
-    if name in registry.CODE_STUDIES:
+    if name in declaration.CODE_STUDIES:
         study["options"] |= OPTIONS.get(name, {})
     else:
         levels = study.get("variants", {}).values()
@@ -132,7 +132,7 @@ def cut(name: str) -> tuple[dict, dict]:
 @pytest.mark.parametrize("name", default_studies())
 def test_every_study_runs_there(name, digits_data, tmp_path):
     study, cell = cut(name)
-    told = json.dumps(registry.job(name, study, cell))
+    told = json.dumps(declaration.job(name, study, cell))
     found = {}
     for device in ("cpu", "cuda"):
         out = tmp_path / device / "rows.csv"

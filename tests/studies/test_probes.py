@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from bnstudy.networks.layers import ShiftingNoise
+from bnstudy.settings import Settings
 from bnstudy.training.observers import activations, landscape
+from bnstudy.training.observing import Moment
 from perceptrons import build_model
 
 
@@ -45,12 +47,12 @@ def test_landscape_of_a_parabola(quadratic):
 def test_covariate_shift_of_two_weights(quadratic):
     """y = w2 w1, L = y^2 / 2: the gradient by w2 is w2 w1^2, before and after w1's step."""
     w1, w2, rate = 2.0, 0.5, 0.1
-    (row,) = landscape.covariate_shift(
+    ((layer, row),) = landscape.covariate_shift(
         scalar_network(w1, w2), torch.ones(1, 1), torch.ones(1, 1), rate
-    )
+    ).items()
     moved = w1 - rate * w2**2 * w1
     before, after = w2 * w1**2, w2 * moved**2
-    assert row["layer"] == 2
+    assert layer == 2
     assert row["shift"] == pytest.approx(before - after, rel=1e-5)
     assert row["relative_shift"] == pytest.approx((before - after) / before, rel=1e-5)
     assert row["cosine"] == pytest.approx(1)
@@ -64,9 +66,9 @@ def test_covariate_shift_moves_all_earlier_layers(quadratic):
     )
     y = w1 * w2 * w3
     new1, new2 = w1 - rate * y * w2 * w3, w2 - rate * y * w1 * w3
-    assert [row["layer"] for row in rows] == [2, 3]
+    assert list(rows) == [2, 3]
     before, after = w3 * (w1 * w2) ** 2, w3 * (new1 * new2) ** 2
-    assert rows[1]["shift"] == pytest.approx(before - after, rel=1e-5)
+    assert rows[3]["shift"] == pytest.approx(before - after, rel=1e-5)
 
 
 def test_drift():
@@ -101,15 +103,20 @@ def test_last_activations():
     assert torch.equal(plain["raw"], plain["eval"])
 
 
-def test_private_noise_leaves_the_generator_alone():
+def test_drift_draws_noise_of_its_own_and_leaves_the_generator_alone(monkeypatch):
     noise = ShiftingNoise(3)
+    look = lambda now: {"train": noise(torch.zeros(2, 3))}
+    monkeypatch.setattr(activations, "activations_in_training", look)
+
+    def seen(step):
+        observer = activations.Drift(drift_every=5)
+        observer.observe(Moment(Settings(seed=0), {}, noise, step))
+        return observer.waiting[step]
+
     torch.manual_seed(5)
     expected = torch.rand(4)
     torch.manual_seed(5)
-    with activations.private_noise(0, 25):
-        first = noise(torch.zeros(2, 3))
-    with activations.private_noise(0, 25):
-        assert torch.equal(noise(torch.zeros(2, 3)), first)
-    with activations.private_noise(0, 35):
-        assert not torch.equal(noise(torch.zeros(2, 3)), first)
+    first = seen(25)
+    assert torch.equal(seen(25), first)
+    assert not torch.equal(seen(35), first)
     assert torch.equal(torch.rand(4), expected)

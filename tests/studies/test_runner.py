@@ -11,7 +11,7 @@ from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
 from bnstudy.settings import Settings
 from bnstudy.studies import declaration
-from bnstudy.studies.registry import CODE_STUDIES
+from bnstudy.studies.declaration import CODE_STUDIES
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
 from small import all_shipped, rows, study

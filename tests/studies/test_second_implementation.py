@@ -57,9 +57,9 @@ def test_covariate_shift_of_one_step(norm, activation):
         from_torch(model, activation=activation), x.numpy(), labels.numpy(), 0.3
     )
     found = landscape.covariate_shift(model.double(), x, labels, 0.3)
-    assert [row["layer"] for row in found] == list(expected)
-    for row in found:
-        cosine, relative = expected[row["layer"]]
+    assert list(found) == list(expected)
+    for layer, row in found.items():
+        cosine, relative = expected[layer]
         assert row["cosine"] == pytest.approx(cosine, abs=1e-9)
         assert row["relative_shift"] == pytest.approx(relative, rel=1e-6)
 

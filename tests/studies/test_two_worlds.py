@@ -16,7 +16,7 @@ from bnstudy import config as configuration
 from bnstudy.claims import judge, listed
 from bnstudy.claims.endpoints.base import as_text
 from bnstudy.studies import declaration
-from bnstudy.studies.registry import CODE_STUDIES
+from bnstudy.studies.declaration import CODE_STUDIES
 
 SEEDS = list(declaration.seeds_of(12))
 CONFIG = yaml.safe_load((configuration.ROOT / "config/config.yaml").read_text())

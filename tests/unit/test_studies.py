@@ -15,7 +15,7 @@ from bnstudy.config import default_studies
 from bnstudy.data.prepared import open_prepared
 from bnstudy.errors import UserError
 from bnstudy.provenance import TRAINING_CODE, code_sha256
-from bnstudy.studies import command, declaration, registry, table
+from bnstudy.studies import command, declaration, table
 from bnstudy.training import command as train_command
 from bnstudy.training.observers import OBSERVERS
 from bnstudy.training.observing import Observer
@@ -60,15 +60,15 @@ def test_cells_are_one_job_each_and_a_job_runs_through_the_loop():
 @pytest.mark.parametrize("study", default_studies())
 def test_no_study_rests_on_another(study):
     """Nor on what prints and parses, nor on observers that it has not."""
-    files = set(registry.study_code(study, default_studies()[study]))
-    codes = {f"studies/{module}.py" for module in registry.CODE_STUDIES.values()}
-    assert codes & files <= {f"studies/{registry.CODE_STUDIES.get(study)}.py"}
+    files = set(declaration.study_code(study, default_studies()[study]))
+    codes = {f"studies/{module}.py" for module in declaration.CODE_STUDIES.values()}
+    assert codes & files <= {f"studies/{declaration.CODE_STUDIES.get(study)}.py"}
     assert not files & {
         *("studies/command.py", "studies/table.py", "training/command.py"),
         *("settings.py", "provenance.py", "files.py"),
     }
     assert ("studies/identities.yaml" in files) == (study == "identities")
-    if study not in registry.CODE_STUDIES:
+    if study not in declaration.CODE_STUDIES:
         assert files > set(TRAINING_CODE)
         observed = {f for f in files if f.startswith("training/observers/")}
         assert bool(observed) == bool(default_studies()[study].get("observers"))
@@ -118,7 +118,7 @@ def test_the_workflow_reuses_runs_that_were_observed_alike():
         for seed in range(1000, 1003)
     )
     grid = {settings.run_name(one): one for one in made}
-    jobs = registry.jobs("input_scaling", study, config, grid)
+    jobs = declaration.jobs("input_scaling", study, config, grid)
     assert {name: len(job.reuse) for name, job in jobs.items()} == {
         "norm~none+scaling~symmetric": 3,
         "norm~none+scaling~standardize": 0,
@@ -126,19 +126,19 @@ def test_the_workflow_reuses_runs_that_were_observed_alike():
         "norm~batch+scaling~standardize": 0,
     }
     config["observers"] = ["weight_norms"]
-    jobs = registry.jobs("input_scaling", study, config, grid)
+    jobs = declaration.jobs("input_scaling", study, config, grid)
     assert not any(job.reuse for job in jobs.values())
 
 
 def test_a_changed_default_is_another_job(monkeypatch):
     study = default_studies()["fashion"]
     cell = {"dataset": "fashion_mnist", "norm": "none", "batch_size": 64}
-    told = registry.job("fashion", study, cell)
-    before = registry.asked_of_cell("fashion", told, cell, "mnist", 2)
+    told = declaration.job("fashion", study, cell)
+    before = declaration.asked_of_cell("fashion", told, cell, "mnist", 2)
     monkeypatch.setattr(
         settings.Settings.__init__, "__defaults__", changed_default("momentum", 0.5)
     )
-    after = registry.asked_of_cell("fashion", told, cell, "mnist", 2)
+    after = declaration.asked_of_cell("fashion", told, cell, "mnist", 2)
     assert before != after
     assert {one["momentum"] for one in after["settings"]} == {0.5}
 
@@ -204,7 +204,7 @@ def test_controls_run_and_merge(digits_data, tmp_path):
     merged = pd.read_csv(tmp_path / "table.csv")
     assert len(merged) == 8
     assert set(merged["data_sha256"]) == {open_prepared(digits_data).sha256}
-    assert set(merged["code_sha256"]) == {code_sha256(registry.study_code("controls", controls))}
+    assert set(merged["code_sha256"]) == {code_sha256(declaration.study_code("controls", controls))}
     assert merged["config_sha256"].nunique() == 2  # one for each cell
     found = practice.controls(merged, {})
     assert list(found["same"].effect.index) == [1000, 1001]

@@ -24,7 +24,7 @@ from bnstudy.schema import ROOT, PlainDumper, config_schema, written
 from bnstudy.scoring import METRICS
 from bnstudy.settings import ALWAYS_NAMED, EXECUTION, SETTINGS, Settings, closest, show, type_hint
 from bnstudy.studies import declaration
-from bnstudy.studies.registry import CODE_STUDIES
+from bnstudy.studies.declaration import CODE_STUDIES
 from bnstudy.training import observers
 
 STUDIES = ROOT / "config/studies.yaml"

@@ -25,7 +25,7 @@ from bnstudy.data.registry import DATASETS
 from bnstudy.errors import UserError
 from bnstudy.files import SEALED, TABLES, is_sealed, replacing
 from bnstudy.settings import as_dict
-from bnstudy.studies import registry
+from bnstudy.studies import declaration
 from bnstudy.training.observers import asked_of_run, observed_code
 
 REPORT_KINDS = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".svg", ".txt", ".yaml"}
@@ -76,10 +76,10 @@ class Keys:
         self.training = provenance.code_sha256(observed_code(config["observers"]))
 
     @cached_property
-    def jobs(self) -> dict[str, dict[str, registry.Job]]:
+    def jobs(self) -> dict[str, dict[str, declaration.Job]]:
         """The jobs of every study by the name of their cell."""
         return {
-            name: registry.jobs(name, study, self.config, self.runs)
+            name: declaration.jobs(name, study, self.config, self.runs)
             for name, study in self.studies.items()
         }
 
@@ -129,14 +129,14 @@ class Keys:
         """Of every run of the grid ("runs"), or cell of a study: what it says, and what it should."""
         if study := table.partition("/")[2]:
             file, said = "rows.csv", self.studies[study]
-            code, jobs = provenance.code_sha256(registry.study_code(study, said)), self.jobs[study]
+            code, jobs = provenance.code_sha256(declaration.study_code(study, said)), self.jobs[study]
         else:
             file, code, jobs = "run.json", self.training, self.runs
         found = {}
         for name, job in jobs.items():
             if study:
                 told = json.loads(job.declaration)
-                asked = registry.asked_of_cell(study, told, job.cell, job.dataset, said["seeds"])
+                asked = declaration.asked_of_cell(study, told, job.cell, job.dataset, said["seeds"])
             else:
                 asked = asked_of_run(as_dict(job), self.config["observers"])
             wanted = [code, provenance.config_sha256(asked), self.prepared(job.dataset)]

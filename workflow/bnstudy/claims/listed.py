@@ -16,8 +16,7 @@ from bnstudy.errors import UserError
 from bnstudy.schema import ROOT, SCHEMAS
 from bnstudy.scoring import METRICS, RESULTS
 from bnstudy.settings import SETTINGS, closest, label, show, text
-from bnstudy.studies.declaration import grids, seeds_of
-from bnstudy.studies.registry import CODE_STUDIES
+from bnstudy.studies.declaration import CODE_STUDIES, grids, seeds_of
 
 SCHEMA = SCHEMAS / "claims.schema.yaml"
 LIST = ROOT / "config/claims.yaml"

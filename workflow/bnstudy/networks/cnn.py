@@ -78,9 +78,8 @@ class Residual(nn.Module):
     """Two convolutions around which the input is led past: act(body(x) + shortcut(x)).
 
     Where the maps change, the shortcut takes every second pixel and fills the new channels with
-    zeros: He et al.'s option A, which they take for CIFAR. It has no weights, so the normalizations
-    differ in nothing but the layers behind convolutions of the body. Dropout, which they do not
-    have, stands between the convolutions (Zagoruyko and Komodakis 2016, section 2.4).
+    zeros: He et al.'s option A, which has no weights. Dropout, which they do not have, stands between
+    the convolutions (Zagoruyko and Komodakis 2016, section 2.4).
     """
 
     def __init__(

@@ -32,18 +32,15 @@ def all_but_features(values: Tensor) -> list[int]:
 
 
 class GhostBatchNorm(AnyBatchNorm):
-    """Batch normalization over groups of `group_size` consecutive images of the batch.
+    """Batch normalization over groups of `group_size`, 2 or more, consecutive images of the batch.
 
     Each group is normalized by its own mean and biased variance, the gradient flowing through both.
-    Images that are left over form a last, shorter group, but a single one joins the group before
-    it, since one image has no variance. With one group this is PyTorch's batch normalization.
+    Images that are left over form a last, shorter group, but a single one, which has no variance, joins
+    the group before it. With one group, and in evaluation mode, this is PyTorch's batch normalization.
 
     The running statistics move once a step, towards the averages of the groups' means and of their
     unbiased variances, weighted by group length. Hoffer et al. (2017, algorithm 1) move them once a
-    group, which would shorten their memory in images as groups get smaller; here it stays the same,
-    so the group size changes the normalization and nothing else. Evaluation mode normalizes by the
-    running statistics, as PyTorch's does.
-    `group_size` is at least 2; `momentum` and `eps` are those of `nn.BatchNorm1d`.
+    group, which would shorten their memory in images as groups get smaller.
     """
 
     def __init__(
@@ -105,10 +102,9 @@ class PopulationBatchNorm(nn.BatchNorm1d):
 
     In training mode all rows are normalized by the mean and the biased variance of those rows, the
     gradient flowing through both; running statistics move towards that mean and the unbiased
-    variance. `with_population` puts the training split there. This is the limit of `GhostBatchNorm` in which
-    a group is the whole training split: the same function of the weights without the noise of the
-    batch. It is not the variant that holds running statistics constant in the backward pass, which
-    is unstable (Ioffe and Szegedy 2015, section 2).
+    variance. `with_population` puts the training split there: the same function of the weights as
+    batch normalization, without the noise of the batch. The variant that holds running statistics
+    constant in the backward pass is unstable (Ioffe and Szegedy 2015, section 2).
     """
 
     population_size = 0
@@ -151,9 +147,8 @@ class ShiftingNoise(nn.Module):
 
     Draws come from PyTorch's global CPU generator, so they are the same on every device.
 
-    Source: Santurkar et al. (2018), How does batch normalization help optimization?, algorithm 1.
-    The listing does not say whether r_sigma = 0.1 is a variance; it is taken as a standard
-    deviation.
+    Source: Santurkar et al. (2018), How does batch normalization help optimization?, algorithm 1;
+    r_sigma = 0.1, of which the listing does not say what it is, is taken as a standard deviation.
     """
 
     shift_range, scale_range = 0.5, 0.25  # n_mu, and n_sigma - 1
@@ -175,8 +170,6 @@ class ShiftingNoise(nn.Module):
 
 class DetachedBatchNorm(AnyBatchNorm):
     """Batch normalization whose backward pass takes the batch's mean and variance for constants.
-
-    The forward pass and the running statistics are those of PyTorch's.
 
     Source: the counterexample of Ioffe and Szegedy (2015), section 2.
     """

@@ -47,14 +47,12 @@ class Model:
 def build(
     settings: "Settings", shape: Shape, n_classes: int, generator: "torch.Generator | None" = None
 ) -> "nn.Module":
-    """The untrained network of a run, on the CPU.
+    """The untrained network of a run, on the CPU, its weights from a generator there or the global one.
 
-    With weights from equal generators, networks that differ in `norm` alone start with equal Linear and
-    Conv2d weights. `shape` is that of an image as `data.prepared` has it: channels, height, width. The
-    generator is on the CPU; PyTorch's global one if not given.
-
-    The network maps float tensors of shape (batch, channels, height, width), or (batch, features) where
-    `MODELS[settings.kind].is_flat`, to logits of shape (batch, n_classes).
+    Networks that differ in `norm` alone start with equal Linear and Conv2d weights. `shape` is that of an
+    image as `data.prepared` has it. The network maps float tensors of shape (batch, channels, height,
+    width), or (batch, features) where `MODELS[settings.kind].is_flat`, to logits of shape
+    (batch, n_classes).
     """
     model = MODELS[settings.kind].build(settings, shape, n_classes, generator)
     from bnstudy.networks.weights import freeze_all_but, scale_weights

@@ -118,10 +118,10 @@ def freeze_all_but(model: nn.Module, trained: str, generator: torch.Generator | 
     hidden unit or channel, as many as scale and shift are. None left is a ValueError.
     """
     weighted = weighted_layers(model)
-    affine = {*model.parameters()} - {p for layer in weighted for p in layer.parameters()}
-    chosen = {"affine": affine, "output": {*weighted[-1].parameters()}, "random": set()}[trained]
-    for parameter in model.parameters():
-        parameter.requires_grad_(parameter in chosen)
+    model.requires_grad_(trained == "affine")
+    for layer in weighted[:-1]:
+        layer.requires_grad_(False)
+    weighted[-1].requires_grad_(trained == "output")
     if trained == "random":
         for layer in weighted[:-1]:
             register_parametrization(layer, "weight", FewTrained(layer.weight, 2, generator))

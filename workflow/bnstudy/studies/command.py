@@ -14,7 +14,6 @@ from bnstudy.errors import UserError
 from bnstudy.logs import say
 from bnstudy.settings import Execution, add_options
 from bnstudy.studies import declaration
-from bnstudy.studies.registry import CODE_STUDIES, asked_of_cell, job, study_code
 from bnstudy.studies.runner import Kept, run_grid
 from bnstudy.studies.table import write_study
 from bnstudy.training.checkpoints import only_writer
@@ -33,14 +32,14 @@ def main(argv: list[str]) -> None:
     make_deterministic(device)
     data = open_prepared(arguments.data)
     add_prepared(data)
-    asked = asked_of_cell(name, study, cell, data.name, arguments.seeds)
+    asked = declaration.asked_of_cell(name, study, cell, data.name, arguments.seeds)
     # Before anything runs: an edit made meanwhile is not what ran.
-    origin = find_origin(study_code(name, study), asked, data, device)
+    origin = find_origin(declaration.study_code(name, study), asked, data, device)
     with only_writer(arguments.out.parent):
         kept = Kept(arguments.out.parent, identity(origin), arguments.checkpoint_every)
         with kept.checkpoint.saved_on_sigterm():
-            if name in CODE_STUDIES:
-                run = importlib.import_module(f"bnstudy.studies.{CODE_STUDIES[name]}").run
+            if code := declaration.CODE_STUDIES.get(name):
+                run = importlib.import_module(f"bnstudy.studies.{code}").run
                 rows = []
                 for seed in declaration.seeds_of(arguments.seeds):
                     asked = {"cell": cell, "study": study, "seeds": [seed]}
@@ -80,4 +79,4 @@ def declared(name: str, cell: dict) -> dict:
     cells = declaration.cells(studies[name])
     if cell not in cells.values():
         raise UserError(f"--cell {json.dumps(cell)}: {name} has the cells {', '.join(cells)}.")
-    return job(name, studies[name], cell)
+    return declaration.job(name, studies[name], cell)

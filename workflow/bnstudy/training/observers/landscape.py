@@ -9,24 +9,18 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
 from bnstudy.networks.weights import weighted_layers
-from bnstudy.training.observers.activations import (
-    QUANTILES,
-    UNIT,
-    activations_in_training,
-    drift,
-    wasserstein,
-)
+from bnstudy.training.observers import activations
 from bnstudy.training.observing import Moment, Observer, Rows
 
 STEP_SIZES = 8
 TOLERANCE = 1e-3  # of the sharpness, relative
 SMALLEST_STEP, LARGEST_STEP = 0.5, 4.0  # in units of the learning rate; the paper's end is 4
 DRIFTS = {
-    "drift": (drift, "train"),
-    "drift_eval": (drift, "eval"),
-    "drift_raw": (drift, "raw"),
-    "wasserstein": (wasserstein, "train"),
-    "wasserstein_eval": (wasserstein, "eval"),
+    "drift": (activations.drift, "train"),
+    "drift_eval": (activations.drift, "eval"),
+    "drift_raw": (activations.drift, "raw"),
+    "wasserstein": (activations.wasserstein, "train"),
+    "wasserstein_eval": (activations.wasserstein, "eval"),
 }
 
 
@@ -54,9 +48,9 @@ class Landscape(Observer):
     def observe(self, now: Moment) -> Rows:
         last = len(weighted_layers(now.model)) - 1
         if (before := self.waiting.pop(now.step - self.ahead, None)) is not None:
-            activations = activations_in_training(now)
+            after = activations.activations_in_training(now)
             for metric, (measure, kind) in DRIFTS.items():
-                value = measure(before[kind], activations[kind])
+                value = measure(before[kind], after[kind])
                 yield now.step - self.ahead, "train", f"{metric}:{last}", value
         if now.step % self.every == 0:
             rate, batch = now.settings.learning_rate, (now.inputs, now.labels)
@@ -64,13 +58,13 @@ class Landscape(Observer):
             step_sizes = [rate * SMALLEST_STEP * spacing**i for i in range(STEP_SIZES)]
             for metric, value in landscape(now.model, *batch, step_sizes).items():
                 yield now.step, "train", metric, value
-            for row in covariate_shift(now.model, *batch, rate):
-                layer = row.pop("layer")
-                for metric, value in row.items():
+            for layer, shifts in covariate_shift(now.model, *batch, rate).items():
+                for metric, value in shifts.items():
                     yield now.step, "train", f"ics_{metric}:{layer}", value
-            activations = self.waiting[now.step] = activations_in_training(now)
-            for name, share in QUANTILES.items():
-                value = activations["train"][:, UNIT].quantile(share).item()
+            self.waiting[now.step] = activations.activations_in_training(now)
+            unit = self.waiting[now.step]["train"][:, activations.UNIT]
+            for name, share in activations.QUANTILES.items():
+                value = unit.quantile(share).item()
                 yield now.step, "train", f"{name}:{last}", value
 
 
@@ -141,12 +135,12 @@ def landscape(
 
 def covariate_shift(
     model: nn.Module, inputs: Tensor, labels: Tensor, learning_rate: float
-) -> list[dict[str, float]]:
+) -> dict[int, dict[str, float]]:
     """Internal covariate shift of each layer but the first: what one SGD step does to its gradient.
 
     G_i is the gradient by the weights W_i of the i-th linear layer or convolution, G'_i the same on the
     same batch after all layers before it have made their step. With normalization, a layer's step
-    includes the scale and shift that follow it. Per layer: `layer` (from 2), `shift` = |G_i - G'_i|,
+    includes the scale and shift that follow it. By layer, from 2: `shift` = |G_i - G'_i|,
     `relative_shift` = |G_i - G'_i| / |G_i| and `cosine` = cos(G_i, G'_i), ideally 1.
 
     The network itself stays as it is.
@@ -158,7 +152,7 @@ def covariate_shift(
     weights = [layer.weight for layer in weighted_layers(twin)]
     _, start = gradients(twin, inputs, labels)
     first = [next(i for i, p in enumerate(parameters) if p is weight) for weight in weights]
-    rows = []
+    shifts = {}
     for layer in range(1, len(weights)):
         with torch.no_grad():  # the layer before this one makes its step; those before it have
             for i in range(first[layer - 1], first[layer]):
@@ -167,15 +161,12 @@ def covariate_shift(
         (moved,) = torch.autograd.grad(loss, [weights[layer]])
         original = start[first[layer]]
         change, length = norm(moved - original), norm(original)
-        rows.append(
-            {
-                "layer": layer + 1,
-                "shift": change,
-                "relative_shift": change / length if length else 0.0,
-                "cosine": cosine(original, moved),
-            }
-        )
-    return rows
+        shifts[layer + 1] = {
+            "shift": change,
+            "relative_shift": change / length if length else 0.0,
+            "cosine": cosine(original, moved),
+        }
+    return shifts
 
 
 class Sharpness(Observer):
