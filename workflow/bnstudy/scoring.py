@@ -62,8 +62,7 @@ def score(run: dict) -> dict[str, float | None]:
     """The scores of a run in `METRICS` and in whatever else was observed. 0 steps count as 1 in ln."""
     observed = run.get("observed", {})
     if failed(run):
-        guesses = {m: guess(m, run["n_classes"], run["n_steps"]) for m in METRICS}
-        return guesses | dict.fromkeys(observed) | observed
+        return {m: guess(m, run["n_classes"], run["n_steps"]) for m in METRICS} | observed
     steps = run["n_steps"] if run[STEPS] is None else run[STEPS]
     scores = {key: run[key] for key in RESULTS} | observed
     return scores | {STEPS: float(steps), LN_STEPS: math.log(max(steps, 1))}

@@ -132,16 +132,13 @@ def make_norm(
     before: "nn.Module", name: str, momentum: float = 0.1, epsilon: float = 1e-5
 ) -> "nn.Module | None":
     """What stands behind a Linear or a Conv2d layer for a normalization; the layer itself may change."""
-    from torch import nn
-
     norm, number = parse(name)
     if norm.wrap is not None:
         norm.wrap(before)
     if norm.make is None:
         return None
-    is_flat = isinstance(before, nn.Linear)
-    features = before.out_features if is_flat else before.out_channels
-    return norm.make(Site(features, 1 if is_flat else 2, number, momentum, epsilon))
+    features, _, *kernel = before.weight.shape
+    return norm.make(Site(features, 2 if kernel else 1, number, momentum, epsilon))
 
 
 def problem(name: str, sites: Iterable[tuple[int, int]]) -> str | None:

@@ -108,18 +108,17 @@ def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]
     settings.py, whatever the configuration of the grid is. Settings and values that do not exist are
     refused.
     """
-    found = []
-    for seed in seeds_of(seeds):
-        for one in levels(study):
-            chosen = {"dataset": dataset, **study.get("settings", {}), "seed": seed}
-            for axis, value in one.items():
-                chosen |= study.get("variants", {}).get(axis, {}).get(str(value), {axis: value})
-            for axis, named in study.get("variants", {}).items():
-                chosen |= named.get(variant(axis, one), {}) if "," in axis else {}
-            settings = make(chosen)
-            row = {axis: one.get(axis, getattr(settings, axis, None)) for axis in axes(study)}
-            row = {axis: level_text(value) for axis, value in row.items()}
-            found.append((row | {"seed": seed}, settings))
+    found, variants = [], study.get("variants", {})
+    for seed, one in product(seeds_of(seeds), levels(study)):
+        chosen = {"dataset": dataset, **study.get("settings", {}), "seed": seed}
+        for axis, value in one.items():
+            chosen |= variants.get(axis, {}).get(str(value), {axis: value})
+        for axis in (name for name in variants if "," in name):
+            chosen |= variants[axis].get(variant(axis, one), {})
+        settings = make(chosen)
+        row = {axis: one.get(axis, getattr(settings, axis, None)) for axis in axes(study)}
+        row = {axis: level_text(value) for axis, value in row.items()}
+        found.append((row | {"seed": seed}, settings))
     return found
 
 
@@ -164,12 +163,11 @@ def study_code(name: str, study: Mapping) -> tuple[str, ...]:
     """Files that decide the rows of a study: edits of other studies leave it alone.
 
     The definitions of the settings are not among them: a study depends on the values that it uses, not
-    on their wording, see `settings_used`.
+    on their wording, see `asked_of_cell`.
     """
-    if name in CODE_STUDIES:
-        module = f"studies/{CODE_STUDIES[name]}"
-        lists = {f"{module}.yaml"} if (PACKAGE / f"{module}.yaml").is_file() else set()
-        files = lists | set(imported_code(module.replace("/", ".")))
+    if module := CODE_STUDIES.get(name):
+        files = {*imported_code(f"studies.{module}"), f"studies/{module}.yaml"}
+        files = {file for file in files if (PACKAGE / file).is_file()}
     else:
         files = {*RUNNER, *observers.observer_code(study.get("observers", []))}
     return tuple(sorted(files - NEUTRAL_CODE))
@@ -182,12 +180,9 @@ def job(name: str, study: Mapping, cell: Mapping) -> dict:
 
 def asked_of_cell(name: str, told: Mapping, cell: Mapping, dataset: str, seeds: int) -> dict:
     """What the job of a cell was asked for, as it is hashed: defaults that it does not name too."""
-    if name in CODE_STUDIES:
-        used = [as_dict(Settings())]
-    else:
-        used = [as_dict(settings) for _, settings in runs(told, dataset, seeds)]
-    own = list(seeds_of(seeds))
-    return {"cell": cell, "study": told, "seeds": own, "settings": used}
+    used = [Settings()] if name in CODE_STUDIES else [one for _, one in runs(told, dataset, seeds)]
+    asked = {"cell": cell, "study": told, "seeds": list(seeds_of(seeds))}
+    return asked | {"settings": [as_dict(settings) for settings in used]}
 
 
 class Job(NamedTuple):
@@ -207,12 +202,11 @@ def jobs(
     Runs of the grid are read where they have the same settings and were observed alike.
     """
     found = {}
+    alike = name not in CODE_STUDIES and study.get("observers", []) == config["observers"]
     for cell_name, cell in cells(study).items():
-        told = job(name, study, cell)
-        dataset = dataset_of(study, cell, config)
-        reuse: list[str] = []
-        if name not in CODE_STUDIES and study.get("observers", []) == config["observers"]:
-            names = [run_name(settings) for _, settings in runs(told, dataset, study["seeds"])]
-            reuse = [run for run in names if run in grid]
+        told, dataset = job(name, study, cell), dataset_of(study, cell, config)
+        asked = runs(told, dataset, study["seeds"]) if alike else []
+        names = [run_name(settings) for _, settings in asked]
+        reuse = [run for run in names if run in grid]
         found[cell_name] = Job(cell, dataset, json.dumps(told), reuse)
     return found

@@ -44,11 +44,9 @@ def run(
     """
     settings = Settings(norm="batch", seed=seed, **options)
     splits = make_splits(data, settings, torch.device("cpu"))
-    n_inputs, n_classes = splits["train"].pixels.shape[1], len(data.classes)
-    model, batch, none = (
-        make_model(n_inputs, n_classes, replace(settings, norm=norm))
-        for norm in ("batch", "batch", "none")
-    )
+    size = (splits["train"].pixels.shape[1], len(data.classes))
+    model, batch = (make_model(*size, settings) for _ in range(2))
+    none = make_model(*size, replace(settings, norm="none"))
     train(model, splits, settings)
     return [
         *formula_checks(seed),
@@ -56,10 +54,10 @@ def run(
         *scale_checks(seed),
         *failure_checks(splits["train"], batch, seed),
         *network_checks(model, splits, seed),
-        *complexity_checks(none, batch, n_inputs, seed),
+        *complexity_checks(none, batch, size[0], seed),
         *averaging_checks(model, splits),
         *pixel_checks(data),
-        *hyperparameter_checks(splits, n_classes, settings),
+        *hyperparameter_checks(splits, size, settings),
     ]
 
 
@@ -205,10 +203,8 @@ def statistics_checks(seed: int) -> Iterator[dict]:
     # An impulse per batch shows the weight that the running mean gives to each batch.
     n_batches = 750
     impulses = nn.BatchNorm1d(n_batches, dtype=torch.float64)
-    for k in range(n_batches):
-        batch = torch.zeros(2, n_batches, dtype=torch.float64)
-        batch[:, k] = 1
-        impulses(batch)
+    for impulse in torch.eye(n_batches, dtype=torch.float64):
+        impulses(impulse.repeat(2, 1))
     yield check("window", (1 / impulses.running_mean.square().sum()).item())
 
     m = 0.1  # the momentum; running statistics start at mean 0 and variance 1
@@ -325,9 +321,9 @@ def complexity_checks(
     """L3, L5: what the layer adds to the assignment's network."""
     images = torch.randn(8, n_inputs, generator=stream_generator(seed, "noise"))
 
+    @torch.no_grad()
     def differs(model: nn.Module) -> bool:
-        with torch.no_grad():
-            return largest(model.train()(images) - model.eval()(images)) > 0
+        return largest(model.train()(images) - model.eval()(images)) > 0
 
     yield check("layers", len(batch) - len(none))
     yield check("tensors", len(list(batch.parameters())) - len(list(none.parameters())))
@@ -335,8 +331,7 @@ def complexity_checks(
     yield check("buffers", len(list(batch.buffers())) - len(list(none.buffers())))
     yield check("modes", differs(batch) - differs(none))
     yield check("failures", raises(batch, images[:1]) - raises(none, images[:1]))
-    layers = [module for module in batch if isinstance(module, nn.BatchNorm1d)]
-    affine = [p for layer in layers for p in (layer.weight, layer.bias)]
+    affine = [p for one in batch if isinstance(one, nn.BatchNorm1d) for p in one.parameters()]
     yield check("learned", sum(not p.requires_grad for p in affine))
 
 
@@ -347,10 +342,7 @@ def averaging_checks(model: nn.Module, splits: dict[str, Split]) -> Iterator[dic
         exact, _ = evaluate(model, split)
         model.eval()
         with torch.no_grad():
-            losses = [
-                F.cross_entropy(model(inputs), labels).item()
-                for inputs, labels in split.batches(size)
-            ]
+            losses = [F.cross_entropy(model(x), y).item() for x, y in split.batches(size)]
         error = math.fsum(losses) / len(losses) - exact
         about = {"size": size, "n": len(losses), "last": len(split) % size or size}
         yield check("mean_of_means", error, name=name, **about)
@@ -366,16 +358,13 @@ def pixel_checks(data: PreparedData) -> Iterator[dict]:
         yield check("mnist_deviation", deviation)
 
 
-def hyperparameter_checks(
-    splits: dict[str, Split], n_classes: int, settings: Settings
-) -> Iterator[dict]:
+def hyperparameter_checks(splits: dict, size: tuple, settings: Settings) -> Iterator[dict]:
     """L5: whether the actual hyperparameters, epsilon and momentum, need tuning here."""
     for name, values in {"epsilon": (1e-3, 1e-5, 1e-7), "momentum": (0.01, 0.1, 0.5)}.items():
         accuracies = []
         for value in values:
             chosen = replace(settings, **{f"norm_{name}": value})
-            model = make_model(splits["train"].pixels.shape[1], n_classes, chosen)
-            outcome = train(model, splits, chosen)
+            outcome = train(make_model(*size, chosen), splits, chosen)
             accuracies.append(100 * (outcome.last("validation", "accuracy") or 0.0))
         spread = round(max(accuracies) - min(accuracies), 9)
         tried = ", ".join(f"{value:g}" for value in values)

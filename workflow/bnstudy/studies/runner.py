@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from bnstudy.data.prepared import PreparedData
 from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
+from bnstudy.logs import say
 from bnstudy.provenance import config_sha256
 from bnstudy.scoring import RESULTS
 from bnstudy.settings import SETTINGS, Settings, as_dict, run_name
@@ -31,8 +33,8 @@ from bnstudy.training.observers import make_observers
 from bnstudy.training.progress import Progress
 
 FOLDER = ".progress"
-# Settings that runs with the same images share.
-SPLIT_BY = ["seed", "kind", *(name for name, one in SETTINGS.items() if one.section == "data")]
+# What runs with the same images share.
+split_by = attrgetter("seed", "kind", *(n for n, one in SETTINGS.items() if one.section == "data"))
 
 
 class Kept:
@@ -52,7 +54,7 @@ class Kept:
     def rows(self, asked: dict, make: Callable[[], list[dict]]) -> list[dict]:
         """The rows of a part that was asked for so: those kept, or made now and then kept."""
         if self.checkpoint.stopping:
-            print("asked to stop: what is finished is kept, run it again", file=sys.stderr)
+            say("asked to stop: what is finished is kept, run it again")
             sys.exit(AGAIN)
         sha256 = config_sha256(asked)
         folder = self.folder / sha256[:16]
@@ -74,7 +76,6 @@ class Kept:
         return rows
 
     def remove(self) -> None:
-        """The job is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -97,7 +98,7 @@ def run_grid(
         if run["environment"] == kept.identity["environment"]:
             known[config_sha256(run["settings"]), run["data_sha256"]] = folder, run
     described, observed = add_prepared(data), study.get("observers", [])
-    splits: dict[Settings, dict[str, Split]] = {}  # of the last run: the runs of a seed share them
+    splits: dict[tuple, dict[str, Split]] = {}  # of the last run: the runs of a seed share them
     rows = []
     for levels, settings in declaration.runs(study, data.name, seeds):
         if settings.dataset != data.name:
@@ -108,27 +109,17 @@ def run_grid(
         asked["settings"] = as_dict(settings)
 
         def make(settings: Settings = settings) -> list[dict]:
-            print(run_name(settings), file=sys.stderr)
-            key = Settings(**{name: getattr(settings, name) for name in SPLIT_BY})
+            name, key = run_name(settings), split_by(settings)
+            say(name)
             if key not in splits:
                 splits.clear()
                 splits[key] = make_splits(data, settings, device)
-            images = splits[key]
-            check_batches(len(images["train"]), settings)
-            shape = images["train"].pixels.shape[1:]
-            model = make_model(shape, len(data.classes), settings).to(device)
-            observers, every = make_observers(observed), study.get("rows") == "epoch"
-            progress = Progress(run_name(settings), settings.epochs)
-            run = train(
-                model,
-                images,
-                settings,
-                None,
-                observers,
-                kept.checkpoint,
-                progress,
-                each_epoch=every,
-            )
+            images = splits[key]["train"]
+            check_batches(len(images), settings)
+            model = make_model(images.pixels.shape[1:], len(data.classes), settings).to(device)
+            around = (make_observers(observed), kept.checkpoint, Progress(name, settings.epochs))
+            each_epoch = study.get("rows") == "epoch"
+            run = train(model, splits[key], settings, None, *around, each_epoch=each_epoch)
             outcome = describe(run, settings, len(data.classes))
             return rows_of(study, settings, outcome, run.metrics)
 

@@ -30,12 +30,10 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 class Checkpoint:
     """The checkpoint of the run in `folder`, whose only writer this process must be.
 
-    The file is the SHA-256 of what follows, 64 hex digits and a line feed, and then what
-    `torch.save` makes of the state.
-
-    `identity` is what a result depends on ("code", "data", ...), and all of it must be equal to resume.
-    There are `every` optimizer steps between two checkpoints within an epoch, and each epoch ends with one
-    too, however short it is, unless `at_epochs` is false.
+    The file is the SHA-256 of what follows, 64 hex digits and a line feed, and then what `torch.save`
+    makes of the state. `identity` is what a result depends on ("code", "data", ...), and all of it must
+    be equal to resume. There are `every` optimizer steps between two checkpoints within an epoch, and
+    each epoch ends with one too, however short it is, unless `at_epochs` is false.
     """
 
     def __init__(
@@ -110,12 +108,11 @@ class Checkpoint:
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Make a run's folder and wait until no other process writes in it.
+    """Make a run's folder and wait until no other process writes in it; a UserError if none can.
 
     A snakemake that is killed with SIGKILL leaves its jobs running, and the next one starts them
     again. The lock is the kernel's (`flock`): it ends with its process, however that ends. Over NFS
     it also holds between machines, unless the file system was mounted with `local_lock`.
-    A UserError says that the folder cannot be written to.
     """
     lock = FileLock(folder / ".lock", fallback_to_soft=False)
     try:

@@ -14,6 +14,7 @@ from bnstudy.files import SEALED, replacing
 from bnstudy.logs import say
 from bnstudy.provenance import file_sha256, git_commit
 from bnstudy.settings import SETTINGS, Execution, Settings, add_options, as_dict, chosen, run_name
+from bnstudy.training import record
 from bnstudy.training.checkpoints import Checkpoint, only_writer
 from bnstudy.training.clock import Clock, seconds_since_process_start
 from bnstudy.training.devices import device_name, select_device
@@ -21,13 +22,6 @@ from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_deterministic, make_model, train
 from bnstudy.training.observers import asked_of_run, make_observers, observed_code
 from bnstudy.training.progress import Progress
-from bnstudy.training.record import (
-    find_origin,
-    identity,
-    summarize,
-    summarize_timing,
-    write_outputs,
-)
 
 
 def main(argv: list[str]) -> None:
@@ -61,22 +55,22 @@ def main(argv: list[str]) -> None:
     asked = asked_of_run(as_dict(settings), arguments.observers)
     commit, origin = (
         git_commit(),
-        find_origin(observed_code(arguments.observers), asked, data, device),
+        record.find_origin(observed_code(arguments.observers), asked, data, device),
     )
     say(f"{run_name(settings)} on {device_name(device)}")
     model = make_model(splits["train"].pixels.shape[1:], len(data.classes), settings).to(device)
     with only_writer(arguments.out):
-        checkpoint = Checkpoint(arguments.out, identity(origin), how.checkpoint_every)
+        checkpoint = Checkpoint(arguments.out, record.identity(origin), how.checkpoint_every)
         progress = Progress(f"{settings.norm}, seed {settings.seed}", settings.epochs)
         with checkpoint.saved_on_sigterm():
             run = train(model, splits, settings, clock, observers, checkpoint, progress)
             if run.status == "diverged":
                 say(f"diverged: the loss was not finite by step {run.steps_done}")
-            write_outputs(
+            record.write_outputs(
                 arguments.out,
                 run,
-                summarize(run, data, splits, settings, commit, origin, arguments.observers),
-                summarize_timing(run, device),
+                record.summarize(run, data, splits, settings, commit, origin, arguments.observers),
+                record.summarize_timing(run, device),
                 keep_model=how.keep_model,
             )
             seal(arguments.out)

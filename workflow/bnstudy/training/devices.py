@@ -1,5 +1,7 @@
 """Choosing the device of a run."""
 
+import platform
+
 import torch
 
 from bnstudy.errors import UserError
@@ -25,8 +27,8 @@ def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
     if name == "auto":
         name = next(device for device, present in is_available.items() if present())
         if name == "cpu":
-            reason = f"PyTorch {torch.__version__} finds no GPU that it can use"
-            say(f"device 'auto' is the CPU here: {reason}")
+            said = "device 'auto' is the CPU here: PyTorch"
+            say(f"{said} {torch.__version__} finds no GPU that it can use")
     elif not is_available[name]():
         raise UserError(
             f"device '{name}' was asked for but PyTorch {torch.__version__} finds none on this "
@@ -43,8 +45,6 @@ def device_name(device: torch.device) -> str:
     """The model name of a GPU, or of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    import platform
-
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)

@@ -28,9 +28,14 @@ from bnstudy.logs import say
 FOLDER = Path(f"/tmp/bnstudy-gpu-leases-{os.getuid()}")
 # Set in every job of Slurm, PBS, LSF, Grid Engine, HTCondor and Flux. A container of Kubernetes needs
 # no rule: its driver lists no cards but its own.
-SCHEDULERS = (
-    *("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "_CONDOR_JOB_AD", "FLUX_JOB_ID"),
-)
+SCHEDULERS = [
+    "SLURM_JOB_ID",
+    "PBS_JOBID",
+    "LSB_JOBID",
+    "SGE_TASK_ID",
+    "_CONDOR_JOB_AD",
+    "FLUX_JOB_ID",
+]
 POLL_SECONDS = 0.1
 
 held: list = []  # the lock of this process; a lock that is forgotten would be released
@@ -47,7 +52,10 @@ class Card:
 
 
 def list_cards() -> list[Card]:
-    """The cards that the NVIDIA driver lists, without starting CUDA; none without a driver."""
+    """The cards that the NVIDIA driver lists, without starting CUDA; none without a driver.
+
+    Of a GPU that is divided, only the MIG instances can be used.
+    """
     import pynvml as nvml
 
     try:
@@ -57,39 +65,26 @@ def list_cards() -> list[Card]:
     cards: list[Card] = []
     for index in range(nvml.nvmlDeviceGetCount()):
         with suppress(nvml.NVMLError):  # a card that this process may not use
-            gpu = nvml.nvmlDeviceGetHandleByIndex(index)
-            gpu_uuid, name = nvml.nvmlDeviceGetUUID(gpu), nvml.nvmlDeviceGetName(gpu)
-            cards += [Card(uuid, gpu_uuid, index, name) for uuid in parts(gpu, gpu_uuid)]
+            gpu, is_divided = nvml.nvmlDeviceGetHandleByIndex(index), False
+            uuid, name = nvml.nvmlDeviceGetUUID(gpu), nvml.nvmlDeviceGetName(gpu)
+            with suppress(nvml.NVMLError):  # it knows no MIG
+                is_divided = nvml.nvmlDeviceGetMigMode(gpu)[0] == nvml.NVML_DEVICE_MIG_ENABLE
+            if not is_divided:
+                cards.append(Card(uuid, uuid, index, name))
+                continue
+            for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
+                with suppress(nvml.NVMLError):  # there may be gaps between their numbers
+                    part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, number)
+                    cards.append(Card(nvml.nvmlDeviceGetUUID(part), uuid, index, name))
     nvml.nvmlShutdown()
     return cards
-
-
-def parts(gpu: object, gpu_uuid: str) -> list[str]:
-    """UUIDs of the MIG instances of an NVML device, or its own if it is not divided.
-
-    Of one that is, only the instances can be used; there may be gaps between their indices.
-    """
-    import pynvml as nvml
-
-    try:
-        if nvml.nvmlDeviceGetMigMode(gpu)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
-            return [gpu_uuid]
-    except nvml.NVMLError:
-        return [gpu_uuid]  # it knows no MIG
-    uuids = []
-    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
-        with suppress(nvml.NVMLError):
-            instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, index)
-            uuids.append(nvml.nvmlDeviceGetUUID(instance))
-    return uuids
 
 
 def visible_cards(cards: Sequence[Card], visible: str | None) -> list[Card]:
     """The cards that a value of CUDA_VISIBLE_DEVICES names; all of them where it is not set.
 
-    Names are indices as nvidia-smi counts, UUIDs, or beginnings of UUIDs that fit one card only. A
-    GPU that is divided stands for all its instances. As in CUDA, what follows a name that fits no
-    card is hidden too, so that "", "-1" and "NoDevFiles" hide everything.
+    As in CUDA, what follows a name that fits no card is hidden too, so that "", "-1" and "NoDevFiles"
+    hide everything.
     """
     if visible is None:
         return list(cards)
@@ -103,16 +98,17 @@ def visible_cards(cards: Sequence[Card], visible: str | None) -> list[Card]:
 
 
 def cards_named(name: str, cards: Sequence[Card]) -> list[Card]:
-    """The card of an index or UUID, all instances of a divided one; none if that is not clear."""
+    """The card of an index as nvidia-smi counts, a UUID, or the beginning of one that fits no other.
+
+    All instances of a GPU that is divided.
+    """
     if name.isdecimal():
         return [card for card in cards if card.gpu_index == int(name)]
     if not name.startswith(("GPU-", "MIG-")):
         return []
     uuids = {uuid for card in cards for uuid in (card.uuid, card.gpu_uuid)}
-    fitting = [name] if name in uuids else [uuid for uuid in uuids if uuid.startswith(name)]
-    if len(fitting) != 1:
-        return []
-    return [card for card in cards if fitting[0] in (card.uuid, card.gpu_uuid)]
+    fitting = {name} if name in uuids else {uuid for uuid in uuids if uuid.startswith(name)}
+    return [one for one in cards if len(fitting) == 1 and fitting & {one.uuid, one.gpu_uuid}]
 
 
 def given_by_scheduler(environ: MutableMapping[str, str]) -> bool:
@@ -130,12 +126,10 @@ def lease_card(
 ) -> Card | None:
     """Wait for a card, lock it until this process ends, and leave CUDA nothing else to see.
 
-    Call it before CUDA is asked anything: CUDA reads CUDA_VISIBLE_DEVICES once. Who sees the same
-    cards is served in the order of arrival, with the least busy of them.
-
-    There may be `jobs_per_gpu` leases of a card at a time. None if there is no card to lease, or if a
-    scheduler has given this job its own. A UserError says that `jobs_per_gpu` is below 1, or that the
-    folder of the locks belongs to somebody else.
+    Call it before CUDA is asked anything: CUDA reads CUDA_VISIBLE_DEVICES once. Who sees the same cards
+    is served in the order of arrival, with the least busy of them; a card has `jobs_per_gpu` leases at a
+    time. None if there is no card to lease, or if a scheduler has given this job its own. A UserError
+    says that `jobs_per_gpu` is below 1, or that the folder of the locks belongs to somebody else.
     """
     if jobs_per_gpu < 1:
         raise UserError(f"--jobs-per-gpu {jobs_per_gpu} lets no job start; write 1 or more.")
@@ -172,10 +166,7 @@ def release() -> None:
 
 
 def make_private(folder: Path) -> Path:
-    """Make a folder that is this user's alone, in a place where others write too; returns its path.
-
-    Where somebody else has put something there, which nobody but them can remove, it gets a number.
-    """
+    """Make a folder that is this user's alone; with a number where somebody else has put something."""
     for number in range(10):
         mine = folder.with_name(f"{folder.name}-{number}") if number else folder
         with suppress(FileExistsError):
@@ -220,11 +211,8 @@ def is_first(ticket) -> bool:
 
 
 def take_slot(cards: Sequence[Card], slots: int, folder: Path):
-    """Lock a place on the card with the most free ones; (card, place, lock), or None if all are taken.
-
-    All free places are locked for the blink of the choice.
-    """
-    free = [
+    """Lock a place on the card with the most free ones; (card, place, lock), or None if all are taken."""
+    free = [  # all are locked for the blink of the choice
         (card, slot, lock)
         for card in cards
         for slot in range(slots)

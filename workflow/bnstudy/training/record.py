@@ -92,16 +92,10 @@ def confusion(run: Run, test: Split, n_classes: int) -> list[list[int]] | None:
 
 def summarize_timing(run: Run, device: torch.device) -> dict[str, object]:
     """Where the time of a run went; seconds are those of all attempts that led to its result."""
-    totals = run.clock.totals()
+    totals = {"checkpoint": 0.0, **run.clock.totals(), "training": sum(run.epoch_seconds)}
+    phases = ("start", "data", "training", "evaluation", "checkpoint", "wall", "cpu")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {
-        "start_seconds": totals["start"],
-        "data_seconds": totals["data"],
-        "training_seconds": sum(run.epoch_seconds),
-        "evaluation_seconds": totals["evaluation"],
-        "checkpoint_seconds": totals.get("checkpoint", 0.0),
-        "wall_seconds": totals["wall"],
-        "cpu_seconds": totals["cpu"],
+    return {f"{phase}_seconds": totals[phase] for phase in phases} | {
         "resumptions": run.clock.resumptions,
         "epoch_seconds": run.epoch_seconds,
         # The largest resident memory of this process so far, in units of 10^6 bytes.

@@ -131,22 +131,18 @@ class Drift(Observer):
 
 
 def drift(before: Tensor, after: Tensor) -> float:
-    """How far units' means moved, in units of their standard deviation; mean over units.
+    """mean_j |mu_j(after) - mu_j(before)| / s_j over the units j that vary, s_j^2 the mean of two variances.
 
-    mean_j |mu_j(after) - mu_j(before)| / s_j with s_j^2 the mean of the two variances. Units that
-    do not vary at all are left out.
-
-    Source: the shift of distributions that Ioffe and Szegedy (2015), section 2, have in mind, in
-    the form of a standardized mean difference.
+    The shift of distributions that Ioffe and Szegedy (2015), section 2, have in mind, as a standardized
+    mean difference.
     """
     return per_deviation((after.mean(0) - before.mean(0)).abs(), before, after)
 
 
 def wasserstein(before: Tensor, after: Tensor) -> float:
-    """Wasserstein-1 distance of units' distributions, over their deviation; mean over units.
+    """As `drift`, of the Wasserstein-1 distance, which sees changes of scale and shape too.
 
-    For two samples of equal size it is the mean distance of their sorted values. Unlike `drift` it
-    sees changes of scale and shape too.
+    For two samples of equal size it is the mean distance of their sorted values.
     """
     distance = (after.sort(dim=0).values - before.sort(dim=0).values).abs().mean(0)
     return per_deviation(distance, before, after)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,11 +25,9 @@ class AngularUpdate(Observer):
     """
 
     state = ("previous", "squares", "steps")
-
-    def __init__(self):
-        self.previous: list[Tensor] = []
-        self.squares: list[float] = []
-        self.steps = 0
+    previous: Sequence[Tensor] = ()
+    squares: Sequence[float] = ()
+    steps = 0
 
     @torch.no_grad()
     def observe(self, now: Moment) -> Rows:
@@ -37,7 +36,7 @@ class AngularUpdate(Observer):
         if now.step > now.settings.epochs * n_batches / 2:
             squares = [angle(*pair) ** 2 for pair in zip(self.previous, weights, strict=True)]
             so_far = self.squares or [0.0] * len(squares)
-            self.squares = [a + b for a, b in zip(so_far, squares, strict=True)]
+            self.squares = [*map(sum, zip(so_far, squares, strict=True))]
             self.steps += 1
         self.previous = weights
         return ()
@@ -53,10 +52,9 @@ class AngularUpdate(Observer):
 
 
 def equilibrium(learning_rate: float, weight_decay: float, momentum: float = 0.0) -> float:
-    """The angle of a step at which SGD keeps the length of weights whose scale does not matter.
+    """The angle of a step, in radians, at which SGD keeps the length of weights whose scale does not matter.
 
-    sqrt(2 eta lambda / (1 + momentum)), in radians: van Laarhoven (2017), section 3; Wan et al. (2021),
-    theorem 1.
+    Source: van Laarhoven (2017), section 3; Wan et al. (2021), theorem 1.
     """
     return math.sqrt(2 * learning_rate * weight_decay / (1 + momentum))
 

@@ -71,8 +71,7 @@ class GradientRange(Observer):
 def dynamic_range(norms: list[float]) -> float:
     """Decades between the largest and the smallest norm, `DECADES_AT_MOST` at most.
 
-    Norms that are not finite (a run about to diverge) span everything; norms that are all zero
-    span nothing and count as everything too, since no layer learns.
+    So many too where norms are not finite (a run about to diverge) or all zero (no layer learns).
     """
     largest, smallest = max(norms), min(norms)
     if not all(map(math.isfinite, norms)) or smallest <= 10**-DECADES_AT_MOST * largest:

@@ -68,11 +68,9 @@ def batch_norms(model: nn.Module) -> list[BatchNorm]:
 def with_precise_statistics(model: nn.Module, split: Split) -> nn.Module:
     """A copy whose running statistics are those of a whole split under the current weights.
 
-    The images of the split pass as one batch through a network that is otherwise in evaluation
-    mode, so each layer's statistics are those of its inputs at inference. Wu and Johnson (2021,
-    section 3) average over batches instead; for one batch that is the same.
-
-    The split has at least two images; 1,000 to 10,000 suffice (Wu and Johnson 2021).
+    The images of the split, two or more, pass as one batch through a network that is otherwise in
+    evaluation mode, so each layer's statistics are those of its inputs at inference. Wu and Johnson
+    (2021, section 3), for whom 1,000 to 10,000 images suffice, average over batches instead.
     """
     one_group = partial(GhostBatchNorm, group_size=len(split), momentum=1.0)
     network = with_batch_norms(model, one_group)
@@ -84,10 +82,9 @@ def with_precise_statistics(model: nn.Module, split: Split) -> nn.Module:
 def evaluate_with_batch_statistics(
     model: nn.Module, split: Split, group_size: int
 ) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy when groups of images are normalized as in training.
+    """Mean cross-entropy and accuracy when images are normalized in groups, in the order of the split.
 
-    The images are grouped in the order of the split, `group_size` at a time; nothing else is in
-    training mode, and the model is left as it is.
+    Nothing else is in training mode, and the model is left as it is.
     """
     logits = with_batch_norms(model, partial(GhostBatchNorm, group_size=group_size))(split.inputs)
     loss = F.cross_entropy(logits, split.labels).item()
@@ -110,10 +107,7 @@ def with_batch_norms(model: nn.Module, make: Callable[..., nn.Module]) -> nn.Mod
 
 
 def variance_shifts(model: nn.Module, split: Split) -> list[float | None]:
-    """Mean over units of (variance of the input in evaluation mode) / running variance, by layer.
-
-    None for a layer whose units all have a running variance of zero.
-    """
+    """`VarianceShift` by layer; None for one whose units all have a running variance of zero."""
     layers, was_training = batch_norms(model), model.training
     counts = [0] * len(layers)
     sums = [layer.running_var.new_zeros(2, layer.num_features).double() for layer in layers]
@@ -164,9 +158,10 @@ class Adaptation(Observer):
 
 
 class AdaptedBatchNorm(nn.BatchNorm1d):
-    """Normalizes each group of images by its own statistics blended with the running averages.
+    """Normalizes each group of images, in either mode, by its own statistics and the running averages.
 
-    In either mode; the averages weigh as much as `prior` images. The last group may be shorter.
+    The averages weigh as much as `prior` images. The last group may be shorter. Inputs are of shape
+    (n, features) or (n, features, height, width).
     """
 
     def __init__(self, width: int, group: int, prior: int, eps: float = 1e-5):
@@ -174,7 +169,6 @@ class AdaptedBatchNorm(nn.BatchNorm1d):
         self.group, self.prior = group, prior
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalize images of shape (n, features), or (n, features, height, width)."""
         axes, normalized = all_but_features(inputs), []
         for group in inputs.split(self.group):
             known = self.prior / (self.prior + len(group))

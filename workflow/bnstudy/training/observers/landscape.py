@@ -102,10 +102,8 @@ def landscape(
     - `relative_change`: max of |grad L(theta_eta) - g| / |g|, and `cosine`: mean of
       cos(grad L(theta_eta), g), both free of the scale of the weights.
 
-    The network itself stays as it is.
-
-    Source: Santurkar et al. (2018), section 3.2, figure 4 and appendix A.2.2; the scale-free
-    measures are ours.
+    The network stays as it is. Source: Santurkar et al. (2018), section 3.2, figure 4 and appendix
+    A.2.2; the scale-free measures are ours.
     """
     twin = copy.deepcopy(model).train()
     _, direction = gradients(twin, inputs, labels)
@@ -143,9 +141,7 @@ def covariate_shift(
     includes the scale and shift that follow it. By layer, from 2: `shift` = |G_i - G'_i|,
     `relative_shift` = |G_i - G'_i| / |G_i| and `cosine` = cos(G_i, G'_i), ideally 1.
 
-    The network itself stays as it is.
-
-    Source: Santurkar et al. (2018), definition 2.1.
+    The network stays as it is. Source: Santurkar et al. (2018), definition 2.1.
     """
     twin = copy.deepcopy(model).train()
     parameters = list(twin.parameters())
@@ -197,8 +193,7 @@ class Sharpness(Observer):
 def sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """The largest eigenvalue of the Hessian of a batch's cross-entropy by all parameters.
 
-    In training mode, by the Lanczos method on products with the Hessian (Pearlmutter 1994). The
-    network is left as it is.
+    On a copy in training mode, by the Lanczos method on products with the Hessian (Pearlmutter 1994).
     """
     twin = copy.deepcopy(model).train()
     parameters = list(twin.parameters())

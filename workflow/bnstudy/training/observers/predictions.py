@@ -17,19 +17,15 @@ class CalibrationError(Observer):
     """`calibration_error` and `overconfidence` at the end, on the validation images: see below."""
 
     def end(self, now: Moment) -> Rows:
-        error, excess = None, None
-        if now.status == "ok":
-            error, excess = calibration(*confidences(now.model, now.splits["validation"]))
+        found = confidences(now.model, now.splits["validation"])
+        error, excess = calibration(*found) if now.status == "ok" else (None, None)
         yield now.step, "validation", "calibration_error", error
         yield now.step, "validation", "overconfidence", excess
 
 
 @torch.inference_mode()
 def confidences(model: nn.Module, split: Split) -> tuple[Tensor, Tensor]:
-    """The largest probability of each image, of shape (n,), and whether its class is the right one.
-
-    In evaluation mode; the model is left in the mode it came in.
-    """
+    """The largest probability of each image in evaluation mode, (n,), and whether its class is right."""
     was_training = model.training
     model.eval()
     found = [model(inputs).softmax(1).max(1) for inputs, _ in split.batches(EVALUATION_CHUNK)]
@@ -41,10 +37,8 @@ def confidences(model: nn.Module, split: Split) -> tuple[Tensor, Tensor]:
 def calibration(confidence: Tensor, correct: Tensor) -> tuple[float, float]:
     """Expected calibration error, and mean confidence minus accuracy, both fractions.
 
-    The error is the mean over images of |mean confidence - accuracy| of the image's bin, of 15 bins
-    of equal width; a confidence on an edge belongs to the bin below.
-
-    Source: Guo et al. (2017, arXiv:1706.04599), equations 2 and 3.
+    The error is the mean over images of |mean confidence - accuracy| of the image's bin, of 15 bins of
+    equal width, a confidence on an edge being in the bin below (Guo et al. 2017, equations 2 and 3).
     """
     confidence, correct = confidence.double(), correct.double()
     bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
