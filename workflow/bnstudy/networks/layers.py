@@ -57,22 +57,21 @@ class GhostBatchNorm(AnyBatchNorm):
         if not self.training or len(lengths) == 1:
             return super().forward(inputs)
         # Groups of one length are normalized at once: the last one may differ.
-        last = lengths[-1]
-        whole = n if last == size else n - last
+        whole = n if lengths[-1] == size else n - lengths[-1]
         parts = [self.normalize_groups(inputs[:whole], size)]
         if whole < n:
-            parts.append(self.normalize_groups(inputs[whole:], last))
+            parts.append(self.normalize_groups(inputs[whole:], n - whole))
         with torch.no_grad():
             self.num_batches_tracked += 1
+            # Without a momentum they are the average of all steps.
             momentum = self.momentum
-            if momentum is None:  # the average of all steps
+            if momentum is None:
                 momentum = 1 / float(self.num_batches_tracked)
             self.running_mean.lerp_(sum(mean for _, mean, _ in parts) / n, momentum)
             self.running_var.lerp_(sum(variance for _, _, variance in parts) / n, momentum)
         normalized = torch.cat([outputs for outputs, _, _ in parts])
-        return torch.addcmul(
-            per_channel(self.bias, inputs), normalized, per_channel(self.weight, inputs)
-        )
+        weight, bias = (per_channel(values, inputs) for values in (self.weight, self.bias))
+        return torch.addcmul(bias, normalized, weight)
 
     def normalize_groups(self, inputs: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Normalize groups of `size` images; also the sums over images of group means and variances."""

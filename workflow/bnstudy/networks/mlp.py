@@ -4,20 +4,16 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from bnstudy.networks.weights import hidden_layers, new_layer
+from bnstudy.networks.weights import Generator, hidden_layers, new_layer
 
 if TYPE_CHECKING:
     from bnstudy.settings import Settings
 
 
 def build_mlp(
-    settings: "Settings",
-    shape: tuple[int, ...],
-    n_classes: int,
-    generator: torch.Generator | None = None,
+    settings: "Settings", shape: tuple[int, ...], n_classes: int, generator: Generator = None
 ) -> nn.Sequential:
     """The multilayer perceptron of a run, normalized between each hidden Linear and its activation.
 

@@ -20,13 +20,14 @@ from bnstudy.networks.norms import make_norm
 if TYPE_CHECKING:
     from bnstudy.settings import Settings
 
+Generator = torch.Generator | None  # PyTorch's global one if there is none
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 NONLINEARITIES = tuple(ACTIVATIONS.values())
 WEIGHTED = (nn.Linear, nn.Conv2d)
 
 
 def new_layer(
-    initialization: str, generator: torch.Generator | None, kind: type, *given: int, **options: int
+    initialization: str, generator: Generator, kind: type, *given: int, **options: int
 ) -> nn.Linear | nn.Conv2d:
     """A layer whose initial values come from `generator` alone, made of what is given besides."""
     with torch.random.fork_rng(devices=[]):  # the layer's own first draw must leave no trace
@@ -35,9 +36,7 @@ def new_layer(
     return layer
 
 
-def initialize(
-    layer: nn.Linear | nn.Conv2d, initialization: str, generator: torch.Generator | None = None
-) -> None:
+def initialize(layer: nn.Module, initialization: str, generator: Generator = None) -> None:
     """Draw the weights and biases of a layer in place.
 
     `default` is PyTorch's own: weights and biases uniform in +-1/sqrt(fan_in). `he` (He et al.
@@ -59,15 +58,13 @@ def initialize(
     nn.init.zeros_(layer.bias)
 
 
-def hidden_layers(
-    layer: nn.Module, settings: "Settings", pool: nn.Module | None = None
-) -> list[nn.Module]:
+def hidden_layers(layer: nn.Module, settings: "Settings", *pool: nn.Module) -> list[nn.Module]:
     """A Linear or a convolution, and what stands behind it up to the next one.
 
     Pooling, normalization of the pre-activations (Ioffe and Szegedy 2015, section 3.2), activation,
     and dropout `after` it or `before` the normalization; dropout of 0 adds no layer.
     """
-    before = [layer] if pool is None else [layer, pool]
+    before = [layer, *pool]
     behind = [*norm_behind(layer, settings), ACTIVATIONS[settings.activation]()]
     if settings.dropout > 0:
         place = before if settings.dropout_place == "before" else behind
@@ -100,7 +97,7 @@ def scale_weights(model: nn.Module, gain: float, layers: str) -> None:
 class FewTrained(nn.Module):
     """A parametrization of weights of which `number` of each unit, chosen at random, are trained."""
 
-    def __init__(self, weight: Tensor, number: int, generator: torch.Generator | None):
+    def __init__(self, weight: Tensor, number: int, generator: Generator):
         super().__init__()
         rows = weight.detach().flatten(1)
         places = torch.rand(rows.shape, generator=generator).argsort(1)[:, :number]
@@ -111,7 +108,7 @@ class FewTrained(nn.Module):
         return weight.flatten(1).scatter(1, self.places, self.values).view_as(weight)
 
 
-def freeze_all_but(model: nn.Module, trained: str, generator: torch.Generator | None) -> None:
+def freeze_all_but(model: nn.Module, trained: str, generator: Generator) -> None:
     """Leave only the `trained` parameters to training (Frankle et al. 2021), in place.
 
     `affine` are those of the normalization, `output` the last layer; `random` are two weights of each

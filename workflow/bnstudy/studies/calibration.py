@@ -48,15 +48,12 @@ def run(
     rows = []
     for effect in options["effects"]:
         for spread in options["spreads"]:
-            rng = np.random.default_rng([seed, len(rows)])
-            families = range(options["studies"])
-            found = [one_family(rng, cell, options, effect, spread) for _ in families]
+            rng, n = np.random.default_rng([seed, len(rows)]), options["studies"]
+            found = [one_family(rng, cell, options, effect, spread) for _ in range(n)]
             counts = sum((counted for counted, _ in found), Counter())
-            rows.append(
-                {"effect": effect, "spread": spread, "studies": len(found)}
-                | {word: counts[word] / counts.total() for word in WRONG}
-                | {"family_error": sum(wrong for _, wrong in found) / len(found)}
-            )
+            shares = {word: counts[word] / counts.total() for word in WRONG}
+            error = {"family_error": sum(wrong for _, wrong in found) / n}
+            rows.append({"effect": effect, "spread": spread, "studies": n} | shares | error)
     return rows
 
 

@@ -82,8 +82,7 @@ def images_of(data: PreparedData, settings: Settings) -> tuple[Tensor, Tensor]:
 
 def noise_of(data: PreparedData, settings: Settings) -> tuple[Tensor, Tensor]:
     """Standard normal inputs of the shape of images, and random labels."""
-    generator = stream_generator(settings.seed, "order")
-    size = settings.batch_size
+    size, generator = settings.batch_size, stream_generator(settings.seed, "order")
     inputs = torch.randn(size, data.train_images[0].numel(), generator=generator)
     return inputs, torch.randint(len(data.classes), (size,), generator=generator)
 
@@ -139,7 +138,6 @@ def growth_in_theory(network: str, batch_size: int) -> float:
     if activation is None:
         return (batch_size - 2) / (batch_size - 3)
     r = -1 / (batch_size - 1)
-    both_positive = 1 / 4 + math.asin(r) / (2 * math.pi)
-    kernel = (math.sqrt(1 - r**2) + r * (math.pi - math.acos(r))) / (2 * math.pi)
-    passed = (batch_size - 2) / 2 + both_positive + kernel
-    return passed / ((batch_size - 3) * (1 / 2 - kernel))
+    p = 1 / 4 + math.asin(r) / (2 * math.pi)
+    k = (math.sqrt(1 - r**2) + r * (math.pi - math.acos(r))) / (2 * math.pi)
+    return ((batch_size - 2) / 2 + p + k) / ((batch_size - 3) * (1 / 2 - k))

@@ -9,7 +9,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
 
@@ -80,12 +80,7 @@ class Kept:
 
 
 def run_grid(
-    study: dict,
-    data: PreparedData,
-    seeds: int,
-    device: torch.device,
-    kept: Kept,
-    reuse: Sequence[Path],
+    study: dict, data: PreparedData, seeds: int, device: torch.device, kept: Kept, reuse: list[Path]
 ) -> list[dict]:
     """The rows of every run of a study, or of the part of it that one job does.
 

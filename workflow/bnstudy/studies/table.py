@@ -45,9 +45,9 @@ def merge(
         if not found:
             raise UserError(f"{path} holds no rows; remove it and run `snakemake`.")
         named += [(str(path), {key: row[key] for key in row if key != SEAL}) for row in found]
-    first, row = named[0]
-    if missing := set(ORIGIN) - row.keys():
-        raise UserError(f"{first} has no column {min(missing)}; remove it and run `snakemake`.")
+    if missing := set(ORIGIN) - named[0][1].keys():
+        lacks = f"{named[0][0]} has no column {min(missing)}"
+        raise UserError(f"{lacks}; remove it and run `snakemake`.")
     check_origins(named, "the study's code", data, allow_mixed_code=allow_mixed_code)
     files: dict[str, str] = {}
     for name, row in named:

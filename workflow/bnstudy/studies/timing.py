@@ -67,14 +67,13 @@ def one_process(
             adam = OPTIMIZERS["adam"](model.parameters(), 1e-3)
             measured["training", arm] = partial(training_step, model, adam, inputs, labels)
         measured["inference", arm] = partial(inference_step, model, inputs)
-    steps = options["steps"]
+    time_of = partial(milliseconds_per_step, steps=options["steps"], device=device)
     for step in measured.values():  # the first steps are slow: memory, threads, caches
-        milliseconds_per_step(step, steps, device)
+        time_of(step)
     times: dict[tuple, list[float]] = {arm: [] for arm in measured}
     for block in range(options["blocks"]):
-        arms = list(measured)
-        for arm in arms if (settings.seed + block) % 2 == 0 else reversed(arms):
-            times[arm].append(milliseconds_per_step(measured[arm], steps, device))
+        for arm in measured if (settings.seed + block) % 2 == 0 else reversed(measured):
+            times[arm].append(time_of(measured[arm]))
     return [
         {"phase": phase, "arm": arm, "milliseconds": statistics.median(found), **sizes[arm]}
         for (phase, arm), found in times.items()

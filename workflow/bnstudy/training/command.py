@@ -32,9 +32,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("data", type=Path, help="prepared dataset (from `bnstudy prepare`)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the run's files")
     parser.add_argument("--plugins", type=Path, nargs="*", default=[], help="files of your own")
-    parser.add_argument(
-        "--observers", type=json.loads, default=[], help="what to observe besides, a list as JSON"
-    )
+    said = "what to observe besides, a list as JSON"
+    parser.add_argument("--observers", type=json.loads, default=[], help=said)
     add_options(parser, Settings)
     add_options(parser, Execution)
     arguments = parser.parse_args(argv)
@@ -53,10 +52,8 @@ def main(argv: list[str]) -> None:
         splits = make_splits(data, settings, device)
     check_batches(len(splits["train"]), settings)
     asked = asked_of_run(as_dict(settings), arguments.observers)
-    commit, origin = (
-        git_commit(),
-        record.find_origin(observed_code(arguments.observers), asked, data, device),
-    )
+    code = observed_code(arguments.observers)
+    origin = {"git_commit": git_commit(), **record.find_origin(code, asked, data, device)}
     say(f"{run_name(settings)} on {device_name(device)}")
     model = make_model(splits["train"].pixels.shape[1:], len(data.classes), settings).to(device)
     with only_writer(arguments.out):
@@ -66,13 +63,10 @@ def main(argv: list[str]) -> None:
             run = train(model, splits, settings, clock, observers, checkpoint, progress)
             if run.status == "diverged":
                 say(f"diverged: the loss was not finite by step {run.steps_done}")
-            record.write_outputs(
-                arguments.out,
-                run,
-                record.summarize(run, data, splits, settings, commit, origin, arguments.observers),
-                record.summarize_timing(run, device),
-                keep_model=how.keep_model,
-            )
+            about = (splits, settings, origin, arguments.observers)
+            summary = record.summarize(run, len(data.classes), *about)
+            timing = record.summarize_timing(run, device)
+            record.write_outputs(arguments.out, run, summary, timing, keep_model=how.keep_model)
             seal(arguments.out)
         checkpoint.remove()
 

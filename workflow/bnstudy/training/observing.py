@@ -26,8 +26,8 @@ def is_probe(step: int, every: int | None) -> bool:
     equal_until = FIRST_SPACING * PROBES_A_FACTOR_E
     if every is not None or step <= equal_until:
         return step % (every or FIRST_SPACING) == 0
-    number = [PROBES_A_FACTOR_E * math.log(s / equal_until) for s in (step - 1, step)]
-    return math.floor(number[1]) > math.floor(number[0])
+    before, number = (PROBES_A_FACTOR_E * math.log(s / equal_until) for s in (step - 1, step))
+    return math.floor(number) > math.floor(before)
 
 
 @dataclass

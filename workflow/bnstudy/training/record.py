@@ -43,13 +43,7 @@ def identity(origin: dict[str, str]) -> dict[str, str]:
 
 
 def summarize(
-    run: Run,
-    data: PreparedData,
-    splits: dict[str, Split],
-    settings: Settings,
-    commit: str,
-    origin: dict[str, str],
-    observers: Sequence[str | dict],
+    run: Run, n_classes: int, splits: dict, settings: Settings, origin: dict, observers: Sequence
 ) -> dict[str, object]:
     """The content of run.json: the run's row of the table of runs, with where it came from."""
     return {
@@ -59,17 +53,16 @@ def summarize(
         "n_train": len(splits["train"]),
         "n_validation": len(splits["validation"]),
         "n_test": len(splits["test"]),
-        "n_classes": len(data.classes),
+        "n_classes": n_classes,
         "n_steps": run.n_steps,
         "steps_done": run.steps_done,
         **{name: run.last(*series) for name, series in RESULTS.items()},
         "steps_to_target": run.steps_to(settings.target),
         "observed": {m: v for _, _, s, m, v in run.metrics if (s, m) not in SERIES},
-        "confusion": confusion(run, splits["test"], len(data.classes)),
+        "confusion": confusion(run, splits["test"], n_classes),
         "device": splits["train"].pixels.device.type,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "git_commit": commit,
         **origin,
         "settings": as_dict(settings),
         "observers": list(observers),

@@ -98,11 +98,11 @@ def weight_norms(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, 
 class BiasNorm(Observer):
     """`bias_start` and `bias_end`: the norm of all hidden biases together, before and after training."""
 
-    def start(self, now: Moment, name: str = "bias_start") -> Rows:
-        yield now.step, "train", name, bias_norm(now.model)
+    def start(self, now: Moment) -> Rows:
+        yield now.step, "train", "bias_start", bias_norm(now.model)
 
     def end(self, now: Moment) -> Rows:
-        return self.start(now, "bias_end")
+        yield now.step, "train", "bias_end", bias_norm(now.model)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from bnstudy.training.loop import EVALUATION_CHUNK, MAPS_CHUNK
 from bnstudy.training.observing import Moment, Observer, Rows
 
 BINS = 15  # as Guo et al. (2017)
+Doses = Sequence[float]
 
 
 class CalibrationError(Observer):
@@ -61,12 +62,7 @@ class Robustness(Observer):
     The random draws of a seed are the same in all arms.
     """
 
-    def __init__(
-        self,
-        fgsm: Sequence[float] = (0.1,),
-        noise: Sequence[float] = (0.3,),
-        contrast: Sequence[float] = (0.5,),
-    ):
+    def __init__(self, fgsm: Doses = (0.1,), noise: Doses = (0.3,), contrast: Doses = (0.5,)):
         doses = {"fgsm": fgsm, "sign": fgsm, "noise": noise, "contrast": contrast}
         self.doses = [(kind, dose) for kind, all_doses in doses.items() for dose in all_doses]
 
