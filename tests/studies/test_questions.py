@@ -1,6 +1,7 @@
 """S21 to S26: initialization, sharpness, confidence, test-time statistics, the fair race; by hand."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from bnstudy.claims.endpoints.initialization import rank, residual_init, skip_in
 from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.cnn import Residual
 from bnstudy.networks.layers import GhostBatchNorm
+from bnstudy.networks.weights import new_layer
 from bnstudy.settings import Settings
 from bnstudy.studies import random_networks
 from bnstudy.training.inputs import make_splits, noisy
@@ -46,12 +48,12 @@ def test_effective_rank_by_hand():
 
 def test_a_block_whose_branch_doubles_its_input():
     """skip / branch is 1/4 in every block, and the skip path grows by the factor 3 squared."""
-    settings = Settings(kind="resnet", initialization="he")
-    made = [Residual(settings, 2, 2, 1, generator()) for _ in range(3)]
+    settings, new = Settings(kind="resnet"), partial(new_layer, "he", generator())
+    made = [Residual(settings, new, 2, 2, 1) for _ in range(3)]
     for block in made:
         block.body = nn.Conv2d(2, 2, 1, bias=False)
         block.body.weight.data.copy_(2 * torch.eye(2)[:, :, None, None])
-    widening = Residual(settings, 2, 4, 2, generator())
+    widening = Residual(settings, new, 2, 4, 2)
     found = list(random_networks.blocks(nn.Sequential(*made, widening), torch.ones(3, 2, 4, 4)))
     assert [row["block"] for row in found] == [1, 2, 3]
     assert [row["skip"] for row in found] == pytest.approx([1, 9, 81])

@@ -1,6 +1,7 @@
 """The families of networks: layers counted by hand, equal weights in all arms, gains, layers described."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -121,7 +122,8 @@ def test_places_of_the_normalizations_are_those_that_are_checked(kind, shape):
 
 
 def test_residual_block_by_hand():
-    block = Residual(Settings(kind="resnet"), 2, 5, 2, generator(0)).double()
+    new = partial(new_layer, "default", generator(0))
+    block = Residual(Settings(kind="resnet"), new, 2, 5, 2).double()
     first, second = weighted(block)
     images = torch.randn(3, 2, 7, 7, dtype=torch.float64, generator=generator(1))
     shortcut = torch.zeros(3, 5, 4, 4, dtype=torch.float64)
