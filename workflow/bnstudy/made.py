@@ -129,7 +129,8 @@ class Keys:
         """Of every run of the grid ("runs"), or cell of a study: what it says, and what it should."""
         if study := table.partition("/")[2]:
             file, said = "rows.csv", self.studies[study]
-            code, jobs = provenance.code_sha256(declaration.study_code(study, said)), self.jobs[study]
+            code = provenance.code_sha256(declaration.study_code(study, said))
+            jobs = self.jobs[study]
         else:
             file, code, jobs = "run.json", self.training, self.runs
         found = {}
