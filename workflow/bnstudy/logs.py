@@ -2,6 +2,7 @@
 
 import fcntl
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 NOT_STARTED = "not started"
@@ -24,20 +25,15 @@ def last_words(log: Path) -> str:
     return next(reversed(sentences or said), "")
 
 
-def is_running(folder: Path) -> bool:
-    """Whether a process holds the lock by which it is the only writer in a folder."""
-    try:
-        with open(folder / ".lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return isinstance(error, BlockingIOError)
-    return False
-
-
 def why_missing(log: Path, folder: Path) -> str:
     """Why a job's results in `folder` are not there, with what its log says."""
     if not log.exists():
         return NOT_STARTED
-    begun = "running now" if is_running(folder) else "begun and not finished"
+    begun = "begun and not finished"
+    with suppress(OSError), open(folder / ".lock") as lock:
+        try:  # the lock by which a job is the only writer in its folder
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            begun = "running now"
     last = last_words(log)
     return f"{begun}, its log says: {last}" if last else begun

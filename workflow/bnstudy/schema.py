@@ -125,13 +125,10 @@ def documents() -> dict[Path, str]:
     )
     manual = ROOT / "config/README.md"
     text = manual.read_text(encoding="utf-8")
-    for name, table in (
-        ("keys", keys_table),
-        ("settings", settings_table),
-        ("studies", studies_table),
-    ):
+    tables = {"keys": keys_table(), "settings": settings_table(), "studies": studies_table()}
+    for name, table in tables.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
-        text = f"{before}{mark}{table()}\n{rest[rest.index(f'<!-- /{name} -->') :]}"
+        text = f"{before}{mark}{table}\n{rest[rest.index(f'<!-- /{name} -->') :]}"
     shipped = "# Written by `bnstudy document` from config/config.yaml and studies.yaml.\n"
     return {
         SCHEMAS / "config.schema.yaml": schema,

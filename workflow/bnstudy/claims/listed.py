@@ -142,26 +142,23 @@ def result(metric: str) -> str:
     return kind if split in SPLITS and kind in ("accuracy", "loss") else ""
 
 
-def metric_words(metric: str) -> str:
-    """A metric in prose: "test accuracy", "steps to the target"."""
-    split, _, kind = metric.replace("/", "_").rpartition("_")
-    if result(metric):
-        return f"{SPLITS[split]} {kind}"
-    if is_steps(metric):
-        aim = metric.rpartition("_")[2]
-        return f"steps to {'the target' if aim == 'target' else f'{aim} %'}"
-    return metric.replace("_", " ").replace("/", ", ")
-
-
 def measure(claim: Mapping) -> str:
     """What a claim about a metric compares, in words; above zero, or one, is as it says."""
+    metric, kind = claim["metric"], result(claim["metric"])
+    if kind:
+        said = f"{SPLITS[metric.replace('/', '_').rpartition('_')[0]]} {kind}"
+    elif is_steps(metric):
+        aim = metric.rpartition("_")[2]
+        said = f"steps to {'the target' if aim == 'target' else f'{aim} %'}"
+    else:
+        said = metric.replace("_", " ").replace("/", ", ")
     arms = level_words(claim["axis"], [claim["level"], claim["baseline"]])
     if claim["direction"] == "lower":
         arms.reverse()
     where = claim["where"].items()
     parts = [f"with {' or '.join(level_words(k, several(k, value)))}" for k, value in where]
     between = "over" if claim["unit"] == "ln ratio" else "minus"
-    return ", ".join([metric_words(claim["metric"]), f" {between} ".join(arms), *parts])
+    return ", ".join([said, f" {between} ".join(arms), *parts])
 
 
 def scope(claim: Mapping, axes: Mapping[str, Sequence]) -> str:

@@ -11,7 +11,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import yaml
@@ -113,22 +113,15 @@ def timing_row(results: Path, run: dict) -> dict:
     row["seconds_per_epoch"] = statistics.median(epochs) if epochs else None
     row["resumptions"] = timing.get("resumptions", 0)
     row |= {key: timing.get(key) for key in ("host", "device_name")}
-    return row | read_benchmark(results / f"benchmarks/train/{name}.tsv")
-
-
-def read_benchmark(path: Path) -> dict[str, float | None]:
-    """Seconds, CPU seconds and peak memory (10^6 bytes) of a job, None where not measured."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            row = next(csv.DictReader(file, delimiter="\t"), {})
-    except FileNotFoundError:
-        row = {}
+    measured = {}
+    with suppress(FileNotFoundError):  # a run that was trained by hand has no benchmark
+        path = results / f"benchmarks/train/{name}.tsv"
+        measured = next(csv.DictReader(path.read_text("utf-8").splitlines(), delimiter="\t"), {})
     # NA: a job too short for Snakemake to look at.
-    measured = {column: as_number(row.get(name)) for column, name in JOB_COLUMNS.items()}
-    if (memory := measured["job_max_rss_mb"]) is not None:
-        # Snakemake counts in 2^20 bytes, to two decimals.
-        measured["job_max_rss_mb"] = round(memory * 2**20 / 1e6, 2)
-    return measured
+    row |= {column: as_number(measured.get(key)) for column, key in JOB_COLUMNS.items()}
+    if row["job_max_rss_mb"] is not None:  # Snakemake counts in 2^20 bytes, to two decimals
+        row["job_max_rss_mb"] = round(row["job_max_rss_mb"] * 2**20 / 1e6, 2)
+    return row
 
 
 def check_complete(folder: Path, names: Mapping[str, Settings]) -> None:

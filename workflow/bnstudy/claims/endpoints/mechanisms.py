@@ -152,6 +152,10 @@ def regularization(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     test = wide(last, accuracy(last, "test_accuracy"), "arm")
     alone, batch, both = test["none_dropout"], test["batch"], test["batch_dropout"]
     gain, gain_with_batch = alone - test["none"], both - batch
+    layers = {}  # how much more dropout before batch normalization shifts the variances of its inputs
+    for column in last.filter(like="variance_shift_"):
+        shifts = np.log(wide(last, column, "arm")).abs().fillna(0)
+        layers[f"layer {column[-1]}"] = shifts["dropout_before"] - shifts["batch_dropout"]
     return {
         "gap": gap(gaps, target, last, test),
         "noise": noise(gaps, target, test),
@@ -170,7 +174,7 @@ def regularization(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
             },
         ),
         "dropout_order": Endpoint(both - test["dropout_before"], POINTS),
-        "variance_shift": variance_shift(last),
+        "variance_shift": Endpoint(pd.DataFrame(layers).mean(axis=1), "ln ratio", layers),
     }
 
 
@@ -251,15 +255,6 @@ def noise(gaps: pd.DataFrame, target: float, test: pd.DataFrame) -> Endpoint:
 def reduction(gaps: pd.DataFrame, worse: str, better: str, target: float) -> pd.Series:
     """What the gap is smaller by, as a share of the validation loss (gap plus training loss)."""
     return (gaps[worse] - gaps[better]) / (gaps[worse] + target)
-
-
-def variance_shift(last: pd.DataFrame) -> Endpoint:
-    """How much more dropout before batch normalization shifts the variances of its inputs."""
-    layers = {}
-    for column in last.filter(like="variance_shift_"):
-        shifts = np.log(wide(last, column, "arm")).abs().fillna(0)
-        layers[f"layer {column[-1]}"] = shifts["dropout_before"] - shifts["batch_dropout"]
-    return Endpoint(pd.DataFrame(layers).mean(axis=1), "ln ratio", layers)
 
 
 def sigmoid_mnist(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:

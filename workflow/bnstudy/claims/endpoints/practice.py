@@ -39,48 +39,36 @@ def learning_rates(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | E
     within, between = (
         f"steps_to_{round(100 * options[target])}" for target in ("target_within", "target_between")
     )
+    best = table.groupby(GROUP)["accuracy"].transform("max")
+    trained, usable = (
+        table[table["accuracy"] >= least].groupby(GROUP)["learning_rate"]
+        for least in (100 * options["trained_at"], best - BAND_POINTS)
+    )
+    # Where no rate trains, that counts as the smallest of the grid, which understates the difference.
+    lowest = table.groupby(GROUP)["learning_rate"].min()
+
+    def batch_minus_none(values: pd.Series, note: str) -> Endpoint:
+        differences = (values["batch"] - values["none"]).unstack("cell")
+        return Endpoint(differences[primary], "decades", dict(differences), note=note)
+
     return {
         "lr_max_decades": batch_minus_none(
-            largest_rate(table, 100 * options["trained_at"]),
-            primary,
+            decades(trained.max().reindex(lowest.index).fillna(lowest)),
             f"Rates run from {rates.min():g} to {rates.max():g}.",
         ),
         "never_diverges": never_diverges(table),
         "best_over_default": best_over_default(table, within, options["usual"], primary),
         "best_over_best": best_over_best(table, between, primary),
         "band_decades": batch_minus_none(
-            usable_band(table), primary, "A band that touches an end of the grid may be wider."
+            decades(usable.max()) - decades(usable.min()),
+            "A band that touches an end of the grid may be wider.",
         ),
     }
-
-
-def batch_minus_none(values: pd.Series, primary: str, note: str) -> Endpoint:
-    """The endpoint of values in decades, by norm, cell and seed."""
-    differences = (values["batch"] - values["none"]).unstack("cell")
-    return Endpoint(differences[primary], "decades", dict(differences), note=note)
-
-
-def largest_rate(table: pd.DataFrame, trained_at: float) -> pd.Series:
-    """log10 of the largest rate that trains, by norm, cell and seed.
-
-    Where no rate trains, that counts as the smallest of the grid, which understates the difference
-    between the arms.
-    """
-    lowest = table.groupby(GROUP)["learning_rate"].min()
-    trained = table[table["accuracy"] >= trained_at].groupby(GROUP)["learning_rate"]
-    return decades(trained.max().reindex(lowest.index).fillna(lowest))
 
 
 def decades(rates: pd.Series) -> pd.Series:
     """log10 of the rates of a grid in steps of half a decade, which it gives as 0.0316 and so on."""
     return (2 * np.log10(rates)).round() / 2
-
-
-def usable_band(table: pd.DataFrame) -> pd.Series:
-    """log10(largest / smallest) rate within a point of the best of the same norm, cell and seed."""
-    best = table.groupby(GROUP)["accuracy"].transform("max")
-    usable = table[table["accuracy"] >= best - BAND_POINTS].groupby(GROUP)["learning_rate"]
-    return decades(usable.max()) - decades(usable.min())
 
 
 def never_diverges(table: pd.DataFrame) -> Exact:
