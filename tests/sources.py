@@ -42,7 +42,7 @@ PACKED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in RAW
 
 def tiny(*mirrors: str, **changes) -> Dataset:
     """Ten images in MNIST's format, known by the SHA-256 of the raw files."""
-    known = [hashlib.sha256(content).hexdigest() for content in RAW.values()]
+    known = {name: hashlib.sha256(content).hexdigest() for name, content in RAW.items()}
     fields = {
         "name": "tiny",
         "title": "Tiny",
@@ -53,7 +53,7 @@ def tiny(*mirrors: str, **changes) -> Dataset:
         "licence": "none",
         "url": "https://example.org",
         "reader": "MNIST",
-        "archives": idx_archives("MNIST", *known),
+        "archives": idx_archives("MNIST", known),
         "mirrors": mirrors,
     }
     return Dataset(**{**fields, **changes})

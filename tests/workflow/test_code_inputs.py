@@ -27,7 +27,16 @@ TRAIN = (
 )
 # What a training job imports besides: it parses, prints, waits, checks or says where a run came from.
 DECIDES_NOTHING = {
-    *("checks.py", "cli.py", "errors.py", "files.py", "logs.py", "plugins.py", "provenance.py"),
+    *(
+        "checks.py",
+        "cli.py",
+        "documents.py",
+        "errors.py",
+        "files.py",
+        "logs.py",
+        "plugins.py",
+        "provenance.py",
+    ),
     "settings.py",
     *("data/prepared.py", "data/registry.py", "training/checkpoints.py", "training/command.py"),
     *("training/devices.py", "training/leases.py", "training/progress.py"),

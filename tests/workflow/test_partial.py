@@ -176,7 +176,7 @@ def test_data_that_cannot_be_had_cost_the_studies_of_them_alone(finished):
     """No source that can be reached has Fashion-MNIST; digits need none."""
     study = finished.study
     (study / "empty").mkdir()
-    registry = finished.root / "workflow/bnstudy/data/registry.py"  # a machine may have Debian's
+    registry = finished.root / "workflow/bnstudy/data/registry.yaml"  # a machine may have Debian's
     registry.write_text(registry.read_text().replace("/usr/share/datasets", "/nowhere"))
     finished.configure(
         "data: {source: empty}\nstudies: {fashion: {enabled: true, seeds: 1}, stability: "

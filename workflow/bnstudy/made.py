@@ -198,8 +198,9 @@ def sources(root: Path, rule: str) -> str:
     """A hash of the files of the checkout that decide what a rule makes, plug-ins included."""
     files: set[Path] = set()
     if rule == "render":
-        kept = [p for p in (root / "report").rglob("*") if p.suffix in REPORT_KINDS]
-        files = {p for p in kept if p.name not in RENDERED} | set(provenance.PACKAGE.rglob("*.py"))
+        places = [(root / "report", REPORT_KINDS), (provenance.PACKAGE, {".py", ".yaml"})]
+        kept = {p for place, kinds in places for p in place.rglob("*") if p.suffix in kinds}
+        files = {p for p in kept if p.name not in RENDERED}
     if rule in ("judge_claims", "render"):
         files |= {root / "config/claims.yaml", *(root / "workflow/schemas").glob("*.yaml")}
     found = provenance.imported_code(MODULES[rule]) if rule in MODULES else ()
