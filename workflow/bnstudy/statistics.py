@@ -67,7 +67,7 @@ def mean(d: Differences) -> float:
     return math.fsum(d) / len(d) if len(d) else math.nan
 
 
-class SignFlip:
+class SignFlip(NamedTuple):
     """The exact sign-flip test of n paired differences against any effect, and its interval.
 
     Without the differences' signs each of the 2^n sign vectors is equally likely. Flipping the signs of a
@@ -81,10 +81,12 @@ class SignFlip:
     same; the empty one counts with them, which makes p valid and a multiple of 1e-5.
     """
 
-    def __init__(self, d: np.ndarray, means: np.ndarray):
-        self.d = d
-        self.means = means  # of the subsets but the empty one
-        self.total = len(means) + 1
+    d: np.ndarray
+    means: np.ndarray  # of the subsets but the empty one
+
+    @property
+    def total(self) -> int:
+        return len(self.means) + 1
 
     def one_sided(self, effect: float) -> tuple[float, float]:
         """p-values of "the effect is at most" and "at least" so large.
@@ -179,11 +181,9 @@ def share_of_seeds(d: Differences) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm-adjusted p-values, in the order given.
+    """Holm-adjusted p-values, in the order given (Holm 1979).
 
     A NaN stands for a test that could not be made: it stays NaN and does not count in the family.
-
-    Source: Holm (1979), A simple sequentially rejective multiple test procedure.
     """
     p = np.asarray(p, dtype=np.float64)
     adjusted = np.full(p.shape, math.nan)

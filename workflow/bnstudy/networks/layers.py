@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.utils.fusion import fuse_linear_bn_eval
+from torch.nn.utils.parametrizations import weight_norm
 
 if TYPE_CHECKING:
     from bnstudy.networks.norms import Site
@@ -226,8 +227,8 @@ def batch(site: "Site", **options: object) -> nn.Module:
     return kind(site.features, site.epsilon, site.momentum, **options)
 
 
-# What makes the layer of each normalization of `networks.norms` for a `Site`.
-MAKE: "dict[str, Callable[[Site], nn.Module]]" = {
+# What makes the layer of each normalization of `networks.norms` for a `Site`, or changes the one before it.
+MAKE: "dict[str, Callable[[Site | nn.Module], nn.Module]]" = {
     # Ioffe and Szegedy (2015): by mean and variance of a feature over the batch.
     "batch": batch,
     "batch_no_affine": lambda site: batch(site, affine=False),
@@ -245,6 +246,9 @@ MAKE: "dict[str, Callable[[Site], nn.Module]]" = {
     ),
     # Ulyanov et al. (2016): by mean and variance of one channel of one image, with scale and shift.
     "instance": lambda site: nn.InstanceNorm2d(site.features, site.epsilon, affine=True),
+    # Salimans and Kingma (2016): a length and a direction for the weights of each unit. The weights stay as
+    # they were, up to rounding, and so do the directions, exactly.
+    "weight": weight_norm,
     "rms": lambda site: RMSNorm(site.features, site.epsilon),
     "noisy_none": lambda site: ShiftingNoise(site.features),
     "noisy_batch": lambda site: nn.Sequential(batch(site), ShiftingNoise(site.features)),

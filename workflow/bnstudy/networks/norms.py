@@ -40,25 +40,15 @@ class Norm:
     refuses: Callable[[int, int, int | None], object] | None = None
 
 
-def shipped(name: str) -> "Callable[[Site], nn.Module]":
-    """What makes this layer of `networks.layers`, which is imported when it is called."""
+def shipped(name: str) -> "Callable[[Site | nn.Module], nn.Module]":
+    """The function of this name in `networks.layers`, which is imported when it is called."""
 
-    def make(site: Site) -> "nn.Module":
+    def make(given: "Site | nn.Module") -> "nn.Module":
         from bnstudy.networks.layers import MAKE
 
-        return MAKE[name](site)
+        return MAKE[name](given)
 
     return make
-
-
-def weight(before: "nn.Module") -> "nn.Module":
-    """Salimans and Kingma (2016): a length and a direction for the weights of each unit.
-
-    The weights stay as they were, up to rounding, and so do the directions, exactly.
-    """
-    from torch.nn.utils.parametrizations import weight_norm
-
-    return weight_norm(before)
 
 
 def refuses_groups(features: int, positions: int, groups: int) -> str | None:
@@ -93,7 +83,7 @@ NORMS = {
         ),
     ),
     "rms": Norm("RMS normalization", shipped("rms")),
-    "weight": Norm("weight normalization", wrap=weight),
+    "weight": Norm("weight normalization", wrap=shipped("weight")),
     "ghost": Norm(
         "ghost batch normalization",
         shipped("ghost"),

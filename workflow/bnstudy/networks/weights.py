@@ -148,16 +148,14 @@ def describe_layers(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
     """
     found: list[Layer] = []
     twin = copy.deepcopy(model).eval()
-    names = {module: name for name, module in twin.named_modules()}
 
-    def note(module: nn.Module, inputs: object, outputs: torch.Tensor) -> None:
+    def note(name: str, module: nn.Module, inputs: object, outputs: Tensor) -> None:
         kind = type(module).__name__.removeprefix("Parametrized")
-        shape = tuple(outputs.shape[1:])
-        found.append(Layer(names[module], kind, shape, count_parameters(module)))
+        found.append(Layer(name, kind, tuple(outputs.shape[1:]), count_parameters(module)))
 
-    for module, name in names.items():
+    for name, module in twin.named_modules():
         is_layer = isinstance(module, WEIGHTED) or not list(module.children())
         if is_layer and "parametrizations" not in name:
-            module.register_forward_hook(note)
+            module.register_forward_hook(partial(note, name))
     twin(next(twin.parameters()).new_zeros(1, *shape))
     return found

@@ -47,16 +47,14 @@ COLUMNS = (
 def run(
     data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
 ) -> list[dict]:
-    """Rows of one part of the study with the columns `COLUMNS`.
+    """Rows of the `part` that `cell` names, with the columns `COLUMNS`; None where a part has no use for one.
 
-    What a part has no use for is None; a momentum is text ("0.1", "cumulative"). A diverged run has a
-    row of None.
+    A momentum is text ("0.1", "cumulative"); a diverged run has a row of None.
 
-    `cell` has the `part`: staleness, last_batch or shift. `options` has `learning_rate` of Adam for all
-    parts; `statistics_images` and `evaluation_images`, how many training images precise statistics are
-    taken over and how many validation images are evaluated; and a mapping for each part with its
-    `batch_size` and `epochs`, and `momenta` (None for the cumulative average) and `steps` of `staleness`,
-    and `shifts` of `shift`, which maps names that `shift_images` knows to levels.
+    `options` has `learning_rate` of Adam; `statistics_images` and `evaluation_images`, how many training
+    images precise statistics are taken over and how many validation images are evaluated; and a mapping
+    for each part with its `batch_size` and `epochs`, `momenta` (None for the cumulative average) and
+    `steps` of `staleness`, and `shifts` of `shift`: levels by names that `shift_images` knows.
     """
     options = options | options[cell["part"]]
     chosen = {key: options[key] for key in ("batch_size", "epochs", "learning_rate")}
@@ -151,10 +149,7 @@ def make_network(data: PreparedData, settings: Settings, device: torch.device) -
 
 
 class Keep(Observer):
-    """Keeps a copy of the network as it was after each of the given numbers of updates.
-
-    The running averages of a copy are those after as many forward passes.
-    """
+    """Keeps a copy of the network, running averages included, after each of these numbers of updates."""
 
     def __init__(self, steps: Collection[int]):
         self.steps, self.copies = steps, {}
@@ -207,10 +202,7 @@ def distance(model: nn.Module, precise: nn.Module, layers: int | None = None) ->
 
 @torch.no_grad()
 def average_over_epoch(model: nn.Module, split: Split, batch_size: int) -> nn.Module:
-    """A copy whose running statistics went through an epoch of batches while its weights rested.
-
-    Running statistics start where they were; a cumulative average starts anew.
-    """
+    """A copy whose running statistics, or a new cumulative average, went through an epoch at rest."""
     network = copy.deepcopy(model).train()
     for layer in batch_norms(network):
         if layer.momentum is None:

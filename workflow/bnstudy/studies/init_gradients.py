@@ -123,12 +123,11 @@ def growth_in_theory(network: str, batch_size: int) -> float:
 
         growth = ((B - 2) / 2 + p + k) / ((B - 3) (1/2 - k))
 
-    with p = P(u > 0, v > 0) = 1/4 + arcsin(r) / 2 pi and the arc-cosine kernel
-    k = E[relu(u) relu(v)] = (sqrt(1 - r^2) + r (pi - arccos r)) / 2 pi. It tends to pi / (pi - 1).
+    with p = P(u > 0, v > 0) and the arc-cosine kernel k = E[relu(u) relu(v)] of Cho and Saul (2009),
+    eq. 6. It tends to pi / (pi - 1).
 
-    Source: Yang et al. (2019), theorem 8 and eq. 25. The form for a ReLU is our own derivation; it
-    gives the theorem's numbers. The kernel is that of Cho and Saul (2009), eq. 6. Batches have at least
-    four samples: the expected squared gradient is infinite for less.
+    Source: Yang et al. (2019), theorem 8 and eq. 25; the form for a ReLU is our own derivation and gives
+    the theorem's numbers. Less than four samples are a ValueError: the growth is infinite.
     """
     norm, initialization, activation = NETWORKS[network]
     if norm == "none":

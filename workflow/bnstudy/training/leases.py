@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, takewhile
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -88,13 +89,8 @@ def visible_cards(cards: Sequence[Card], visible: str | None) -> list[Card]:
     """
     if visible is None:
         return list(cards)
-    chosen: list[Card] = []
-    for name in visible.split(","):
-        named = cards_named(name.strip(), cards)
-        if not named:
-            break
-        chosen += named
-    return list(dict.fromkeys(chosen))
+    named = (cards_named(name.strip(), cards) for name in visible.split(","))
+    return list(dict.fromkeys(chain.from_iterable(takewhile(bool, named))))
 
 
 def cards_named(name: str, cards: Sequence[Card]) -> list[Card]:
@@ -183,11 +179,9 @@ def make_private(folder: Path) -> Path:
 def try_lock(path: Path):
     """A lock of a file, or None while another process has it."""
     lock = FileLock(path)
-    try:
+    with suppress(Timeout):
         lock.acquire(blocking=False)
-    except Timeout:
-        return None
-    return lock
+    return lock if lock.is_locked else None
 
 
 def join_queue(queue: Path):
@@ -202,8 +196,7 @@ def is_first(ticket) -> bool:
     own = Path(ticket.lock_file)
     for other in own.parent.iterdir():
         if other.name < own.name:
-            lock = try_lock(other)
-            if lock is None:
+            if (lock := try_lock(other)) is None:
                 return False
             other.unlink(missing_ok=True)  # whoever held it was killed
             lock.release()

@@ -49,15 +49,15 @@ class SoftRank(Observer):
     def __init__(self, probe_images: int = PROBE_IMAGES):
         self.n = probe_images
 
-    def start(self, now: Moment, name: str = "soft_rank_initial") -> Rows:
-        rank = None
-        if now.status != "diverged":
-            images = now.splits["validation"].first(self.n).inputs
-            rank = soft_rank(last_hidden_activations(now.model, images))
-        yield now.step, "validation", name, rank
+    def rank(self, now: Moment) -> int:
+        images = now.splits["validation"].first(self.n).inputs
+        return soft_rank(last_hidden_activations(now.model, images))
+
+    def start(self, now: Moment) -> Rows:
+        yield now.step, "validation", "soft_rank_initial", self.rank(now)
 
     def end(self, now: Moment) -> Rows:
-        return self.start(now, "soft_rank")
+        yield now.step, "validation", "soft_rank", self.rank(now) if now.status == "ok" else None
 
 
 @torch.no_grad()
@@ -159,10 +159,8 @@ class LastInputs(Observer):
     """What enters the last hidden layer's nonlinearity at every probe, as in Ioffe and Szegedy's figure 1.
 
     On the images of the validation probe, in evaluation mode: with batch statistics the mean and the
-    variance of a normalized unit would be stable by construction; the running statistics leave that
-    open. `percentile_15`, `_50` and `_85` are those of one unit; `drift` is how far the units' inputs
-    moved since the last probe, mean over units j of |mean_j(t) - mean_j(t')| / s_j with s_j the pooled
-    standard deviation of the two moments (none at the first probe, and where a unit never varies).
+    variance of a normalized unit would be stable by construction. `percentile_15`, `_50` and `_85` are
+    those of one unit; `drift` is `mean_shift` since the last probe (none at the first).
     """
 
     state = ("before",)

@@ -31,10 +31,8 @@ class Landscape(Observer):
 
     - the landscape along the gradient and the internal covariate shift of each layer, as defined in
       `landscape` and `covariate_shift` (`ics_shift:l`, `ics_relative_shift:l` and `ics_cosine:l`);
-    - on the first 1,000 training images, how far the inputs of the last nonlinearity move in the next
-      `drift_steps` steps: `drift` and `wasserstein` of what the nonlinearity gets in training mode,
-      `drift_eval` and `wasserstein_eval` in evaluation mode, `drift_raw` of the output of the Linear
-      layer;
+    - on the first 1,000 training images, how far `last_activations` move in the next `drift_steps` steps,
+      see `DRIFTS`;
     - `percentile_15`, `_50` and `_85` of the input of one unit's nonlinearity, as in Ioffe and Szegedy
       (2015), figure 1b.
     """
