@@ -14,7 +14,6 @@ from bnstudy.training.observing import Moment, Observer, Rows, watch
 PROBE_IMAGES = 1_000
 SOFT_RANK_THRESHOLD = 0.01  # of the largest singular value
 QUANTILES = {"percentile_15": 0.15, "percentile_50": 0.50, "percentile_85": 0.85}
-UNIT = 0  # none is more typical than another
 
 
 class DeadUnits(Observer):
@@ -97,6 +96,11 @@ def activations_in_training(now: Moment) -> dict[str, Tensor]:
     return last_activations(now.model, now.splits["train"].first(PROBE_IMAGES).inputs)
 
 
+def percentiles(activations: Tensor) -> dict[str, float]:
+    """Of one unit of activations of shape (samples, units); none is more typical than another."""
+    return {name: activations[:, 0].quantile(share).item() for name, share in QUANTILES.items()}
+
+
 class Drift(Observer):
     """`drift`: how far the inputs of the last nonlinearity move in `drift_steps` steps of training.
 
@@ -171,8 +175,7 @@ class LastInputs(Observer):
             return
         images = now.splits["validation"].first(PROBE_SIZE).inputs
         values = last_activations(now.model, images)["eval"]
-        quantiles = torch.quantile(values[:, UNIT], torch.tensor([*QUANTILES.values()])).tolist()
-        for name, value in zip(QUANTILES, quantiles, strict=True):
+        for name, value in percentiles(values).items():
             yield now.step, "probe", name, value
         moved = None if self.before is None else mean_shift(self.before, values)
         yield now.step, "probe", "drift", moved

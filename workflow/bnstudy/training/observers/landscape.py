@@ -60,9 +60,7 @@ class Landscape(Observer):
                 for metric, value in shifts.items():
                     yield now.step, "train", f"ics_{metric}:{layer}", value
             self.waiting[now.step] = activations.activations_in_training(now)
-            unit = self.waiting[now.step]["train"][:, activations.UNIT]
-            for name, share in activations.QUANTILES.items():
-                value = unit.quantile(share).item()
+            for name, value in activations.percentiles(self.waiting[now.step]["train"]).items():
                 yield now.step, "train", f"{name}:{last}", value
 
 
