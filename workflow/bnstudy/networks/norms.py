@@ -51,7 +51,7 @@ def shipped(name: str) -> "Callable[[Site | nn.Module], nn.Module]":
     return make
 
 
-def refuses_groups(features: int, positions: int, groups: int) -> str | None:
+def no_groups(features: int, positions: int, groups: int) -> str | None:
     if features % groups:
         return f"{features} features are not a multiple of {groups} groups"
     if features * positions == groups:
@@ -72,9 +72,7 @@ NORMS = {
             features * positions == 1 and f"a layer has one value, which {ZERO}"
         ),
     ),
-    "group": Norm(
-        "group normalization", shipped("group"), takes_number=True, refuses=refuses_groups
-    ),
+    "group": Norm("group normalization", shipped("group"), takes_number=True, refuses=no_groups),
     "instance": Norm(
         "instance normalization",
         shipped("instance"),

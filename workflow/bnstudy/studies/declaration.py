@@ -155,8 +155,8 @@ def value_problems(where: str, values: Mapping) -> Iterator[str]:
 def all_options(study: Mapping) -> dict:
     """Everything that a study says of its runs, in one mapping for endpoints and report."""
     observed = [observers.name_and_options(entry)[1] for entry in study.get("observers", [])]
-    parts = [study.get("settings", {}), study.get("variants", {}), *observed]
-    return {k: v for part in [*parts, study.get("options", {})] for k, v in part.items()}
+    settings, variants, options = (study.get(k, {}) for k in ("settings", "variants", "options"))
+    return {k: v for part in (settings, variants, *observed, options) for k, v in part.items()}
 
 
 def study_code(name: str, study: Mapping) -> tuple[str, ...]:

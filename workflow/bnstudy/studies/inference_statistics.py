@@ -24,7 +24,6 @@ import copy
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 
 import torch
 from torch import nn
@@ -187,17 +186,16 @@ def score(model: nn.Module, split: Split, statistics: str) -> dict[str, object]:
 
 def distance(model: nn.Module, precise: nn.Module, layers: int | None = None) -> dict[str, float]:
     """How far running statistics are from precise ones, over the units of the first `layers`."""
-    means, deviations = [], []
-    pairs = zip(batch_norms(model), batch_norms(precise), strict=True)
-    for running, exact in islice(pairs, layers):
-        variance = exact.running_var.double() + exact.eps
-        ratio = (running.running_var.double() + running.eps) / variance
-        means.append((running.running_mean.double() - exact.running_mean) / variance.sqrt())
-        deviations.append(ratio.log() / 2)
-    return {
-        "mean_error": torch.cat(means).square().mean().sqrt().item(),
-        "deviation_error": torch.cat(deviations).square().mean().sqrt().item(),
+    found = [batch_norms(network)[:layers] for network in (model, precise)]
+    means = [torch.cat([norm.running_mean.double() for norm in norms]) for norms in found]
+    variances = [
+        torch.cat([norm.running_var.double() + norm.eps for norm in norms]) for norms in found
+    ]
+    errors = {
+        "mean_error": (means[0] - means[1]) / variances[1].sqrt(),
+        "deviation_error": (variances[0] / variances[1]).log() / 2,
     }
+    return {name: each.square().mean().sqrt().item() for name, each in errors.items()}
 
 
 @torch.no_grad()

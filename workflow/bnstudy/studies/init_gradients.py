@@ -17,7 +17,7 @@ Source: Yang et al. (2019), A mean field theory of batch normalization, theorem 
 """
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import torch
 import torch.nn.functional as F
@@ -99,15 +99,12 @@ def measure(model: nn.Sequential, signal: Tensor, labels: Tensor) -> list[dict]:
     gradients = torch.autograd.grad(loss, hidden[:-1] + weights[:-1])
     # Summed in double precision on the CPU: squared norms of deep networks span 20 decades.
     squared = [gradient.cpu().double().square().sum().item() for gradient in gradients]
-    depth = len(hidden) - 1
+    by_output, by_weight = squared[: len(squared) // 2], squared[len(squared) // 2 :]
+    growth = [*(here / behind for here, behind in pairwise(by_output)), None]
+    columns = zip(by_output, by_weight, growth, strict=True)
     return [
-        {
-            "layer": i + 1,
-            "gradient": math.sqrt(squared[i]),
-            "weight_gradient": math.sqrt(squared[depth + i]),
-            "growth": squared[i] / squared[i + 1] if i + 1 < depth else None,
-        }
-        for i in range(depth)
+        {"layer": i, "gradient": math.sqrt(h), "weight_gradient": math.sqrt(w), "growth": ratio}
+        for i, (h, w, ratio) in enumerate(columns, start=1)
     ]
 
 
