@@ -102,10 +102,7 @@ def default_studies() -> dict[str, dict]:
 
 
 def settle_studies(config: dict) -> None:
-    """Decide in place about the studies for which the configuration leaves it open.
-
-    They belong to the default study's question: they run where it is asked, on data that they can use.
-    """
+    """Switch those studies for which it is left open on where the default question is asked, if they can run."""
     axis, baseline = DEFAULTS["compare"].values()
     levels, dataset = config["grid"].get(axis, []), config["grid"]["dataset"][0]
     asked = notebook_for(config) == "notebook.py" and baseline in levels and len(levels) > 1
@@ -117,10 +114,7 @@ def settle_studies(config: dict) -> None:
 
 
 def enabled_studies(config: dict) -> dict[str, dict]:
-    """The studies that are switched on, in the order of their definition.
-
-    Their `options` are all that a study says of its runs, for endpoints and report.
-    """
+    """The studies that are switched on, in order; their `options` are all that they say of their runs."""
     studies = ordered_like(config["studies"], default_studies())
     return {
         name: study | {"options": declaration.all_options(study)}
@@ -310,7 +304,7 @@ def departures(place: str, value: object, default: object) -> Iterator[str]:
 
 
 def unlike(place: str, value: object, defaults: list) -> str:
-    """Why a value can stand where none of the defaults does, to end a sentence with; empty if it can.
+    """Why a value cannot stand where one of the defaults does, to end a sentence with; empty if it can.
 
     It can where there is a number of its kind, or a word, of which the setting of the same name has more.
     """

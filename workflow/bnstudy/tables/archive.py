@@ -24,46 +24,12 @@ import yaml
 from bnstudy import provenance
 from bnstudy.cli import parser_of
 from bnstudy.data.registry import DATASETS
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
 from bnstudy.tables import dictionary
 
-SOURCES = (
-    *("Snakefile", "Makefile", "Containerfile", "CITATION.cff", "LICENSE", "*.md"),
-    *("environment.yml", "pyproject.toml", "setup.py", "requirements.txt"),
-    *("config/**/*", "docs/*", "profiles/**/*", "published/*"),
-    *("report/*.py", "report/*.yaml", "report/text/*", "report/captions/*"),
-    "report/templates/**/*",
-    *("benchmarks/*", "benchmarks/peers/*", "benchmarks/results/*"),
-    *("tests/**/*.py", "tests/requirements.txt", "tests/data/*"),
-    *("workflow/**/*.py", "workflow/**/*.smk", "workflow/**/*.yaml"),
-)
-FORMATS = {
-    ".cff": "application/yaml",
-    ".css": "text/css",
-    ".csv": "text/csv",
-    ".html": "text/html",
-    ".ipynb": "application/x-ipynb+json",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".md": "text/markdown",
-    ".py": "text/x-python",
-    ".rst": "text/x-rst",
-    ".svg": "image/svg+xml",
-    ".toml": "application/toml",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-}
-PROFILES = {
-    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
-    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
-    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
-}
-HOMES = {
-    "Python": "https://www.python.org/",
-    "PyTorch": "https://pytorch.org/",
-    "Snakemake": "https://snakemake.github.io/",
-}
+KNOWN = read_yaml(Path(__file__).with_suffix(".yaml"))  # what is packed, and how it is described
 LICENCE = "https://spdx.org/licenses/MIT"
 EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # that a .zip file can tell
 MODE = 0o100644 << 16  # a plain file, readable by all
@@ -71,7 +37,7 @@ MODE = 0o100644 << 16  # a plain file, readable by all
 
 def source_files(root: Path) -> list[str]:
     """Files of the checkout that go into the archive, by their paths below it, sorted."""
-    found = {path for pattern in SOURCES for path in root.glob(pattern) if path.is_file()}
+    found = {path for pattern in KNOWN["sources"] for path in root.glob(pattern) if path.is_file()}
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
@@ -180,7 +146,7 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
     work |= {"version": citation["version"], "dateCreated": date.isoformat()}
     files = {}
     for name in sorted(packed):
-        encoding = FORMATS.get(PurePosixPath(name).suffix, "text/plain")
+        encoding = KNOWN["formats"].get(PurePosixPath(name).suffix, "text/plain")
         about = {"name": name, "encodingFormat": encoding, "contentSize": str(len(packed[name]))}
         if name == "Snakefile":
             how = {"properties": about | work, "main": True, "lang": "snakemake"}
@@ -195,8 +161,9 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
     software.add(("Snakemake", provenance.versions()["snakemake"]))
     requirements = []
     for name, version in sorted(software):
-        about = {"name": name, "softwareVersion": version, "url": HOMES[name]}
-        requirements.append(entity(f"{HOMES[name]}#{version}", "SoftwareApplication", **about))
+        home = KNOWN["homes"][name]
+        about = {"name": name, "softwareVersion": version, "url": home}
+        requirements.append(entity(f"{home}#{version}", "SoftwareApplication", **about))
     files["Snakefile"]["softwareRequirements"] = requirements
     data = []
     for name, sha256 in sorted({(run["dataset"], run["data_sha256"]) for run in runs}):
@@ -218,7 +185,7 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
     crate.root_dataset["mentions"] = action
     crate.root_dataset["conformsTo"] = [
         entity(profile, "CreativeWork", name=name, version=version)
-        for profile, (name, version) in PROFILES.items()
+        for profile, (name, version) in KNOWN["profiles"].items()
     ]
     return json.dumps(crate.metadata.generate(), indent=2, ensure_ascii=False) + "\n"
 
