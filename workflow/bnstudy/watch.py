@@ -37,9 +37,8 @@ def who(pid: int) -> list | None:
 def remove_stale_locks() -> None:
     """Remove the locks of a Snakemake that is known to be gone, so that the next one continues.
 
-    Snakemake's own locks do not tell whether who made them is still alive. Who holds them says so
-    beside them (`own_locks`). Only here, where its process would be seen, can it be known to be gone; on
-    another machine or in another container it may live, and its locks stay.
+    Who holds them says so beside them (`own_locks`). Only where its process would be seen can it be known to
+    be gone; on another machine or in another container it may live, and its locks stay.
     """
     with suppress(OSError, ValueError, TypeError, IndexError):
         owner, here = json.loads(OWNER.read_text()), who(os.getpid())
@@ -76,16 +75,14 @@ def tell_of_disk(folder: str) -> None:
 
 def failure_message(logs: Iterable[str]) -> str:
     """Which jobs failed with what their logs say, and what to do."""
-    lines = []
-    if logs := list(logs):
-        lines.append("These jobs did not finish (log, and what it says):")
-        silence = "no message; it was killed (out of memory?), or could not be started"
-        lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in logs]
+    logs = list(logs)
+    silence = "no message; it was killed (out of memory?), or could not be started"
+    lines = ["These jobs did not finish (log, and what it says):"] if logs else []
+    lines += [f"  {log}: {last_words(Path(log)) or silence}" for log in logs]
     lines.append("What is finished is kept; the same command does the rest.")
     if any({"train", "studies"} & set(Path(log).parts) for log in logs):
-        lines.append(
-            "`snakemake --cores 1 partial` reports what there is and lists what is missing."
-        )
+        report = "`snakemake --cores 1 partial` reports what there is and lists what is missing."
+        lines.append(report)
     return "\n".join(lines)
 
 
@@ -159,9 +156,7 @@ class TimeLeft(logging.Handler):
                 return said
             left += sum(done) / len(done) * len(of_kind - self.seconds.keys())
         left /= sum(self.seconds.values()) / (now - min(self.started.values()))  # jobs at a time
-        return f"{said}, about " + (
-            f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
-        )
+        return f"{said}, about {f'{left / 60:.0f} min' if left > 90 else f'{left:.0f} s'} left"
 
 
 def lift_default_rate_limit(workflow) -> None:

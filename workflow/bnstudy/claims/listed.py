@@ -54,11 +54,6 @@ def judged_claims(path: Path, config: Mapping) -> list[dict]:
     return [complete(claim, config) for claim in claims]
 
 
-def readings(path: Path, config: Mapping) -> list[dict]:
-    """What the studies measure besides their claims, complete."""
-    return [complete(reading, config) for reading in read(path)["further"]]
-
-
 def treatment(config: Mapping, study: str = CORE) -> Mapping:
     """What a study compares: axis and baseline."""
     where = config if study == CORE else config.get("studies", {}).get(study, {})
@@ -179,8 +174,7 @@ def problems(claims: Sequence[Mapping], config: Mapping) -> list[str]:
     structure = read_yaml(SCHEMA) | {"required": []}
     if wrong := list(violations({"claims": list(claims)}, structure)):
         return wrong
-    listed = registered(LIST, config)
-    found = []
+    listed, found = registered(LIST, config), []
     taken = [claim["id"] for claim in listed]
     for i, claim in enumerate(claims):
         if claim["id"] in taken:
@@ -280,15 +274,17 @@ def study_problems(claims: Sequence[Mapping], config: Mapping) -> Iterator[str]:
 
 def seed_problems(claims: Sequence[Mapping], config: Mapping) -> Iterator[str]:
     """That there are more statistical claims than the seeds of a study can carry."""
-    statistical = [claim for claim in claims if claim["kind"] == "statistical"]
-    needed = seeds_needed(len(statistical))
-    seeds = {CORE: len(config["grid"]["seed"])}
-    seeds |= {name: one["seeds"] for name, one in config["studies"].items() if one["enabled"]}
-    for study in dict.fromkeys(claim["study"] for claim in statistical):
-        if seeds.get(study, needed) < needed:
+    studies = [claim["study"] for claim in claims if claim["kind"] == "statistical"]
+    needed = seeds_needed(len(studies))
+    for study in dict.fromkeys(studies):
+        key, seeds = f"studies.{study}.seeds", needed
+        if study == CORE:
+            key, seeds = "grid.seed", len(config["grid"]["seed"])
+        elif config["studies"].get(study, {}).get("enabled"):
+            seeds = config["studies"][study]["seeds"]
+        if seeds < needed:
             yield (
-                f"{'grid.seed' if study == CORE else f'studies.{study}.seeds'}: {seeds[study]} seeds "
-                f"cannot carry {len(statistical)} statistical claims, for the smallest p that is left "
-                f"after Holm's correction is not below {configuration.ALPHA:g}; take {needed}, or "
-                "make claims `kind: exploratory`, or write `exploratory: true`."
+                f"{key}: {seeds} seeds cannot carry {len(studies)} statistical claims, for the smallest p "
+                f"that is left after Holm's correction is not below {configuration.ALPHA:g}; take "
+                f"{needed}, or make claims `kind: exploratory`, or write `exploratory: true`."
             )

@@ -11,7 +11,7 @@ from bnstudy.claims.endpoints.base import page_test
 from bnstudy.claims.endpoints.inference import errors
 from bnstudy.claims.endpoints.initialization import growth_by_network
 from bnstudy.claims.judge import Measured, git_blob_hash
-from bnstudy.claims.listed import CORE, read, readings
+from bnstudy.claims.listed import CORE, complete, read
 from bnstudy.config import ALPHA
 from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
@@ -89,7 +89,8 @@ def further(claims: Claims, study: str) -> Exhibit | None:
     if study not in claims.studies:
         return None
     measured = Measured(study, claims.studies[study], claims.config, claims.tables)
-    asked = [one for one in readings(claims.path, claims.config) if one["study"] == study]
+    further = [complete(one, claims.config) for one in read(claims.path)["further"]]
+    asked = [one for one in further if one["study"] == study]
     try:
         found = {one["short"]: measured.endpoint(one) for one in asked}
     except UserError:

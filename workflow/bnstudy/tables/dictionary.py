@@ -67,9 +67,7 @@ def rows(tables: dict[str, Iterable[str]]) -> list[dict[str, str]]:
 def manual() -> str:
     """The dictionary as a page of the manual."""
     tables, columns = read()
-    said = [
-        ("every study's own" if name == "*" else f"`{name}.csv`", s) for name, s in tables.items()
-    ]
+    said = [("every study's own" if n == "*" else f"`{n}.csv`", one) for n, one in tables.items()]
     rows = [(f"`{n}`", one.meaning.replace("|", "/"), *one[1:]) for n, one in columns.items()]
     further = markdown(("Column", "What it is", "Unit", "Level"), rows)
     head = read_yaml(SOURCE)["manual"]

@@ -6,6 +6,7 @@ measured until then: it is written at the end of every epoch and each `checkpoin
 
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 from bnstudy.cli import parser_of
@@ -16,11 +17,10 @@ from bnstudy.training.checkpoints import NAME, Checkpoint
 
 def read_metrics(folder: Path) -> list[tuple]:
     """Rows (epoch, step, split, metric, value) of a run, as far as it has come."""
-    try:
+    with suppress(FileNotFoundError):
         return runner.read_metrics(folder / "metrics.csv")
-    except FileNotFoundError:
-        state = Checkpoint(folder, {}, every=1).load()
-        return state["metrics"] if state else []
+    state = Checkpoint(folder, {}, every=1).load()
+    return state["metrics"] if state else []
 
 
 class Export:
