@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from bnstudy.claims.endpoints.base import metric_endpoint
-from bnstudy.claims.endpoints.core import endpoints, steps_to
+from bnstudy.claims.endpoints.practice import core as endpoints
+from bnstudy.claims.endpoints.practice import steps_to
 from bnstudy.training.loop import first_step_reaching
 
 SIZES = (32, 64, 128, 256)

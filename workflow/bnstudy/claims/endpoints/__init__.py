@@ -1,13 +1,13 @@
 """From the tables of the studies to one effect per seed for each claim."""
 
-from bnstudy.claims.endpoints import core, inference, initialization, mechanisms, practice
+from bnstudy.claims.endpoints import inference, initialization, mechanisms, practice
 
 # What is no metric of runs, by study: functions that give endpoints by name, of the study's table and
 # options; of the grid's runs, metrics and timings.
 ENDPOINTS = {
     "controls": practice.controls,
     "convolutional": practice.convolutional,
-    "core": core.endpoints,
+    "core": practice.core,
     "depth": initialization.depth,
     "identities": practice.identities,
     "inference_statistics": inference.inference_statistics,

@@ -1,4 +1,4 @@
-"""Endpoints of practice: learning rates, stability, step times, small batches; and the exact checks."""
+"""Endpoints of practice: the grid, learning rates, stability, step times, small batches; and exact checks."""
 
 import math
 from dataclasses import replace
@@ -11,21 +11,102 @@ from bnstudy.claims.endpoints.base import (
     Endpoint,
     Exact,
     accuracy,
+    arrival,
     level_minus_baseline,
     mean_over_cells,
     scored,
+    steps,
     wide,
 )
 from bnstudy.scoring import failed
+
+CELL = ["dataset", "batch_size"]
+RUN = [*CELL, "norm", "seed"]
+
+
+def core(runs: pd.DataFrame, metrics: pd.DataFrame, timings: pd.DataFrame) -> dict[str, Endpoint]:
+    """What of the grid is no plain metric of its runs, batch normalization against none, B17 among it.
+
+    Nothing where one of the two arms was not run or further axes are swept; what needs several
+    batch sizes is left out where there is one.
+    """
+    runs = runs.loc[runs["norm"].isin(["none", "batch"])]
+    if runs["norm"].nunique() < 2 or runs.duplicated(RUN).any():
+        return {}
+    done = metrics.groupby(RUN)["step"].max().rename("steps_done")
+    runs = runs.merge(done, on=RUN, how="left")
+    runs = runs.merge(timings[[*RUN, "training_seconds"]], on=RUN, how="left")
+    # A diverged run broke off within an epoch whose seconds were not counted: it gets the median of its arm,
+    # or of the cell where the whole arm diverged.
+    step = (runs["training_seconds"] / runs["steps_done"]).mask(runs["status"] == "diverged")
+    for group in ([*CELL, "norm"], CELL):
+        step = step.fillna(step.groupby([runs[key] for key in group]).transform("median"))
+    seconds = np.log(steps(runs).clip(lower=1) * step)
+    runs = runs.merge(steps_to(metrics, 0.97).rename("steps_to_97"), on=RUN, how="left")
+    first = metrics.query("split == 'validation' and metric == 'loss' and epoch == 1")
+    first = first.set_index(RUN)["value"].rename("first_epoch_loss")
+    runs = runs.merge(first, on=RUN, how="left")
+    by = ("batch_size",) if runs["dataset"].nunique() == 1 else ("dataset", "batch_size")
+    loss = np.log(runs["first_epoch_loss"].fillna(np.log(runs["n_classes"])))
+
+    late, shared = scored(runs, "ln_steps_to_97"), "Runs may have shared the machine with others."
+
+    def none_over_batch(values: pd.Series, **rest: object) -> Endpoint:
+        return mean_over_cells(-level_minus_baseline(runs, values, by), "ln ratio", **rest)
+
+    found = {
+        "seconds_to_target": none_over_batch(seconds, note=shared),
+        "steps_to_97": none_over_batch(late, **arrival(runs, "steps_to_97")),
+        "first_epoch_loss": none_over_batch(loss),
+    }
+    return found | (batch_sizes(runs) if runs["batch_size"].nunique() > 1 else {})
+
+
+def steps_to(metrics: pd.DataFrame, target: float) -> pd.Series:
+    """First step at which the median of the last three probe accuracies reaches the target, by run."""
+    probes = metrics.query("split == 'probe' and metric == 'accuracy'").sort_values("step")
+    median = probes.groupby(RUN)["value"].transform(lambda v: v.rolling(3, min_periods=1).median())
+    return probes.loc[median >= target].groupby(RUN)["step"].min()
+
+
+def batch_sizes(runs: pd.DataFrame) -> dict[str, Endpoint]:
+    """What depends on the batch size, `none` minus `batch`, means over datasets.
+
+    `batch_size_slope`: the least-squares slope of ln(validation loss) on log2(batch size), without its sign,
+    over the whole range of sizes. `batch_size_samples`: ln(samples to the target at the largest / at the
+    smallest size).
+    """
+
+    def by_size(values: pd.Series) -> pd.DataFrame:
+        table, keys = runs.assign(value=values), ["norm", "seed"]
+        return table.pivot_table(index=keys, columns="batch_size", values="value")
+
+    samples = by_size(np.log(steps(runs).clip(lower=1) * runs["batch_size"]))
+    penalty = samples[samples.columns.max()] - samples[samples.columns.min()]
+    extra = penalty["none"] - penalty["batch"]
+    ln_loss = by_size(scored(runs, "ln_val_loss"))
+    log_size = np.log2(ln_loss.columns.to_numpy(dtype=float))
+    centred = log_size - log_size.mean()
+    slope = (ln_loss * centred).sum(axis=1, skipna=False) / (centred**2).sum()
+    change = slope.abs() * np.ptp(log_size)
+    mean = (slope * np.ptp(log_size)).groupby("norm").mean()
+    note = (
+        f"From the smallest to the largest batch size ln(validation loss) changes by "
+        f"{mean['none']:+.2f} without and {mean['batch']:+.2f} with batch normalization; the extra "
+        f"samples to the target differ by {extra.mean():+.2f} (ln ratio)."
+    )
+    return {
+        "batch_size_slope": Endpoint(change["none"] - change["batch"], "ln ratio", note=note),
+        "batch_size_samples": Endpoint(extra, "ln ratio"),
+    }
+
 
 GROUP = ["norm", "cell", "seed"]
 BAND_POINTS = 1.0  # percentage points below the arm's best
 
 
 def learning_rates(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
-    """How high (B4), how fast (B5), how wide (B6): plain SGD at the largest batch size.
-
-    Cells are all optimizers and batch sizes.
+    """How high (B4), how fast (B5), how wide (B6): plain SGD at the largest batch size, the cells all.
 
     The table has a row per norm, optimizer, batch size, seed and learning rate. Of the options,
     `trained_at` is the accuracy from which a run counts as trained, `usual` the learning rate of B5's
@@ -109,10 +190,7 @@ def steps_by_rate(table: pd.DataFrame, column: str, norm: str) -> dict[str, pd.D
 def best_over_default(
     table: pd.DataFrame, column: str, usual: dict[str, float], primary: str
 ) -> Endpoint:
-    """ln(steps at the usual rate / steps at the best higher rate), with batch normalization.
-
-    Above zero where a higher rate is faster, below where every higher one is slower.
-    """
+    """ln(steps at the usual rate / steps at the best higher rate), with batch normalization."""
     gains, chosen = {}, {}
     optimizers = table.drop_duplicates("cell").set_index("cell")["optimizer"]
     for cell, ln_steps in steps_by_rate(table, column, "batch").items():
@@ -199,10 +277,7 @@ def pseudo_values(none: pd.Series, batch: pd.Series) -> pd.Series:
 
 
 def pitman_morgan(a: pd.Series, b: pd.Series) -> float:
-    """p-value of equal variances of paired values: no correlation between their sum and difference.
-
-    Pitman (1939) and Morgan (1939), Biometrika 31.
-    """
+    """p-value of equal variances of paired values, Pitman (1939) and Morgan (1939), Biometrika 31."""
     return float(pearsonr(a + b, a - b).pvalue)
 
 
