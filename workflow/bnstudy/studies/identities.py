@@ -85,9 +85,7 @@ def batch_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, epsilon: floa
 
     Source: Ioffe and Szegedy (2015), algorithm 1.
     """
-    mean = x.mean(axis=0)
-    variance = ((x - mean) ** 2).mean(axis=0)
-    return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
+    return gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + epsilon) + beta
 
 
 def batch_norm_backward(
@@ -97,10 +95,7 @@ def batch_norm_backward(
 
     Source: the chain rule of Ioffe and Szegedy (2015), section 3.
     """
-    m = len(x)
-    mean = x.mean(axis=0)
-    variance = ((x - mean) ** 2).mean(axis=0)
-    deviation = np.sqrt(variance + epsilon)
+    m, mean, deviation = len(x), x.mean(axis=0), np.sqrt(x.var(axis=0) + epsilon)
     normalized = (x - mean) / deviation
     d_normalized = dy * gamma
     d_variance = (d_normalized * (x - mean)).sum(axis=0) * -0.5 / deviation**3
