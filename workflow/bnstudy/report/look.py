@@ -1,10 +1,8 @@
-"""The look of every figure, once: theme, layouts, a look for each level, and intervals.
+"""The look of every figure, once: theme, a look for each level, and intervals.
 
-The theme's settings are in report/figures.yaml. A figure is a `Drawing` of a tidy frame:
-`panels.small_multiples` gives a panel for each value of a row and a column, and seaborn's axes-level
-functions fill the panels, with a few marks of our own in `marks`. Its pictures are as wide as a phone;
-a page sets them side by side. Nothing there touches pyplot's figures or draws random numbers: equal
-data give equal bytes.
+A figure is a `Drawing` of a tidy frame: `panels.small_multiples` gives a panel for each value of a row
+and a column, which seaborn's axes-level functions and a few marks of our own, in `marks`, fill. Nothing
+there touches pyplot's figures or draws random numbers: equal data give equal bytes.
 """
 
 import io
@@ -41,8 +39,6 @@ INK, MUTED, GRID, PAPER = (THEME[name] for name in COLORS)
 RULE = {"color": INK, "lw": 0.8, "zorder": 1}  # a line of reference, for axhline and axvline
 CURVE_POINTS = 60  # per line; more cannot be told apart at this size
 ENOUGH = 3  # seeds that an interval takes: that of two is so wide that it says nothing
-
-
 WIDTH = 3.6  # inches of a picture: a phone shows them one below the other, a page two side by side
 
 
@@ -174,29 +170,27 @@ def looks_of(
 def series(looks: Mapping[Hashable, Look], column: str, *, markers: bool = True) -> dict:
     """Arguments of `seaborn.lineplot` that draw a line per level of a column in its look.
 
-    The band around a line of means is its t-interval, and the legend is left to
-    `Panels.finish`.
+    The band around a line of means is its t-interval, and `Panels.finish` makes the legend.
     """
-    return {
-        "hue": column,
-        "hue_order": list(looks),
-        "palette": {level: look.color for level, look in looks.items()},
-        "style": column,
-        "style_order": list(looks),
-        "dashes": {level: look.dash for level, look in looks.items()},
-        "markers": {level: look.marker for level, look in looks.items()} if markers else False,
-        "errorbar": t_interval,
-        "err_kws": {"alpha": 0.18, "lw": 0},
-        "legend": False,
-    }
+    order, band = list(looks), {"errorbar": t_interval, "err_kws": {"alpha": 0.18, "lw": 0}}
+    hue = {"hue": column, "hue_order": order, "style": column, "style_order": order}
+    return (
+        hue
+        | band
+        | {
+            "palette": {level: look.color for level, look in looks.items()},
+            "dashes": {level: look.dash for level, look in looks.items()},
+            "markers": {level: look.marker for level, look in looks.items()} if markers else False,
+            "legend": False,
+        }
+    )
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:
     """95 % t-interval of the mean, for seaborn's `errorbar`; NaN for fewer than `ENOUGH` values."""
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
-    n = len(values)
-    if n < ENOUGH:
+    if (n := len(values)) < ENOUGH:
         return math.nan, math.nan
     half = stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n)
     return values.mean() - half, values.mean() + half
@@ -213,23 +207,22 @@ def summary(frame: pd.DataFrame, by: Sequence[str], *, geometric: bool = False) 
     kept = np.isfinite(numbers) & (numbers > 0 if geometric else True)
     numbers = np.log(numbers[kept]) if geometric else numbers[kept]
     groups = numbers.groupby([frame.loc[kept, key] for key in by], sort=True, observed=True)
-    table = groups.agg(["mean", "std", "count"]).reset_index()
-    n = table["count"]
-    half = stdtrit(n.clip(lower=2) - 1, 0.975) * table["std"].fillna(0.0) / np.sqrt(n)
-    table["ci_low"] = (table["mean"] - half).where(n >= ENOUGH)
-    table["ci_high"] = (table["mean"] + half).where(n >= ENOUGH)
+    table = groups.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n"})
+    half = table["std"] * stdtrit(table["n"] - 1, 0.975) / np.sqrt(table["n"])
+    half = half.where(table["n"] >= ENOUGH)
+    table = table.assign(ci_low=table["mean"] - half, ci_high=table["mean"] + half)
     found = ["mean", "ci_low", "ci_high"]
     table[found] = np.exp(table[found]) if geometric else table[found]
-    return table.rename(columns={"count": "n"})[[*by, *found, "n"]]
+    return table[[*by, *found, "n"]]
 
 
 def thinned(
     frame: pd.DataFrame, x: str, by: Sequence[str] = (), points: int = CURVE_POINTS
 ) -> pd.DataFrame:
     """The rows of each group at about `points` values of x, evenly spread over their logarithm."""
-    if by:
-        groups = [thinned(group, x, (), points) for _, group in frame.groupby(list(by), sort=False)]
-        return pd.concat(groups) if groups else frame
+    if by and len(frame):
+        groups = frame.groupby(list(by), sort=False)
+        return pd.concat(thinned(group, x, (), points) for _, group in groups)
     values = np.sort(frame[x].unique())
     if len(values) <= points:
         return frame

@@ -1,7 +1,7 @@
 """Marks that seaborn has not, or only at many times the bytes, and axes of words and of sizes."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,8 +20,6 @@ from bnstudy.report.look import INK, MUTED, ON_DARK, ON_LIGHT, PAPER, Look, seri
 ALIKE = 0.18  # luminance of cells on which black and white letters contrast alike
 SHORT = 24  # letters of a row's name that stand beside it
 SIGNS = 6  # values that a 95 % interval of the median takes
-Looks = Mapping[Hashable, Look]
-UNSEEN = Look("", INK)
 
 
 @dataclass
@@ -38,7 +36,9 @@ class Plot:
     row: str | None = None  # columns whose values make panels
     col: str | None = None
     hue: str = "norm"  # the column of levels
-    looks: Looks | None = None  # in order; without them those of a setting, the baseline first
+    looks: Mapping[Hashable, Look] | None = (
+        None  # in order; without them those of a setting, the baseline first
+    )
     baseline: Hashable = "none"
     missed: str | None = None  # a column that is true for values which are only a bound
     seeds: str = "dots"  # on curves; or as thin "lines", or not at all
@@ -62,9 +62,9 @@ class Plot:
     panels: dict = field(default_factory=dict)  # options of `panels.small_multiples`
 
 
-def open_marker(label: str) -> str:
-    """A cross for what failed, a triangle for a value that is only a lower bound."""
-    return "x" if "train" in label else "^"
+def bound(missed: str, **style: object) -> dict:
+    """An open mark: a cross for what failed, a triangle for a value that is only a lower bound."""
+    return {"ls": "none", "mfc": "none", "marker": "x" if "train" in missed else "^"} | style
 
 
 def dots(
@@ -76,7 +76,7 @@ def dots(
     A line of next to no length (of none at all, PNG would not show it) with round or projecting
     caps is a circle or a square, and takes a tenth of the bytes of a marker.
     """
-    points = np.column_stack(np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (x, y))))
+    points = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         return
@@ -84,9 +84,8 @@ def dots(
     ends[1::2, 0] += np.where(points[:, 0] == 0, 1e-9, 1e-6 * np.abs(points[:, 0]))
     path = Path(ends, [Path.MOVETO, Path.LINETO] * len(points))
     path.should_simplify = False
-    square = look.marker == "s"
-    width = 0.9 * size if square else size  # a square looks larger than a circle of its width
-    cap = "projecting" if square else "round"
+    # A square looks larger than a circle of its width.
+    width, cap = (0.9 * size, "projecting") if look.marker == "s" else (size, "round")
     drawn = {"lw": width, "capstyle": cap, "snap": False} | patch
     # An alpha of the colour, which SVG lets many marks have in common, and not of the mark.
     ax.add_artist(PathPatch(path, fill=False, ec=to_rgba(look.color, alpha), **drawn))
@@ -100,17 +99,16 @@ def seeds_apart(ax: Axes, part: pd.DataFrame, x: Sequence, y: Sequence) -> None:
         x, y = np.asarray(x), np.asarray(y)
         for seed, rows in part.groupby("seed").indices.items():
             unseen = {"alpha": 0.004, "gid": f"seed-{seed}", "zorder": 5}
-            dots(ax, x[rows], y[rows], UNSEEN, size=5.5, **unseen)
+            dots(ax, x[rows], y[rows], Look("", INK), size=5.5, **unseen)
 
 
 def seeds_and_bounds(ax: Axes, one: pd.DataFrame, x: str, look: Look, missed: str | None) -> None:
     """A small mark for each `value`, an open one where the column `missed` is true."""
-    bound = one[missed].astype(bool) if missed else pd.Series(False, index=one.index)
-    dots(ax, one[x][~bound], one["value"][~bound], look)
-    if bound.any():
-        style = {"ls": "none", "marker": open_marker(missed), "mfc": "none", "ms": 3.8}
-        style |= {"mec": look.color, "mew": 0.8, "zorder": 2.5}
-        ax.plot(one[x][bound], one["value"][bound], **style)
+    is_bound = one[missed].to_numpy(bool) if missed else np.zeros(len(one), bool)
+    dots(ax, one[x][~is_bound], one["value"][~is_bound], look)
+    if is_bound.any():
+        style = bound(missed, ms=3.8, mec=look.color, mew=0.8, zorder=2.5)
+        ax.plot(one[x][is_bound], one["value"][is_bound], **style)
 
 
 def threads(ax: Axes, x: np.ndarray, y: np.ndarray, **line: object) -> None:
@@ -153,13 +151,10 @@ def strips(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
 
     Categories stand in the order of `names`, which are their words.
     """
-    order = list(plot.names)
     looks = {k: look for k, look in plot.looks.items() if (part[plot.hue] == k).any()}
-    category = part[plot.x] if plot.x else pd.Series(order[0], part.index)
-    place = category.map({value: i for i, value in enumerate(order)}).astype(float)
-    rank = part[plot.hue].map({level: i for i, level in enumerate(looks)}).astype(float)
-    middle = (len(looks) - 1) / 2
-    center = place + 0.34 / max(1, len(looks) - 1) * (rank - middle)
+    category = part[plot.x] if plot.x else [*plot.names] * len(part)
+    rank, middle = rank_of(part[plot.hue], looks), (len(looks) - 1) / 2
+    center = rank_of(category, plot.names) + 0.34 / max(1, len(looks) - 1) * (rank - middle)
     # Seeds stand outside of the means, which would hide them.
     side = center + np.where(rank < max(middle, 0.5), -0.1, 0.1)
     part = part.assign(category=category, place=center, side=side)
@@ -173,6 +168,10 @@ def strips(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     category_axis(ax, "x", list(plot.names.values()))
 
 
+def rank_of(values: Sequence, order: Iterable) -> np.ndarray:
+    return pd.Index([*order]).get_indexer(values)
+
+
 def curves(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     """A line of means with its band for each level; a level without `x` is a line across."""
     x, looks = plot.x, plot.looks
@@ -181,8 +180,8 @@ def curves(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     part = part[part[x].notna()]
     sizes = sorted(part[x].unique())
     if plot.dodge != 1:
-        rank = part[plot.hue].map({level: i for i, level in enumerate(looks)}).astype(float)
-        part = part.assign(**{x: part[x] * plot.dodge ** (rank - (len(looks) - 1) / 2)})
+        side = rank_of(part[plot.hue], looks) - (len(looks) - 1) / 2
+        part = part.assign(**{x: part[x] * plot.dodge**side})
     for level, look in looks.items() if plot.seeds else ():
         one = part[part[plot.hue] == level]
         if plot.seeds == "dots":
@@ -191,12 +190,10 @@ def curves(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         elif len(one):
             wide = one.pivot(index="seed", columns=x, values="value")
             threads(ax, wide.columns.to_numpy(float), wide.to_numpy(float), color=look.color)
-    style = series(looks, plot.hue, markers=plot.markers)
-    style |= {"estimator": plot.estimator, "zorder": 3}
-    if plot.estimator != "mean":
-        style["errorbar"] = None
+    style = series(looks, plot.hue, markers=plot.markers) | {"estimator": plot.estimator}
+    style |= {} if plot.estimator == "mean" else {"errorbar": None}
     if len(part):
-        sns.lineplot(part, x=x, y="value", ax=ax, **style)
+        sns.lineplot(part, x=x, y="value", ax=ax, zorder=3, **style)
     if plot.ticks:
         ax.set_xscale("log", base=2)
         ax.set_xticks(sizes, map("{:g}".format, sizes))

@@ -1,8 +1,8 @@
 """Figures named in a few lines: curves, strips and rows of a tidy frame.
 
 A frame has a column `value`, a row for each seed, a column of levels (`hue`), and columns whose values
-make panels (`row`, `col`). Axes, names, legend, the alternative text, the data behind a figure and the
-sentence of the caption that says what the marks are follow from the frame:
+make panels (`row`, `col`). Axes, names, legend, alternative text, the data behind the figure and what
+its caption says of the marks follow from the frame:
 
     plot("strips", "dropout", runs, "Accuracy after five epochs.", x="dropout", value="accuracy (%)")
 
@@ -61,7 +61,7 @@ def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: ob
     of = Plot(**{name: options.pop(name) for name in OWN & set(options)}, panels=options)
     if kind in KINDS:
         frame, marked = KINDS[kind](frame, of)
-        caption = f"{caption} {marked}".strip()
+        caption, of.mark = f"{caption} {marked}".strip(), getattr(marks, kind)
     frame = finite(frame)
     there = set(frame[of.hue])
     looks = arms(frame, of.hue, of.baseline) if of.looks is None else of.looks
@@ -72,8 +72,7 @@ def plot(kind: str, label: str, frame: pd.DataFrame, caption: str, **options: ob
     of.panels = {which: of.value, f"{which}scale": of.scale, across: other} | names | of.panels
     entries = list(of.looks.values()) if len(of.looks) > 1 and not of.flat else []
     if of.missed and frame[of.missed].any():
-        style = {"color": MUTED, "ls": "none", "mfc": "none", "label": of.missed}
-        entries.append(Line2D([], [], marker=marks.open_marker(of.missed), **style))
+        entries.append(Line2D([], [], **marks.bound(of.missed, color=MUTED, label=of.missed)))
 
     def draw() -> list[Figure]:
         made = small_multiples(frame, of.row, of.col, **of.panels)
@@ -106,7 +105,6 @@ def curves(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
     columns = [column for column in (of.row, of.col, of.hue) if column]
     if of.seeds != "dots" and of.data is None:
         of.data = means(frame, [*columns, of.x], of.scale)
-    of.mark = marks.curves
     of.panels.setdefault("xscale", None if of.ticks else "linear")
     frame = thinned(frame, of.x, columns)
     if "seed" not in frame:
@@ -126,7 +124,6 @@ def strips(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
     numeric = pd.api.types.is_numeric_dtype(values)
     names = of.names or ("{:g}".format if numeric else name_of(of.x or ""))
     of.names = {value: said(names, value) for value in (sorted(values) if numeric else values)}
-    of.mark = marks.strips
     of.panels.setdefault("xscale", None)
     return frame, (
         f"Small marks are single runs ({seeds_in(frame)}), a thin line joins those of a seed, large "
@@ -136,7 +133,7 @@ def strips(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
 
 def rows(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
     """A row for each level: a circle per seed, mean and interval in front of them."""
-    of.mark, of.flat = marks.rows, True
+    of.flat = True
     height = 0.4 + 0.2 * len(of.looks or frame[of.hue].unique())
     of.panels = {"yscale": None, "sharex": False, "height": height, "wrap": 1} | of.panels
     geometric = "geometric" in (of.scale.values() if isinstance(of.scale, Mapping) else [of.scale])
@@ -222,16 +219,9 @@ def look_of(said: str | Look | Mapping[str, str]) -> Look:
 
 
 def declared(
-    label: str,
-    said: Mapping[str, object],
-    frame: pd.DataFrame,
-    words: Mapping[str, object],
-    found: Mapping[str, object],
+    label: str, said: Mapping, frame: pd.DataFrame, words: Mapping, found: Mapping
 ) -> Drawing:
-    """A figure as `said`, of a frame, with `words` in its texts.
-
-    What was `found` with the frame are further words and options of the drawing.
-    """
+    """A figure as `said`, of a frame; what was `found` with it are more words, and options of `plot`."""
     words = {**words, **found}
     said = Words().filled(said, words)
     if "legend" in said:
