@@ -1,6 +1,7 @@
 """Measures and their comparisons, and how numbers, levels and lists are written."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,15 +26,14 @@ class Metric:
     """How a column of the tables is called, read and written.
 
     A `ratio` is tabled as a natural logarithm, so its differences are logarithms of ratios. A
-    `number` is what an observer measured: it has no unit, and neither direction is better. `target`
-    is the accuracy to which steps are counted, as a sentence names it.
+    `number` is what an observer measured: it has no unit, and neither direction is better.
     """
 
     name: str
     title: str
     kind: Kind
     better: Literal["higher", "lower", ""] = ""
-    target: str = ""
+    target: str = ""  # the accuracy to which steps are counted, as a sentence names it
 
     @property
     def unit(self) -> str:
@@ -47,10 +47,9 @@ class Metric:
 
     def value(self, x: float) -> str:
         """A mean of one arm, with its unit where it has a short one."""
-        if self.kind == "ratio" and not math.isnan(x):
-            return decimal(math.exp(x), 0)
-        percent = f"{SPACE}%" if self.kind == "accuracy" and not math.isnan(x) else ""
-        return self.difference(x, signed=False) + percent
+        if math.isnan(x) or self.kind not in ("ratio", "accuracy"):
+            return self.difference(x, signed=False)
+        return decimal(math.exp(x), 0) if self.kind == "ratio" else f"{decimal(100 * x, 2)}{SPACE}%"
 
     def difference(self, x: float, *, signed: bool = True) -> str:
         """A difference between two arms in its unit; a ratio has no sign."""
@@ -60,16 +59,14 @@ class Metric:
             return number(x, signed=signed)
         if self.kind == "ratio":
             return decimal(math.exp(x), 2)
-        scale = 100 if self.kind == "accuracy" else 1
-        return decimal(scale * x, DIGITS[self.kind], signed=signed)
-
-    def with_unit(self, x: float, *, signed: bool = True) -> str:
-        return f"{self.difference(x, signed=signed)} {self.unit}".rstrip()
+        return decimal(
+            x * (100 if self.kind == "accuracy" else 1), DIGITS[self.kind], signed=signed
+        )
 
     def interval(self, low: float, high: float) -> str:
         """`+0.15 to +0.27` in its unit."""
-        ends = (self.difference(low), self.difference(high))
-        return "n/a" if math.isnan(low) else f"{SPACE}to{SPACE}".join(ends)
+        ends = f"{self.difference(low)}{SPACE}to{SPACE}{self.difference(high)}"
+        return "n/a" if math.isnan(low) else ends
 
 
 METRICS = {
@@ -93,17 +90,14 @@ def decimal(x: float, digits: int, *, signed: bool = False) -> str:
     Sums of the same numbers in another order differ in their last bits. Rounding those away first
     keeps a mean that ends in 5 from being written in two ways.
     """
-    x = round(x, digits + 6)
-    text = f"{x:+,.{digits}f}" if signed else f"{x:,.{digits}f}"
-    if not any(c in "123456789" for c in text):
-        text = text.lstrip("+-")
+    text = f"{round(x, digits + 6):{'+' if signed else ''},.{digits}f}"
+    text = text if re.search("[1-9]", text) else text.lstrip("+-")
     return text.replace("-", MINUS)
 
 
 def number(x: float, *, signed: bool = False) -> str:
     """A number of any size, to four significant digits."""
-    text = f"{x:+.4g}" if signed and x else f"{x:.4g}"
-    return text.replace("-", MINUS)
+    return f"{x:{'+' if signed and x else ''}.4g}".replace("-", MINUS)
 
 
 def percent(share: float) -> str:
@@ -113,9 +107,8 @@ def percent(share: float) -> str:
 
 def p_value(p: float) -> str:
     """`p = 0.016` as it stands in a sentence."""
-    if math.isnan(p):
-        return "p not available"
-    return f"p{SPACE}{p_text(p)}" if p < 0.001 else f"p{SPACE}={SPACE}{p_text(p)}"
+    equal = "" if p < 0.001 else f"={SPACE}"
+    return "p not available" if math.isnan(p) else f"p{SPACE}{equal}{p_text(p)}"
 
 
 def p_text(p: float) -> str:
@@ -168,12 +161,7 @@ def arm(level: Level, axis: str = "norm") -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of comparison.csv, with what a sentence about it needs to know besides.
-
-    `cell` says at which values of the other axes; it is empty for the mean over all of them.
-    `family` is the number of tests that Holm's correction spans. `censored_*` are the runs that
-    never reached the target accuracy, out of `runs` in each arm.
-    """
+    """One row of comparison.csv, with what a sentence about it needs to know besides."""
 
     of: Metric
     mean_baseline: float
@@ -190,9 +178,9 @@ class Comparison:
     axis: str = ""
     level: Level = ""
     baseline: Level = ""
-    cell: dict[str, Level] = field(default_factory=dict)
-    family: int = 1
-    runs: int = 0
+    cell: dict[str, Level] = field(default_factory=dict)  # values of the other axes; none: of all
+    family: int = 1  # the tests that Holm's correction spans
+    runs: int = 0  # in each arm, of which so many never reached the target accuracy
     censored_baseline: int = 0
     censored_level: int = 0
 
@@ -239,12 +227,12 @@ class Comparison:
     @property
     def amount(self) -> str:
         """The difference with its unit."""
-        return self.of.with_unit(self.difference)
+        return f"{self.of.difference(self.difference)} {self.of.unit}".rstrip()
 
     @property
     def size(self) -> str:
         """The same without a sign."""
-        return self.of.with_unit(abs(self.difference), signed=False)
+        return self.amount.lstrip(f"+{MINUS}")
 
     @property
     def sizes(self) -> str:

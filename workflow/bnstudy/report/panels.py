@@ -21,11 +21,10 @@ PLAIN_DECADES = 4  # axes up to this length have plain numbers, longer ones powe
 
 @dataclass
 class Panels:
-    """Panels to be filled: `for ax, part in panels: ...`, then `panels.finish(looks)`.
+    """Panels of `small_multiples` to be filled: `for ax, part in panels: ...`, then `panels.finish(looks)`.
 
-    Made by `small_multiples`. Iterating gives the axes and the rows of the frame that they show, of
-    panels with any (seaborn warns of others). `axes` and `parts` hold both by (value of the row,
-    value of the column), of all panels, for what differs between them.
+    Iterating gives the axes and the rows of the frame that they show, of panels with any. `axes` and
+    `parts` hold both by (value of the row, value of the column), of all panels.
     """
 
     settings: dict
@@ -39,22 +38,20 @@ class Panels:
 
     def finish(self, legend: Iterable[Look | Line2D] | Mapping[object, Look] = ()) -> list[Figure]:
         """Ticks, limits and labels, once everything is drawn, and a legend above the first picture."""
-        for key, ax in self.axes.items():
+        for (picture, row, column), key in self.places.items():
+            ax = self.axes[key]
             if not (ax.lines or ax.collections or ax.patches or ax.images):
                 middle = {"ha": "center", "va": "center", "color": MUTED, "fontsize": 7.5}
                 ax.text(0.5, 0.5, "nothing was measured", transform=ax.transAxes, **middle)
-            for which in ("x", "y"):
+            for which, neighbour in (("x", (row + 1, column)), ("y", (row, column - 1))):
                 scale = of_panel(self.settings[f"{which}scale"], key)
                 set_ticks(ax, which, scale, self.settings["inches"])
-        for (picture, row, column), key in self.places.items():
-            self.unlabel("x", key, self.places.get((picture, row + 1, column)))
-            self.unlabel("y", key, self.places.get((picture, row, column - 1)))
+                self.unlabel(which, key, self.places.get((picture, *neighbour)))
         for figure in self.figures:
             labelled = [ax for ax in figure.axes if ax.get_ylabel()]
             if len(labelled) <= ALIGNED:
                 figure.align_ylabels(labelled)
-        entries = list(legend.values() if isinstance(legend, Mapping) else legend)
-        if entries:
+        if entries := list(legend.values() if isinstance(legend, Mapping) else legend):
             add_legend(self.figures, entries)
         return self.figures
 
@@ -93,23 +90,20 @@ def small_multiples(
     wrap: int = 2,
     height: float = 1.45,
 ) -> Panels:
-    """A panel for each value of the columns `row` and `col`.
+    """A panel for each value of the columns `row` and `col` of a tidy frame.
 
-    What does not fit side by side goes on in the next picture. Without a column, or with a single value
-    of it, the panels of the rows follow each other as words do.
+    What does not fit side by side, at most `wrap` panels of `height` inches, goes on in the next picture.
+    Without a column, or with a single value of it, the panels of the rows follow each other as words do.
+    Values stand in order of appearance, that of `rows` and `cols`, or of the words for them, `row_name`
+    and `col_name`: a function, a pattern or a mapping. Columns have theirs as titles; rows have them
+    before the label of the vertical axis, or as titles where there are no columns.
 
-    `row` and `col` are columns of a tidy frame, whose values, in order of appearance or that of `rows`
-    and `cols`, make the rows and the columns of panels. `x` and `y` are labels of the axes, `xscale` and
-    `yscale` scales, one for all or a mapping from values of row or column: `linear`; `zero` (linear, from
-    there on); `count` (whole numbers); `percent` (fractions written as percentages, the axis ends at 0
-    and at 1); `log` (means stay arithmetic); `geometric` (the same axis, and means and intervals are
-    those of the logarithms); None: as drawn. `sharex` and `sharey` say which panels have an axis in
-    common: "row" and "col" are those with the same value of it, wherever they stand.
-
-    `row_name` and `col_name` are words for the values: a function, a pattern or a mapping, which gives
-    their order, too. Columns have theirs as titles; rows have them before the label of the vertical
-    axis, or as titles where there are no columns. At most `wrap` panels of `height` inches stand side
-    by side in a picture.
+    `x` and `y` are labels of the axes, `xscale` and `yscale` scales, one for all or a mapping from values
+    of row or column: `linear`; `zero` (linear, from there on); `count` (whole numbers); `percent`
+    (fractions written as percentages, the axis ends at 0 and at 1); `log` (means stay arithmetic);
+    `geometric` (the same axis, and means and intervals are those of the logarithms); None: as drawn.
+    `sharex` and `sharey` say which panels have an axis in common: "row" and "col" are those with the
+    same value of it, wherever they stand.
     """
     row_values = values_of(frame, row, rows, row_name)
     col_values = values_of(frame, col, cols, col_name)
@@ -119,10 +113,9 @@ def small_multiples(
     inches = WIDTH / columns - 0.4
     letters = int(inches / 0.071)  # of a title, in bold
 
-    scales = {"x": x, "y": y, "xscale": xscale, "yscale": yscale}
-    names = {"row_name": row_name, "turned": turned, "inches": inches}
+    settings = {"x": x, "y": y, "xscale": xscale, "yscale": yscale, "row_name": row_name}
     pictures = [Figure(layout="constrained") for _ in range(math.ceil(len(across) / columns))]
-    panels = Panels(scales | names, pictures)
+    panels = Panels(settings | {"turned": turned, "inches": inches}, pictures)
     grids = [figure.add_gridspec(len(down), columns) for figure in pictures]
     first: dict[tuple, Axes] = {}
     tallest = 1
@@ -134,7 +127,7 @@ def small_multiples(
         ax = pictures[picture].add_subplot(grids[picture][i, column], **shared)
         for which, group in groups.items():
             first.setdefault(group, ax)
-            if of_panel(scales[f"{which}scale"], key) == "geometric":
+            if of_panel(settings[f"{which}scale"], key) == "geometric":
                 getattr(ax, f"set_{which}scale")("log")
         words = [said(row_name, key[0])] * turned + [said(col_name, key[1])] * (i == 0)
         title = [line for word in words for line in wrapped(word, letters)]
@@ -194,17 +187,14 @@ def add_legend(figures: Sequence[Figure], entries: Sequence[Look | Line2D]) -> N
     """Name series above the first picture; what stands beside it is left as much room."""
     handles = [entry.handle() if isinstance(entry, Look) else entry for entry in entries]
     longest = max(len(handle.get_label()) for handle in handles)
-    fitting = max(1, int(WIDTH / (0.066 * longest + 0.52)))
-    columns = min(len(handles), fitting)
+    columns = min(len(handles), max(1, int(WIDTH / (0.066 * longest + 0.52))))
     room = 0.08 + 0.165 * math.ceil(len(handles) / columns)  # inches
     for figure in figures[:2]:
         height = figure.get_figheight() + room
         figure.set_figheight(height)
         figure.get_layout_engine().set(rect=(0, 0, 1, 1 - room / height))
-    figures[0].legend(
-        handles=handles, loc="upper left", ncols=columns, handlelength=2.6, columnspacing=1.4,
-        borderpad=0,
-    )  # fmt: skip
+    spaces = {"handlelength": 2.6, "columnspacing": 1.4, "borderpad": 0}
+    figures[0].legend(handles=handles, loc="upper left", ncols=columns, **spaces)
 
 
 # Ticks.
@@ -212,21 +202,20 @@ def add_legend(figures: Sequence[Figure], entries: Sequence[Look | Line2D]) -> N
 
 def set_ticks(ax: Axes, which: str, scale: str | None, inches: float = 2) -> None:
     """Give an axis that is so long its scale and its ticks, once everything is drawn."""
-    axis = getattr(ax, f"{which}axis")
+    axis, limit = getattr(ax, f"{which}axis"), getattr(ax, f"set_{which}lim")
     few = 5 if which == "y" else max(2, min(4, int(inches / 0.3)))
     if scale in ("log", "geometric"):
         if axis.get_scale() != "log":
             getattr(ax, f"set_{which}scale")("log")
         log_ticks(ax, which, inches)
     elif scale is not None:
-        low, high = getattr(ax, f"get_{which}lim")()
         if scale == "percent":
-            getattr(ax, f"set_{which}lim")(max(low, 0.0), min(high, 1.0))
+            low, high = getattr(ax, f"get_{which}lim")()
+            limit(max(low, 0.0), min(high, 1.0))
         elif scale == "zero":
-            getattr(ax, f"set_{which}lim")(0)
+            limit(0)
         write = (lambda v: f"{round(100 * v, 6):g}") if scale == "percent" else plain
-        steps = MaxNLocator(few, integer=scale == "count", steps=[1, 2, 5, 10])
-        axis.set_major_locator(steps)
+        axis.set_major_locator(MaxNLocator(few, integer=scale == "count", steps=[1, 2, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda v, _: write(v)))
 
 

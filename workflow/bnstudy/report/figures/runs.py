@@ -36,54 +36,53 @@ def looks(results: Results) -> dict[object, Look]:
     return looks_of(results.levels, results.baseline, results.level_name)
 
 
+def measured(name: str, results: Results, dataset: str) -> pd.DataFrame:
+    """The rows of metrics.csv that a figure shows."""
+    return tidy(results, results.metrics.query(DECLARED["comparison"][name]["where"]), dataset)
+
+
 def drawing(
-    name: str, results: Results, dataset: str, frame: pd.DataFrame, level: object = None, **found: object
+    name: str, results: Results, dataset: str, frame: pd.DataFrame | None = None,
+    level: object = None, **found: object,
 ) -> Drawing:  # fmt: skip
     """A figure as declared; its lines are the levels and its panels the cells, in their order.
 
-    `found` are words of its texts and options of the drawing. The data behind curves are means, by the
-    axes of the study and by what else makes panels and lines.
+    Without a frame it shows what was `measured`. `found` are words of its texts and options of the
+    drawing. The data behind curves are means, by the axes of the study and what else makes panels and lines.
     """
+    frame = measured(name, results, dataset) if frame is None else frame
     broken = sum(results.diverged(dataset, one) for one in results.levels)
     axes = listed(settings.label(axis) for axis in results.cell_axes)
     words = {
         "dataset": results.title(dataset),
         "seeds": results.n_seeds,
         "target": results.target,
+        "targets": results.values("target"),
         "epochs": results.epochs,
         "panels": f", a panel per {axes}" if axes else "",
         "diverged": say("figures", "diverged", n=broken) if broken else "",
     }
     figure = {key: said for key, said in DECLARED["comparison"][name].items() if key != "where"}
-    if figure["kind"] == "curves":
-        parts = [figure.get(key) for key in ("row", "col", "hue", "x")]
-        axes = [*parts[:2], results.axis, *results.cell_axes, *parts[2:]]
-        by = [column for column in dict.fromkeys(axes) if column not in (None, *KEYS)]
-        found = {"data": summary(frame, by)} | found
+    if figure["kind"] == "curves" and "data" not in found:
+        row, col, hue, x = (figure.get(key) for key in ("row", "col", "hue", "x"))
+        by = dict.fromkeys((row, col, results.axis, *results.cell_axes, hue, x))
+        found["data"] = summary(frame, [column for column in by if column not in (None, *KEYS)])
     if "hue" not in figure:
         found = {"hue": "level", "looks": looks(results)} | found
     if figure["col"] == "cell":
         found = {"cols": [results.cell_title(cell) for cell in results.cells]} | found
-    label = results.label(name, dataset, level)
-    return declared(label, figure, frame, words, found)
-
-
-def measured(name: str, results: Results, dataset: str) -> pd.DataFrame:
-    """The rows of metrics.csv that a figure shows."""
-    rows = results.metrics.query(DECLARED["comparison"][name]["where"])
-    return tidy(results, rows, dataset)
+    return declared(results.label(name, dataset, level), figure, frame, words, found)
 
 
 def learning_curves(results: Results, dataset: str) -> Drawing:
     """Validation loss and accuracy after each epoch, a column per cell."""
-    return drawing("curves", results, dataset, measured("curves", results, dataset))
+    return drawing("curves", results, dataset)
 
 
 def train_against_validation(results: Results, dataset: str) -> Drawing:
     """Training and validation loss per epoch, a row per level and a column per cell."""
     names = {level: results.level_name(level) for level in results.levels}
-    frame = measured("gap", results, dataset)
-    return drawing("gap", results, dataset, frame, row_name=names)
+    return drawing("gap", results, dataset, row_name=names)
 
 
 def probe_curves(results: Results, dataset: str) -> Drawing:
@@ -94,29 +93,15 @@ def probe_curves(results: Results, dataset: str) -> Drawing:
     if every == [as_level(None)]:
         spacing = "every few steps at first, then in proportion to the step,"
     note = " A step at a larger batch size sees more images." if several else ""
-    frame = measured("probe", results, dataset)
-    return rising("probe", results, dataset, frame, ["step"], spacing=spacing, note=note)
+    return drawing("probe", results, dataset, then=rising, spacing=spacing, note=note)
 
 
-def rising(
-    name: str, results: Results, dataset: str, frame: pd.DataFrame, by: list[str],
-    more: pd.DataFrame | None = None, **found: object,
-) -> Drawing:  # fmt: skip
-    """An accuracy over a logarithmic axis from 80 %, or where the curves start, with the targets.
-
-    `more` are rows that are drawn but not among the data.
-    """
-    table = summary(frame, [results.axis, *results.cell_axes, *by])
-    floor = max(0.0, min(0.8, float(table["mean"].min()))) if len(table) else 0.0
-
-    def targets(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
-        ax.set_ylim(floor, 1)
-        for target in results.values("target"):
-            ax.axhline(target, **RULE)
-            note(ax, percent(target), (0, target), (3, 2), "axes data")
-
-    frame = pd.concat([frame, more])
-    return drawing(name, results, dataset, frame, then=targets, data=table, **found)
+def rising(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
+    """The axis of an accuracy from 80 %, or where the curves start, and the targets on it."""
+    ax.set_ylim(max(0.0, min(0.8, float(plot.data["mean"].min()))), 1)
+    for target in plot.words["targets"]:
+        ax.axhline(target, **RULE)
+        note(ax, percent(target), (0, target), (3, 2), "axes data")
 
 
 def accuracy_by_time(results: Results, dataset: str) -> Drawing:
@@ -128,17 +113,18 @@ def accuracy_by_time(results: Results, dataset: str) -> Drawing:
     frame = measured("accuracy-by-time", results, dataset)
     frame = frame.merge(seconds_per_step(results, dataset), on=KEYS)
     frame["seconds"] = frame.pop("seconds_per_step") * frame["step"]
-    found, by = {"note": ""}, ["seconds", "step"]
+    axes, by = [results.axis, *results.cell_axes], ["seconds", "step"]
+    found = {"note": "", "data": summary(frame, [*axes, *by])}
     if len(results.cells) > 1:
-        table = summary(frame, [*KEYS, *by])
-        best = pd.concat(
+        table = summary(frame, [*KEYS, *by]).rename(columns={"mean": "value"})
+        best = (
             frontier(table[table["level"] == level]).assign(level=level, cell=BEST, seed=None)
             for level in results.levels
         )
+        frame = pd.concat([frame, *best])
         found["note"] = say("figures", "best")
-        found["more"] = best.rename(columns={"mean": "value"})
         found["cols"] = [*(results.cell_title(cell) for cell in results.cells), BEST]
-    return rising("accuracy-by-time", results, dataset, frame, by, **found)
+    return drawing("accuracy-by-time", results, dataset, frame, then=rising, **found)
 
 
 def seconds_per_step(results: Results, dataset: str) -> pd.DataFrame:
@@ -159,9 +145,9 @@ def seconds_per_step(results: Results, dataset: str) -> pd.DataFrame:
 
 
 def frontier(curves: pd.DataFrame) -> pd.DataFrame:
-    """The highest mean accuracy of any curve by each time, at the times at which it rises."""
-    best = curves.sort_values("seconds")[["seconds", "mean"]]
-    highest = best["mean"].cummax()
+    """The highest `value` of any curve by each time, at the times at which it rises."""
+    best = curves.sort_values("seconds")[["seconds", "value"]]
+    highest = best["value"].cummax()
     return best[highest > highest.shift(fill_value=-math.inf)]
 
 
@@ -176,47 +162,33 @@ def steps_to_target(results: Results, dataset: str) -> Drawing:
 
 
 def paired_differences(results: Results, dataset: str, level: object) -> Drawing:
-    """The difference of every seed, with mean and interval, by cell and over all."""
-    frame = differences(results, dataset, level)
-    of = {metric: results.metric(metric) for metric in PAIRED}
-    names, look = row_names(results), looks(results)[level]
+    """Level minus baseline of every seed with both runs, by cell and as the mean over all cells.
+
+    Accuracies in percentage points, losses in nats, steps as ratios.
+    """
+    of, found = {metric: results.metric(metric) for metric in PAIRED}, {}
+    cells, arms = [results.cell_title(cell) for cell in results.cells], [level, results.baseline]
+    for metric in PAIRED:
+        runs = tidy(results, results.scored(metric), dataset)
+        wide = runs.pivot(index=["cell", "seed"], columns="level", values="value")
+        after, before = (wide.reindex(columns=arms).astype(float)[arm] for arm in arms)
+        gain = (after - before).unstack("seed").reindex(cells).rename({"": "all runs"})
+        if len(cells) > 1:
+            gain.loc[ALL] = gain.mean(skipna=False)
+        found[metric] = {"accuracy": 100 * gain, "ratio": np.exp(gain)}.get(of[metric].kind, gain)
+    frame = pd.concat(found, names=["metric", "cell"]).stack().rename("value").dropna()
+    names, look = list(gain.index), looks(results)[level]
 
     def set_off(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         if ALL in names:
             ax.axhline(len(names) - 1.5, color=MUTED, lw=0.6)
 
     return drawing(
-        "paired", results, dataset, frame, level, then=set_off, after=results.level_name(level),
-        before=results.level_name(results.baseline),
+        "paired", results, dataset, frame.reset_index(), level, then=set_off,
+        after=results.level_name(level), before=results.level_name(results.baseline),
         looks={name: Look(name, look.color, "", look.marker) for name in names},
         col_name={m: of[m].title for m in PAIRED}, value={m: of[m].unit or "ratio" for m in PAIRED},
     )  # fmt: skip
-
-
-def row_names(results: Results) -> list[str]:
-    """The cells, and the mean over them where there are several."""
-    names = [results.cell_title(cell) or "all runs" for cell in results.cells]
-    return [*names, ALL] if len(names) > 1 else names
-
-
-def differences(results: Results, dataset: str, level: object) -> pd.DataFrame:
-    """Level minus baseline of every seed with both runs, by cell and as the mean over all cells.
-
-    Accuracies in percentage points, losses in nats, steps as ratios.
-    """
-    found, names = {}, row_names(results)
-    cells, arms = [results.cell_title(cell) for cell in results.cells], [level, results.baseline]
-    for metric in PAIRED:
-        runs = tidy(results, results.scored(metric), dataset)
-        wide = runs.pivot(index=["cell", "seed"], columns="level", values="value")
-        after, before = (wide.reindex(columns=arms).astype(float)[arm] for arm in arms)
-        gain = (after - before).unstack("seed").reindex(cells).set_axis(names[: len(cells)])
-        if ALL in names:
-            gain.loc[ALL] = gain.mean(skipna=False)
-        kind = results.metric(metric).kind
-        found[metric] = {"accuracy": 100 * gain, "ratio": np.exp(gain)}.get(kind, gain)
-    table = pd.concat(found, names=["metric", "cell"]).stack()
-    return table.rename("value").dropna().reset_index()
 
 
 def batch_size_effect(results: Results, dataset: str) -> Drawing:
