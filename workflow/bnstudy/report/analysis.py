@@ -26,10 +26,7 @@ LIMITS = ("L1", "L2", "L3", "L4")  # claims about what the method costs, or wher
 
 
 def short_verdict(claim: Judged) -> str:
-    """`[B3](#...) faster convergence: **supported**, +1.4 pp (+1.3 to +1.5)`, as Markdown.
-
-    The link leads to the section of the claim, in Jupyter and on the page.
-    """
+    """`[B3](#its-section) faster convergence: **supported**, +1.4 pp (+1.3 to +1.5)`, as Markdown."""
     name = shown(claim.short or claim.claim).rstrip(".")
     found = f"[{claim.id}](#{claim.heading.replace(' ', '-')}) {name}: **{verdict_word(claim)}**"
     if claim.exact:
@@ -47,16 +44,12 @@ def evidence(claims: Claims, names: Sequence[str]) -> str:
 
 
 def benefit(claims: Claims, said: dict) -> tuple[str, ...]:
-    """A benefit of `verdicts.quotes` with the words of the text, and the verdicts on it.
-
-    Behind them, which of its claims were not measured.
-    """
+    """A benefit of `verdicts.quotes` with the words of the text, and what was found of it."""
     line, words = quotes()["claims"][said["quote"]]
+    told = say("analysis", "benefit", **said | {"quote": shown(words), "line": line})
     lacking = [n for n in said["claims"] if (claim := claims[n]) and not claim.was_run]
-    verdicts = [evidence(claims, said["claims"])]
-    verdicts += [say("analysis", "not measured", claims=lacking)] if lacking else []
-    words = {"title": said["title"], "quote": shown(words), "line": line, "why": said["why"]}
-    return say("analysis", "benefit", **words), " ".join(filter(None, verdicts))
+    missing = say("analysis", "not measured", claims=lacking) if lacking else ""
+    return told, f"{evidence(claims, said['claims'])} {missing}".strip()
 
 
 def sure(c: Comparison) -> str:

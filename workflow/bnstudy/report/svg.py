@@ -6,17 +6,12 @@ become classes and groups.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 FONTS = "system-ui, sans-serif"  # of the page; narrower than the one that places were computed with
 MARK = 800  # letters of the path of a mark as matplotlib writes it
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-# What matplotlib says of every element, which would overrule what groups say: the root says it.
-OF_ALL = (
-    '<defs><style type="text/css">*{stroke-linejoin: round; stroke-linecap: butt}</style></defs>'
-)
 
 
 def compact(svg: str, end: str = "") -> str:
@@ -26,10 +21,10 @@ def compact(svg: str, end: str = "") -> str:
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace(OF_ALL, "")
-    svg = svg.replace("xlink:href", "href").replace(
-        ' xmlns:xlink="http://www.w3.org/1999/xlink"', ""
-    )
+    svg = re.sub(r"\s+", " ", svg).replace("> <", "><")
+    # What it says of every element would overrule what groups say: the root says it.
+    svg = re.sub(r"<defs><style[^<]*</style></defs>", "", svg, count=1)
+    svg = re.sub(r' xmlns:xlink="[^"]+"|xlink:(?=href)', "", svg)
     svg = re.sub(r'\b(x|y)="[^"]+"|translate\([^)]+\)', shorter_numbers, svg)
     svg = re.sub(r'( id="[^"]+")? d="([^"]+)"', shorter_path, svg)
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
@@ -82,8 +77,7 @@ def shorter_path(attribute: re.Match) -> str:
     """
     name, path = attribute.groups()
     digits = 2 if name and len(path) < MARK else 1
-    found, before = "", ""
-    here = start = (0.0, 0.0)
+    found, before, here, start = "", "", (0.0, 0.0), (0.0, 0.0)
     for command, text in re.findall(r"([MLQCz])([^MLQCz]*)", path):
         if command == "z":
             found += "z"
@@ -91,11 +85,8 @@ def shorter_path(attribute: re.Match) -> str:
             continue
         numbers = [round(float(number), digits) for number in text.split()]
         points = list(zip(numbers[::2], numbers[1::2], strict=True))
-        moves = [
-            short(x - origin, digits)
-            for point in points
-            for x, origin in zip(point, here, strict=True)
-        ]
+        origins = here * len(points)
+        moves = [short(x - at, digits) for x, at in zip(numbers, origins, strict=True)]
         said = " ".join(re.sub(r"^(-?)0\.", r"\1.", move) for move in moves).replace(" -", "-")
         # Without a letter the last one goes on, but after a move a line is drawn.
         goes_on = command == before != "M" or (before, command) == ("M", "L")
@@ -123,12 +114,10 @@ def short_name(i: int) -> str:
 def without_bare_groups(svg: str) -> str:
     """Drop groups that say nothing about what they hold."""
     kept, bare = [], []
-    svg = re.sub(r"<g( [^>]*)?/>", "", svg)
-    for part in re.split(r"(<g>|<g [^>]*>|</g>)", svg):
+    for part in re.split(r"(<g>|<g [^>]*>|</g>)", re.sub(r"<g( [^>]*)?/>", "", svg)):
         if part.startswith("<g"):
             bare.append(part == "<g>")
-        said_nothing = part == "<g>" or (part == "</g>" and bare.pop())
-        if not said_nothing:
+        if part != "<g>" and not (part == "</g>" and bare.pop()):
             kept.append(part)
     return "".join(kept)
 
@@ -139,17 +128,14 @@ def with_classes(svg: str, end: str = "") -> tuple[str, list[str]]:
     Returns the SVG and the classes that a group may have for all in it, which opacity is not: that of a
     group is one for the whole.
     """
-    styles = re.findall(r' style="([^"]+)"', svg)
-    often = [style for style in dict.fromkeys(styles) if styles.count(style) > 1]
+    styles = Counter(re.findall(r' style="([^"]+)"', svg))
+    often = [style for style, times in styles.items() if times > 1]
     classes = {style: short_name(i) + end for i, style in enumerate(often)}
-    svg = re.sub(
-        r' style="([^"]+)"',
-        lambda m: f' class="{classes[m[1]]}"' if m[1] in classes else m[0],
-        svg,
-    )
-    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
-    rules = "svg{stroke-linejoin:round}" + rules
-    svg = re.sub(r"(<svg[^>]*>)", lambda m: f"{m[1]}<style>{rules}</style>", svg, count=1)
+    for style, name in classes.items():
+        svg = svg.replace(f' style="{style}"', f' class="{name}"')
+    rules = "svg{stroke-linejoin:round}"
+    rules += "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    svg = svg.replace(">", f"><style>{rules}</style>", 1)
     return svg, [name for style, name in classes.items() if not re.search(r"(^|;)opacity:", style)]
 
 
