@@ -35,37 +35,25 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
     frame = frame[several & (frame["split"] != "test")]
     curves = max(1, len(frame.groupby(["split", "metric", "level", "cell", "seed"])))
     frame = thinned(frame, "step", ["split", "metric", "level", "cell"], max(9, POINTS // curves))
-    # What the study is about comes first, what was observed last.
-    first = [*DECLARED["titles"]]
-    keys = sorted(
-        frame.groupby(["split", "metric"]).groups, key=lambda k: ([*first, k[0]].index(k[0]), *k)
-    )
+    first, keys = [*DECLARED["titles"]], frame.groupby(["split", "metric"]).groups
     titles = [results.cell_title(cell) for cell in results.cells]
-    grids: list[list[int]] = []
-    measures, series = [], []
-    for split, metric in keys:
-        part = frame[(frame["split"] == split) & (frame["metric"] == metric)]
-        of = measure(results, split, metric, part["value"].astype(float))
-        measures.append(of)
-        arms = (part[part["level"] == level] for level in results.levels)
-        series.append(
-            [
-                [curve(arm[arm["cell"] == cell], results, of, grids) for cell in titles]
-                for arm in arms
-            ]
-        )
+    measures, series, grids = [], [], []
+    # What the study is about comes first, what was observed last.
+    for split, metric in sorted(keys, key=lambda k: ([*first, k[0]].index(k[0]), *k)):
+        part = results.select(frame, split=split, metric=metric)
+        measures.append(measure(results, split, metric, part["value"].astype(float)))
+        arms = [results.select(part, level=level) for level in results.levels]
+        cells = [[results.select(arm, cell=title) for title in titles] for arm in arms]
+        series.append([[curve(c, results, measures[-1], grids) for c in arm] for arm in cells])
     bands, counts = bands_of(results.runs, " over {}"), range(len(results.seeds) + 1)
     axes = {axis: [short_name(axis, v) for v in results.values(axis)] for axis in results.cell_axes}
-    per_step = {"steps": None} | paces(results, dataset)
+    per_step, styles = {"steps": None} | paces(results, dataset), looks(results).values()
     return {
         "kind": "explorer",
         "caption": DECLARED["caption"].format(dataset=results.title(dataset), bands=bands),
         "measures": measures,
         "axes": [{"name": a, "label": settings.label(a), "values": v} for a, v in axes.items()],
-        "levels": [
-            {"name": one.name, "color": one.color, "dash": list(one.dash)}
-            for one in looks(results).values()
-        ],
+        "levels": [{"name": s.name, "color": s.color, "dash": [*s.dash]} for s in styles],
         "seeds": results.seeds,
         "quantiles": [round(stdtrit(n - 1, 0.975), 6) if n >= ENOUGH else None for n in counts],
         "against": [
@@ -82,18 +70,16 @@ def measure(results: Results, split: str, metric: str, values: pd.Series) -> dic
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     logarithmic = low > 0 and (metric == "loss" or high > LONG * low)
+    targets = results.values("target") if (split, metric) == ("probe", "accuracy") else []
     found = {
         "name": f"{split} {metric}",
         "title": DECLARED["titles"].get(split, f"{split} {{}}").format(metric).replace("_", " "),
         "decimals": 4 - math.floor(math.log10(max(abs(low), abs(high), 1e-12))),
         "scale": "log" if logarithmic else "linear",
-        "targets": [],
+        "targets": [[target, percent(target)] for target in targets],
     }
-    found |= {"unit": "", "times": 1, "digits": None, "better": 0}
-    found |= DECLARED["metrics"].get(metric, {})
-    if (split, metric) == ("probe", "accuracy"):
-        found["targets"] = [[t, percent(t)] for t in results.values("target")]
-    return found
+    usual = {"unit": "", "times": 1, "digits": None, "better": 0}
+    return found | usual | DECLARED["metrics"].get(metric, {})
 
 
 def curve(part: pd.DataFrame, results: Results, of: dict, grids: list[list[int]]) -> list:

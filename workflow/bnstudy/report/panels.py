@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from bnstudy.report.look import MUTED, WIDTH, Look
 
@@ -216,7 +216,7 @@ def set_ticks(ax: Axes, which: str, scale: str | None, inches: float = 2) -> Non
             limit(0)
         write = (lambda v: f"{round(100 * v, 6):g}") if scale == "percent" else plain
         axis.set_major_locator(MaxNLocator(few, integer=scale == "count", steps=[1, 2, 5, 10]))
-        axis.set_major_formatter(FuncFormatter(lambda v, _: write(v)))
+        axis.set_major_formatter(lambda v, _: write(v))
 
 
 def plain(value: float) -> str:
@@ -245,11 +245,11 @@ def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
 
     def fits(ticks: Sequence[float]) -> bool:
         """Whether labels side by side do not touch."""
-        widths = [LETTER * (len(plain(tick)) + 1) for tick in ticks]
-        return which == "y" or all(
-            math.log10(b / a) / decades * inches > (wide + next_wide) / 2
-            for (a, wide), (b, next_wide) in pairwise(zip(ticks, widths, strict=True))
+        wide = {tick: LETTER * (len(plain(tick)) + 1) / 2 for tick in ticks}
+        places = (
+            (math.log10(b / a) / decades * inches, wide[a] + wide[b]) for a, b in pairwise(ticks)
         )
+        return which == "y" or all(apart > needed for apart, needed in places)
 
     write, found = plain, between([1])
     if decades > PLAIN_DECADES or (len(found) > 2 and not fits(found)):
@@ -264,7 +264,7 @@ def log_ticks(ax: Axes, which: str, inches: float = 2) -> None:
             ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
             found = [tick for tick in ticks if low <= tick <= high]
     axis.set_major_locator(FixedLocator(found))
-    axis.set_major_formatter(FuncFormatter(lambda v, _: write(v)))
+    axis.set_major_formatter(lambda v, _: write(v))
 
 
 def power(value: float) -> str:

@@ -191,10 +191,8 @@ def alternative(frame: pd.DataFrame, of: Plot) -> str:
 
 def means(frame: pd.DataFrame, by: Sequence[str], scale: object) -> pd.DataFrame:
     """Means with intervals by these columns, the panels first; geometric where the scale is."""
-    if frame.empty or not isinstance(scale, Mapping):
-        return summary(frame, by, geometric=scale == "geometric")
-    panels = [column for column in by if set(frame[column]) & set(scale)][:1]
-    parts = frame.groupby(panels, sort=False, observed=True)
+    panels = [c for c in by if isinstance(scale, Mapping) and set(frame[c]) & set(scale)][:1]
+    parts = frame.groupby(panels, sort=False, observed=True) if panels else [((), frame)]
     return pd.concat(summary(p, by, geometric=of_panel(scale, k) == "geometric") for k, p in parts)
 
 

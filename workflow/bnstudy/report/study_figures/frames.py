@@ -77,8 +77,7 @@ def descending(rows: pd.DataFrame, options: dict, column: str) -> Made:
 def scored(rows: pd.DataFrame, options: dict, score: str) -> Made:
     """A column as the claims score it, or what an expression of pandas makes of the columns.
 
-    Beside it stands which values are a bound, as of runs that did not reach a target, or of runs that
-    failed.
+    Beside it stands which values are a bound, of runs that did not reach a target, or of runs that failed.
     """
     if score not in rows:
         return rows.assign(value=rows.eval(score), **{MISSED: False})
@@ -171,13 +170,10 @@ def shared_depths(table: pd.DataFrame, options: dict) -> Made:
 def depth_map(frame: pd.DataFrame, options: dict) -> Made:
     """Mean accuracy by depth and initialization of each arm, and the paired differences, with words."""
     keys, looks, activation = ["initialization", "depth"], arms(frame), frame["activation"].iat[0]
-    cells = frame.groupby(["norm", *keys], as_index=False).agg(
-        value=("value", "mean"), lost=(UNTRAINED, "sum"), runs=("seed", "size")
-    )
-    cells["text"] = [
-        f"{decimal(value, 1)}\n{runs - lost}/{runs}"
-        for value, lost, runs in cells[["value", "lost", "runs"]].itertuples(index=False)
-    ]
+    groups = frame.assign(trained=~frame[UNTRAINED]).groupby(["norm", *keys], as_index=False)
+    cells = groups.agg(value=("value", "mean"), trained=("trained", "sum"), runs=("seed", "size"))
+    counts = cells["trained"].astype(str) + "/" + cells["runs"].astype(str)
+    cells["text"] = cells["value"].map(lambda value: decimal(value, 1)) + "\n" + counts
     gain = summary(differences(frame, keys), keys).rename(columns={"mean": "value"})
     half = gain["ci_high"] - gain["value"]
     gain["text"] = [
@@ -284,20 +280,21 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Made | None:
     rows = table[(table["tolerance"] > 0) & ~table["check"].isin(SWEEPS)]
     if rows.empty:
         return None
-    error = (rows["value"] - rows["reference"]).abs()
-    frame = rows[["seed", "check", "quantity", "tolerance", "holds"]].assign(
-        error=error, value=error / rows["tolerance"]
-    )
+    frame = rows[["seed", "check", "quantity", "tolerance", "holds"]].copy()
+    frame["error"] = (rows["value"] - rows["reference"]).abs()
+    frame["value"] = frame["error"] / frame["tolerance"]
     passed = frame.groupby("check")["holds"].min()
     checks = sorted(passed.index, key=lambda name: (-passed[name], [*CHECKS, name].index(name)))
-    kept, broken = checks[: int(passed.sum())], checks[int(passed.sum()) :]
-    worst = frame.loc[frame["value"].where(frame["check"].isin(kept)).idxmax()] if kept else {}
-    of_worst = kept and f"{small(worst['value'])} times its tolerance ({worst['check']})"
+    kept, broken, worst = checks[: int(passed.sum())], checks[int(passed.sum()) :], ""
+    if kept:
+        of = frame.loc[frame["value"].where(frame["check"].isin(kept)).idxmax()]
+        worst = f"{small(of['value'])} times its tolerance ({of['check']})"
+        worst = f", the largest error of them being {worst}"
     zero = 10.0 ** (math.floor(math.log10(frame["value"].replace(0, 1e-3).min())) - 1)
     return frame.assign(value=frame["value"].clip(lower=zero)), {
         "kept": len(kept),
         "checks": len(checks),
-        "worst": f", the largest error of them being {of_worst}" if kept else "",
+        "worst": worst,
         "broken": f"; in {listed(broken)} at least one part does not" if broken else "",
         "zero": zero,
         "looks": {c: {"name": f"{c}  {CHECKS[c]}" if c in CHECKS else c} for c in checks},
@@ -348,13 +345,14 @@ def staleness(rows: pd.DataFrame, options: dict) -> Made:
     """Running against precise statistics over the first steps of training."""
     rows, found = momenta(rows, options)
     # All momenta see the same weights, so any of them has the precise statistics of all.
-    first = next(iter(found["looks"]), "")
+    first, *_ = found["looks"]
     precise = (rows["statistics"] == "precise") & (rows["momentum"] == first)
     rows = rows.assign(momentum=rows["momentum"].mask(precise, "precise"))
-    rows = rows[precise | (rows["statistics"] == "running")]
     found["looks"]["precise"] = {"name": "precise statistics", "color": "INK", "marker": "d"}
+    frame = melted(
+        rows[precise | (rows["statistics"] == "running")], ["loss", "mean_error"], "measure"
+    )
     order = [*found["looks"]].index
-    frame = melted(rows, ["loss", "mean_error"], "measure")
     return frame.sort_values("momentum", key=lambda m: m.map(order), kind="stable"), found
 
 
@@ -452,8 +450,7 @@ def step_times(table: pd.DataFrame, options: dict) -> Made | None:
     if "none" not in wide:
         return None
     data = long(wide.div(wide.pop("none"), axis=0), "arm").rename(columns={"value": "ratio"})
-    data = data.assign(kind=data["phase"] + ", " + data["arm"])
-    data = data[data["kind"].isin(PHASES)]
+    data = data.assign(kind=data["phase"] + ", " + data["arm"]).query("kind in @PHASES")
     if data.empty:
         return None
     # A block that was disturbed can be far off; it is drawn at the edge instead of far out.
