@@ -234,6 +234,11 @@ def row_of(
     if answer.verdict == "inconclusive":
         needed = endpoint.validity | (endpoint.conditions if low > delta else {})
         missing = [name for name, one in needed.items() if p_above_zero(one) >= answer.level]
+    # The cells that came out the other way, each a question of one family.
+    other = "refuted" if answer.verdict == "supported" else "supported"
+    asked = [statistics.Question(d.to_numpy(dtype=float), delta) for d in endpoint.cells.values()]
+    cells = zip(endpoint.cells, statistics.verdicts(asked, ALPHA), strict=True)
+    opposite = [name for name, one in cells if one.verdict == other]
     expected = zip(("expected_low", "expected_high"), claim.get("expected_range", ()), strict=False)
     return Row(
         **row,
@@ -243,7 +248,7 @@ def row_of(
         smallest_effect=delta,
         p_holm=answer.p_holm,
         unit=endpoint.unit,
-        mixed=SEPARATOR.join(opposite_cells(answer.verdict, endpoint.cells, delta)),
+        mixed=SEPARATOR.join(opposite),
         unmet=SEPARATOR.join(missing),
         family=family,
         level=answer.level,
@@ -280,14 +285,6 @@ def reason(
         "inconclusive": f"holds the smallest effect that matters, {delta:g}",
     }
     return f"{where} {words[answer.verdict]}"
-
-
-def opposite_cells(word: str, cells: dict[str, pd.Series], delta: float) -> list[str]:
-    """The cells that came out the other way, each a question of one family."""
-    other = "refuted" if word == "supported" else "supported"
-    asked = [statistics.Question(d.to_numpy(dtype=float), delta) for d in cells.values()]
-    answers = zip(cells, statistics.verdicts(asked, ALPHA), strict=True)
-    return [name for name, answer in answers if answer.verdict == other]
 
 
 def effect_rows(measured: dict[str, Endpoint | Exact]) -> Iterator[dict]:

@@ -22,6 +22,7 @@ from bnstudy.data.sources import BadAnswer, NotThere, Patience, Place, Unreachab
 from bnstudy.errors import UserError, refusal
 from bnstudy.files import sync
 from bnstudy.logs import say
+from bnstudy.provenance import file_sha256
 
 SOURCE_VARIABLE = "BNSTUDY_DATA_SOURCE"
 CONFIGURED_VARIABLE = "BNSTUDY_CONFIGURED_SOURCE"
@@ -92,7 +93,7 @@ def _fetch_all(
                     for member in archive.members:
                         say(f"  {PurePosixPath(member).name}: verified")
                         origin = f"{place.told.rstrip('/')}/{found}"
-                        record[member] = {"source": origin, "sha256": digest_of(root / member)}
+                        record[member] = {"source": origin, "sha256": file_sha256(root / member)}
         except Unreachable as answer:
             told.append(str(answer))
             say(f"  {answer}")
@@ -224,12 +225,8 @@ def torchvision_class(dataset: Dataset) -> type:
 def matches(known: str, path: Path) -> bool:
     """Whether a file has a digest, given as ``algorithm:digits``."""
     algorithm, _, expected = known.partition(":")
-    return digest_of(path, algorithm) == expected
-
-
-def digest_of(path: Path, algorithm: str = "sha256") -> str:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest() == expected
 
 
 def main(argv: list[str]) -> None:

@@ -13,15 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bnstudy.data.formats import LOOKS, READERS, readable
 from bnstudy.data.registry import DATASETS, Dataset
 from bnstudy.data.splits import test_size
 from bnstudy.errors import UserError
-
-if TYPE_CHECKING:
-    import numpy as np
+from bnstudy.provenance import file_sha256
 
 KEYS = ("path", "title", "size", "grey", "label")  # of an entry in the configuration
 LEAST = 5  # training images of a class
@@ -146,8 +143,8 @@ def hash_of(path: Path, files: Iterable[Path]) -> str:
     """Hash of the content of files and of their places below a path."""
     digest = hashlib.sha256()
     for file in files:
-        with readable(file), open(file, "rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        with readable(file):
+            content = file_sha256(file)
         digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()
 
@@ -193,21 +190,14 @@ def read(dataset: Dataset) -> dict:
     places = {name: i for i, name in enumerate(dataset.classes)}
     labels = {part: np.array([places[name] for name in look.labels[part]]) for part in images}
     if own.split_off:
-        tested = smallest_hashes(images["train"], labels["train"])
+        hashes = [hashlib.sha256(b"test" + one.tobytes()).digest() for one in images["train"]]
+        tested = np.zeros(len(hashes), dtype=bool)
+        for label in np.unique(labels["train"]):
+            members = np.flatnonzero(labels["train"] == label)
+            smallest = sorted(members, key=lambda i: (hashes[i], i))
+            tested[smallest[: test_size(len(members))]] = True
         images = {"train": images["train"][~tested], "test": images["train"][tested]}
         labels = {"train": labels["train"][~tested], "test": labels["train"][tested]}
     fields = {f"{part}_images": torch.from_numpy(one.copy()) for part, one in images.items()}
     fields |= {f"{part}_labels": torch.from_numpy(one) for part, one in labels.items()}
     return fields | {"pixel_max": pixel_max, "split_off": own.split_off}
-
-
-def smallest_hashes(images: "np.ndarray", labels: "np.ndarray") -> "np.ndarray":
-    """Which images become test images, as a mask."""
-    import numpy as np
-
-    hashes = [hashlib.sha256(b"test" + image.tobytes()).digest() for image in images]
-    tested = np.zeros(len(images), dtype=bool)
-    for label in np.unique(labels):
-        members = sorted(np.flatnonzero(labels == label), key=lambda i: (hashes[i], i))
-        tested[members[: test_size(len(members))]] = True
-    return tested

@@ -75,26 +75,11 @@ def without_hosts(table: bytes) -> bytes:
     return out.getvalue().encode()
 
 
-def about_data(name: str) -> dict[str, str]:
-    """Properties of a dataset; of the user's own only its name is known here."""
-    if (known := DATASETS.get(name)) is None:
-        return {"name": name, "description": "Not packed; images of the author's own."}
-    said = f"Not packed; fetched and verified by the workflow ({name})."
-    return {"name": known.title, "url": known.url, "license": known.licence, "description": said}
-
-
-def check_private(name: str, content: bytes) -> None:
-    """Refuse a result that tells where on this machine it was made, naming the path in it."""
-    for folder in {os.getcwd(), os.path.expanduser("~")}:
-        if len(Path(folder).parts) > 1 and f"{folder}/".encode() in content:
-            raise UserError(
-                f"{name} contains the path {folder}/ of this machine; take it out of the "
-                "configuration or the notebook and run `snakemake` again before publishing."
-            )
-
-
 def gather(root: Path, results: Iterable[Path]) -> dict[str, bytes]:
-    """Contents by path in the archive: the sources, and results where they lie in the study."""
+    """Contents by path in the archive: the sources, and results where they lie in the study.
+
+    A result that tells where on this machine it was made is refused.
+    """
     packed = {name: (root / name).read_bytes() for name in source_files(root)}
     for result in results:
         # What begins with a dot in a folder is Snakemake's own.
@@ -109,7 +94,12 @@ def gather(root: Path, results: Iterable[Path]) -> dict[str, bytes]:
                 raise UserError(
                     f"{path} cannot be read ({error.strerror}); run `snakemake` to make it."
                 ) from error
-            check_private(name, content)
+            for folder in {os.getcwd(), os.path.expanduser("~")}:
+                if len(Path(folder).parts) > 1 and f"{folder}/".encode() in content:
+                    raise UserError(
+                        f"{name} contains the path {folder}/ of this machine; take it out of the "
+                        "configuration or the notebook and run `snakemake` again before publishing."
+                    )
             packed[name] = without_hosts(content) if path.suffix == ".csv" else content
     return packed
 
@@ -167,7 +157,11 @@ def describe(packed: dict[str, bytes], results: Sequence[str], date: datetime) -
     files["Snakefile"]["softwareRequirements"] = requirements
     data = []
     for name, sha256 in sorted({(run["dataset"], run["data_sha256"]) for run in runs}):
-        about = {"identifier": f"sha256:{sha256}"} | about_data(name)
+        about = {"name": name, "description": "Not packed; images of the author's own."}
+        if known := DATASETS.get(name):
+            about = {"name": known.title, "url": known.url, "license": known.licence}
+            about["description"] = f"Not packed; fetched and verified by the workflow ({name})."
+        about = {"identifier": f"sha256:{sha256}"} | about
         data.append(entity(f"#{name}-{sha256[:12]}", "Dataset", **about))
     settings = [f"config/{name}.yaml" for name in ("config", "studies", "claims")]
     action = crate.add_action(

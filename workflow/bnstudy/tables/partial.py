@@ -73,21 +73,6 @@ def complete_runs(config: dict, results: Path) -> tuple[dict[str, Settings], lis
     return {name: chosen[name] for name in usable}, missing
 
 
-def complete_studies(config: dict, results: Path) -> tuple[dict[str, list[Path]], list[dict]]:
-    """The tables of cells of every study that has all of them, and the cells that others lack."""
-    found: dict[str, list[Path]] = {}
-    missing: list[dict] = []
-    for study, settings in enabled_studies(config).items():
-        asked = cells(settings)
-        rows = {name: results / "studies" / study / name / "rows.csv" for name in asked}
-        lacking = [name for name, path in rows.items() if not path.is_file()]
-        for name in lacking:
-            missing.append(lack(study, name, dataset_of(settings, asked[name], config), results))
-        if not lacking:
-            found[study] = list(rows.values())
-    return found, missing
-
-
 def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> None:
     """Write the tables of what is complete, and `missing.csv`, in place of those that were in `out`.
 
@@ -101,14 +86,19 @@ def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> No
             f"there is nothing to report yet: none of the {len(missing)} runs of the grid can be "
             f"used (most often: {reasons[0][0]}); run `snakemake` to train them."
         )
-    studies, cells_missing = complete_studies(config, results)
-    missing += cells_missing
     for old in out.glob("*.csv"):
         old.unlink()
     tables.aggregate(config_path, results, out, chosen=chosen)
-    for study, rows in studies.items():
+    for study, settings in enabled_studies(config).items():
+        asked = cells(settings)
+        rows = {name: results / "studies" / study / name / "rows.csv" for name in asked}
+        lacking = [name for name, path in rows.items() if not path.is_file()]
+        for name in lacking:
+            missing.append(lack(study, name, dataset_of(settings, asked[name], config), results))
+        if lacking:
+            continue
         try:
-            merge(rows, out / f"{study}.csv")
+            merge([*rows.values()], out / f"{study}.csv")
         except UserError as error:
             log = f"{results}/logs/merge_study/{study}.log"
             missing.append({"part": study, "cell": "all", "reason": str(error), "log": log})
