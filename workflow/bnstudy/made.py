@@ -78,21 +78,10 @@ class Keys:
     @cached_property
     def jobs(self) -> dict[str, dict[str, declaration.Job]]:
         """The jobs of every study by the name of their cell."""
-        return {
-            name: declaration.jobs(name, study, self.config, self.runs)
-            for name, study in self.studies.items()
-        }
+        studies = self.studies.items()
+        return {name: declaration.jobs(name, one, self.config, self.runs) for name, one in studies}
 
     # What has a note: the code that its rule runs, what was asked for, and the files that it read.
-
-    def asked(self, name: str) -> str:
-        """Everything else that the results of a note are made from than code and files."""
-        rule, _, part = name.partition("/")
-        if rule == "merge_study":
-            return digest("")
-        if rule == "prepare":
-            return digest(repr(DATASETS[part]))
-        return digest([self.text, provenance.versions()])
 
     def inputs(self, name: str) -> list[str]:
         """The files that the results of a note are made from."""
@@ -112,9 +101,12 @@ class Keys:
 
     def note(self, name: str) -> dict:
         """What the note should say its results were made from."""
+        rule, _, part = name.partition("/")
+        asked = "" if rule == "merge_study" else [self.text, provenance.versions()]
+        if rule == "prepare":
+            asked = repr(DATASETS[part])
         inputs = {path: hash_of_input(path, self.runs) for path in self.inputs(name)}
-        code = self.sources(name.partition("/")[0])
-        return {"code": code, "asked": self.asked(name), "inputs": inputs}
+        return {"code": self.sources(rule), "asked": digest(asked), "inputs": inputs}
 
     def options(self, name: str) -> list[str]:
         """The same, as the first arguments of `bnstudy note`."""
@@ -177,7 +169,18 @@ class Keys:
         return "another configuration" if differs else None
 
     def stale_note(self, name: str) -> str | None:
-        return changed(RESULTS / f"made/{name}.json", self.note(name))
+        """Whether what a note is about was made from something else than it should, or edited since."""
+        names = {"code": "other code", "asked": "other settings", "inputs": "other inputs"}
+        said = self.note(name)
+        try:
+            note = json.loads((RESULTS / f"made/{name}.json").read_text(encoding="utf-8"))
+            reasons = [why for key, why in names.items() if note.get(key) != said[key]]
+            intact = all(hash_of(path) == sha256 for path, sha256 in note["files"].items())
+        except FileNotFoundError:
+            return None  # the note is an output of its rule: Snakemake sees that it is missing
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return "damage"
+        return " and ".join(reasons) or (None if intact else "an edit by hand")
 
     @cache  # noqa: B019
     def prepared(self, dataset: str) -> str | None:
@@ -254,20 +257,6 @@ def hash_of_input(path: str, runs: Iterable[str]) -> str:
     if path != RUNS:
         return hash_of(path)
     return digest([[name, hash_of(f"{RUNS}/{name}/run.json")] for name in sorted(runs)])
-
-
-def changed(path: Path, said: dict) -> str | None:
-    """Whether what a note is about was made from something else than it should, or edited since."""
-    names = {"code": "other code", "asked": "other settings", "inputs": "other inputs"}
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        reasons = [name for key, name in names.items() if note.get(key) != said[key]]
-        intact = all(hash_of(name) == sha256 for name, sha256 in note["files"].items())
-    except FileNotFoundError:
-        return None  # the note is an output of its rule: Snakemake sees that it is missing
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "damage"
-    return " and ".join(reasons) or (None if intact else "an edit by hand")
 
 
 def summary(reasons: Iterable[str]) -> str:
