@@ -76,7 +76,8 @@ def test_what_a_cluster_says_of_a_submission_is_passed_on(tmp_path, monkeypatch)
     monkeypatch.setattr(watch.logger, "error", said.append)
     log = tmp_path / "slurm.log"
     log.write_text("hello\nslurmstepd: error: *** JOB 7 CANCELLED DUE TO TIME LIMIT ***\n")
-    watch.SubmissionLogs().emit(record(LogEvent.JOB_ERROR, aux_logs=[str(log), "nowhere.log"]))
+    logs = {"log": [], "aux_logs": [str(log), "nowhere.log"]}
+    watch.Failures().emit(record(LogEvent.JOB_ERROR, **logs))
     assert said == [f"The submission failed: {log}\n{log.read_text().splitlines()[1]}"]
 
 

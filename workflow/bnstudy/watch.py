@@ -87,7 +87,11 @@ def failure_message(logs: Iterable[str]) -> str:
 
 
 class Failures(logging.Handler):
-    """Remembers failed jobs, unless they succeed when they are tried again."""
+    """Remembers failed jobs, unless they succeed when they are tried again.
+
+    It also names the log that a cluster keeps of a failed submission, and what that says of its end: neither
+    Snakemake nor the logs of the rules tell that a job was cancelled or out of its limits.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,28 +103,17 @@ class Failures(logging.Handler):
             self.jobs[record.jobid] = record.log[0], record.output
         elif event == LogEvent.JOB_FINISHED:
             self.jobs.pop(record.job_id, None)
-
-    def logs(self) -> list[str]:
-        """The logs of the failed jobs.
-
-        When a group of jobs fails, Snakemake calls its finished members failed too: they left outputs.
-        """
-        failed = self.jobs.values()
-        return [log for log, out in failed if not (out and all(map(os.path.isfile, out)))]
-
-
-class SubmissionLogs(logging.Handler):
-    """Names the log that a cluster keeps of a failed submission, and what it says of its end.
-
-    Neither Snakemake nor the logs of the rules tell that a job was cancelled or out of its limits.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
+        if event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             for path in filter(os.path.exists, getattr(record, "aux_logs", None) or []):
                 lines = Path(path).read_text(errors="replace").splitlines()
                 why = [line for line in lines if line.startswith(("slurmstepd", "srun: error"))]
                 logger.error("\n".join([f"The submission failed: {path}", *why[-3:]]))
+
+    def logs(self) -> list[str]:
+        """The logs of the failed jobs."""
+        # When a group of jobs fails, Snakemake calls its finished members failed too: they left outputs.
+        failed = self.jobs.values()
+        return [log for log, out in failed if not (out and all(map(os.path.isfile, out)))]
 
 
 class TimeLeft(logging.Handler):
@@ -189,6 +182,6 @@ def watch_jobs(jobs: Iterable) -> Failures:
     if is_read_only("."):
         raise WorkflowError("no job was started, for results cannot be written")
     failures = Failures()
-    for handler in (failures, TimeLeft(jobs), SubmissionLogs()):
-        logger.addHandler(handler)
+    logger.addHandler(failures)
+    logger.addHandler(TimeLeft(jobs))
     return failures

@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,13 +96,18 @@ def look_at(path: Path, entry: Mapping) -> dict:
     channels, *shape = look.shape
     if size is not None:
         shape = (size, size) if isinstance(size, int) else size
+    digest = hashlib.sha256()  # of the content of files and of their places below the path
+    for file in look.files:
+        with readable(file):
+            content = file_sha256(file)
+        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
     return {
         "kind": kind,
         "resized": size is not None,
         "grey": grey,
         "label": entry.get("label", "label"),
         "split_off": split_off,
-        "sha256": hash_of(path, look.files),
+        "sha256": digest.hexdigest(),
         "n_train": sum(counts["train"]) - n_test * split_off,
         "n_test": n_test,
         "shape": [channels if grey is None else 1 if grey else 3, *shape],
@@ -137,16 +142,6 @@ def summary(dataset: Dataset) -> str:
 def source(dataset: Dataset) -> str:
     """What a dataset is prepared from: a hash of its files and of how they are read."""
     return hashlib.sha256(repr(dataset).encode()).hexdigest()
-
-
-def hash_of(path: Path, files: Iterable[Path]) -> str:
-    """Hash of the content of files and of their places below a path."""
-    digest = hashlib.sha256()
-    for file in files:
-        with readable(file):
-            content = file_sha256(file)
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def classes_of(
