@@ -192,11 +192,8 @@ def conflicts(config: dict) -> Iterator[str]:
             "https://, or the path of a folder."
         )
     yield from observers.problems(config["observers"])
-    seen: set[tuple[str, str]] = set()
     for settings in dict.fromkeys(replace(one, seed=0) for one in grid.runs(config).values()):
-        found = run_problem(settings, DATASETS[settings.dataset], config["observers"])
-        if found and found not in seen:
-            seen.add(found)
+        if found := run_problem(settings, DATASETS[settings.dataset], config["observers"]):
             yield f"{place(config, settings, found[0])}: {found[1]}."
     yield from comparison_conflicts(config)
 
@@ -262,11 +259,9 @@ def impossible(name: str, study: dict, dataset: str) -> Iterator[str]:
     if name in CODE_STUDIES:
         yield from impossible_training(join("studies", name), study, dataset)
         return
-    runs = [settings for _, settings in declaration.runs(study, dataset, 1)]
-    observed = study.get("observers", [])
-    problems = dict.fromkeys(run_problem(one, DATASETS[one.dataset], observed) for one in runs)
-    for setting, problem in filter(None, problems):
-        yield f"{join('studies', name)}, {setting}: {problem}."
+    for _, one in declaration.runs(study, dataset, 1):
+        if found := run_problem(one, DATASETS[one.dataset], study.get("observers", [])):
+            yield f"{join('studies', name)}, {found[0]}: {found[1]}."
 
 
 def impossible_training(where: str, study: dict, dataset: str) -> Iterator[str]:
@@ -316,9 +311,8 @@ def unlike(place: str, value: object, defaults: list) -> str:
     def alike(one: object) -> bool:
         if type(one) in (int, float):
             return type(value) in (int, type(one)) and math.isfinite(value) and value >= 0
-        return value in words or (
-            type(value) is type(one) and not isinstance(value, str | dict | list)
-        )
+        plain = not isinstance(value, str | dict | list)
+        return value in words or (plain and type(value) is type(one))
 
     if any(map(alike, defaults)):
         return ""
