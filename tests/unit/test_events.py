@@ -10,7 +10,7 @@ import pytest
 
 from bnstudy import cli
 from bnstudy.logs import why_missing
-from bnstudy.tables.events import Export, read_metrics
+from bnstudy.tables.events import export, read_metrics
 from bnstudy.training.checkpoints import NAME
 
 RUN = "dataset~digits/norm~batch/batch_size~16/seed~0"
@@ -37,14 +37,14 @@ def test_a_run_is_seen_while_it_trains_and_whole_when_it_is_done(digits_data, tm
     runs, out = tmp_path / "results/runs", tmp_path / "events"
     command = [sys.executable, "-m", "bnstudy", "train", digits_data, "--out", runs / RUN]
     command += ["--norm=batch", "--batch-size=16", "--epochs=2000", "--checkpoint-every=10"]
-    export = Export(runs, out)
+    written = {}
     log = tmp_path / "log"
     with open(log, "w") as errors:
         process = subprocess.Popen([*command, "--seed=0", "--device=cpu"], stderr=errors)
     try:
         while not (runs / RUN / NAME).exists() and process.poll() is None:
             time.sleep(0.05)
-        assert export.update() == 1
+        assert export(runs, out, written) == 1
         first = read_events(out / RUN)
         assert (0, "probe", "accuracy") in first
         while len(read_metrics(runs / RUN)) <= len(first) and process.poll() is None:
@@ -55,7 +55,7 @@ def test_a_run_is_seen_while_it_trains_and_whole_when_it_is_done(digits_data, tm
         process.wait()
     assert not (runs / RUN / "metrics.csv").exists()
     assert why_missing(log, runs / RUN).startswith("begun and not finished, its log says: ")
-    export.update()
+    export(runs, out, written)
     later = read_events(out / RUN)
     assert later.items() >= first.items()
     assert len(later) > len(first)

@@ -5,7 +5,6 @@ measured until then: it is written at the end of every epoch and each `checkpoin
 """
 
 import time
-from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,39 +22,34 @@ def read_metrics(folder: Path) -> list[tuple]:
     return state["metrics"] if state else []
 
 
-class Export:
-    """Writes what is new of the runs in a folder as event files, a folder for each run in `out`."""
+def export(runs: Path, out: Path, written: dict[Path, set[tuple]]) -> int:
+    """Write what was measured and is not among what was `written`, as event files, and add it there.
 
-    def __init__(self, runs: Path, out: Path):
-        self.runs = runs
-        self.out = out
-        self.written: dict[Path, set[tuple]] = defaultdict(set)
+    Every run has its folder in `out`; returns how many have metrics.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    def update(self) -> int:
-        """Write what was measured since the last time; returns how many runs have metrics."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        found = {path.parent for name in ("metrics.csv", NAME) for path in self.runs.rglob(name)}
-        for folder in sorted(found):
-            known = self.written[folder]
-            rows = {row[1:4]: row[4] for row in read_metrics(folder) if row[1:4] not in known}
-            if not rows:
-                continue
-            target = self.out / folder.relative_to(self.runs)
-            if not known:
-                for earlier in target.glob("events.out.tfevents.*"):
-                    earlier.unlink()
-            writer = EventFileWriter(str(target))
-            now = time.time()
-            for (step, split, metric), value in sorted(rows.items()):
-                if value is not None:
-                    said = Summary(value=[{"tag": f"{metric}/{split}", "simple_value": value}])
-                    writer.add_event(Event(wall_time=now, step=step, summary=said))
-            writer.close()
-            known.update(rows)
-        return len(found)
+    found = {path.parent for name in ("metrics.csv", NAME) for path in runs.rglob(name)}
+    for folder in sorted(found):
+        known = written.setdefault(folder, set())
+        rows = {row[1:4]: row[4] for row in read_metrics(folder) if row[1:4] not in known}
+        if not rows:
+            continue
+        target = out / folder.relative_to(runs)
+        if not known:
+            for earlier in target.glob("events.out.tfevents.*"):
+                earlier.unlink()
+        writer = EventFileWriter(str(target))
+        now = time.time()
+        for (step, split, metric), value in sorted(rows.items()):
+            if value is not None:
+                said = Summary(value=[{"tag": f"{metric}/{split}", "simple_value": value}])
+                writer.add_event(Event(wall_time=now, step=step, summary=said))
+        writer.close()
+        known.update(rows)
+    return len(found)
 
 
 def main(argv: list[str]) -> None:
@@ -64,12 +58,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for `tensorboard --logdir`")
     parser.add_argument("--every", type=float, help="go on, every so many seconds, until Ctrl-C")
     arguments = parser.parse_args(argv)
-    export = Export(arguments.results / "runs", arguments.out)
+    what = arguments.results / "runs", arguments.out, {}
     try:
-        count = export.update()
+        count = export(*what)
     except ModuleNotFoundError as error:
         raise UserError(f"{error}: `pip install tensorboard` gets what is missing.") from None
     print(f"{count} runs; look at them with `tensorboard --logdir {arguments.out}`", flush=True)
     while arguments.every:
         time.sleep(arguments.every)
-        export.update()
+        export(*what)
