@@ -22,18 +22,8 @@ from bnstudy.config import notebook_for
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.files import replacing
-from bnstudy.report.rendering import (
-    CSV,
-    LIVE,
-    PAGE,
-    PICTURES,
-    PNG,
-    SVG,
-    escape_markdown,
-    numbered_anchors,
-    numbered_outputs,
-    page_of,
-)
+from bnstudy.report import rendering
+from bnstudy.report.rendering import CSV, LIVE, PAGE, PICTURES, PNG, SVG
 from bnstudy.settings import label
 
 REFERENCE = re.compile(r"\[(figure|table)\]\(#((?:fig|tab)-[\w-]+)\)", re.IGNORECASE)
@@ -69,9 +59,8 @@ def read_notebook(path: Path, config: Mapping) -> NotebookNode:
     nb = jupytext.read(path)
     for cell in nb.cells:
         cell.source = INCLUDED.sub(lambda m: (path.parent / m[1]).read_text().strip(), cell.source)
-    nb.cells[0].source = re.sub(
-        r"\A# .*", lambda _: f"# {escape_markdown(title_of(config))}", nb.cells[0].source, count=1
-    )
+    heading = f"# {rendering.escape_markdown(title_of(config))}"
+    nb.cells[0].source = re.sub(r"\A# .*", lambda _: heading, nb.cells[0].source)
     return nb
 
 
@@ -113,10 +102,11 @@ def execute(nb: NotebookNode, parameters: dict, failed_copy: Path) -> NotebookNo
             )
         except PapermillExecutionError as error:
             write_atomically(failed_copy, executed.read_bytes())
+            place = failing_cell(nbformat.read(failed_copy, 4))
             reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
             raise UserError(
-                f"the report stopped in {failing_cell(nbformat.read(failed_copy, 4))}: {error.ename}: "
-                f"{reason}; the notebook as far as it came is in {failed_copy}"
+                f"the report stopped in {place}: {error.ename}: {reason}; the notebook as far as it "
+                f"came is in {failed_copy}"
             ) from None
         except RuntimeError as error:
             raise UserError(
@@ -129,8 +119,9 @@ def execute(nb: NotebookNode, parameters: dict, failed_copy: Path) -> NotebookNo
         "papermill": {"parameters": parameters},
     }
     for i, cell in enumerate(nb.cells):
-        if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if not is_warning(output)]
+        for output in [one for one in cell.get("outputs", []) if one.get("name") == "stderr"]:
+            print(output.text, file=sys.stderr, end="")  # it may name paths of this machine
+            cell.outputs.remove(output)
         cell.id = f"cell-{i}"
         cell.metadata = {"tags": cell.metadata.tags}
     return nb
@@ -149,14 +140,6 @@ def failing_cell(nb: NotebookNode) -> str:
     return section
 
 
-def is_warning(output: NotebookNode) -> bool:
-    """Whether an output went to stderr; it goes to ours, for it may name paths of this machine."""
-    warning = output.output_type == "stream" and output.name == "stderr"
-    if warning:
-        print(output.text, file=sys.stderr, end="")
-    return warning
-
-
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all."""
     with replacing(path, binary=True) as file:
@@ -165,7 +148,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def for_jupyter(nb: NotebookNode) -> NotebookNode:
     """A notebook without what only the page shows: references get their numbers there."""
-    places = {name: found[0][1] for name, found in numbered_anchors(nb).items()}
+    places = {name: found[0][1] for name, found in rendering.numbered_anchors(nb).items()}
 
     def numbered(text: str) -> str:
         return REFERENCE.sub(lambda m: f"[{m[1]} {places.get(m[2], '')}](#{m[2]})", text)
@@ -198,23 +181,21 @@ def report(
     """
     for path in (config, tables / "runs.csv", claims, notebook, *data):
         if not path.exists():
-            raise UserError(
-                f"the report needs {path}, which does not exist; run `snakemake tables`"
-            )
-    places = {"config": config, "tables": tables, "claims": claims}
-    parameters = {name: relative(path) for name, path in places.items()}
-    parameters["data"] = [relative(path) for path in data]
+            why = "which does not exist; run `snakemake tables`"
+            raise UserError(f"the report needs {path}, {why}")
+    parameters = {"config": relative(config), "tables": relative(tables)}
+    parameters |= {"claims": relative(claims), "data": list(map(relative, data))}
     recorded = read_yaml(config)
     nb = execute(read_notebook(notebook, recorded), parameters, failed_copy)
     partial = " (partial)" * (tables / "missing.csv").exists()
     nb.metadata["title"] = title_of(recorded) + partial
     nb.metadata["description"] = "A paired study with several seeds, from runs to verdicts."
     try:
-        page = page_of(nb, notebook.parent / "templates")
+        page = rendering.page_of(nb, notebook.parent / "templates")
     except UserError:
         write_atomically(failed_copy, nbformat.writes(nb).encode())
         raise
-    for output, meta in numbered_outputs(nb):
+    for output, meta in rendering.numbered_outputs(nb):
         if meta["kind"] == "figure":
             svg, png, csv = (output.data[kind].encode() for kind in (SVG, PNG, CSV))
             for ending, content in (("svg", svg), ("png", base64.b64decode(png)), ("csv", csv)):

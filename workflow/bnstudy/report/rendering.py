@@ -15,6 +15,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from itertools import chain, count, zip_longest
 from pathlib import Path
@@ -60,13 +61,11 @@ NUMBERED = ("figure", "table", "section")  # texts of links that get a number
 
 def to_mathml(tex: str, *, display: bool) -> str:
     """A TeX formula as MathML, the TeX kept as its annotation; a UserError where it is not valid."""
-    converter = LatexToMathML(annotation=True, fancy_error=False)
+    converter, tex = LatexToMathML(annotation=True, fancy_error=False), tex.strip()
     try:
-        return converter.convert_with_local_state(tex.strip(), displaystyle=display)
+        return converter.convert_with_local_state(tex, displaystyle=display)
     except LatexError as error:
-        raise UserError(
-            f"cannot typeset the formula {tex.strip()!r} in the report: {error}"
-        ) from None
+        raise UserError(f"cannot typeset the formula {tex!r} in the report: {error}") from None
 
 
 def escape_markdown(text: object) -> str:
@@ -88,9 +87,7 @@ class Renderer(IPythonRenderer):
     figure is repeated for several datasets.
     """
 
-    def __init__(
-        self, headings: list[tuple[int, str, str]], numbers: dict[str, list[tuple[str, str]]]
-    ) -> None:
+    def __init__(self, headings: list[tuple], numbers: dict[str, list[tuple[str, str]]]) -> None:
         super().__init__(escape=True, allow_harmful_protocols=False)
         self.headings, self.numbers = headings, numbers
 
@@ -138,10 +135,10 @@ def page_of(nb: NotebookNode, templates: Path) -> str:
     def caption(source: str) -> str:  # of one paragraph
         return markdown(source).strip().removeprefix("<p>").removesuffix("</p>")
 
-    def contents(_: object) -> list:
-        return [entry for entry in headings if entry[0] in (2, 3)]
-
-    filters = (markdown, caption, contents, coloured, plain_text, themed, sizes, svg_uri, csv_uri)
+    filters = {one.__name__: one for one in (markdown, caption, themed, sizes, svg_uri, csv_uri)}
+    filters |= {"coloured": partial(COLOURLESS.sub, r"\1"), "script_json": script_json}
+    filters["headings"] = lambda _: headings  # as they are once the cells have been set
+    filters["plain_text"] = partial(re.compile(r"\x1b\[[0-9;]*m").sub, "")
     hidden = ["remove-cell", "parameters", "injected-parameters"]
     tags = {"remove_cell_tags": hidden, "remove_input_tags": ["remove-input"]}
     order = {"display_data_priority": ["text/html", "text/markdown", SVG, "text/plain"]}
@@ -149,7 +146,7 @@ def page_of(nb: NotebookNode, templates: Path) -> str:
         template_name="report",
         extra_template_basedirs=[str(templates)],
         config=Config({"TagRemovePreprocessor": tags, "NbConvertBase": order}),
-        filters={one.__name__: one for one in (*filters, script_json)},
+        filters=filters,
     )
     folder = templates / "report"
     style, script = (
@@ -176,11 +173,10 @@ def page_of(nb: NotebookNode, templates: Path) -> str:
 
 def numbered_outputs(nb: NotebookNode) -> Iterator[tuple[NotebookNode, dict]]:
     """The figures and tables of a notebook, with what `reporting.Report` says of them."""
-    for cell in nb.cells:
-        for output in cell.get("outputs", []):
-            meta = output.get("metadata", {}).get("bnstudy", {})
-            if "number" in meta:
-                yield output, meta
+    for output in chain(*(cell.get("outputs", []) for cell in nb.cells)):
+        meta = output.get("metadata", {}).get("bnstudy", {})
+        if "number" in meta:
+            yield output, meta
 
 
 def numbered_anchors(nb: NotebookNode) -> dict[str, list[tuple[str, str]]]:
@@ -203,20 +199,12 @@ def numbered_anchors(nb: NotebookNode) -> dict[str, list[tuple[str, str]]]:
 def check_links(page: str) -> None:
     """Refuse a page with a link to an anchor that it does not have, or with an anchor twice."""
     anchors = Counter(re.findall(r'\bid="([^"]+)"', page))
-    if anchors and max(anchors.values()) > 1:
-        double = anchors.most_common(1)[0][0]
-        raise UserError(f"the report has two elements with the id {double!r}")
+    for double, n in anchors.most_common(1):
+        if n > 1:
+            raise UserError(f"the report has two elements with the id {double!r}")
     for target in re.findall(r'href="#([^"]*)"', page):
         if target not in anchors:
             raise UserError(f"the report links to #{target}, which it does not contain")
-
-
-def coloured(code: str) -> str:
-    return COLOURLESS.sub(r"\1", code)
-
-
-def plain_text(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def script_json(content: dict) -> str:
@@ -227,17 +215,14 @@ def script_json(content: dict) -> str:
 
 def themed(svg: str) -> str:
     """An SVG whose colours follow the reader's colour scheme."""
-    light, dark = [], []
-    for i, (color, darker) in enumerate(DARK.items()):
+    used = []
+    for i, color in enumerate(DARK):
         svg, n = re.subn(rf"((?:fill|stroke): ?){color}", rf"\1var(--c{i})", svg)
-        if n:
-            light.append(f"--c{i}:{color}")
-            dark.append(f"--c{i}:{darker}")
-    rules = (
-        f"<style>:root{{{';'.join(light)}}}"
-        f"@media (prefers-color-scheme:dark){{:root{{{';'.join(dark)}}}}}</style>"
-    )
-    return re.sub(r"(<svg[^>]*>)", lambda tag: tag[0] + rules, svg, count=1)
+        used += [(i, color)] if n else []
+    light = ";".join(f"--c{i}:{color}" for i, color in used)
+    dark = ";".join(f"--c{i}:{DARK[color]}" for i, color in used)
+    rules = f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+    return re.sub("<svg[^>]*>", lambda tag: f"{tag[0]}<style>{rules}</style>", svg, count=1)
 
 
 def sizes(svg: str) -> str:
@@ -252,8 +237,7 @@ def csv_uri(text: str) -> str:
 
 
 def svg_uri(svg: str) -> str:
-    """An SVG as a data URI for `src`, a quarter shorter than in base64."""
-    # Attributes change their quotes, so that those within, as of a font's name, must be entities.
+    """The same of an SVG for `src`: its attributes change quotes, so those within must be entities."""
     plain = svg.replace("%", "%25").replace("#", "%23").replace("'", "&apos;").replace('"', "'")
     return f"data:{SVG},{html.escape(plain, quote=False)}"
 
@@ -264,14 +248,12 @@ def math_font(page: str) -> bytes:
     Browsers set a single letter in italics by taking another character; those are kept as well, and
     the digits in bold. Copyright and licence stay in the font.
     """
-    formulas = re.sub(
-        r"<annotation.*?</annotation>", "", "".join(re.findall(r"<math.*?</math>", page))
-    )
-    characters = set(html.unescape(re.sub(r"<[^>]+>", "", formulas)))
-    characters |= set(string.ascii_letters + string.digits + OPERATORS)
-    characters |= {chr(0x1D434 + i) for i in range(52)}  # italic Latin
-    characters |= {chr(0x1D6FC + i) for i in range(32)}  # italic Greek
-    characters |= {chr(0x1D7CE + i) for i in range(10)}  # bold digits
+    formulas = "".join(re.findall(r"<math.*?</math>", page))
+    formulas = re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", formulas)
+    characters = {*html.unescape(formulas), *string.ascii_letters, *string.digits, *OPERATORS}
+    # Italic Latin and Greek, bold digits
+    for start, n in ((0x1D434, 52), (0x1D6FC, 32), (0x1D7CE, 10)):
+        characters |= set(map(chr, range(start, start + n)))
     # Without its features: those of small letters for indices would double the font.
     options = subset.Options(flavor="woff2", layout_features=[], name_IDs=[0, 1, 2, 13, 14])
     font = subset.load_font(str(MATH_FONT), options)

@@ -18,7 +18,6 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from IPython.display import Markdown, display
-from matplotlib.figure import Figure
 
 from bnstudy import plugins
 from bnstudy.config import ROOT
@@ -75,9 +74,7 @@ class Report:
     refused.
     """
 
-    def __init__(
-        self, config: str, tables: str, data: str | Sequence[str], claims: str = ""
-    ) -> None:
+    def __init__(self, config: str, tables: str, data: str | list[str], claims: str = "") -> None:
         folder = study_folder(config)
         self.tables = folder / tables
         paths = [folder / path for path in ([data] if isinstance(data, str) else data)]
@@ -85,16 +82,11 @@ class Report:
         for dataset in opened:
             add_prepared(dataset)  # images of the user's own are in no registry yet
         self.data = {dataset.name: dataset for dataset in opened}
-        facts = {
-            name: DatasetFacts(
-                title=without_markup(dataset.title),
-                n_classes=len(dataset.classes),
-                n_train=len(dataset.train_images),
-                n_test=len(dataset.test_images),
-                classes=tuple(map(str, dataset.classes)),
-            )
-            for name, dataset in self.data.items()
-        }
+        facts = {}
+        for name, one in self.data.items():
+            title, classes = without_markup(one.title), tuple(map(str, one.classes))
+            sizes = (len(classes), len(one.train_images), len(one.test_images))
+            facts[name] = DatasetFacts(title, *sizes, classes)
         self.results = Results.load(folder / config, self.tables, facts)
         self.config = self.results.config
         plugins.load(self.config.get("plugins", []))  # what the names of its levels stand for
@@ -107,9 +99,8 @@ class Report:
 
     def text(self, *paragraphs: str) -> None:
         """Show Markdown paragraphs; empty ones are left out."""
-        shown = [paragraph for paragraph in paragraphs if paragraph]
-        if shown:
-            display(Markdown("\n\n".join(shown)))
+        if shown := "\n\n".join(filter(None, paragraphs)):
+            display(Markdown(shown))
 
     def bullets(self, items: Iterable[str]) -> None:
         """Show sentences as a list."""
@@ -179,12 +170,10 @@ class Report:
         meta = self.numbered("figure", drawing.label)
         meta |= {"alt": drawing.finding, "caption": drawing.caption}
         table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
-        bundle = {SVG: drawn.svg, PICTURES: drawn.svgs, CSV: table}
+        bundle = {SVG: drawn.svg, PICTURES: drawn.svgs, CSV: table, "text/plain": drawing.finding}
         bundle[PNG] = base64.b64encode(drawn.png).decode()
         bundle |= {} if live is None else {LIVE: live}
-        bundle["text/plain"] = drawing.finding
-        width = round(min(len(drawn.svgs), 2) * WIDTH * 96)
-        png = {"alt": drawing.finding, "width": width}
+        png = {"alt": drawing.finding, "width": round(min(len(drawn.svgs), 2) * WIDTH * 96)}
         display(bundle, metadata={"bnstudy": meta, PNG: png}, raw=True)
         # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
         number = f'<a id="fig-{drawing.label}"></a>**Figure {meta["number"]}.**'
@@ -200,13 +189,11 @@ class Report:
         plain = f"Table {meta['number']}. {shown.caption}"
         display({"text/html": body, "text/plain": plain}, metadata={"bnstudy": meta}, raw=True)
 
-    def frame(self, name: str, frame: pd.DataFrame, **words: object) -> None:
-        """Show a table of pandas as report/tables.yaml declares it, with `words` in its texts."""
+    def frame(self, name: str, frame: pd.DataFrame | Sequence, **words: object) -> None:
+        """Show a table of pandas, or its rows, as report/tables.yaml declares it, with `words`."""
         self.table(exhibit(name, frame, **words))
 
-    def drawing(
-        self, label: str, frame: pd.DataFrame, draw: Callable[[], list[Figure]], **words: object
-    ) -> None:
+    def drawing(self, label: str, frame: pd.DataFrame, draw: Callable, **words: object) -> None:
         """Show a figure of the notebook, with `words` in its texts of report/sentences.yaml."""
         finding, caption = (say(label, name, **words) for name in ("finding", "caption"))
         self.figure(Drawing(label, finding, caption, frame, draw))
@@ -229,8 +216,6 @@ class Report:
             for name, study in self.config["studies"].items()
             if study["enabled"]
         }
-        content = self.config | {"studies": studies}
-        dumped = yaml.safe_dump(
-            content, sort_keys=False, allow_unicode=True, default_flow_style=None
-        )
+        style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None}
+        dumped = yaml.safe_dump(self.config | {"studies": studies}, **style)
         self.fold("The configuration as it was recorded", dumped)
