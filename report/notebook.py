@@ -26,16 +26,7 @@ from torch import nn
 
 from bnstudy import provenance
 from bnstudy.networks import mlp, norms
-from bnstudy.report import (
-    analysis,
-    design,
-    exhibits,
-    figures,
-    findings,
-    verdict_exhibits,
-    verdict_figures,
-    verdicts,
-)
+from bnstudy.report import analysis, design, exhibits, figures, findings, verdict_exhibits, verdicts
 from bnstudy.report.explorer import explorer
 from bnstudy.report.look import looks_of, series
 from bnstudy.report.panels import small_multiples
@@ -60,8 +51,8 @@ compared = [
     figures.accuracy_by_time,
 ]
 compared = [figure(results, dataset) for figure in compared for dataset in results.datasets]
-of_studies = {name: verdict_figures.of_study(judged, name) for name in judged.headings}
-report.draw_ahead([*compared, verdict_figures.scorecard(judged), *chain(*of_studies.values())])
+of_studies = {name: verdict_exhibits.of_study(judged, name) for name in judged.headings}
+report.draw_ahead([*compared, verdict_exhibits.ratios(judged), *chain(*of_studies.values())])
 
 
 def show(study):
@@ -616,7 +607,7 @@ overview = judged.frame().query("verdict != 'not run'")
 print(pd.crosstab(overview["kind"], overview["verdict"]).to_string())
 
 # %% tags=["remove-input"]
-report.figure(verdict_figures.scorecard(judged))
+report.figure(verdict_exhibits.ratios(judged))
 report.table(verdict_exhibits.scorecard(judged))
 report.text(verdicts.surprises(judged))
 report.table(verdict_exhibits.not_run(judged))

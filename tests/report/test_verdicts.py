@@ -17,7 +17,7 @@ from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.config import default_studies
 from bnstudy.errors import UserError
 from bnstudy.files import write_rows
-from bnstudy.report import amounts, verdict_exhibits, verdict_figures, verdicts
+from bnstudy.report import amounts, verdict_exhibits, verdicts
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.svg import compact, short_name
 from conftest import ROOT
@@ -217,7 +217,7 @@ def test_a_claim_of_ones_own_reads_without_a_text_behind_it(tmp_path):
         "smallest effect that matters (+0.33 percentage points).  \n  *Measure:* test accuracy, dropout 0.5 minus dropout 0. *Expected:* "
         "prior 0.4. *Scope:* batch size 64."
     )
-    assert plain(verdicts.short_name(claim)) == "D1 Dropout makes it more accurate."
+    assert plain(claim.name) == "D1 Dropout makes it more accurate."
     (later,) = write(tmp_path, [], {"D1": endpoint(-UP)}, config).judged
     assert said(later).startswith("**D1: refuted.** Dropout makes it more accurate.")
     (missing,) = write(tmp_path, [], {}, config).judged
@@ -377,7 +377,7 @@ def test_without_any_table_all_claims_are_not_run(tmp_path):
     claims = verdicts.Claims.load(LIST, tmp_path, {})
     assert {claim.verdict for claim in claims.judged} == {"not run"}
     assert list(claims.studies) == ["core"]
-    assert verdict_figures.scorecard(claims) is None
+    assert verdict_exhibits.ratios(claims) is None
     assert verdict_exhibits.scorecard(claims) is None
     assert verdict_exhibits.exact(claims, "identities") is None
     assert set(verdict_exhibits.published(claims).frame["outcome"]) == {"not run"}
@@ -423,24 +423,24 @@ def test_scorecard_table(tmp_path):
 
 def test_scorecard_figure(tmp_path):
     claims = many(tmp_path)
-    drawing = verdict_figures.scorecard(claims)
+    drawing = verdict_exhibits.ratios(claims)
     assert "supported: B1; refuted: B2; not supported: B3; inconclusive: L1" in drawing.finding
     assert len(drawing.data) == 40
     ratio = drawing.data[drawing.data["claim"] == "B2"]["effect / smallest that matters"]
     assert ratio.mean() == pytest.approx(-600)
     ET.fromstring(drawing.pictures().svg)
     single = replace(claims.judged[0], effects=np.array([0.3]), n=1)
-    ET.fromstring(verdict_figures.scorecard(replace(claims, judged=[single])).pictures().svg)
+    ET.fromstring(verdict_exhibits.ratios(replace(claims, judged=[single])).pictures().svg)
 
 
 def test_cells_figure(tmp_path):
     claims = many(tmp_path)
-    drawing = verdict_figures.cells(claims.of("core"), "core")
+    drawing = verdict_exhibits.cells(claims.of("core"), "core")
     assert drawing.label == "cells-core"
     assert "B1 from -2.0 (batch size 64) to +2.0 (batch size 32)" in plain(drawing.finding)
     assert set(drawing.data["claim"]) == {"B1", "L1"}
     ET.fromstring(drawing.pictures().svg)
-    assert verdict_figures.cells(claims.of("identities"), "identities") is None
+    assert verdict_exhibits.cells(claims.of("identities"), "identities") is None
 
 
 def test_direction_of_a_published_effect(tmp_path):

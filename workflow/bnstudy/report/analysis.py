@@ -19,7 +19,7 @@ from bnstudy.report.findings import (
 from bnstudy.report.measures import SPOKEN, Comparison, capitalized, listed, p_value
 from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import Exhibit, exhibit
-from bnstudy.report.verdicts import Claims, Judged, quotes, verdict_word
+from bnstudy.report.verdicts import Claims, Judged, quotes
 from bnstudy.report.words import INTERVAL, say
 
 LIMITS = ("L1", "L2", "L3", "L4")  # claims about what the method costs, or where it fails
@@ -28,7 +28,7 @@ LIMITS = ("L1", "L2", "L3", "L4")  # claims about what the method costs, or wher
 def short_verdict(claim: Judged) -> str:
     """`[B3](#its-section) faster convergence: **supported**, +1.4 pp (+1.3 to +1.5)`, as Markdown."""
     name = shown(claim.short or claim.claim).rstrip(".")
-    found = f"[{claim.id}](#{claim.heading.replace(' ', '-')}) {name}: **{verdict_word(claim)}**"
+    found = f"[{claim.id}](#{claim.heading.replace(' ', '-')}) {name}: **{claim.word}**"
     if claim.exact:
         return found
     size = effect_cell(claim.effect, claim.unit)
@@ -145,7 +145,7 @@ def balance(results: Results, claims: Claims, dataset: str, level: Level) -> Exh
     said += [("parameters", "worse", one) for one in parameter_cost(results, dataset, level)]
     for claim in filter(None, map(claims.__getitem__, LIMITS)):
         if claim.verdict in ("supported", "holds", "refuted"):
-            words = f"{claim.short or claim.claim} ({claim.id}): {verdict_word(claim)}"
+            words = f"{claim.short or claim.claim} ({claim.id}): {claim.word}"
             way = "better" if claim.verdict == "refuted" else "worse"
             said.append((f"claim {claim.id}", way, words))
     sides = {"better": "advantage", "worse": "limitation"}

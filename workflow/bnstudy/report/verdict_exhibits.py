@@ -1,10 +1,18 @@
-"""The tables of claims and verdicts: scorecard, errata, published values, what else was measured."""
+"""The tables and figures of claims and verdicts: scorecard, cells, errata, published values and more.
+
+In figures effects of different units share an axis, each divided by the smallest effect that matters for its claim.
+That axis is linear where an effect is too small to matter and logarithmic beyond.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from bnstudy import statistics
 from bnstudy.claims.endpoints.base import page_test
@@ -15,12 +23,29 @@ from bnstudy.claims.listed import CORE, complete, read
 from bnstudy.config import ALPHA
 from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
+from bnstudy.report import marks
 from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
+from bnstudy.report.look import GRID, INK, MUTED, Drawing, Look
+from bnstudy.report.marks import Plot, note
 from bnstudy.report.measures import SPACE, capitalized, decimal, listed, p_text
+from bnstudy.report.panels import plain
+from bnstudy.report.plots import plot
 from bnstudy.report.rendering import slug
+from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.tables import DECLARED, Code, Exhibit, Link, exhibit
-from bnstudy.report.verdicts import LOOKED, Claims, Judged, quoted, quotes, short_name, verdict_word
+from bnstudy.report.verdicts import SIGNS, Claims, Judged, quoted, quotes
 from bnstudy.report.words import INTERVAL, Words, say
+
+FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
+NAMED = 30  # claims that an alternative text names one by one
+MOST_ROWS = 24  # of a picture
+DEFINITE = ("supported", "refuted")
+RATIO = "effect / smallest that matters"
+LEGEND = [
+    Line2D([], [], color=INK, marker="o", ms=5, label=f"mean and 95{SPACE}% interval"),
+    Line2D([], [], color=MUTED, ls="none", marker="o", ms=2.6, label="one seed"),
+    Line2D([], [], color=GRID, lw=7, label="too small to matter"),
+]
 
 
 def scorecard(claims: Claims) -> Exhibit | None:
@@ -29,8 +54,8 @@ def scorecard(claims: Claims) -> Exhibit | None:
     found = [claim for claim in statistical if claim.was_run]
     rows = [
         {
-            "claim": Link(short_name(claim), slug(claim.heading)),
-            "verdict": verdict_word(claim),
+            "claim": Link(claim.name, slug(claim.heading)),
+            "verdict": claim.word,
             "effect": effect_cell(claim.effect, claim.unit),
             INTERVAL: interval(claim.ci_low, claim.ci_high, claim.unit),
             "smallest that matters": threshold(claim.smallest_effect, claim.unit, short=True),
@@ -40,7 +65,7 @@ def scorecard(claims: Claims) -> Exhibit | None:
         }
         for claim in found
     ]
-    looked = say("verdicts", "looked", mark=LOOKED) if any(c.looked for c in found) else ""
+    looked = say("verdicts", "looked") if any(c.looked for c in found) else ""
     return exhibit("scorecard", rows, family=len(statistical), looked=looked)
 
 
@@ -68,15 +93,10 @@ def not_run(claims: Claims) -> Exhibit | None:
     for claim in claims.judged:
         if not claim.was_run:
             waiting.setdefault(claim.study, []).append(claim.id)
-    order = [*claims.headings, *waiting]
-    rows = [
-        {
-            "study": claims.headings.get(study, study),
-            "claims without a verdict": listed(waiting[study]),
-            "why": "jobs are missing" if study in claims.incomplete else "not part of this run",
-        }
-        for study in sorted(waiting, key=order.index)
-    ]
+    rows = []
+    for study in sorted(waiting, key=[*claims.headings, *waiting].index):
+        why = "jobs are missing" if study in claims.incomplete else "not part of this run"
+        rows.append([claims.headings.get(study, study), listed(waiting[study]), why])
     return exhibit("not-run", rows)
 
 
@@ -100,16 +120,12 @@ def further(claims: Claims, study: str) -> Exhibit | None:
         d = np.zeros(0) if endpoint is None else endpoint.effect.to_numpy(float)
         if not len(d) or not np.isfinite(d).all():
             continue
+        row = {"measure": typographic(title)}
+        row["effect"] = effect_cell(statistics.mean(d), endpoint.unit)
         low, high = statistics.interval(d)
-        rows.append(
-            {
-                "measure": typographic(title),
-                "effect": effect_cell(statistics.mean(d), endpoint.unit),
-                INTERVAL: interval(low, high, endpoint.unit) if not math.isnan(low) else "n/a",
-                "p": statistics.sign_flip_test(d) if len(d) > 1 else math.nan,
-                "above zero": f"{int((d > 0).sum())}/{len(d)}",
-            }
-        )
+        row[INTERVAL] = "n/a" if math.isnan(low) else interval(low, high, endpoint.unit)
+        row["p"] = statistics.sign_flip_test(d) if len(d) > 1 else math.nan
+        rows.append(row | {"above zero": f"{int((d > 0).sum())}/{len(d)}"})
     words = {"code": claims.headings[study].split()[0]}
     words |= {"fold": "Further measures" if claims.of(study) else ""}
     return exhibit("further", rows, label=f"further-{study}", **words)
@@ -118,10 +134,8 @@ def further(claims: Claims, study: str) -> Exhibit | None:
 def checks(table: pd.DataFrame) -> Exhibit:
     """Every row of the identities, folded away."""
     frame = table[["quantity", "check", "value", "reference", "tolerance"]]
-    frame = frame.assign(
-        quantity=table["quantity"].map(typographic),
-        result=np.where(table["holds"] == 1, "holds", "does not hold"),
-    )
+    result = np.where(table["holds"] == 1, "holds", "does not hold")
+    frame = frame.assign(quantity=table["quantity"].map(typographic), result=result)
     return exhibit("checks", frame.rename(columns={"reference": "should be"}))
 
 
@@ -132,16 +146,11 @@ def errata(claims: Claims) -> Exhibit:
         claim, (line, said) = claims[erratum["shown"]], erratum.get("quote", ("", ""))
         found = Link("both arms, every seed", erratum["shown"])
         if claim is not None:
-            found = Link(f"{claim.id}: {verdict_word(claim)}", slug(claim.heading))
+            found = Link(f"{claim.id}: {claim.word}", slug(claim.heading))
             found = found if claim.was_run else found.text
-        rows.append(
-            {
-                "erratum": erratum["id"],
-                "the text": f"“{said}” (line{SPACE}{line})" if said else "",
-                "what is right": typographic(erratum["right"]),
-                "shown by": found,
-            }
-        )
+        row = {"erratum": erratum["id"]}
+        row["the text"] = f"“{said}” (line{SPACE}{line})" if said else ""
+        rows.append(row | {"what is right": typographic(erratum["right"]), "shown by": found})
     return exhibit("errata", rows, source=quotes()["source"])
 
 
@@ -191,9 +200,9 @@ def stated(claims: Claims, claim: Judged, said: dict) -> Iterator[dict]:
 
 def direction(claims: Claims, claim: Judged, said: dict) -> Iterator[dict]:
     """Nothing but the sign of a claim's effect is compared, mean and interval."""
-    low, high = sorted((said["sign"] * claim.ci_low, said["sign"] * claim.ci_high))
-    ends = interval(claim.ci_low, claim.ci_high, claim.unit)
-    ours = f"{effect_cell(claim.effect, claim.unit)} ({ends})"
+    ends = (claim.ci_low, claim.ci_high)
+    low, high = sorted(said["sign"] * end for end in ends)
+    ours = f"{effect_cell(claim.effect, claim.unit)} ({interval(*ends, claim.unit)})"
     yield {"ours": ours, "outcome": outcome(low > 0, seen=low > 0 or high < 0)}
 
 
@@ -236,26 +245,17 @@ def accuracies(claims: Claims) -> Exhibit | None:
         table = table[(table[list(cells)] == pd.Series(cells)).all(axis=1)]
         ours = 100 * table.groupby("norm")["test_accuracy"].mean()
         epochs = (declared["settings"] | cells)["epochs"]
-        rows.append(
-            {
-                "network": said["network"],
-                "source": said["source"],
-                "published (%)": decimal(said["published"], 2),
-                **{f"ours, {norm} (%)": decimal(ours[norm], 2) for norm in ("none", "batch")},
-                "ours": f"784-128-64-10, {epochs} epochs at batch size 64",
-                "the other": said["differs"],
-            }
-        )
+        row = {"network": said["network"], "source": said["source"]}
+        row["published (%)"] = decimal(said["published"], 2)
+        row |= {f"ours, {norm} (%)": decimal(ours[norm], 2) for norm in ("none", "batch")}
+        row["ours"] = f"784-128-64-10, {epochs} epochs at batch size 64"
+        rows.append(row | {"the other": said["differs"]})
     return exhibit("accuracies", rows)
 
 
 def history(claims: Claims) -> Exhibit | None:
     """What was changed in the list of claims after results had been seen."""
-    rows = [
-        {"claim": claim.id, "change, and why": typographic(text)}
-        for claim in claims.judged
-        for text in claim.history
-    ]
+    rows = [(claim.id, typographic(text)) for claim in claims.judged for text in claim.history]
     return exhibit("history", rows)
 
 
@@ -274,3 +274,122 @@ def registration(claims: Claims) -> Exhibit:
         "entries written or changed knowing the results of earlier seeds": looked,
     }
     return exhibit("registration", rows.items())
+
+
+# Figures
+
+
+class Line(NamedTuple):
+    """A row of a ratio plot: a claim, or a cell of it, in units of the smallest effect that matters."""
+
+    claim: Judged
+    cell: str = ""
+
+    @property
+    def name(self) -> str:
+        return typographic(self.cell) or self.claim.name
+
+    @property
+    def effects(self) -> np.ndarray:
+        return self.claim.cells.get(self.cell, self.claim.effects)
+
+    @property
+    def mean(self) -> float:
+        return float((self.effects / self.claim.smallest_effect).mean())
+
+
+def ratio_plot(
+    label: str, finding: str, caption: str, lines: Sequence[Line], group: Callable[[Line], str]
+) -> Drawing:
+    """Rows of seeds, mean and interval over the zone of effects that are too small to matter.
+
+    A thin line stands between groups; where there are cells, claims are bold. Many rows are divided
+    among pictures.
+    """
+    rows = [
+        {"claim": claim.id, "cell": cell or "all", "seed": seed, "effect": effect}
+        | {"unit": claim.unit, RATIO: effect / claim.smallest_effect, "row": row}
+        for row, (claim, cell) in enumerate(lines)
+        for seed, effect in enumerate(lines[row].effects)
+    ]
+    frame = pd.DataFrame(rows)
+    with_cells = any(line.cell for line in lines)
+    pairs = math.ceil(len(lines) / (2 * MOST_ROWS))  # of pictures, which stand side by side
+    each = len(lines) if len(lines) <= MOST_ROWS else math.ceil(len(lines) / (2 * pairs))
+    frame["part"] = frame["row"] // each
+    far = 10.0 if max(abs(line.mean) for line in lines) <= 10 else FARTHEST
+
+    def mark(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
+        here = {row: plot.looks[row] for row in part["row"].unique()}
+        bold = [with_cells and not lines[row].cell for row in here]
+        marks.rows(ax, part, replace(plot, looks=here, bold=bold, above=True))
+        ax.set_xscale("symlog", linthresh=1, linscale=0.8)
+        ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
+        for place, row in enumerate(here):
+            line = lines[row]
+            if place and group(line) != group(lines[row - 1]):
+                ax.axhline(place - 0.72, color=MUTED, lw=0.6)
+            side = np.sign(line.mean)
+            if abs(line.mean) > far:  # it stands at the edge, as an arrow with its number
+                arrow = Look("", INK, marker=">" if side > 0 else "<").point(5.6)
+                ax.plot(side * far, place, **arrow | {"zorder": 4})
+                align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
+                note(ax, plain(round(line.mean)), (side * far, place), (-6 * side, 0), **align)
+            if not line.cell:
+                weight = "bold" if with_cells or line.claim.verdict in DEFINITE else "normal"
+                style = {"ha": "right", "va": "center", "fontsize": 7.2, "weight": weight}
+                note(ax, line.claim.word, (1, place), (0, 8), "axes data", **style)
+        ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
+        ax.set_xticks(ticks, map(plain, ticks))
+        ax.set(xlim=(-far * 1.35, far * 1.35))
+        ax.minorticks_off()
+
+    counts = sorted({len(line.effects) for line in lines})
+    n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
+    caption = f"{caption} {say('ratios', 'reading', n=n)}"
+    return plot(
+        "figure", label, frame.assign(value=frame[RATIO]), caption, mark=mark, hue="row",
+        looks={i: Look(line.name, INK) for i, line in enumerate(lines)}, col="part", col_name=None,
+        value=RATIO, scale=None, yscale=None, sharex=False, sharey=False, flat=True, rule=0,
+        legend=LEGEND, wrap=1, height=0.37 * each + 0.2, finding=finding, data=frame.drop(columns=["row", "part"]),
+    )  # fmt: skip
+
+
+def of_study(claims: Claims, study: str) -> list[Drawing | None]:
+    """The figures of a study's own table, and at the end the cells behind its claims."""
+    own = FIGURES.get(study, {}) if study in claims.studies else {}
+    measured = (claims.table(study), claims.studies[study]["options"]) if own else ()
+    return [*(figure(*measured) for figure in own.values()), cells(claims.of(study), study)]
+
+
+def ratios(claims: Claims) -> Drawing | None:
+    """The scorecard as a figure: a row per statistical claim that was run."""
+    found = [c for c in claims.kind("statistical") if c.was_run and len(c.effects)]
+    if not found:
+        return None
+    parts = []
+    for word in SIGNS:
+        if names := [c.id for c in found if c.verdict == word]:
+            parts.append(f"{word}: {listed(names) if len(found) <= NAMED else len(names)}")
+    finding = say("ratios", "scorecard finding", n=len(found), parts="; ".join(parts))
+    lines, caption = list(map(Line, found)), say("ratios", "scorecard")
+    return ratio_plot("scorecard", finding, caption, lines, lambda line: line.claim.id[0])
+
+
+def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
+    """The claims of a study and the cells behind them; None where there are no cells."""
+    lines, extremes = [], []
+    for claim in claims:
+        if len(claim.cells) < 2 or not len(claim.effects):
+            continue
+        inside = [Line(claim, cell) for cell, effects in claim.cells.items() if len(effects)]
+        lines += [Line(claim), *inside]
+        ends = (f(inside, key=lambda line: line.mean) for f in (min, max))
+        said = " to ".join(f"{decimal(end.mean, 1, signed=True)} ({end.name})" for end in ends)
+        extremes.append(f"{claim.id} from {said}")
+    if not lines:
+        return None
+    label = f"cells-{study.replace('_', '-')}"
+    finding = say("ratios", "cells finding", extremes="; ".join(extremes))
+    caption = say("ratios", "cells", study=claims[0].heading.split()[0])
+    return ratio_plot(label, finding, caption, lines, lambda line: line.claim.id)

@@ -7,7 +7,7 @@ was not run never gets one.
 
 import math
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -25,7 +25,6 @@ from bnstudy.report.amounts import amount, interval, sentence_of, shown, thresho
 from bnstudy.report.measures import MINUS, SPACE, p_value
 from bnstudy.report.words import say
 
-STATISTICAL = ("supported", "refuted", "not supported", "inconclusive")
 NOT_RUN = "not run"
 SIGNS = {  # how a verdict is shown without words
     "supported": "\N{CHECK MARK}",
@@ -35,7 +34,6 @@ SIGNS = {  # how a verdict is shown without words
     "not supported": MINUS,
     "inconclusive": "?",
 }
-LOOKED = "\N{DAGGER}"  # marks a claim that was written knowing earlier results
 CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
 TRUE = {"supported", "holds"}
@@ -70,6 +68,17 @@ class Judged(Row):
         return self.kind == "exact"
 
     @property
+    def name(self) -> str:
+        """`B3 faster convergence`, with a mark if it was written knowing earlier results."""
+        text = self.short or textwrap.shorten(self.claim, 34, placeholder="…")
+        return f"{self.id}{'†' * self.looked} {text}"
+
+    @property
+    def word(self) -> str:
+        """The verdict as a table or a heading shows it: `supported, mixed`."""
+        return f"{self.verdict}, mixed" if self.mixed else self.verdict
+
+    @property
     def untestable(self) -> bool:
         """Whether so few seeds cannot decide it, whatever they say."""
         return self.n < 2 or statistics.smallest_p(self.n) >= self.level
@@ -99,10 +108,9 @@ class Claims:
             return read_table(path).to_dict("records") if path.exists() else []
 
         rows = {row["id"]: row for row in rows_of("claims")}
-        effects: dict[str, dict[str, list[float]]] = {}
+        seeds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for row in rows_of("claim_effects"):
-            cells = effects.setdefault(row["id"], {})
-            cells.setdefault(str(row["cell"]), []).append(float(row["effect"]))
+            seeds[row["id"]][str(row["cell"])].append(float(row["effect"]))
         studies = default_studies() | config.get("studies", {})
         headings = {name: f"{one['code']} {one['title']}" for name, one in studies.items()}
         headings = {"identities": headings["identities"], CORE: CORE_HEADING} | headings
@@ -110,13 +118,12 @@ class Claims:
         judged = []
         for entry in judged_claims(claims, config):
             name, study = entry["id"], entry["study"]
-            more = {"own": name in own, "heading": headings.get(study, study)}
-            judged.append(combine(entry | more, rows.get(name, {}), effects.get(name, {})))
+            entry |= {"own": name in own, "heading": headings.get(study, study)}
+            judged.append(combine(entry, rows.get(name, {}), seeds[name]))
         incomplete = {row["part"] for row in rows_of("missing")}  # with holes: not looked at
-        ran = {CORE: {"options": {}}}
-        for name, said in enabled_studies(config).items() if "studies" in config else ():
-            if (tables / f"{name}.csv").exists():
-                ran[name] = said
+        on = enabled_studies(config) if "studies" in config else {}
+        ran = {name: said for name, said in on.items() if (tables / f"{name}.csv").exists()}
+        ran = {CORE: {"options": {}}} | ran
         ran = {name: said for name, said in ran.items() if name not in incomplete}
         return cls(judged, claims, tables, config, ran, headings, incomplete)
 
@@ -145,16 +152,10 @@ def combine(entry: dict, row: dict, seeds: dict[str, list[float]]) -> Judged:
     values |= {"n": 0, "family": 0, "verdict": NOT_RUN} | entry
     said = ("kind", "claim", "line", "study")  # by the list
     values |= {k: v for k, v in row.items() if k not in said and not pd.isna(v)}
-    values |= {key: int(values[key]) for key in ("n", "family")}
+    values["n"] = int(values["n"])
     values["cells"] = {cell: np.array(one) for cell, one in seeds.items()}
     values["effects"] = values["cells"].pop("all", np.zeros(0))
     return Judged(**{f.name: values[f.name] for f in fields(Judged) if f.name in values})
-
-
-def short_name(claim: Judged) -> str:
-    """`B3 faster convergence`, with a mark if it was written knowing earlier results."""
-    text = claim.short or textwrap.shorten(claim.claim, 34, placeholder="…")
-    return f"{claim.id}{LOOKED * claim.looked} {text}"
 
 
 @cache
@@ -169,24 +170,14 @@ def quoted(claim: Judged, write: Callable[[str], str] = shown) -> str:
     return say("verdict", "quoted", words=write(found[1]), line=found[0]) if found else ""
 
 
-def verdict_word(claim: Judged) -> str:
-    """The verdict as a table or a heading shows it: `supported, mixed`."""
-    return f"{claim.verdict}, mixed" if claim.mixed else claim.verdict
-
-
 def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
-    """What came out of a claim and the verdict; on a second line measure, prior and scope.
-
-    Markdown. The second line says how the claim was measured, what was expected beforehand, for
-    what the verdict holds, and where it surprised, how the measurement was checked.
-    """
+    """What came out of a claim and the verdict; on a second line how it was measured, in Markdown."""
 
     def part(name: str, **words: object) -> str:
         return say("verdict", name, claim=claim, **words)
 
     text = shown(claim.claim).rstrip(".")
-    found = [part("claim", verdict=verdict_word(claim), said=text, quoted=quoted(claim))]
-    found.append(evidence(claim))
+    found = [part("claim", said=text, quoted=quoted(claim)), evidence(claim)]
     low, high = claim.expected_low, claim.expected_high
     if not (math.isnan(low) or low <= claim.effect <= high):
         way = "less" if claim.effect < low else "more"
@@ -260,10 +251,8 @@ def control_sentence(claim: Judged) -> str:
 def tally(verdicts: Iterable[str]) -> str:
     """`12 claims judged: 3 supported, 2 refuted, 4 hold and 3 do not hold`."""
     counts = Counter(verdicts)
-    words = {"holds": "hold", "does not hold": "do not hold"}
-    said = [
-        f"{n} {word if n == 1 else words.get(word, word)}" for word in SIGNS if (n := counts[word])
-    ]
+    several = {word: word for word in SIGNS} | {"holds": "hold", "does not hold": "do not hold"}
+    said = [f"{n} {word if n == 1 else several[word]}" for word in SIGNS if (n := counts[word])]
     return say("verdicts", "tally", n=counts.total(), verdicts=said)
 
 
