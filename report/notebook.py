@@ -95,8 +95,6 @@ report.bullets(design.design(results))
 #
 # {{ text/concept.md }}
 #
-# ### Benefits
-#
 # {{ text/credited.md }}
 
 # %% tags=["remove-input"]
@@ -104,8 +102,6 @@ for benefit in verdicts.quotes()["benefits"]:
     report.text(*analysis.benefit(judged, benefit))
 
 # %% [markdown]
-# ### Working principle and learnable parameters
-#
 # {{ text/layer.md }}
 
 # %% tags=["remove-input"]
@@ -128,11 +124,7 @@ words = {"mean": mean, "variance": variance, "x": x, "normalized": normalized}
 report.text(say("four samples", "first", gamma=gamma, beta=beta, end=output[0], **words))
 
 # %% [markdown]
-# ### Running statistics
-#
 # {{ text/running_statistics.md }}
-#
-# ### The backward pass
 #
 # {{ text/backward.md }}
 #
@@ -187,10 +179,8 @@ slope = g / torch.sqrt(layer.running_var + eps)
 checks["output, evaluation mode"] = (y, slope * (x - layer.running_mean) + b)
 checks["gradient of the input, evaluation mode"] = (samples.grad, slope * gradient)
 
-agreement = pd.DataFrame(
-    {"quantity": name, "largest difference": float((ours - theirs).detach().abs().max())}
-    for name, (theirs, ours) in checks.items()
-)
+largest = {name: float((a - b).detach().abs().max()) for name, (a, b) in checks.items()}
+agreement = pd.Series(largest, name="largest difference").rename_axis("quantity").reset_index()
 agreement["verdict"] = np.where(agreement["largest difference"] < 1e-12, "agrees", "differs")
 report.frame("check", agreement)
 
@@ -432,8 +422,6 @@ beside = beside.rename(columns={"norm": "network", "accuracy": "live"})
 report.frame("live", beside, batch_size=batch_size)
 
 # %% [markdown]
-# ### Comparing performance
-#
 # {{ text/performance.md }}
 
 # %%
@@ -547,8 +535,6 @@ for dataset in report.each_dataset():
             report.text(*analysis.answer(results, judged, dataset, norm, question))
 
 # %% [markdown]
-# ### What remains under other conditions
-#
 # {{ text/other_conditions.md }}
 
 # %% tags=["remove-input"]
@@ -557,11 +543,7 @@ for table in elsewhere:
     report.table(table)
 if not any(elsewhere):
     report.text("Neither study is part of this run; `make` has both.")
-
-# %% [markdown]
-# ### Advantages and limitations
-
-# %% tags=["remove-input"]
+report.text("### Advantages and limitations")
 for dataset in report.each_dataset():
     for norm in results.treatments:
         report.table(analysis.balance(results, judged, dataset, norm))
@@ -579,11 +561,7 @@ for dataset in report.each_dataset():
     )
 report.text(verdicts.headline(judged))
 report.text(*(analysis.remains(results, norm) for norm in results.treatments))
-
-# %% [markdown]
-# ### Limits of this study
-
-# %% tags=["remove-input"]
+report.text("### Limits of this study")
 report.bullets(design.scope(results))
 
 # %% [markdown]
@@ -623,12 +601,7 @@ report.table(verdict_exhibits.not_run(judged))
 
 # %% tags=["remove-input"]
 show("core")
-
-# %% [markdown]
-# A step with batch normalization costs more, so the same runs are shown once more, against their own
-# seconds instead of their steps:
-
-# %% tags=["remove-input"]
+report.text(say("verdicts", "by time"))
 for dataset in report.each_dataset():
     report.figure(figures.accuracy_by_time(results, dataset))
 
@@ -675,12 +648,7 @@ report.table(exhibits.origin(results, report.data))
 report.table(verdict_exhibits.registration(judged))
 report.table(verdict_exhibits.history(judged))
 report.table(exhibits.versions(results, provenance.versions()))
-
-# %% [markdown]
-# **Does the published study reproduce here?** `snakemake --cores all verify` trains some of its runs
-# again and compares.
-
-# %% tags=["remove-input"]
+report.text(say("provenance", "verify"))
 if (report.tables / "verification.csv").exists():
     report.table(exhibits.verification(pd.read_csv(report.tables / "verification.csv")))
 for dataset in report.each_dataset():

@@ -9,9 +9,10 @@ import pytest
 import synthetic
 
 from bnstudy.report.explorer import explorer, gaps
-from bnstudy.report.opening import Opening, first_screen, verdicts
+from bnstudy.report.findings import Opening, first_screen
 from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.report.tables import PARTS
+from bnstudy.report.verdicts import strip
 
 TWELVE = list(range(12))
 FACTS = {"digits": DatasetFacts("Digits", 10, 400, 100)}
@@ -126,12 +127,12 @@ def test_only_judged_claims_get_a_mark(screen, tmp_path):
         writer.writerow(["id", "claim", "verdict"])
         writer.writerows([["X1", "It <helps>", "supported"], ["X2", "It hurts", "not run"]])
     rows = pd.read_csv(tables / "claims.csv")
-    assert verdicts(rows, {"X2": "here"}) == ""
-    strip = verdicts(rows, {"X1": "there", "X2": "here"})
-    assert strip.count("<li>") == 1
-    assert 'href="#there"' in strip
-    assert "It &lt;helps&gt;: supported" in strip
-    assert "1 supported" in plain(strip)
+    assert strip(rows, {"X2": "here"}) == ""
+    marks = strip(rows, {"X1": "there", "X2": "here"})
+    assert marks.count("<li>") == 1
+    assert 'href="#there"' in marks
+    assert "It &lt;helps&gt;: supported" in marks
+    assert "1 supported" in plain(marks)
 
 
 def test_gaps_add_up_to_the_values():

@@ -2,8 +2,6 @@
 
 from itertools import product
 
-import pandas as pd
-
 from bnstudy import provenance, settings, statistics
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
@@ -25,13 +23,9 @@ TOLD = (
 
 def departures(results: Results) -> list[str]:
     """The settings that were not swept and differ from the code's defaults."""
-    return [
-        axis
-        for axis, known in settings.SETTINGS.items()
-        if axis != "dataset"
-        and len(values := results.values(axis)) == 1
-        and values[0] != as_level(known.default)
-    ]
+    values = {axis: results.values(axis) for axis in settings.SETTINGS if axis != "dataset"}
+    usual = {axis: [as_level(known.default)] for axis, known in settings.SETTINGS.items()}
+    return [axis for axis, one in values.items() if len(one) == 1 and one != usual[axis]]
 
 
 def plural(axis: str) -> str:
@@ -49,11 +43,11 @@ def said(results: Results, axis: str) -> str:
 
 def averaging(results: Results) -> str:
     """`averaged over the batch sizes 32 and 64, `, `with SGD at batch size 64, `."""
+    told = {"dataset", "seed", results.axis, *results.cell_axes}
     fixed = [  # what the grid holds at one value and a reader has to know
         f"{'at' if axis == 'batch_size' else 'with'} {said(results, axis)}"
         for axis in results.config["grid"]
-        if axis not in ("dataset", "seed", results.axis, *results.cell_axes)
-        and axis in [*departures(results), "batch_size"]
+        if axis not in told and axis in [*departures(results), "batch_size"]
     ]
     over = [
         ("" if settings.SETTINGS[axis].names is not None else "the ") + said(results, axis)
@@ -68,9 +62,8 @@ def why_no_comparison(results: Results) -> str:
     if results.treatments:
         return ""
     words = {"arms": map(results.arm, results.levels), "baseline": results.arm(results.baseline)}
-    return say(
-        "limits", "baseline only" if results.baseline in results.levels else "no baseline", **words
-    )
+    kind = "baseline only" if results.baseline in results.levels else "no baseline"
+    return say("limits", kind, **words)
 
 
 def subtitle(results: Results) -> str:
@@ -79,11 +72,11 @@ def subtitle(results: Results) -> str:
     axes.append(counted(len(results.levels), "arm"))
     axes += [counted(len(results.values(a)), settings.label(a), plural(a)) for a in varied(results)]
     titles = listed(results.title(dataset) for dataset in results.datasets)
-    runs = counted(len(results.runs), "training run")
-    if lacking := len(missing_runs(results)):
-        runs = f"{len(results.runs):,} of {counted(len(results.runs) + lacking, 'training run')}"
-    each = f", {counted(results.epochs, 'epoch')} each"
-    each = "" if "epochs" in results.config["grid"] else each
+    lacking = missing_runs(results)
+    runs = counted(len(results.runs) + lacking, "training run")
+    runs = f"{len(results.runs):,} of {runs}" if lacking else runs
+    swept = "epochs" in results.config["grid"]
+    each = "" if swept else f", {counted(results.epochs, 'epoch')} each"
     return f"*{runs} on {titles}: {TIMES.join([*axes, results.n_seeds])}{each}.*"
 
 
@@ -92,20 +85,19 @@ def varied(results: Results) -> list[str]:
     return results.cell_axes or [axis for axis in ["batch_size"] if axis != results.axis]
 
 
-def missing_runs(results: Results) -> pd.DataFrame:
-    """The runs of the grid that an unfinished study lacks."""
-    if results.missing is None:
-        return pd.DataFrame()
-    return results.select(results.missing, part="core")
+def missing_runs(results: Results) -> int:
+    """How many runs of the grid an unfinished study lacks."""
+    return 0 if results.missing is None else sum(results.missing["part"] == "core")
 
 
 def unfinished(results: Results) -> str:
     """That this is not the whole study, and what that means; empty for a finished one."""
     if results.missing is None:
         return ""
-    runs = len(missing_runs(results))
-    lacking = {"run{} of the grid": runs, "cell{} of the studies": len(results.missing) - runs}
-    lacking = [counted(n, w.format(""), w.format("s")) for w, n in lacking.items() if n]
+    runs = missing_runs(results)
+    cells = len(results.missing) - runs
+    lacking = [counted(runs, "run of the grid", "runs of the grid")] if runs else []
+    lacking += [counted(cells, "cell of the studies", "cells of the studies")] if cells else []
     return say("design", "unfinished" if lacking else "complete", lacking=lacking)
 
 
@@ -117,15 +109,14 @@ def design(results: Results) -> list[str]:
 
     changed = departures(results)
     subset = [said(results, axis) for axis in ("train_images", "class_balance") if axis in changed]
+    subset = item("subset", parts=subset) if subset else ""
     datasets = "; ".join(
         item("dataset", sizes=results.split_sizes(name), facts=results.facts[name])
         for name in results.datasets
     )
-    items = [
-        item("data", datasets=datasets, subset=item("subset", parts=subset) if subset else ""),
-        item("networks", networks=network(results)),
-        item("compared", levels=map(results.level_name, results.levels)),
-    ]
+    items = [item("data", datasets=datasets, subset=subset)]
+    items.append(item("networks", networks=network(results)))
+    items.append(item("compared", levels=map(results.level_name, results.levels)))
     for axis in varied(results):
         values = [short_name(axis, value) for value in results.values(axis)]
         name = plural(axis) if len(values) > 1 else settings.label(axis)
@@ -153,13 +144,18 @@ def network(results: Results) -> str:
 
 def dataset_sentence(data: object, *, in_a_row: bool = False) -> str:
     """What a prepared dataset (`PreparedData`) holds, and what of it a perceptron sees."""
-    channels, height, width = data.train_images.shape[1:]
     more = say("design", "split off") if data.split_off else ""
     more += say("design", "in a row", n=data.train_images[0].numel()) if in_a_row else ""
+    train, test = data.train_images.shape, data.test_images.shape
     return say(
-        "design", "dataset holds", data=data, train=len(data.train_images), test=len(data.test_images),
-        height=height, width=width, channels=channels, classes=len(data.classes), more=more,
-    )  # fmt: skip
+        "design",
+        "dataset holds",
+        data=data,
+        train=train,
+        test=test,
+        classes=len(data.classes),
+        more=more,
+    )
 
 
 def scaling_sentence(results: Results) -> str:

@@ -2,21 +2,32 @@
 
 Nothing here is decided in advance: a difference is called higher or lower only where the
 Holm-adjusted p is below 0.05 and the 95 % interval excludes zero, and every other case has its
-own wording, in report/sentences.yaml.
+own wording, in report/sentences.yaml. The first screen, at the end, speaks of the most accurate of several levels.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
 from bnstudy import settings, statistics
 from bnstudy.report import measures
 from bnstudy.report.design import averaging, why_no_comparison
-from bnstudy.report.measures import ALPHA, SPOKEN, Comparison, capitalized, decimal, listed, paired
+from bnstudy.report.measures import ALPHA, SPACE, SPOKEN, Comparison, capitalized, decimal, listed
 from bnstudy.report.results import Level, Results
 from bnstudy.report.words import say
+
+# Ratios that have a name, up to a tenth of themselves.
+SHARES = {1 / 2: "half", 1 / 3: "a third", 1 / 4: "a quarter", 1 / 5: "a fifth", 1 / 10: "a tenth"}
+# What the conditions of `Results.remaining` are called; the last one that was run is the hardest.
+HARDER = {
+    ("input_scaling", "standardize"): "centred input",
+    ("long_training", "symmetric"): "long training",
+    ("long_training", "standardize"): "centred input and long training",
+}
+TIMES = f"\N{MULTIPLICATION SIGN}{SPACE}"
 
 
 def lost_arm(c: Comparison) -> str:
@@ -198,8 +209,8 @@ def contrasts(
             before, after = (pair[level] - pair[results.baseline] for pair in pairs)
             if before.empty:
                 continue
-            change = paired(of, after, before)
-            effects = [paired(of, pair[level], pair[results.baseline]) for pair in pairs]
+            change = measures.paired(of, after, before)
+            effects = [measures.paired(of, pair[level], pair[results.baseline]) for pair in pairs]
             values = " and ".join(
                 f"{c.amount} {at(value)} ({c.values})"
                 for c, value in zip(effects, ends, strict=True)
@@ -209,3 +220,111 @@ def contrasts(
             words |= {"p": measures.p_value(change.p), "c": change}
             words["values"] = "a ratio of " * (of.kind == "ratio") + values
             yield say("interactions", "one seed" if change.n < 2 else kind, **words)
+
+
+# The first screen
+
+
+class Tile(NamedTuple):
+    """A number, what it is, and what stands behind it."""
+
+    value: str
+    label: str
+    detail: str = ""
+
+
+class Opening(NamedTuple):
+    """The first screen, for the page and for Jupyter."""
+
+    kicker: str
+    title: str
+    sentences: str
+    tiles: list[Tile]
+
+
+def first_screen(results: Results, question: str) -> Opening:
+    """What came out on the first dataset; a title that asks where nothing can be said."""
+    dataset = results.datasets[0]
+    found = [main_pair(results, dataset, level) for level in results.treatments]
+    complete = [pair for pair in found if len(pair) == 2]
+    if not complete:
+        said = why_no_comparison(results) or say("opening", "incomplete")
+        return Opening("", question, said, [])
+    speed, accuracy = max(complete, key=lambda pair: pair[1].difference)
+    left = {
+        HARDER[key]: one.effects[1].difference
+        for one in results.remaining(accuracy.level)
+        if (key := (one.study, one.scaling)) in HARDER
+    }
+    words = {"dataset": results.title(dataset), "axis": settings.label(results.axis)}
+    words["runs"] = len(results.select(results.runs, dataset=dataset))
+    sentences = f"{say('opening', 'setting', **words)} {certainty(speed, accuracy, left)}"
+    shown = list(tiles(results, speed, accuracy, left))
+    return Opening(question, finding(results, speed, accuracy), sentences, shown)
+
+
+def points(share: float) -> str:
+    return f"{decimal(100 * share, 2, signed=True)}{SPACE}points"
+
+
+def finding(results: Results, speed: Comparison, accuracy: Comparison) -> str:
+    """The title: what was shown of speed and of accuracy."""
+    level, baseline = map(results.level_name, (accuracy.level, accuracy.baseline))
+    parts = []
+    if speed.shown and not lost_arm(speed):
+        parts.append(f"reaches {speed.of.target} in {share(speed)}")
+    elif speed.shown == "better":
+        parts.append(f"is the only one to reach {speed.of.target}")
+    if accuracy.shown:
+        size = abs(100 * accuracy.difference)
+        word = "more" if accuracy.shown == "better" else "less"
+        parts.append(f"ends {decimal(size, 1 if size >= 0.95 else 2)} points {word} accurate")
+    if not parts:
+        kind = "one pair" if accuracy.n < 2 else "nothing shown"
+        return say("opening", kind, level=level, baseline=baseline)
+    beside = f" than {baseline}" if accuracy.shown and len(results.treatments) > 1 else ""
+    return f"{capitalized(level)} {listed(parts)}{beside}"
+
+
+def share(speed: Comparison) -> str:
+    """`a quarter of the steps`, `45 % fewer steps`."""
+    ratio = math.exp(speed.difference)
+    named = [word for value, word in SHARES.items() if abs(ratio / value - 1) <= 0.1]
+    return f"{named[0]} of the steps" if named else speed.factor
+
+
+def certainty(speed: Comparison, accuracy: Comparison, left: Mapping[str, float]) -> str:
+    """How sure it is, or of what it is made."""
+    if left and accuracy.shown == "better":
+        conditions, gain = list(left.items())[-1]
+        rest = "most is gone" if gain < accuracy.difference / 2 else "much remains"
+        return say("opening", rest, conditions=conditions)
+    agreeing = min(max(c.seeds_in_favour, c.n - c.seeds_in_favour) for c in (speed, accuracy))
+    kind = "all agree" if agreeing == accuracy.n else "some agree"
+    return say("opening", "single" if accuracy.n < 2 else kind, n=accuracy.n, agreeing=agreeing)
+
+
+def tiles(
+    results: Results, speed: Comparison, accuracy: Comparison, left: Mapping[str, float]
+) -> Iterator[Tile]:
+    """Speed and accuracy with their intervals, the price in time and gap, and what remains."""
+
+    def arms(c: Comparison) -> str:
+        return c.values if math.isnan(c.ci_low) else f"{c.values} ({c.interval})"
+
+    if speed.outcome not in ("missing", "censored") and not lost_arm(speed):
+        value = f"{TIMES}{speed.of.difference(speed.difference)}"
+        yield Tile(value, f"the steps to {speed.of.target} accuracy", arms(speed))
+    if accuracy.outcome != "missing":
+        label = f"of test accuracy after {measures.counted(results.epochs, 'epoch')}"
+        yield Tile(points(accuracy.difference), label, arms(accuracy))
+    if len(ratios := epoch_time_ratios(results, accuracy.dataset, accuracy.level)):
+        said = ""
+        if gap := results.gap(accuracy.dataset, accuracy.level):
+            after, before = (decimal(x, 3) for x in (gap.mean_level, gap.mean_baseline))
+            said = f"gap to the training loss {after} against {before}{SPACE}nats"
+        yield Tile(f"{TIMES}{decimal(ratios.median(), 2)}", "the time of an epoch", said)
+    if left:  # the hardest conditions, with the others
+        *others, (name, gain) = left.items()
+        rest = "; ".join(f"{one}: {points(share)}" for one, share in others)
+        yield Tile(points(gain), f"of test accuracy with {name}", rest)

@@ -25,12 +25,12 @@ from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.report.command import title_of
+from bnstudy.report.findings import first_screen
 from bnstudy.report.look import WIDTH, Drawing, Pictures
-from bnstudy.report.opening import first_screen, verdicts
 from bnstudy.report.rendering import CSV, LIVE, PAGE, PICTURES, PNG, SVG, escape_markdown
 from bnstudy.report.results import DatasetFacts, Results, read_table
 from bnstudy.report.tables import PARTS, Exhibit, exhibit, table_html
-from bnstudy.report.verdicts import Claims
+from bnstudy.report.verdicts import Claims, strip
 from bnstudy.report.words import say, without_markup
 
 PNG_DPI = 110  # for readers of the notebook, who may see no SVG
@@ -116,7 +116,7 @@ class Report:
     def verdicts(self, anchors: Mapping[str, str]) -> None:
         """Show a mark for each claim that was judged, leading to the anchor given for it."""
         if (path := self.tables / "claims.csv").exists():
-            self.on_page(verdicts(read_table(path, self.config), anchors), "")
+            self.on_page(strip(read_table(path, self.config), anchors), "")
 
     def on_page(self, content: str, text: str) -> None:
         """Show HTML, whose texts are escaped, on the page, and Markdown in Jupyter."""

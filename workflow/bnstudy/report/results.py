@@ -252,23 +252,19 @@ class Results:
         if found.empty:
             return None
         row, of, cell = found.iloc[0], self.metric(metric), cell or {}
-        reached = self.censoring(dataset, level, cell) if of.kind in ("ratio", "steps") else {}
-        return Comparison(
-            of, **{name: float(row[name]) for name in COLUMNS}, n=int(row["n"]), dataset=dataset,
-            axis=self.axis, level=level, baseline=self.baseline, cell=cell,
-            family=max(1, int(family["p"].notna().sum())), **reached,
-        )  # fmt: skip
+        numbers = {name: float(row[name]) for name in COLUMNS} | {"n": int(row["n"])}
+        if of.kind in ("ratio", "steps"):  # how many runs of the complete seeds never came there
+            runs = self.complete(self.runs, dataset, [self.baseline, level], **cell)
+            unreached = runs["steps_to_target"].isna() | scoring.failed(runs)
+            counts = unreached.groupby(runs[self.axis]).sum()
+            numbers |= {"runs": len(runs) // 2, "censored_level": int(counts.get(level, 0))}
+            numbers["censored_baseline"] = int(counts.get(self.baseline, 0))
+        family = max(1, int(family["p"].notna().sum()))
+        return Comparison(of, **numbers, **self.names(dataset, level), cell=cell, family=family)
 
-    def censoring(self, dataset: str, level: Level, cell: dict[str, Level]) -> dict[str, int]:
-        """How many runs of the complete seeds never reached the target, for a `Comparison`."""
-        runs = self.complete(self.runs, dataset, [self.baseline, level], **cell)
-        unreached = runs["steps_to_target"].isna() | scoring.failed(runs)
-        counts = unreached.groupby(runs[self.axis]).sum()
-        return {
-            "runs": len(runs) // 2,
-            "censored_baseline": int(counts.get(self.baseline, 0)),
-            "censored_level": int(counts.get(level, 0)),
-        }
+    def names(self, dataset: str, level: Level) -> dict[str, Level]:
+        """What a `Comparison` of a level with the baseline is called by."""
+        return {"dataset": dataset, "axis": self.axis, "level": level, "baseline": self.baseline}
 
     def gap(self, dataset: str, level: Level) -> Comparison | None:
         """Validation minus training loss against the baseline's, over all cells; None without a pair."""
@@ -277,7 +273,7 @@ class Results:
         by = self.by_seed(gaps, dataset, "value", [self.baseline, level])
         if by[level].empty:
             return None
-        names = {"dataset": dataset, "axis": self.axis, "level": level, "baseline": self.baseline}
+        names = self.names(dataset, level)
         return measures.paired(measures.GAP, by[level], by[self.baseline], **names)
 
     def remaining(self, level: Level) -> Iterator[Remaining]:

@@ -8,7 +8,7 @@ was not run never gets one.
 import math
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from bnstudy.config import ALPHA, ROOT, default_studies, enabled_studies
 from bnstudy.documents import read_yaml
 from bnstudy.report.amounts import amount, interval, sentence_of, shown, threshold
 from bnstudy.report.measures import MINUS, SPACE, p_value
+from bnstudy.report.tables import PARTS
 from bnstudy.report.words import say
 
 NOT_RUN = "not run"
@@ -288,3 +289,15 @@ def calibration_sentence(table: pd.DataFrame) -> str:
     for spread, effect in found.groupby("spread")["effect"].min().items():
         sentences.append(say("verdicts", "found", spread=spread, effect=effect))
     return " ".join(sentences)
+
+
+def strip(rows: pd.DataFrame, anchors: Mapping[str, str]) -> str:
+    """The claims of claims.csv that were judged, a mark each with its verdict; no text without any.
+
+    The mark of a claim leads to its anchor.
+    """
+    found = rows[rows["id"].isin(list(anchors)) & rows["verdict"].isin(list(SIGNS))]
+    if found.empty:
+        return ""
+    claims = found.assign(anchor=found["id"].map(anchors), sign=found["verdict"].map(SIGNS))
+    return str(PARTS.verdicts(tally(found["verdict"]), claims.to_dict("records")))
