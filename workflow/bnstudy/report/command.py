@@ -59,8 +59,9 @@ def read_notebook(path: Path, config: Mapping) -> NotebookNode:
     nb = jupytext.read(path)
     for cell in nb.cells:
         cell.source = INCLUDED.sub(lambda m: (path.parent / m[1]).read_text().strip(), cell.source)
-    heading = f"# {rendering.escape_markdown(title_of(config))}"
-    nb.cells[0].source = re.sub(r"\A# .*", lambda _: heading, nb.cells[0].source)
+    nb.cells[0].source = re.sub(
+        r"\A# .*", lambda _: f"# {rendering.escape_markdown(title_of(config))}", nb.cells[0].source
+    )
     return nb
 
 
