@@ -5,7 +5,7 @@ That axis is linear where an effect is too small to matter and logarithmic beyon
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -146,8 +146,8 @@ def errata(claims: Claims) -> Exhibit:
         claim, (line, said) = claims[erratum["shown"]], erratum.get("quote", ("", ""))
         found = Link("both arms, every seed", erratum["shown"])
         if claim is not None:
-            found = Link(f"{claim.id}: {claim.word}", slug(claim.heading))
-            found = found if claim.was_run else found.text
+            text = f"{claim.id}: {claim.word}"
+            found = Link(text, slug(claim.heading)) if claim.was_run else text
         row = {"erratum": erratum["id"]}
         row["the text"] = f"“{said}” (line{SPACE}{line})" if said else ""
         rows.append(row | {"what is right": typographic(erratum["right"]), "shown by": found})
@@ -158,18 +158,16 @@ def published(claims: Claims) -> Exhibit:
     """Published values beside ours, as declared in report/tables.yaml."""
     rows = []
     for declared in DECLARED["rows of published"]:
-        claim = claims[declared.get("claim")]
-        words = dict.fromkeys(("note", "error", "allowed"))
+        claim, words = claims[declared.get("claim")], dict.fromkeys(("note", "error", "allowed"))
         if claim is not None:
             words |= {"note": typographic(claim.note), "error": small(claim.effect)}
             words |= {"allowed": small(claim.smallest_effect)}
         said = Words().filled(declared, words)
         row = {key: said[key] for key in ("quantity", "source", "published")}
         row |= {"ours": "", "accepted": said["accepted"], "outcome": "not run"}
-        if said.get("study") in claims.studies or (claim is not None and claim.was_run):
-            rows += [row | found for found in READ[said["read"]](claims, claim, said)]
-        else:
-            rows.append(row)
+        ran = said.get("study") in claims.studies or (claim is not None and claim.was_run)
+        found = READ[said["read"]](claims, claim, said) if ran else [{}]
+        rows += [row | one for one in found]
     return exhibit("published", rows)
 
 
@@ -181,12 +179,11 @@ def growth(claims: Claims, _: None, said: dict) -> Iterator[dict]:
     """The growth of gradients at initialization, a row per network and batch size."""
     options = claims.studies["init_gradients"]["options"]
     found = growth_by_network(claims.table("init_gradients"), options)
-    kinds = {"batch_relu": "ReLU", "batch_linear": "linear"}
-    for network in filter(set(found.index.get_level_values(0)).__contains__, kinds):
-        for size, row in found.loc[network].iterrows():
+    for network, kind in (("batch_relu", "ReLU"), ("batch_linear", "linear")):
+        for size, row in found[found.index.get_level_values(0) == network].droplevel(0).iterrows():
             error = decimal(100 * (row["measured"] / row["theory"] - 1), 1, signed=True)
             yield {
-                "quantity": f"{said['quantity']}, {kinds[network]}, B = {size}",
+                "quantity": f"{said['quantity']}, {kind}, B = {size}",
                 "published": f"{row['theory']:.4g}",
                 "ours": f"{row['measured']:.3f} ({error}{SPACE}%)",
                 "outcome": outcome(abs(row["z"]) <= row["limit"]),
@@ -283,37 +280,30 @@ class Line(NamedTuple):
     """A row of a ratio plot: a claim, or a cell of it, in units of the smallest effect that matters."""
 
     claim: Judged
-    cell: str = ""
-
-    @property
-    def name(self) -> str:
-        return typographic(self.cell) or self.claim.name
-
-    @property
-    def effects(self) -> np.ndarray:
-        return self.claim.cells.get(self.cell, self.claim.effects)
+    effects: np.ndarray
+    name: str
+    cell: str = "all"
 
     @property
     def mean(self) -> float:
         return float((self.effects / self.claim.smallest_effect).mean())
 
 
-def ratio_plot(
-    label: str, finding: str, caption: str, lines: Sequence[Line], group: Callable[[Line], str]
-) -> Drawing:
+def ratio_plot(label: str, finding: str, caption: str, lines: Sequence[Line]) -> Drawing:
     """Rows of seeds, mean and interval over the zone of effects that are too small to matter.
 
-    A thin line stands between groups; where there are cells, claims are bold. Many rows are divided
-    among pictures.
+    A thin line stands between groups of claims; where there are cells, they are the groups, and claims
+    are bold. Many rows are divided among pictures.
     """
     rows = [
-        {"claim": claim.id, "cell": cell or "all", "seed": seed, "effect": effect}
-        | {"unit": claim.unit, RATIO: effect / claim.smallest_effect, "row": row}
-        for row, (claim, cell) in enumerate(lines)
-        for seed, effect in enumerate(lines[row].effects)
+        {"claim": line.claim.id, "cell": line.cell, "seed": seed, "effect": effect}
+        | {"unit": line.claim.unit, RATIO: effect / line.claim.smallest_effect, "row": row}
+        for row, line in enumerate(lines)
+        for seed, effect in enumerate(line.effects)
     ]
     frame = pd.DataFrame(rows)
-    with_cells = any(line.cell for line in lines)
+    with_cells = any(line.cell != "all" for line in lines)
+    groups = [line.claim.id if with_cells else line.claim.id[0] for line in lines]
     pairs = math.ceil(len(lines) / (2 * MOST_ROWS))  # of pictures, which stand side by side
     each = len(lines) if len(lines) <= MOST_ROWS else math.ceil(len(lines) / (2 * pairs))
     frame["part"] = frame["row"] // each
@@ -321,13 +311,13 @@ def ratio_plot(
 
     def mark(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         here = {row: plot.looks[row] for row in part["row"].unique()}
-        bold = [with_cells and not lines[row].cell for row in here]
+        bold = [with_cells and lines[row].cell == "all" for row in here]
         marks.rows(ax, part, replace(plot, looks=here, bold=bold, above=True))
         ax.set_xscale("symlog", linthresh=1, linscale=0.8)
         ax.axvspan(-1, 1, color=GRID, alpha=0.6, lw=0, zorder=0)
         for place, row in enumerate(here):
             line = lines[row]
-            if place and group(line) != group(lines[row - 1]):
+            if place and groups[row] != groups[row - 1]:
                 ax.axhline(place - 0.72, color=MUTED, lw=0.6)
             side = np.sign(line.mean)
             if abs(line.mean) > far:  # it stands at the edge, as an arrow with its number
@@ -335,13 +325,13 @@ def ratio_plot(
                 ax.plot(side * far, place, **arrow | {"zorder": 4})
                 align = {"ha": "right" if side > 0 else "left", "va": "center", "fontsize": 7}
                 note(ax, plain(round(line.mean)), (side * far, place), (-6 * side, 0), **align)
-            if not line.cell:
+            if line.cell == "all":
                 weight = "bold" if with_cells or line.claim.verdict in DEFINITE else "normal"
                 style = {"ha": "right", "va": "center", "fontsize": 7.2, "weight": weight}
                 note(ax, line.claim.word, (1, place), (0, 8), "axes data", **style)
         ticks = [t for t in (-100, -10, -1, 0, 1, 10, 100) if abs(t) <= far]
         ax.set_xticks(ticks, map(plain, ticks))
-        ax.set(xlim=(-far * 1.35, far * 1.35))
+        ax.set_xlim(-far * 1.35, far * 1.35)
         ax.minorticks_off()
 
     counts = sorted({len(line.effects) for line in lines})
@@ -372,8 +362,8 @@ def ratios(claims: Claims) -> Drawing | None:
         if names := [c.id for c in found if c.verdict == word]:
             parts.append(f"{word}: {listed(names) if len(found) <= NAMED else len(names)}")
     finding = say("ratios", "scorecard finding", n=len(found), parts="; ".join(parts))
-    lines, caption = list(map(Line, found)), say("ratios", "scorecard")
-    return ratio_plot("scorecard", finding, caption, lines, lambda line: line.claim.id[0])
+    lines = [Line(claim, claim.effects, claim.name) for claim in found]
+    return ratio_plot("scorecard", finding, say("ratios", "scorecard"), lines)
 
 
 def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
@@ -382,8 +372,10 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
     for claim in claims:
         if len(claim.cells) < 2 or not len(claim.effects):
             continue
-        inside = [Line(claim, cell) for cell, effects in claim.cells.items() if len(effects)]
-        lines += [Line(claim), *inside]
+        inside = [
+            Line(claim, e, typographic(cell), cell) for cell, e in claim.cells.items() if len(e)
+        ]
+        lines += [Line(claim, claim.effects, claim.name), *inside]
         ends = (f(inside, key=lambda line: line.mean) for f in (min, max))
         said = " to ".join(f"{decimal(end.mean, 1, signed=True)} ({end.name})" for end in ends)
         extremes.append(f"{claim.id} from {said}")
@@ -392,4 +384,4 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
     label = f"cells-{study.replace('_', '-')}"
     finding = say("ratios", "cells finding", extremes="; ".join(extremes))
     caption = say("ratios", "cells", study=claims[0].heading.split()[0])
-    return ratio_plot(label, finding, caption, lines, lambda line: line.claim.id)
+    return ratio_plot(label, finding, caption, lines)

@@ -213,21 +213,19 @@ def evidence(claim: Judged) -> str:
 def because(claim: Judged) -> str:
     """Why the numbers lead to the verdict: where the interval lies that decides."""
     delta, unit, kind = claim.smallest_effect, claim.unit, claim.verdict
-    found, names = "The interval", claim.unmet.split(SEPARATOR)
+    names, words = claim.unmet.split(SEPARATOR), {"found": "The interval"}
     if claim.level < ALPHA:
         ends = interval(claim.low, claim.high, unit)
-        found = say("because", "interval", share=100 * (1 - claim.level), ends=ends)
+        words["found"] = say("because", "interval", share=100 * (1 - claim.level), ends=ends)
     if claim.untestable:
         kind = "untestable"
     elif kind == "not supported" and claim.low > -delta:
         kind = "equivalent"
     elif kind == "inconclusive":
         kind = "unmet" if claim.unmet else "bounded" if claim.high < delta else "both sides"
-    return say(
-        "because", kind, found=found, reason=shown(claim.reason),
-        delta=threshold(delta, unit), against=threshold(-delta, unit),
-        wanted=[shown(claim.conditions.get(n, n.replace("_", " "))) for n in names],
-    )  # fmt: skip
+    words |= {"delta": threshold(delta, unit), "against": threshold(-delta, unit)}
+    words["wanted"] = [shown(claim.conditions.get(n, n.replace("_", " "))) for n in names]
+    return say("because", kind, reason=shown(claim.reason), **words)
 
 
 def verdict_sentences(claims: Sequence[Judged]) -> list[str]:
@@ -284,11 +282,12 @@ def calibration_sentence(table: pd.DataFrame) -> str:
     """How often families had a wrong verdict, and from where on the rule finds what matters."""
     wrong = table.groupby("distribution", sort=False)["family_error"].max()
     errors = [f"{100 * share:.0f}{SPACE}% ({name})" for name, share in wrong.items()]
-    sentences = [say("verdicts", "worst", allowed=100 * ALPHA, errors=errors)]
     found = table[(table["distribution"] == "normal") & (table["supported"] >= 0.8)]
-    for spread, effect in found.groupby("spread")["effect"].min().items():
-        sentences.append(say("verdicts", "found", spread=spread, effect=effect))
-    return " ".join(sentences)
+    smallest = found.groupby("spread")["effect"].min().items()
+    sentences = (
+        say("verdicts", "found", spread=spread, effect=effect) for spread, effect in smallest
+    )
+    return " ".join([say("verdicts", "worst", allowed=100 * ALPHA, errors=errors), *sentences])
 
 
 def strip(rows: pd.DataFrame, anchors: Mapping[str, str]) -> str:
