@@ -400,7 +400,11 @@ def test_claims_are_shown_with_their_effects():
     ]  # fmt: skip
     frame = exhibits.claims(pd.DataFrame(rows)).frame
     effects = [plain(text) for text in frame["effect (95 % interval)".replace(" %", "\xa0%")]]
-    assert effects == ["0.50 pp (0.25 to 0.75)", "n/a", "0.50 (ratio) (0.40 to 0.60)"]
+    assert effects == [
+        "+0.50 pp (+0.25 to +0.75)",
+        "n/a",
+        "\N{MULTIPLICATION SIGN}0.50 (0.40 to 0.60)",
+    ]
     assert exhibits.claims(pd.DataFrame(rows).head(0)) is None
 
 

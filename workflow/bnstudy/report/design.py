@@ -13,12 +13,9 @@ from bnstudy.tables.archive import project_version
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 # Settings that `design` tells in other words than their own.
-TOLD = (
-    "kind",
-    *(name for model in MODELS.values() for name in model.settings),
-    *("train_images", "class_balance", "validation_fraction"),
-    *("epochs", "optimizer", "learning_rate", "batch_size", "probe_every", "target"),
-)
+TOLD = {"kind", "train_images", "class_balance", "validation_fraction", "epochs", "optimizer"}
+TOLD |= {"learning_rate", "batch_size", "probe_every", "target"}
+TOLD |= {name for model in MODELS.values() for name in model.settings}
 
 
 def departures(results: Results) -> list[str]:

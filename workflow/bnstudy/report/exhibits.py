@@ -12,17 +12,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bnstudy import settings, statistics
+from bnstudy.report import amounts
 from bnstudy.report.design import averaging
-from bnstudy.report.measures import (
-    METRICS,
-    SPACE,
-    capitalized,
-    counted,
-    decimal,
-    level_name,
-    listed,
-    short_name,
-)
+from bnstudy.report.measures import METRICS, SPACE, counted, level_name, listed, short_name
 from bnstudy.report.results import Level, Results, as_level
 from bnstudy.report.tables import DECLARED, Code, Exhibit, Link, exhibit
 from bnstudy.report.words import INTERVAL
@@ -32,22 +24,10 @@ if TYPE_CHECKING:
     from bnstudy.report.figures.pictures import Network
 
 SHORT_UNITS = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
-DRAWN = {  # the key measures, and the figures that draw them
-    "test_accuracy": "fig-paired",
-    "ln_steps_to_target": "fig-steps",
-    "test_loss": "fig-paired",
-    "val_loss": "fig-gap",
-    "train_loss": "fig-gap",
-}
+DRAWN = DECLARED["key measures"]  # and the figures that draw them
 MAIN_METRICS = ("test_accuracy", "test_loss", "ln_steps_to_target")
 ARM_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
-TIMES = {
-    "seconds_per_epoch": "seconds per epoch",
-    "training_seconds": "training (s)",
-    "wall_seconds": "whole run (s)",
-    "cpu_seconds": "CPU time (s)",
-    "peak_memory_mb": "peak memory (MB)",
-}
+TIMES = DECLARED["times of runs"]
 ROLES = ("compared", "swept", "not the default", "")  # of settings, in the order of their table
 MOST_CLASSES = 30  # that a table lists
 
@@ -155,7 +135,7 @@ def comparison(
         )
     pair = f"{results.level_name(level)} against {results.level_name(results.baseline)}"
     text = [settings.label(axis) for axis in axes if isinstance(results.values(axis)[0], str)]
-    words = {"pair": capitalized(pair), "overall": overall, "text": text}
+    words = {"pair": pair, "overall": overall, "text": text}
     name = "all-measures" if others else "comparison"
     return shown(name, results, dataset, rows, level, **words)
 
@@ -185,14 +165,13 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
 def claims(judged: pd.DataFrame) -> Exhibit | None:
     """Claims with their verdicts, as rows of claims.csv; None without any."""
     rows = []
-    for row in judged.to_dict("records"):
-        turn = math.exp if row["unit"] == "ln ratio" else float
-        effect, *ends = (decimal(turn(row[key]), 2) for key in ("effect", "ci_low", "ci_high"))
-        unit = {"ln ratio": " (ratio)", "percentage points": " pp"}.get(row["unit"], "")
-        found = "n/a" if pd.isna(row["effect"]) else f"{effect}{unit} ({' to '.join(ends)})"
+    for row in judged.fillna({"unit": "", "reason": ""}).to_dict("records"):
+        ends = amounts.interval(row["ci_low"], row["ci_high"], row["unit"])
+        found = f"{amounts.effect_cell(row['effect'], row['unit'])} ({ends})"
         said = {"claim": row["id"], "what is claimed": row["claim"], "prior": row["prior"]}
-        said |= {"verdict": row["verdict"], f"effect ({INTERVAL})": found}
-        rows.append(said | {"why": "" if pd.isna(row["reason"]) else row["reason"]})
+        said["verdict"] = row["verdict"]
+        said[f"effect ({INTERVAL})"] = "n/a" if pd.isna(row["effect"]) else found
+        rows.append(said | {"why": row["reason"]})
     return exhibit("claims", rows)
 
 

@@ -27,14 +27,9 @@ from bnstudy.report.tables import PARTS
 from bnstudy.report.words import say
 
 NOT_RUN = "not run"
-SIGNS = {  # how a verdict is shown without words
-    "supported": "\N{CHECK MARK}",
-    "holds": "\N{CHECK MARK}",
-    "refuted": "\N{MULTIPLICATION X}",
-    "does not hold": "\N{MULTIPLICATION X}",
-    "not supported": MINUS,
-    "inconclusive": "?",
-}
+# How a verdict is shown without words
+SIGNS = {"supported": "✓", "holds": "✓", "refuted": "✕", "does not hold": "✕"}
+SIGNS |= {"not supported": MINUS, "inconclusive": "?"}
 CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
 TRUE = {"supported", "holds"}
