@@ -16,16 +16,7 @@ from bnstudy.data.splits import split_sizes
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.report import measures
-from bnstudy.report.measures import (
-    METRICS,
-    SPACE,
-    SPOKEN,
-    Comparison,
-    Level,
-    Metric,
-    as_level,
-    counted,
-)
+from bnstudy.report.measures import METRICS, SPACE, SPOKEN, Comparison, Level, Metric, as_level
 
 TABLES = ("runs", "metrics", "timings", "comparison")
 MORE = ("classes", "confusion", "missing")  # that there need not be
@@ -183,7 +174,7 @@ class Results:
         """`10 seeds` in every cell of the grid that was run, or `8 to 10 seeds`."""
         counts = self.runs.groupby(grid.axes(self.config)[:-1])["seed"].nunique()
         fewest = f"{counts.min()}{SPACE}to{SPACE}" if counts.min() < counts.max() else ""
-        return fewest + counted(int(counts.max()), "seed")
+        return fewest + measures.counted(int(counts.max()), "seed")
 
     @property
     def epochs(self) -> int:
@@ -273,8 +264,8 @@ class Results:
         by = self.by_seed(gaps, dataset, "value", [self.baseline, level])
         if by[level].empty:
             return None
-        names = self.names(dataset, level)
-        return measures.paired(measures.GAP, by[level], by[self.baseline], **names)
+        both = (by[level], by[self.baseline])
+        return measures.paired(measures.GAP, *both, **self.names(dataset, level))
 
     def remaining(self, level: Level) -> Iterator[Remaining]:
         """What is left of an effect in each study and scaling of `CONTROLS` that was run whole."""
@@ -296,7 +287,7 @@ class Results:
                     both = (pair[level], pair[self.baseline])
                     effects.append(measures.paired(self.metric(name), *both))
                 title = measures.level_name("scaling", scaling)
-                condition = f"{title}, {counted(epochs, 'epoch')}"
+                condition = f"{title}, {measures.counted(epochs, 'epoch')}"
                 yield Remaining(study, scaling, condition, effects)
 
     def comparisons(
