@@ -58,8 +58,7 @@ report.draw_ahead([*compared, verdict_exhibits.ratios(judged), *chain(*of_studie
 def show(study):
     """What came out of a study: its figures, its verdicts, its cells, and what else it measured."""
     *own, cells = of_studies[study]
-    for drawing in own:
-        report.figure(drawing)
+    report.figure(*own)
     report.bullets(verdicts.verdict_sentences(judged.of(study)))
     report.table(verdict_exhibits.exact(judged, study))
     report.figure(cells)
@@ -127,11 +126,6 @@ report.text(say("four samples", "first", gamma=gamma, beta=beta, end=output[0], 
 # {{ text/running_statistics.md }}
 #
 # {{ text/backward.md }}
-#
-# ### Does PyTorch compute this?
-#
-# The formulas above, in a few lines, against `torch.nn.BatchNorm1d` on random numbers in double
-# precision:
 
 
 # %% tags=["unfolded"]
@@ -277,10 +271,7 @@ class PlainNetwork(nn.Sequential):
 
 
 # %% [markdown]
-# ### The same with batch normalization
-#
-# One line more: the layer stands between each hidden linear layer and its activation. It draws no
-# random numbers, so from the same seed both networks start with the same linear weights.
+# {{ text/normalized.md }}
 
 
 # %% tags=["unfolded"]
@@ -334,11 +325,7 @@ print({norm: f"largest difference {difference:g}" for norm, difference in larges
 # %% [markdown]
 # ## 5. Training and evaluation
 #
-# ### Training
-#
-# Evaluation mode is what a user of the network would see: there batch normalization takes its running
-# statistics. The training loop goes through the images in a random order, batch by batch, and looks at
-# the validation images every few steps.
+# {{ text/training.md }}
 
 
 # %% tags=["unfolded"]
@@ -483,10 +470,7 @@ for dataset in report.each_dataset():
     report.figure(figures.train_against_validation(results, dataset))
 
 # %% [markdown]
-# ### By class
-#
-# An equal mean can hide that some classes were traded for others. Nothing is tested here: with so many
-# classes some differences are large by chance.
+# {{ text/by_class.md }}
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
@@ -494,15 +478,11 @@ for dataset in report.each_dataset():
     report.figure(figures.confusion(results, dataset))
 
 # %% [markdown]
-# ### Experimenting with batch sizes
-#
-# All runs see each image equally often. A larger batch therefore means fewer steps, each of them along
-# a gradient that is less noisy.
+# {{ text/batch_sizes.md }}
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    report.figure(figures.probe_curves(results, dataset))
-    report.figure(figures.steps_to_target(results, dataset))
+    report.figure(figures.probe_curves(results, dataset), figures.steps_to_target(results, dataset))
 
 # %%
 # Steps to the target; a run that never came there counts with all its steps
@@ -539,8 +519,7 @@ for dataset in report.each_dataset():
 
 # %% tags=["remove-input"]
 elsewhere = [analysis.remaining_table(results, norm) for norm in results.treatments]
-for table in elsewhere:
-    report.table(table)
+report.table(*elsewhere)
 if not any(elsewhere):
     report.text("Neither study is part of this run; `make` has both.")
 report.text("### Advantages and limitations")
@@ -591,9 +570,7 @@ report.text(verdicts.surprises(judged))
 report.table(verdict_exhibits.not_run(judged))
 
 # %% [markdown]
-# Each study below asks one thing of many networks. Every seed gives one number, oriented so that above
-# zero is as the claim says. Further measures and single cells are exploratory: they describe, and
-# decide nothing.
+# {{ text/studies.md }}
 #
 # ### S1 Speed and accuracy
 #
@@ -626,8 +603,7 @@ report.table(verdict_exhibits.errata(judged))
 # ## C. Published values beside ours
 
 # %% tags=["remove-input"]
-report.table(verdict_exhibits.published(judged))
-report.table(verdict_exhibits.accuracies(judged))
+report.table(verdict_exhibits.published(judged), verdict_exhibits.accuracies(judged))
 
 # %% [markdown]
 # ## D. Method
@@ -645,8 +621,7 @@ report.table(exhibits.settings_table(results))
 
 # %% tags=["remove-input"]
 report.table(exhibits.origin(results, report.data))
-report.table(verdict_exhibits.registration(judged))
-report.table(verdict_exhibits.history(judged))
+report.table(verdict_exhibits.registration(judged), verdict_exhibits.history(judged))
 report.table(exhibits.versions(results, provenance.versions()))
 report.text(say("provenance", "verify"))
 if (report.tables / "verification.csv").exists():
@@ -656,9 +631,7 @@ for dataset in report.each_dataset():
 report.show_config()
 
 # %% [markdown]
-# **To obtain it again,** `make` in a clone of the repository at the commit named above prepares the
-# environment, trains every run and renders this page; `make quick` does the same on a small dataset in
-# a few minutes and without a network.
+# {{ text/obtain.md }}
 #
 # {{ text/reproduce.md }}
 

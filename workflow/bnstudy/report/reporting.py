@@ -111,16 +111,14 @@ class Report:
         screen = first_screen(self.results, title_of(self.config))
         tiles = [f"{one.value} {one.label}: {one.detail}." for one in screen.tiles]
         title, *rest = map(escape_markdown, [screen.title, screen.sentences, *tiles])
-        self.on_page(str(PARTS.opening(screen)), "\n\n".join([f"**{title}**", *rest]))
+        text = "\n\n".join([f"**{title}**", *rest])  # for Jupyter
+        display({PAGE: str(PARTS.opening(screen)), "text/markdown": text}, raw=True)
 
     def verdicts(self, anchors: Mapping[str, str]) -> None:
         """Show a mark for each claim that was judged, leading to the anchor given for it."""
         if (path := self.tables / "claims.csv").exists():
-            self.on_page(strip(read_table(path, self.config), anchors), "")
-
-    def on_page(self, content: str, text: str) -> None:
-        """Show HTML, whose texts are escaped, on the page, and Markdown in Jupyter."""
-        display({PAGE: content, "text/markdown": text}, raw=True)
+            marks = strip(read_table(path, self.config), anchors)
+            display({PAGE: marks, "text/markdown": ""}, raw=True)
 
     def each_dataset(self) -> Iterator[str]:
         """The datasets in turn, each under a heading if there are several."""
@@ -158,36 +156,38 @@ class Report:
             return self.ahead.pop(drawing.label).result(PATIENCE)
         return drawing.pictures(PNG_DPI)
 
-    def figure(self, drawing: Drawing | None, live: Mapping | None = None) -> None:
-        """Show a `look.Drawing`, if there is one, with its number, caption, alternative text and data.
+    def figure(self, *drawings: Drawing | None, live: Mapping | None = None) -> None:
+        """Show each `look.Drawing` with its number, caption, alternative text and data.
 
         On a page with script, `live` makes it something to explore or to play with: its `kind` and
         what that takes. The picture stands for it on paper, without script and in Jupyter.
         """
-        if drawing is None:
-            return
-        drawn = self.drawn(drawing)
-        meta = self.numbered("figure", drawing.label)
-        meta |= {"alt": drawing.finding, "caption": drawing.caption}
-        table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
-        bundle = {SVG: drawn.svg, PICTURES: drawn.svgs, CSV: table, "text/plain": drawing.finding}
-        bundle[PNG] = base64.b64encode(drawn.png).decode()
-        bundle |= {} if live is None else {LIVE: live}
-        png = {"alt": drawing.finding, "width": round(min(len(drawn.svgs), 2) * WIDTH * 96)}
-        display(bundle, metadata={"bnstudy": meta, PNG: png}, raw=True)
-        # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
-        number = f'<a id="fig-{drawing.label}"></a>**Figure {meta["number"]}.**'
-        caption = Markdown(f"{number} {drawing.caption}")
-        display(caption, metadata={"bnstudy": {"kind": "caption"}})
+        for drawing in filter(None, drawings):
+            drawn, meta = self.drawn(drawing), self.numbered("figure", drawing.label)
+            meta |= {"alt": drawing.finding, "caption": drawing.caption}
+            table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
+            bundle = {
+                SVG: drawn.svg,
+                PICTURES: drawn.svgs,
+                CSV: table,
+                "text/plain": drawing.finding,
+            }
+            bundle[PNG] = base64.b64encode(drawn.png).decode()
+            bundle |= {} if live is None else {LIVE: live}
+            png = {"alt": drawing.finding, "width": round(min(len(drawn.svgs), 2) * WIDTH * 96)}
+            display(bundle, metadata={"bnstudy": meta, PNG: png}, raw=True)
+            # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
+            number = f'<a id="fig-{drawing.label}"></a>**Figure {meta["number"]}.**'
+            caption = Markdown(f"{number} {drawing.caption}")
+            display(caption, metadata={"bnstudy": {"kind": "caption"}})
 
-    def table(self, shown: Exhibit | None) -> None:
-        """Show a `tables.Exhibit`, if there is one, with its number; all in it is escaped."""
-        if shown is None:
-            return
-        meta = self.numbered("table", shown.label)
-        body = table_html(shown, meta["number"])
-        plain = f"Table {meta['number']}. {shown.caption}"
-        display({"text/html": body, "text/plain": plain}, metadata={"bnstudy": meta}, raw=True)
+    def table(self, *tables: Exhibit | None) -> None:
+        """Show each `tables.Exhibit` with its number; all in it is escaped."""
+        for shown in filter(None, tables):
+            meta = self.numbered("table", shown.label)
+            body = table_html(shown, meta["number"])
+            plain = f"Table {meta['number']}. {shown.caption}"
+            display({"text/html": body, "text/plain": plain}, metadata={"bnstudy": meta}, raw=True)
 
     def frame(self, name: str, frame: pd.DataFrame | Sequence, **words: object) -> None:
         """Show a table of pandas, or its rows, as report/tables.yaml declares it, with `words`."""
