@@ -8,8 +8,6 @@ data = ["results/data/mnist/prepared.safetensors"]
 # %% tags=["remove-cell"]
 from itertools import chain
 
-import pandas as pd
-
 from bnstudy import provenance
 from bnstudy.report import design, exhibits, figures, findings
 from bnstudy.report.explorer import explorer
@@ -130,10 +128,8 @@ for dataset in report.each_dataset():
 # {{ text/verdicts.md }}
 
 # %% tags=["remove-input"]
-found = report.tables / "claims.csv"
 asked = [claim["id"] for claim in report.config["claims"]]
-if asked and found.exists():
-    judged = pd.read_csv(found, keep_default_na=False, na_values=[""])
+if asked and (judged := results.claims) is not None:
     report.table(exhibits.claims(judged[judged["id"].isin(asked)]))
 else:
     report.text(say("question", "no claim"))

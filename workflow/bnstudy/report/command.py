@@ -105,15 +105,13 @@ def execute(nb: NotebookNode, parameters: dict, failed_copy: Path) -> NotebookNo
             write_atomically(failed_copy, executed.read_bytes())
             place = failing_cell(nbformat.read(failed_copy, 4))
             reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
+            where = f"the notebook as far as it came is in {failed_copy}"
             raise UserError(
-                f"the report stopped in {place}: {error.ename}: {reason}; the notebook as far as it "
-                f"came is in {failed_copy}"
+                f"the report stopped in {place}: {error.ename}: {reason}; {where}"
             ) from None
         except RuntimeError as error:
-            raise UserError(
-                f"the process that executes the report ended by itself ({error}); it may have run "
-                "out of memory"
-            ) from error
+            ended = f"the process that executes the report ended by itself ({error})"
+            raise UserError(f"{ended}; it may have run out of memory") from error
     nb.metadata = {
         "kernelspec": KERNEL | {"name": "python3"},
         "language_info": {"name": "python"},
@@ -157,11 +155,11 @@ def for_jupyter(nb: NotebookNode) -> NotebookNode:
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             cell.source = numbered(cell.source)
-        for output in cell.get("outputs", []):
-            for kind in (PICTURES, PAGE, LIVE):
-                output.get("data", {}).pop(kind, None)
-            if "text/markdown" in output.get("data", {}):
-                output.data["text/markdown"] = numbered(output.data["text/markdown"])
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            for kind in data.keys() & {PICTURES, PAGE, LIVE}:
+                del data[kind]
+            if "text/markdown" in data:
+                data["text/markdown"] = numbered(data["text/markdown"])
     return nb
 
 
@@ -177,8 +175,7 @@ def report(
 ) -> None:  # fmt: skip
     """Execute the notebook and write the page, the executed notebook and the figures.
 
-    An input that is missing, a cell that fails, TeX that is not valid and a link that leads nowhere
-    are a UserError.
+    A missing input, a cell that fails, bad TeX and a link that leads nowhere are a UserError.
     """
     for path in (config, tables / "runs.csv", claims, notebook, *data):
         if not path.exists():

@@ -82,9 +82,8 @@ def slug(heading: str) -> str:
 class Renderer(IPythonRenderer):
     """Markdown to HTML with MathML, anchored headings and numbered cross-references.
 
-    `headings` collects level, anchor and HTML of each. `[figure](#fig-curves)` becomes `figure 3`:
-    `numbers` maps the base of an anchor to the anchors and numbers that belong to it, several where a
-    figure is repeated for several datasets.
+    `headings` collects level, anchor and HTML of each. `[figure](#fig-curves)` becomes `figure 3` by
+    `numbers`, the anchors and numbers under the base of an anchor: several of a repeated figure.
     """
 
     def __init__(self, headings: list[tuple], numbers: dict[str, list[tuple[str, str]]]) -> None:
@@ -123,10 +122,7 @@ class Renderer(IPythonRenderer):
 
 
 def page_of(nb: NotebookNode, templates: Path) -> str:
-    """The page of a notebook, by the template `report` in this folder.
-
-    A formula that is not valid TeX and a link to no anchor of the page are a UserError.
-    """
+    """The page of a notebook by a template; bad TeX and a link that leads nowhere are a UserError."""
     headings, numbers = [], numbered_anchors(nb)
 
     def markdown(source: str) -> str:
@@ -180,10 +176,7 @@ def numbered_outputs(nb: NotebookNode) -> Iterator[tuple[NotebookNode, dict]]:
 
 
 def numbered_anchors(nb: NotebookNode) -> dict[str, list[tuple[str, str]]]:
-    """Anchors of the figures, tables and numbered sections of a notebook, with their numbers.
-
-    A figure repeated for a further dataset is found under the first one's anchor as well.
-    """
+    """Anchors of figures, tables and sections with their numbers, repeated ones under the first, too."""
     numbers: dict[str, list[tuple[str, str]]] = {}
     for cell in nb.cells:
         if cell.cell_type == "markdown":

@@ -28,7 +28,7 @@ from bnstudy.report.command import title_of
 from bnstudy.report.findings import first_screen
 from bnstudy.report.look import WIDTH, Drawing, Pictures
 from bnstudy.report.rendering import CSV, LIVE, PAGE, PICTURES, PNG, SVG, escape_markdown
-from bnstudy.report.results import DatasetFacts, Results, read_table
+from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.report.tables import PARTS, Exhibit, exhibit, table_html
 from bnstudy.report.verdicts import Claims, strip
 from bnstudy.report.words import say, without_markup
@@ -51,10 +51,9 @@ def draw(label: str) -> Pictures:
 
 
 def study_folder(config: str) -> Path:
-    """The folder of the study whose config is asked for: where the notebook runs, or above it.
+    """The folder of the study with this config: where the notebook runs, above it, or the checkout.
 
-    A notebook may be opened where it lies, in the folder of the study, or anywhere: then the study
-    is that of the checkout. Where there is none, a UserError says so.
+    Where there is none, a UserError says so.
     """
     here = Path.cwd()
     for folder in (here, *here.parents, ROOT):
@@ -70,8 +69,7 @@ class Report:
     """The study of a notebook, and what its cells show of it.
 
     `config` is the recorded config, absolute or from `study_folder`, as are the folder of the tables, the
-    prepared dataset or datasets, and the list of claims, config/claims.yaml. Missing and damaged files are
-    refused.
+    prepared datasets, and the list of claims. Missing and damaged files are refused.
     """
 
     def __init__(self, config: str, tables: str, data: str | list[str], claims: str = "") -> None:
@@ -116,9 +114,8 @@ class Report:
 
     def verdicts(self, anchors: Mapping[str, str]) -> None:
         """Show a mark for each claim that was judged, leading to the anchor given for it."""
-        if (path := self.tables / "claims.csv").exists():
-            marks = strip(read_table(path, self.config), anchors)
-            display({PAGE: marks, "text/markdown": ""}, raw=True)
+        if (rows := self.results.claims) is not None:
+            display({PAGE: strip(rows, anchors), "text/markdown": ""}, raw=True)
 
     def each_dataset(self) -> Iterator[str]:
         """The datasets in turn, each under a heading if there are several."""
@@ -128,10 +125,7 @@ class Report:
             yield dataset
 
     def numbered(self, kind: str, label: str) -> dict[str, object]:
-        """The next number of a figure or table, with what links find it by.
-
-        Its group is the label without the dataset that tells repeated figures and tables apart.
-        """
+        """The next number of a figure or table, its label, and that without its dataset as its group."""
         self.counts[kind] += 1
         group = label
         for dataset in self.results.datasets[1:]:
@@ -166,20 +160,15 @@ class Report:
             drawn, meta = self.drawn(drawing), self.numbered("figure", drawing.label)
             meta |= {"alt": drawing.finding, "caption": drawing.caption}
             table = drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.7g")
-            bundle = {
-                SVG: drawn.svg,
-                PICTURES: drawn.svgs,
-                CSV: table,
-                "text/plain": drawing.finding,
-            }
-            bundle[PNG] = base64.b64encode(drawn.png).decode()
+            bundle = {SVG: drawn.svg, PICTURES: drawn.svgs, CSV: table}
+            bundle |= {PNG: base64.b64encode(drawn.png).decode(), "text/plain": drawing.finding}
             bundle |= {} if live is None else {LIVE: live}
             png = {"alt": drawing.finding, "width": round(min(len(drawn.svgs), 2) * WIDTH * 96)}
             display(bundle, metadata={"bnstudy": meta, PNG: png}, raw=True)
             # For readers of the .ipynb; the HTML page puts the caption into the figure itself.
             number = f'<a id="fig-{drawing.label}"></a>**Figure {meta["number"]}.**'
-            caption = Markdown(f"{number} {drawing.caption}")
-            display(caption, metadata={"bnstudy": {"kind": "caption"}})
+            said = {"bnstudy": {"kind": "caption"}}
+            display(Markdown(f"{number} {drawing.caption}"), metadata=said)
 
     def table(self, *tables: Exhibit | None) -> None:
         """Show each `tables.Exhibit` with its number; all in it is escaped."""
@@ -211,11 +200,8 @@ class Report:
 
     def show_config(self) -> None:
         """Show the config as YAML, with the studies that were on, without their prose."""
-        studies = {
-            name: {key: value for key, value in study.items() if key != "text"}
-            for name, study in self.config["studies"].items()
-            if study["enabled"]
-        }
+        on = {name: said for name, said in self.config["studies"].items() if said["enabled"]}
+        studies = {name: {k: said[k] for k in said if k != "text"} for name, said in on.items()}
         style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None}
         dumped = yaml.safe_dump(self.config | {"studies": studies}, **style)
         self.fold("The configuration as it was recorded", dumped)

@@ -19,17 +19,14 @@ from bnstudy.report import measures
 from bnstudy.report.measures import METRICS, SPACE, SPOKEN, Comparison, Level, Metric, as_level
 
 TABLES = ("runs", "metrics", "timings", "comparison")
-MORE = ("classes", "confusion", "missing")  # that there need not be
+MORE = ("classes", "confusion", "claims", "missing")  # that there need not be
 CONTROLS = ("input_scaling", "long_training")  # studies that repeat the main comparison
 EVERY = "all"  # what `datasets` holds where they are the levels that are compared
 COLUMNS = [one.name for one in fields(Comparison) if one.type is float]
 
 
 def read_table(path: Path, config: dict) -> pd.DataFrame:
-    """A table of the study; the norm `none` is a word, an empty cell is missing.
-
-    An axis holds what `as_level` makes of the values of the config.
-    """
+    """A table of the study: an axis holds what `as_level` makes of the values of the config."""
     levels = {axis: [*map(as_level, values)] for axis, values in config["grid"].items()}
     levels["level"] = levels["baseline"] = levels[config["compare"]["axis"]]
     words = {axis: str for axis, found in levels.items() if any(isinstance(v, str) for v in found)}
@@ -76,6 +73,7 @@ class Results:
     comparison: pd.DataFrame
     classes: pd.DataFrame | None = None
     confusion: pd.DataFrame | None = None
+    claims: pd.DataFrame | None = None
     missing: pd.DataFrame | None = None  # what an unfinished study lacks: part, cell, reason, log
     tables: Path = Path()  # where the tables of the studies lie
 
@@ -219,10 +217,7 @@ class Results:
     def by_seed(
         self, frame: pd.DataFrame, dataset: str, value: str, levels: Sequence[Level], **where: Level
     ) -> dict[Level, pd.Series]:
-        """A column by seed for each level: the mean over the cells, of seeds that are complete in all.
-
-        `where` are settings of the cells that the mean is taken over.
-        """
+        """A column of complete seeds for each level: its mean over all cells, or those of a setting."""
         rows = self.complete(frame.dropna(subset=value), dataset, levels)
         groups = self.select(rows, **where).groupby([self.axis, "seed"])[value]
         means = groups.agg(lambda values: values.mean())  # as numpy adds them up
@@ -231,10 +226,7 @@ class Results:
     def compare(
         self, dataset: str, level: Level, metric: str, cell: dict[str, Level] | None = None
     ) -> Comparison | None:
-        """The comparison of a level with the baseline, None where the table has no such row.
-
-        Without a `cell`, that of the means over all cells.
-        """
+        """The comparison with the baseline in a cell, or of the means over all; None without a row."""
         scope = "all" if cell is None else "cell"
         rows = self.select(self.comparison, dataset=dataset, level=level, scope=scope)
         # Holm spans the metrics of the mean over cells, or the cells of one metric.

@@ -40,8 +40,8 @@ FALSE = {"refuted", "not supported", "does not hold"}
 class Judged(Row):
     """A claim with its verdict, the seeds behind it and what the list of claims says of it.
 
-    Numbers that do not exist are NaN, `n` is then 0. `effects` are one per seed, `cells` the same in
-    each cell that the effect is made of; the latter are exploratory.
+    Numbers that do not exist are NaN, `n` is then 0. `effects` are one per seed, and `cells` the same
+    in each cell that the effect is made of.
     """
 
     short: str = ""
@@ -286,10 +286,7 @@ def calibration_sentence(table: pd.DataFrame) -> str:
 
 
 def strip(rows: pd.DataFrame, anchors: Mapping[str, str]) -> str:
-    """The claims of claims.csv that were judged, a mark each with its verdict; no text without any.
-
-    The mark of a claim leads to its anchor.
-    """
+    """A mark with its verdict for each claim of claims.csv that was judged, leading to its anchor."""
     found = rows[rows["id"].isin(list(anchors)) & rows["verdict"].isin(list(SIGNS))]
     if found.empty:
         return ""
