@@ -96,7 +96,7 @@ def test_claims_of_the_configuration_have_their_verdicts(soup):
     rows = soup.select("#tab-claims tbody tr")
     assert [row.th.get_text() for row in rows] == ["D1", "D2"]
     assert "supported" in rows[0].get_text()
-    assert "0.40 pp (0.35 to 0.45)" in rows[0].get_text()
+    assert "+0.40 pp (+0.35 to +0.45)" in rows[0].get_text().replace("\xa0", " ")
     assert "not run" in rows[1].get_text()
 
 
