@@ -49,7 +49,12 @@ def check_config(config: dict) -> None:
 
     What is wrong with it is refused all at once, a sentence a line that begins with the key.
     """
-    complete(config)
+    for key, value in DEFAULTS.items():
+        config.setdefault(key, value)
+    execution = [(one.section, name, one.default) for name, one in EXECUTION.items()]
+    for section, key, value in [("data", "source", None), *execution]:
+        if isinstance(config.get(section), dict):
+            config[section].setdefault(key, value)
     if isinstance(config["plugins"], list):
         plugins.load(map(str, config["plugins"]))
     # First, for the schema knows the names of the datasets.
@@ -60,16 +65,6 @@ def check_config(config: dict) -> None:
     refuse(conflicts(config))
     settle_studies(config)
     refuse(study_conflicts(config))
-
-
-def complete(config: dict) -> None:
-    """Fill in what has a default and is read by the workflow itself."""
-    for key, value in DEFAULTS.items():
-        config.setdefault(key, value)
-    execution = [(one.section, name, one.default) for name, one in EXECUTION.items()]
-    for section, key, value in [("data", "source", None), *execution]:
-        if isinstance(config.get(section), dict):
-            config[section].setdefault(key, value)
 
 
 def refuse(problems: Iterable[str]) -> None:

@@ -36,16 +36,13 @@ def config_schema() -> dict:
             inside[one.section][name] = one.schema()
     inside["data"]["source"] = source["source"]
     inside["compare"] = compare | {"axis": compare["axis"] | {"enum": list(SETTINGS)}}
-    inside["grid"] = {name: values_of(one) for name, one in SETTINGS.items()}
+    inside["grid"] = {}
+    for name, one in SETTINGS.items():
+        items = {k: v for k, v in one.schema().items() if k not in ("description", "default")}
+        many = {"type": "array", "minItems": 1, "uniqueItems": True, "items": items}
+        inside["grid"][name] = {"description": one.text} | many
     found = {section: keys[section] | {"properties": names} for section, names in inside.items()}
     return written() | {"properties": keys | found}
-
-
-def values_of(one: Setting) -> dict:
-    """An axis: a list of values of a setting."""
-    values = {k: v for k, v in one.schema().items() if k not in ("description", "default")}
-    found = {"description": one.text, "type": "array", "minItems": 1, "uniqueItems": True}
-    return found | {"items": values}
 
 
 def settings_table() -> str:

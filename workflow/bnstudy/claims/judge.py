@@ -94,9 +94,8 @@ class Measured:
 
         A grid that was cut so far that endpoints cannot be formed is refused.
         """
-        return self.of_metric(claim) if "metric" in claim else self.coded.get(claim["endpoint"])
-
-    def of_metric(self, claim: Mapping) -> Endpoint | None:
+        if "metric" not in claim:
+            return self.coded.get(claim["endpoint"])
         axes = list(axes_of(self.study, self.config))
         if self.study == CORE:
             axes, table = grid.axes(self.config), self.read("runs")
