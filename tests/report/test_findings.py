@@ -31,7 +31,7 @@ from conftest import ROOT
 
 NAN = math.nan
 TEN = list(range(10))
-STEPS = Metric("ln_steps_to_target", "steps to 95 %", "ratio", "lower", "95 %")
+STEPS = Metric("steps to 95 %", "ratio", "lower", "95 %")
 
 
 def compared(of: str | Metric = "test_accuracy", **changes: object) -> Comparison:
@@ -242,7 +242,7 @@ def test_an_arm_that_never_arrives_has_no_ratio():
 
 
 def test_an_observed_number_is_neither_better_nor_worse():
-    norm = Metric("weight_norm", "weight norm", "number")
+    norm = Metric("weight norm", "number")
     more = compared(norm, mean_baseline=10.25, mean_level=12.5, difference=2.25)
     assert more.outcome == "higher"
     assert more.shown is None

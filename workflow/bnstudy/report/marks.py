@@ -35,18 +35,14 @@ class Plot:
     names: Mapping | None = None  # words for the categories of x
     row: str | None = None  # columns whose values make panels
     col: str | None = None
-    hue: str = "norm"  # the column of levels
-    looks: Mapping[Hashable, Look] | None = (
-        None  # in order; without them those of a setting, the baseline first
-    )
+    hue: str = "norm"  # the column of levels, in order; without looks the baseline is first
+    looks: Mapping[Hashable, Look] | None = None
     baseline: Hashable = "none"
     missed: str | None = None  # a column that is true for values which are only a bound
     seeds: str = "dots"  # on curves; or as thin "lines", or not at all
     estimator: str = "mean"
     markers: bool = True
-    dodge: float = (
-        1  # the factor between levels on a logarithmic axis, which sets them side by side
-    )
+    dodge: float = 1  # the factor that sets levels side by side on a logarithmic axis
     ticks: bool = False  # numbers double, and each of a panel gets its tick
     noun: str = "seed"  # of what a row has circles
     bold: Sequence[bool] = ()  # of the names of rows

@@ -29,7 +29,6 @@ class Metric:
     `number` is what an observer measured: it has no unit, and neither direction is better.
     """
 
-    name: str
     title: str
     kind: Kind
     better: Literal["higher", "lower", ""] = ""
@@ -59,9 +58,8 @@ class Metric:
             return number(x, signed=signed)
         if self.kind == "ratio":
             return decimal(math.exp(x), 2)
-        return decimal(
-            x * (100 if self.kind == "accuracy" else 1), DIGITS[self.kind], signed=signed
-        )
+        x *= 100 if self.kind == "accuracy" else 1
+        return decimal(x, DIGITS[self.kind], signed=signed)
 
     def interval(self, low: float, high: float) -> str:
         """`+0.15 to +0.27` in its unit."""
@@ -70,17 +68,15 @@ class Metric:
 
 
 METRICS = {
-    f"{split}_{kind}": Metric(f"{split}_{kind}", f"{title} {kind}", kind, better)
+    f"{split}_{kind}": Metric(f"{title} {kind}", kind, better)
     for split, title in (("test", "test"), ("val", "validation"), ("train", "training"))
     for kind, better in (("accuracy", "higher"), ("loss", "lower"))
 }
-METRICS |= {
-    name: Metric(name, "steps to {}", kind, "lower")
-    for name, kind in (("ln_steps_to_target", "ratio"), ("steps_to_target", "steps"))
-}
+METRICS["ln_steps_to_target"] = Metric("steps to {}", "ratio", "lower")
+METRICS["steps_to_target"] = Metric("steps to {}", "steps", "lower")
 # The metrics of which the report speaks. The plain number of steps is in the tables for reference;
 # its differences are dominated by the smallest batch size, where a step sees the fewest images.
-GAP = Metric("gap", "gap between validation and training loss", "loss", "lower")
+GAP = Metric("gap between validation and training loss", "loss", "lower")
 SPOKEN = tuple(name for name in METRICS if name != "steps_to_target")
 
 

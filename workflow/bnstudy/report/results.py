@@ -188,7 +188,7 @@ class Results:
     def metric(self, name: str) -> Metric:
         """A metric by its name in the tables; what observers measured has no other."""
         if name not in METRICS:
-            return Metric(name, name.replace("_", " "), "number")
+            return Metric(name.replace("_", " "), "number")
         known = METRICS[name]
         return replace(known, title=known.title.format(self.target), target=self.target)
 

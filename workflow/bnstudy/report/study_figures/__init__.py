@@ -10,6 +10,7 @@ from functools import partial
 
 import pandas as pd
 
+from bnstudy import settings
 from bnstudy.report.look import DECLARED, Drawing
 from bnstudy.report.plots import declared
 from bnstudy.report.study_figures import frames, overlays
@@ -40,6 +41,9 @@ def drawing(label: str, said: dict, table: pd.DataFrame, options: dict) -> Drawi
         words["seeds"] = seeds_in(frame if "seed" in frame else table)
     if "n_classes" in table:
         words["floor"] = fails_below(table["n_classes"].max())
+    if "dataset" in table:
+        names = table["dataset"].unique()
+        words["datasets"] = [settings.level_name("dataset", name) for name in names]
     if runs:
         words["guessing"] = guessing(table[failed(table)], runs)
     said |= {key: getattr(overlays, said[key]) for key in ("mark", "then") if said.get(key)}

@@ -17,14 +17,12 @@ from bnstudy.claims.endpoints.base import accuracy
 from bnstudy.claims.endpoints.initialization import BEYOND
 from bnstudy.claims.endpoints.mechanisms import matched_gaps
 from bnstudy.claims.listed import is_steps, result
-from bnstudy.data.registry import DATASETS
 from bnstudy.report import words
 from bnstudy.report.amounts import small
 from bnstudy.report.look import DECLARED, looks_of, summary
 from bnstudy.report.marks import SIGNS, Plot
 from bnstudy.report.measures import SPACE, counted, decimal, listed
 from bnstudy.report.plots import alternative, arms
-from bnstudy.report.words import say
 from bnstudy.scoring import chance, failed
 
 BASELINE = "none"
@@ -113,23 +111,14 @@ def usual_rate(rows: pd.DataFrame, options: dict) -> Made:
 # Speed and accuracy.
 
 
-def speed_and_accuracy(table: pd.DataFrame, options: dict) -> Made:
-    """Steps to the target, where there is one, and test accuracy, and what each pair gains."""
-    axis = "scaling" if "scaling" in table else "batch_size"
-    if axis == "scaling":
-        place = say("figures", "scaled", **options)
-    else:
-        names = table["dataset"].unique()
-        place = f" on {listed(DATASETS[d].title if d in DATASETS else str(d) for d in names)}"
-    said = {"steps": "steps_to_target"} if "target" in options else {}
-    frame = measures(table, options, said | {"accuracy": "test_accuracy"})
-    frame = frame[["measure", axis, "norm", "seed", "value", MISSED]]
-    logs = frame["value"].mask(frame["measure"] == "steps", -np.log(frame["value"]))
-    gains = differences(frame.assign(value=logs), ["measure", axis])
-    ratios = gains["value"].mask(gains["measure"] == "steps", np.exp(gains["value"]))
-    gains = gains.assign(value=ratios, measure=gains["measure"] + "_gain", norm="batch")
-    frame = pd.concat([frame, gains.assign(**{MISSED: False})], ignore_index=True)
-    return frame, {"where": place, "x": axis}
+def gains(rows: pd.DataFrame, options: dict, axis: str) -> Made:
+    """Measures, and below them what each pair of runs gains by batch normalization, of steps a ratio."""
+    rows = rows[["measure", axis, "norm", "seed", "value", MISSED]]
+    logs = rows["value"].mask(rows["measure"] == "steps", -np.log(rows["value"]))
+    gain = differences(rows.assign(value=logs), ["measure", axis])
+    ratios = gain["value"].mask(gain["measure"] == "steps", np.exp(gain["value"]))
+    gain = gain.assign(value=ratios, measure=gain["measure"] + "_gain", norm="batch")
+    return pd.concat([rows, gain.assign(**{MISSED: False})], ignore_index=True)
 
 
 def deviation(rows: pd.DataFrame, options: dict) -> Made:
