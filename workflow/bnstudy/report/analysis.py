@@ -63,25 +63,20 @@ def sure(c: Comparison) -> str:
 
 def remaining_table(results: Results, level: Level) -> Exhibit | None:
     """`Results.remaining` as a table; None where neither study was run."""
-    rows, text = [], []
+    titles = {"ratio of steps": "", "test accuracy": " (pp)"}
+    rows, text = [], [f"{INTERVAL} of the {title}" for title in titles]
     for one in results.remaining(level):
-        cells: dict[str, object] = {"condition": one.condition, "seeds": one.effects[0].n}
-        titles = {"ratio of steps": "", "test accuracy": " (pp)"}
-        text = [f"{INTERVAL} of the {title}" for title in titles]
+        rows.append({"condition": one.condition, "seeds": one.effects[0].n})
         for c, (title, unit), head in zip(one.effects, titles.items(), text, strict=True):
-            cells |= {title + unit: c.of.difference(c.difference), head: c.interval}
-        rows.append(cells)
+            rows[-1] |= {title + unit: c.of.difference(c.difference), head: c.interval}
     label = results.label("remaining", results.datasets[0], level)
     return exhibit("remaining", rows, label=label, text=text, level=results.level_name(level))
 
 
 def remains(results: Results, level: Level) -> str:
     """What is left of the difference in accuracy with centred input and with long training."""
-    parts = [
-        f"{accuracy.of.difference(accuracy.difference)} points with {one.condition}"
-        for one in results.remaining(level)
-        for _, accuracy in [one.effects]
-    ]
+    left = ((one.effects[1], one.condition) for one in results.remaining(level))
+    parts = [f"{c.of.difference(c.difference)} points with {condition}" for c, condition in left]
     return say("analysis", "remains", parts=parts) if parts else ""
 
 

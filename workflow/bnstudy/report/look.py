@@ -146,7 +146,7 @@ LEVEL_LOOKS = (
     Look("", INK, (8, 2, 2, 2), "*"),
     Look("", MUTED, (1, 3), "h"),
 )
-USUAL = {"batch": 0, "layer": 1}  # these norms look alike in every study
+USUAL = {"batch": LEVEL_LOOKS[0], "layer": LEVEL_LOOKS[1]}  # alike in every study
 
 
 def looks_of(
@@ -159,8 +159,7 @@ def looks_of(
     `name` gives a level's name, as a function or a mapping. Beyond nine treatments looks repeat.
     """
     levels = list(levels)
-    usual = {level: LEVEL_LOOKS[USUAL[level]] for level in levels if level in USUAL}
-    usual |= {baseline: BASELINE_LOOK}
+    usual = {level: USUAL[level] for level in levels if level in USUAL} | {baseline: BASELINE_LOOK}
     free = [look for look in LEVEL_LOOKS if look not in usual.values()]
     others = cycle(free or LEVEL_LOOKS[:1])
     named = name.__getitem__ if isinstance(name, Mapping) else name

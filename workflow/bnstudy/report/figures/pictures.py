@@ -88,9 +88,8 @@ def image_cell(image: np.ndarray, pixel_max: int) -> np.ndarray:
 def class_balance(data: object, label: str = "balance") -> Drawing:
     """The share of every class of a `PreparedData` in the training and in the test set."""
     n = len(data.classes)
-    train, test = (
-        np.bincount(labels.numpy(), minlength=n) for labels in (data.train_labels, data.test_labels)
-    )
+    sets = (data.train_labels, data.test_labels)
+    train, test = (np.bincount(labels.numpy(), minlength=n) for labels in sets)
     shares, of_test = (100 * counts / counts.sum() for counts in (train, test))
     table = pd.DataFrame(
         {
@@ -101,7 +100,6 @@ def class_balance(data: object, label: str = "balance") -> Drawing:
             "share of test (%)": of_test.round(2),
         }
     )
-
     dots, (each, letters) = Look("test", MUTED, marker="D"), (0.21, 8) if n <= 30 else (0.13, 6)
 
     def mark(ax: Axes, part: pd.DataFrame, of: Plot) -> None:
@@ -112,16 +110,12 @@ def class_balance(data: object, label: str = "balance") -> Drawing:
         ax.tick_params(axis="y", length=0, labelsize=letters)
 
     bars = Patch(color=GRID, label="training and validation", lw=0.8)
-    ends = {"least": int(shares.argmin()), "most": int(shares.argmax())}
-    found = {end: (data.classes[i], shares[i]) for end, i in ends.items()} | {
-        "mark": mark,
-        "legend": [bars, dots.handle(ls="none")],
-        "height": each * n + 0.15,
-        "data": table,
-    }
+    found = {"mark": mark, "height": each * n + 0.15, "data": table}
+    found["legend"] = [bars, dots.handle(ls="none")]
     words = {"title": data.title, "train": train.sum(), "test": test.sum(), "equal": 100 / n}
-    said, frame = PICTURES["balance"], table.assign(value=shares)
-    return declared(label, said, frame, words, found)
+    for end, i in (("least", shares.argmin()), ("most", shares.argmax())):
+        words[end] = data.classes[i], shares[i]
+    return declared(label, PICTURES["balance"], table.assign(value=shares), words, found)
 
 
 def confusion(results: Results, dataset: str) -> Drawing | None:
@@ -241,7 +235,7 @@ def computation() -> Drawing:
 
 
 class Network(NamedTuple):
-    """A network of the grid: what tells it from the others, its layers, and what it is given."""
+    """A network of the grid: what tells it from the others, what it is given, and its layers."""
 
     title: str
     shape: tuple[int, ...]
@@ -322,7 +316,7 @@ def network_blocks(results: Results, dataset: str, found: Sequence[Network]) -> 
         for n, (layers, _, times) in enumerate(blocks_of(network.layers), start=1)
         for layer in layers
     ]
-    said = [phrase(block) for block in blocks_of(shown[-1].layers)]
+    said = list(map(phrase, blocks_of(shown[-1].layers)))
     if len(said) > SAID:
         said[2:-2] = [f"{len(said) - 4} blocks more"]
     return pictured(

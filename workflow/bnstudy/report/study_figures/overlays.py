@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from bnstudy.claims.endpoints.initialization import skip_in_theory
 from bnstudy.claims.endpoints.practice import BAND_POINTS
 from bnstudy.report.look import BLUE, GRID, MUTED, RED, RULE, Look, summary, thinned
-from bnstudy.report.marks import Plot, dots, heat, note, row_names
+from bnstudy.report.marks import Plot, dots, heat, note, rank_of, row_names
 from bnstudy.report.panels import power
 from bnstudy.report.plots import BAR, THEORY
 from bnstudy.report.study_figures.frames import UNTRAINED
@@ -37,10 +37,7 @@ def usable_bands(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
 
 
 def usable(frame: pd.DataFrame, x: str) -> tuple[float, float] | None:
-    """Medians over seeds of the ends of the band within a point of the seed's best accuracy.
-
-    None for an arm of which no run trained.
-    """
+    """Medians over seeds of the ends of the band within a point of the best; None if no run trained."""
     trained = frame[~frame[UNTRAINED]]
     if trained.empty:
         return None
@@ -56,19 +53,15 @@ def slopes_in_theory(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         ax.plot(*theory_line(curve, plot.words["growth"][network], *plot.words["middle"]), **THEORY)
 
 
-def theory_line(
-    curve: pd.DataFrame, growth: float, first: int, last: int
-) -> tuple[np.ndarray, np.ndarray]:
+def theory_line(curve: pd.DataFrame, growth: float, first: int, last: int) -> tuple:
     """Norms that grow by `growth` (of their squares) a layer towards the input.
 
     The line spans the layers `first` to `last` and has the geometric mean of the measured ones.
     """
     middle = curve[curve["layer"].between(first, last)]
-    layers = middle["layer"].to_numpy(float)
-    if not len(layers):
-        return layers, layers
-    level = np.log(middle["mean"]).mean()
-    return layers, np.exp(level - (layers - layers.mean()) * math.log(growth) / 2)
+    layers, level = middle["layer"].astype(float), np.log(middle["mean"]).mean()
+    line = np.exp(level - (layers - layers.mean()) * math.log(growth) / 2)
+    return layers.to_numpy(), line.to_numpy()
 
 
 def growth_in_theory(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
@@ -120,7 +113,7 @@ def errors(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     """A row per check, right of the tolerance what does not hold; at the left end no error at all."""
     row_names(ax, [look.name for look in plot.looks.values()])
     ax.hlines(range(len(plot.looks)), 0, 1, GRID, lw=0.6, transform=ax.get_yaxis_transform())
-    places = part["check"].map({check: row for row, check in enumerate(plot.looks)})
+    places = rank_of(part["check"], plot.looks)
     for holds, color, marker in ((1, BLUE, "o"), (0, RED, "X")):
         one = part["holds"] == holds
         ax.plot(part["value"][one], places[one], **Look("", color, marker=marker).point(5))
