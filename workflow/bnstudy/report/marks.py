@@ -124,12 +124,12 @@ def means(
     for place, values in part.groupby("place")["value"]:
         values = scale.transform(values.to_numpy(float))
         found.append((place, *scale.inverted().transform([middle(values), *interval(values)])))
-    style = {"color": look.color, "zorder": 4}
-    mark = {"ls": "none", "marker": look.marker, "ms": 5.5, "mec": PAPER, "mew": 0.5}
+    mark = look.point(5.5) | {"mew": 0.5, "zorder": 4}
     places, marks, lows, highs = np.reshape(found, (-1, 4)).T
-    ax.plot(*(marks, places) if flat else (places, marks), **mark, **style)
+    ax.plot(*(marks, places) if flat else (places, marks), **mark)
     for place, *ends in zip(places, lows, highs, strict=True):
-        ax.plot(*(ends, [place] * 2) if flat else ([place] * 2, ends), lw=1.8, **style)
+        line = (ends, [place] * 2) if flat else ([place] * 2, ends)
+        ax.plot(*line, color=look.color, lw=1.8, zorder=4)
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float]:

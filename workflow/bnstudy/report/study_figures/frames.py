@@ -64,7 +64,7 @@ def mean(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def where(rows: pd.DataFrame, options: dict, said: str) -> Made:
-    """The rows of which an expression of pandas is true; in it, @name is an option."""
+    """The rows of which an expression of pandas is true; @name is an option, @looks the levels drawn."""
     return rows.query(said, local_dict=options)
 
 
@@ -75,7 +75,7 @@ def descending(rows: pd.DataFrame, options: dict, column: str) -> Made:
 def scored(rows: pd.DataFrame, options: dict, score: str) -> Made:
     """A column as the claims score it, or what an expression of pandas makes of the columns.
 
-    Beside it stands which values are a bound, of runs that did not reach a target, or of runs that failed.
+    Beside it stands which values are only a bound, for a target was not reached, and which runs failed.
     """
     if score not in rows:
         return rows.assign(value=rows.eval(score), **{MISSED: False})
