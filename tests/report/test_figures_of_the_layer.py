@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnstudy.report import words
 from bnstudy.report.look import Drawing
 from bnstudy.report.panels import power
 from bnstudy.report.study_figures import DECLARED, FIGURES
@@ -420,12 +419,6 @@ def test_controls_compare_the_halves():
 
 
 def test_numbers_are_written_for_readers():
-    assert [words.unrounded(x) for x in (1e-5, 0.001, 3.0, 100.0)] == [
-        "0.00001",
-        "0.001",
-        "3",
-        "100",
-    ]
     assert [power(x) for x in (1, 10, 1e-4)] == ["1", "10", "$10^{-4}$"]
 
 

@@ -32,23 +32,11 @@ ROLES = ("compared", "swept", "not the default", "")  # of settings, in the orde
 MOST_CLASSES = 30  # that a table lists
 
 
-def shown(
-    name: str,
-    results: Results,
-    dataset: str,
-    rows: Sequence[dict],
-    level: Level | None = None,
-    **more: object,
-) -> Exhibit | None:
+def shown(name: str, results: Results, dataset: str, rows: list, **more: object) -> Exhibit | None:
     """A table of the comparison as declared."""
-    words = {
-        "dataset": results.title(dataset),
-        "seeds": results.n_seeds,
-        "over": averaging(results),
-        "units": DECLARED["units of measures"],
-        "treatment": settings.label(results.axis),
-        "label": results.label(name, dataset, level),
-    }
+    words = {"dataset": results.title(dataset), "seeds": results.n_seeds}
+    words |= {"over": averaging(results), "units": DECLARED["units of measures"]}
+    words |= {"treatment": settings.label(results.axis), "label": results.label(name, dataset)}
     return exhibit(name, rows, **words | more)
 
 
@@ -135,9 +123,9 @@ def comparison(
         )
     pair = f"{results.level_name(level)} against {results.level_name(results.baseline)}"
     text = [settings.label(axis) for axis in axes if isinstance(results.values(axis)[0], str)]
-    words = {"pair": pair, "overall": overall, "text": text}
     name = "all-measures" if others else "comparison"
-    return shown(name, results, dataset, rows, level, **words)
+    words = {"pair": pair, "label": results.label(name, dataset, level)}
+    return shown(name, results, dataset, rows, overall=overall, text=text, **words)
 
 
 def classes(results: Results, dataset: str) -> Exhibit | None:

@@ -8,7 +8,7 @@ own wording, in report/sentences.yaml. The first screen, at the end, speaks of t
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -127,10 +127,8 @@ def parameter_cost(results: Results, dataset: str, level: Level) -> list[str]:
     return [say("cost", "parameters", share=decimal(100 * (own - plain) / plain, 2), **words)]
 
 
-def time_cost(
-    results: Results, dataset: str, level: Level
-) -> tuple[Literal["better", "worse"] | None, str]:
-    """Whether an epoch takes more or less time, by the middle half of the ratios of paired runs.
+def time_cost(results: Results, dataset: str, level: Level) -> tuple[str | None, str]:
+    """Whether an epoch's time is `better` or `worse`, by the middle half of the ratios of paired runs.
 
     The sentence is empty where no pair was timed.
     """
@@ -146,12 +144,10 @@ def time_cost(
 
 def epoch_time_ratios(results: Results, dataset: str, level: Level) -> pd.Series:
     """Seconds per epoch over the baseline's, one ratio per cell and seed."""
-    times = results.select(results.timings, dataset=dataset).set_index([*results.cell_axes, "seed"])
-    changed, plain = (
-        results.select(times, **{results.axis: one})["seconds_per_epoch"]
-        for one in (level, results.baseline)
-    )
-    return (changed / plain).dropna()
+    times, pairs = results.select(results.timings, dataset=dataset), [*results.cell_axes, "seed"]
+    wide = times.pivot(index=pairs, columns=results.axis, values="seconds_per_epoch")
+    wide = wide.reindex(columns=[level, results.baseline])
+    return (wide[level] / wide[results.baseline]).dropna()
 
 
 def conclusion(results: Results, dataset: str, level: Level) -> list[str]:
@@ -259,7 +255,7 @@ def first_screen(results: Results, question: str) -> Opening:
     words = {"dataset": results.title(dataset), "axis": settings.label(results.axis)}
     words["runs"] = len(results.select(results.runs, dataset=dataset))
     sentences = f"{say('opening', 'setting', **words)} {certainty(speed, accuracy, left)}"
-    shown = list(tiles(results, speed, accuracy, left))
+    shown = list(tiles(results, [speed, accuracy], left))
     return Opening(question, finding(results, speed, accuracy), sentences, shown)
 
 
@@ -304,10 +300,9 @@ def certainty(speed: Comparison, accuracy: Comparison, left: Mapping[str, float]
     return say("opening", "single" if accuracy.n < 2 else kind, n=accuracy.n, agreeing=agreeing)
 
 
-def tiles(
-    results: Results, speed: Comparison, accuracy: Comparison, left: Mapping[str, float]
-) -> Iterator[Tile]:
+def tiles(results: Results, pair: list[Comparison], left: Mapping[str, float]) -> Iterator[Tile]:
     """Speed and accuracy with their intervals, the price in time and gap, and what remains."""
+    speed, accuracy = pair
 
     def arms(c: Comparison) -> str:
         return c.values if math.isnan(c.ci_low) else f"{c.values} ({c.interval})"

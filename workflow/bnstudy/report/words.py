@@ -72,16 +72,10 @@ def interval_phrase(table: pd.DataFrame) -> str:
     return say("bands", "interval") if table["seed"].nunique() >= ENOUGH else ""
 
 
-def left_out(table: pd.DataFrame, keys: list[str]) -> str:
-    """A sentence on diverged runs that are not drawn, none where there are none."""
-    n = len(table.loc[table["status"] == "diverged", keys].drop_duplicates())
-    return say("failed", "left out", n=n) if n else ""
-
-
-def guessing(failed: pd.DataFrame, keys: list[str]) -> str:
-    """A sentence on the runs that count as guessing, none where there are none."""
-    n = len(failed[keys].drop_duplicates())
-    return say("failed", "guessing", n=n) if n else ""
+def failures(kind: str, runs: pd.DataFrame, keys: list[str]) -> str:
+    """A sentence on failed runs that are `left out` or count as `guessing`, none where there are none."""
+    n = len(runs[keys].drop_duplicates())
+    return say("failed", kind, n=n) if n else ""
 
 
 def geometric_mean(values: pd.Series) -> float:
@@ -94,11 +88,6 @@ def number(x: float) -> str:
         return "n/a"
     text = f"{x if abs(x) > 1e-12 else 0:.3g}"
     return text if "e" not in text or abs(x) < 1 else f"{x:,.0f}"
-
-
-def unrounded(x: float) -> str:
-    """A setting without an exponent, as in 0.00001."""
-    return f"{x:.12f}".rstrip("0").rstrip(".")
 
 
 def without_markup(text: str) -> str:

@@ -14,7 +14,7 @@ from bnstudy import settings
 from bnstudy.report.look import DECLARED, Drawing
 from bnstudy.report.plots import declared
 from bnstudy.report.study_figures import frames, overlays
-from bnstudy.report.words import Words, guessing, seeds_in
+from bnstudy.report.words import Words, failures, seeds_in
 from bnstudy.scoring import failed, fails_below
 
 
@@ -45,7 +45,7 @@ def drawing(label: str, said: dict, table: pd.DataFrame, options: dict) -> Drawi
         names = table["dataset"].unique()
         words["datasets"] = [settings.level_name("dataset", name) for name in names]
     if runs:
-        words["guessing"] = guessing(table[failed(table)], runs)
+        words["guessing"] = failures("guessing", table[failed(table)], runs)
     said |= {key: getattr(overlays, said[key]) for key in ("mark", "then") if said.get(key)}
     return declared(label, said, frame, words, found)
 

@@ -319,7 +319,8 @@ def small_batches(table: pd.DataFrame, options: dict) -> Made:
 
 def whole(table: pd.DataFrame, options: dict, keys: list[str]) -> Made:
     """The rows of runs, told apart by these columns, that did not diverge; a sentence on the others."""
-    return table[table["status"] == "ok"], {"left_out": words.left_out(table, keys)}
+    diverged = table[table["status"] == "diverged"]
+    return table[table["status"] == "ok"], {"left_out": words.failures("left out", diverged, keys)}
 
 
 def momenta(rows: pd.DataFrame, options: dict) -> Made:
@@ -367,7 +368,7 @@ def shifted_images(table: pd.DataFrame, options: dict) -> Made:
     starts = (clean.assign(shift=s, level=0.0) for s in frame["shift"].unique() if s not in started)
     frame = pd.concat([frame, *starts], ignore_index=True)
     frame["arm"] = frame["norm"] + " " + frame["statistics"]
-    return frame, {"failed": words.guessing(broken, ["norm", "seed"])}
+    return frame, {"failed": words.failures("guessing", broken, ["norm", "seed"])}
 
 
 def test_groups(table: pd.DataFrame, options: dict) -> Made | None:
@@ -391,7 +392,7 @@ def overfitting_path(table: pd.DataFrame, options: dict) -> Made:
     losses = ["train_loss", "val_loss"]
     found = table[(table["status"] == "ok") & (table[losses] > 0).all(axis=1)]
     data = found.groupby(["arm", "epoch"])[losses].agg(words.geometric_mean).reset_index()
-    left_out = words.left_out(table, ["arm", "seed"])
+    left_out = words.failures("left out", table[table["status"] == "diverged"], ["arm", "seed"])
     return found.assign(value=found["val_loss"]), {"left_out": left_out, "data": data}
 
 
@@ -467,7 +468,7 @@ def controls(table: pd.DataFrame, options: dict) -> Made | None:
     first, second = usual.iloc[:half], usual.iloc[half : 2 * half]
     found = {"same settings, other seeds": first - second.set_axis(first.index)}
     if len(rates) > 1:
-        low, high = words.unrounded(rates[0]), words.unrounded(rates[-1])
+        low, high = (np.format_float_positional(x, trim="-") for x in (rates[0], rates[-1]))
         found[f"learning rate {high} or {low}"] = first - values[rates[0]].iloc[:half]
     return pd.concat(found, names=["control"]).rename("value").reset_index().assign(norm="none")
 
