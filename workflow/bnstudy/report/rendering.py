@@ -29,6 +29,8 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from bnstudy.config import ROOT
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 
 CSV, PNG, SVG = "text/csv", "image/png", "image/svg+xml"
@@ -42,18 +44,7 @@ MATH_FONT = Path(find_spec("ziamath").origin).parent / "fonts" / "STIXTwoMath-Re
 OPERATORS = "+=()[]{}|,.<>/\u2212\u221a\u2211\u2202\u02c6\ufe00\u210e"
 # Tokens of code that have no colour of their own.
 COLOURLESS = re.compile(r'<span class="(?!k|ow|s|l|nt|nf|nc|nd|nn|fm|m|c)\w+">([^<]*)</span>')
-# Colours of `look` that a dark page takes lighter or darker.
-DARK = {
-    "#1b1f24": "#e6e9ed",
-    "#57606a": "#a3adb8",
-    "#d8dee4": "#39424d",
-    "#ffffff": "#14181d",
-    "#0173b2": "#5ab0e8",
-    "#de8f05": "#f2ac3c",
-    "#029e73": "#3ccf9f",
-    "#56b4e9": "#a8d8ff",
-    "#949494": "#858585",
-}
+DARK = read_yaml(ROOT / "report/figures.yaml")["dark"]  # what a dark page makes of colours
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&\"'^=:])")
 UNSAFE = dict.fromkeys(map(ord, '%#"&<>'))  # characters within a data URI in an attribute
 NUMBERED = ("figure", "table", "section")  # texts of links that get a number
