@@ -97,7 +97,7 @@ report.bullets(design.design(results))
 # {{ text/credited.md }}
 
 # %% tags=["remove-input"]
-for benefit in verdicts.quotes()["benefits"]:
+for benefit in verdicts.QUOTES["benefits"]:
     report.text(*analysis.benefit(judged, benefit))
 
 # %% [markdown]
@@ -212,19 +212,15 @@ def prepare(indices):
     return (every[indices].flatten(1) - middle) / spread, images.train_labels[indices]
 
 
-pixels = pd.DataFrame(
-    {
-        "pixels": ["as stored", "as the network sees them"],
-        "smallest": [0.0, -middle / spread],
-        "largest": [float(images.pixel_max), (1 - middle) / spread],
-        "mean": [every.mean().item() * images.pixel_max, (every.mean().item() - middle) / spread],
-        "standard deviation": [every.std().item() * images.pixel_max, every.std().item() / spread],
-    }
-)
+stored = np.array([0.0, 1.0, every.mean().item(), every.std().item()])
+seen = (stored - [middle, middle, middle, 0]) / spread
+pixels = pd.DataFrame([stored * images.pixel_max, seen])
+pixels.columns = ["smallest", "largest", "mean", "standard deviation"]
+pixels.insert(0, "pixels", ["as stored", "as the network sees them"])
 report.frame("pixels", pixels, title=images.title)
 
 # %% tags=["remove-input"]
-report.text(design.centring_sentence(images.title, *map(float, pixels.iloc[1, 3:5])))
+report.text(design.centring_sentence(images.title, *pixels.iloc[1, 3:5]))
 
 # %% [markdown]
 # **Class balance.** Accuracy is easy to read only if the classes are about equally common.
@@ -510,7 +506,7 @@ for dataset in report.each_dataset():
 for dataset in report.each_dataset():
     report.text(design.why_no_comparison(results))
     for norm in results.treatments:
-        for question in verdicts.quotes()["questions"]:
+        for question in verdicts.QUOTES["questions"]:
             report.text(f"### {question}" + f" {results.arm(norm)}" * (len(results.treatments) > 1))
             report.text(*analysis.answer(results, judged, dataset, norm, question))
 

@@ -18,7 +18,7 @@ import yaml
 from bs4 import BeautifulSoup
 from scipy import stats
 
-from bnstudy.report.verdicts import quotes
+from bnstudy.report.verdicts import QUOTES
 from conftest import ROOT
 
 METRICS = {
@@ -311,7 +311,7 @@ def prose(folder: Path) -> Iterator[str]:
     """The computed paragraphs and list items of the notebook; what studies.yaml says is not."""
     config = yaml.safe_load((folder / "results" / "run_config.yaml").read_text())
     declared = "".join(bare(study["text"]) for study in config["studies"].values())
-    whys = [said["why"] for said in quotes()["benefits"]]
+    whys = [said["why"] for said in QUOTES["benefits"]]
     notebook = nbformat.read(folder / "report.ipynb", as_version=4)
     for cell in notebook.cells:
         if cell.source.startswith("report.opening"):

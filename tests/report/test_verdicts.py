@@ -396,8 +396,8 @@ def test_the_real_list_fits_headings_anchors_and_exhibits(tmp_path):
     source = (ROOT / "report" / "notebook.py").read_text()
     assert f"# ### {claims.headings['core']}\n" in source
     ids = {claim["id"] for claim in found["claims"]}
-    assert set(verdicts.quotes()["claims"]) <= ids
-    shown_by = {erratum["shown"] for erratum in verdicts.quotes()["errata"]}
+    assert set(verdicts.QUOTES["claims"]) <= ids
+    shown_by = {erratum["shown"] for erratum in verdicts.QUOTES["errata"]}
     assert {name for name in shown_by if name not in ids} == {
         *("fig-gap", "fig-batch-size", "tab-arms"),
     }

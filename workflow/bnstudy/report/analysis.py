@@ -19,7 +19,7 @@ from bnstudy.report.findings import (
 from bnstudy.report.measures import SPOKEN, Comparison, capitalized, listed, p_value
 from bnstudy.report.results import Level, Results
 from bnstudy.report.tables import Exhibit, exhibit
-from bnstudy.report.verdicts import Claims, Judged, quotes
+from bnstudy.report.verdicts import QUOTES, Claims, Judged
 from bnstudy.report.words import INTERVAL, say
 
 LIMITS = ("L1", "L2", "L3", "L4")  # claims about what the method costs, or where it fails
@@ -45,7 +45,7 @@ def evidence(claims: Claims, names: Sequence[str]) -> str:
 
 def benefit(claims: Claims, said: dict) -> tuple[str, ...]:
     """A benefit of `verdicts.quotes` with the words of the text, and what was found of it."""
-    line, words = quotes()["claims"][said["quote"]]
+    line, words = QUOTES["claims"][said["quote"]]
     told = say("analysis", "benefit", **said | {"quote": shown(words), "line": line})
     lacking = [n for n in said["claims"] if (claim := claims[n]) and not claim.was_run]
     missing = say("analysis", "not measured", claims=lacking) if lacking else ""
@@ -84,7 +84,7 @@ def answer(
     results: Results, claims: Claims, dataset: str, level: Level, question: str
 ) -> list[str]:
     """What was found and how sure it is, and why by the evidence of the studies."""
-    asked = quotes()["questions"][question]
+    asked = QUOTES["questions"][question]
     told = evidence(claims, asked["claims"])
     if asked["why"]:
         told = f"{asked['why']} {told or say('analysis', 'elsewhere')}"

@@ -33,7 +33,7 @@ from bnstudy.report.plots import plot
 from bnstudy.report.rendering import slug
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.tables import DECLARED, Code, Exhibit, Link, exhibit
-from bnstudy.report.verdicts import SIGNS, Claims, Judged, quoted, quotes
+from bnstudy.report.verdicts import QUOTES, SIGNS, Claims, Judged, quoted
 from bnstudy.report.words import INTERVAL, Words, say
 
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
@@ -142,7 +142,7 @@ def checks(table: pd.DataFrame) -> Exhibit:
 def errata(claims: Claims) -> Exhibit:
     """Wrong or imprecise statements, their corrections, and what shows them here."""
     rows = []
-    for erratum in quotes()["errata"]:
+    for erratum in QUOTES["errata"]:
         claim, (line, said) = claims[erratum["shown"]], erratum.get("quote", ("", ""))
         found = Link("both arms, every seed", erratum["shown"])
         if claim is not None:
@@ -151,7 +151,7 @@ def errata(claims: Claims) -> Exhibit:
         row = {"erratum": erratum["id"]}
         row["the text"] = f"“{said}” (line{SPACE}{line})" if said else ""
         rows.append(row | {"what is right": typographic(erratum["right"]), "shown by": found})
-    return exhibit("errata", rows, source=quotes()["source"])
+    return exhibit("errata", rows, source=QUOTES["source"])
 
 
 def published(claims: Claims) -> Exhibit:

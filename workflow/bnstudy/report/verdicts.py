@@ -10,7 +10,6 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ SIGNS = {"supported": "✓", "holds": "✓", "refuted": "✕", "does not hold": 
 SIGNS |= {"not supported": MINUS, "inconclusive": "?"}
 CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
+QUOTES = read_yaml(ROOT / "report/quotes.yaml")  # what claims and errata speak of
 TRUE = {"supported", "holds"}
 FALSE = {"refuted", "not supported", "does not hold"}
 
@@ -154,15 +154,9 @@ def combine(entry: dict, row: dict, seeds: dict[str, list[float]]) -> Judged:
     return Judged(**{f.name: values[f.name] for f in fields(Judged) if f.name in values})
 
 
-@cache
-def quotes() -> dict:
-    """Sentences of the text that claims and errata speak of."""
-    return read_yaml(ROOT / "report/quotes.yaml")
-
-
 def quoted(claim: Judged, write: Callable[[str], str] = shown) -> str:
     """The sentence of the text that a claim speaks of; empty without one."""
-    found = None if claim.own else quotes()["claims"].get(claim.id)
+    found = None if claim.own else QUOTES["claims"].get(claim.id)
     return say("verdict", "quoted", words=write(found[1]), line=found[0]) if found else ""
 
 
