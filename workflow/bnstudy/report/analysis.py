@@ -44,7 +44,7 @@ def evidence(claims: Claims, names: Sequence[str]) -> str:
 
 
 def benefit(claims: Claims, said: dict) -> tuple[str, ...]:
-    """A benefit of `verdicts.quotes` with the words of the text, and what was found of it."""
+    """A benefit of `verdicts.QUOTES` with the words of the text, and what was found of it."""
     line, words = QUOTES["claims"][said["quote"]]
     told = say("analysis", "benefit", **said | {"quote": shown(words), "line": line})
     lacking = [n for n in said["claims"] if (claim := claims[n]) and not claim.was_run]
