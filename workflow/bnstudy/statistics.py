@@ -84,19 +84,16 @@ class SignFlip(NamedTuple):
     d: np.ndarray
     means: np.ndarray  # of the subsets but the empty one
 
-    @property
-    def total(self) -> int:
-        return len(self.means) + 1
-
     def one_sided(self, effect: float) -> tuple[float, float]:
         """p-values of "the effect is at most" and "at least" so large.
 
         Means within rounding of the effect count for both, so a tie never makes p too small.
         """
+        total = len(self.means) + 1
         tolerance = RELATIVE_TOLERANCE * max(np.abs(self.d).max(initial=0), abs(effect))
         at_most = np.count_nonzero(self.means <= effect + tolerance)
         at_least = np.count_nonzero(self.means >= effect - tolerance)
-        return float(1 + at_most) / self.total, float(1 + at_least) / self.total
+        return float(1 + at_most) / total, float(1 + at_least) / total
 
     def p(self, effect: float = 0.0) -> float:
         """Two-sided p-value; at least 2 / 2^n, 1 for a single difference, NaN without any."""
@@ -104,7 +101,7 @@ class SignFlip(NamedTuple):
 
     def interval(self, level: float = ALPHA) -> tuple[float, float]:
         """The effects that are not rejected at the level; NaN where n differences can reject none."""
-        rank = math.ceil(level * self.total / 2 - RELATIVE_TOLERANCE) - 1
+        rank = math.ceil(level * (len(self.means) + 1) / 2 - RELATIVE_TOLERANCE) - 1
         if rank < 1:
             return math.nan, math.nan
         ends = np.partition(self.means, (rank - 1, len(self.means) - rank))

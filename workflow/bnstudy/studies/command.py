@@ -1,6 +1,5 @@
 """`bnstudy study`: one cell of a study, from where an earlier attempt left off if there was one."""
 
-import argparse
 import importlib
 import json
 from functools import partial
@@ -24,7 +23,19 @@ from bnstudy.training.record import find_origin, identity
 
 def main(argv: list[str]) -> None:
     """Run `bnstudy study`. Exits with `checkpoints.AGAIN` when SIGTERM asked it to stop."""
-    arguments = parse_arguments(argv)
+    parser = parser_of("study")
+    parser.add_argument("study", help="a name of config/studies.yaml")
+    parser.add_argument("data", type=Path, help="prepared dataset")
+    parser.add_argument("--cell", type=json.loads, default={}, help="the cell's axes, as JSON")
+    told = "the cell's part of the study, as JSON; default: what config/studies.yaml says"
+    parser.add_argument("--declaration", type=json.loads, help=told)
+    parser.add_argument("--seeds", type=int, required=True, help="number of seeds")
+    files = {"type": Path, "nargs": "*", "default": []}
+    parser.add_argument("--reuse", **files, help="folders of runs not to train again")
+    parser.add_argument("--plugins", **files, help="files to import first")
+    add_options(parser, Execution)
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    arguments = parser.parse_args(argv)
     plugins.load(arguments.plugins)
     name, cell = arguments.study, arguments.cell
     study = arguments.declaration or declared(name, cell)
@@ -51,22 +62,6 @@ def main(argv: list[str]) -> None:
             write_study(arguments.out, [known | row | origin for row in rows], seal=True)
         kept.remove()
     say(f"{name}, {declaration.cell_name(cell)}: {len(rows)} rows")
-
-
-def parse_arguments(argv: list[str]) -> argparse.Namespace:
-    parser = parser_of("study")
-    parser.add_argument("study", help="a name of config/studies.yaml")
-    parser.add_argument("data", type=Path, help="prepared dataset")
-    parser.add_argument("--cell", type=json.loads, default={}, help="the cell's axes, as JSON")
-    told = "the cell's part of the study, as JSON; default: what config/studies.yaml says"
-    parser.add_argument("--declaration", type=json.loads, help=told)
-    parser.add_argument("--seeds", type=int, required=True, help="number of seeds")
-    files = {"type": Path, "nargs": "*", "default": []}
-    parser.add_argument("--reuse", **files, help="folders of runs not to train again")
-    parser.add_argument("--plugins", **files, help="files to import first")
-    add_options(parser, Execution)
-    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
-    return parser.parse_args(argv)
 
 
 def declared(name: str, cell: dict) -> dict:

@@ -169,7 +169,7 @@ def study_code(name: str, study: Mapping) -> tuple[str, ...]:
         files = {*imported_code(f"studies.{module}"), f"studies/{module}.yaml"}
         files = {file for file in files if (PACKAGE / file).is_file()}
     else:
-        files = {*RUNNER, *observers.observer_code(study.get("observers", []))}
+        files = {*RUNNER, *observers.observed_code(study.get("observers", []))}
     return tuple(sorted(files - NEUTRAL_CODE))
 
 

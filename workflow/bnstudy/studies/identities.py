@@ -110,15 +110,13 @@ def random_layer(seed: int) -> tuple[Tensor, nn.BatchNorm1d, Callable[..., Tenso
     normal = partial(torch.randn, generator=generator, dtype=torch.float64)
     x = normal(SAMPLES, UNITS) * normal(UNITS).exp() + 3 * normal(UNITS)
     layer = nn.BatchNorm1d(UNITS, dtype=torch.float64)
-    with torch.no_grad():
-        layer.weight.copy_(normal(UNITS))
-        layer.bias.copy_(normal(UNITS))
+    layer.load_state_dict({"weight": normal(UNITS), "bias": normal(UNITS)}, strict=False)
     return x, layer, normal
 
 
-def normalized(x: Tensor, epsilon: float = EPSILON) -> Tensor:
-    """What a layer without scale and shift makes of a batch, in training mode."""
-    return nn.BatchNorm1d(x.shape[1], affine=False, eps=epsilon, dtype=torch.float64)(x)
+def normalized(x: Tensor, epsilon: float = EPSILON, *affine: Tensor) -> Tensor:
+    """What a layer makes of a batch in training mode, with a scale and a shift if they are given."""
+    return F.batch_norm(x, None, None, *affine, training=True, eps=epsilon)
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -152,11 +150,8 @@ def formula_checks(seed: int) -> Iterator[dict]:
     yield check("batch_variance", largest(plain.var(0, unbiased=False) - shrunk))
     yield check("shifted_mean", largest(y.mean(0) - beta))
     yield check("scaled_variance", largest(y.var(0, unbiased=False) - gamma**2 * shrunk))
-    scaled = copy.deepcopy(layer)
-    with torch.no_grad():
-        scaled.weight.copy_((variance + EPSILON).sqrt())
-        scaled.bias.copy_(x.mean(0))
-    yield check("identity", largest(scaled(x).detach() - x))
+    restored = normalized(x, EPSILON, (variance + EPSILON).sqrt(), x.mean(0))
+    yield check("identity", largest(restored - x))
     # One unit that is dead, and one whose variance is epsilon.
     narrow = torch.stack([torch.zeros(SAMPLES, dtype=torch.float64), x[:, 0]], dim=1)
     narrow[:, 1] *= math.sqrt(EPSILON / variance[0].item())
@@ -171,14 +166,10 @@ def formula_checks(seed: int) -> Iterator[dict]:
 
 def finite_differences(function: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
     """Central differences of a scalar function by each element of x."""
-    gradient, step = np.zeros_like(x), 1e-5
-    for index in np.ndindex(x.shape):
-        moved = x.copy()
-        moved[index] += step
-        above = function(moved)
-        moved[index] -= 2 * step
-        gradient[index] = (above - function(moved)) / (2 * step)
-    return gradient
+    step = 1e-5
+    moves = step * np.eye(x.size).reshape(-1, *x.shape)
+    changes = [function(x + move) - function(x + move - 2 * move) for move in moves]
+    return np.reshape(changes, x.shape) / (2 * step)
 
 
 def statistics_checks(seed: int) -> Iterator[dict]:
@@ -224,11 +215,9 @@ def scale_checks(seed: int) -> Iterator[dict]:
 
     def forward(a: float, epsilon: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Output and gradients by the scaled weights, the bias and the inputs."""
-        norm = copy.deepcopy(layer)
-        norm.eps = epsilon
         weight = (a * weights).requires_grad_()
         inputs = u.clone().requires_grad_()
-        y = norm(F.linear(inputs, weight, bias))
+        y = normalized(F.linear(inputs, weight, bias), epsilon, layer.weight, layer.bias)
         return y.detach(), *torch.autograd.grad(y, [weight, bias, inputs], dy)
 
     y, d_weight, d_bias, d_inputs = forward(1, NO_EPSILON)
@@ -244,8 +233,9 @@ def scale_checks(seed: int) -> Iterator[dict]:
 
     # Theorem 4.1, with the loss <dy, z>: the gradient by the layer's output z is dy.
     preactivation = F.linear(u, weights, bias).detach()
-    layer.eps, inputs = NO_EPSILON, preactivation.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(layer(inputs), inputs, dy)
+    inputs = preactivation.clone().requires_grad_()
+    outputs = normalized(inputs, NO_EPSILON, layer.weight, layer.bias)
+    (gradient,) = torch.autograd.grad(outputs, inputs, dy)
     m, deviation = len(u), preactivation.var(0, unbiased=False).sqrt()
     standardized = (preactivation - preactivation.mean(0)) / deviation
     bound = (layer.weight.detach() / deviation) ** 2 * (
@@ -298,13 +288,10 @@ def dependence_on_the_batch(model: nn.Module, training: Split, size: int, seed: 
     twin = copy.deepcopy(model).train()
     generator = stream_generator(seed, "order")
     deviations = []
+    draw = partial(torch.randint, 4, len(training), (size - 1,), generator=generator)
     for image in range(4):
-        outputs = []
-        for _ in range(48):
-            others = torch.randint(4, len(training), (size - 1,), generator=generator)
-            batch = training.take(torch.cat([torch.tensor([image]), others]))
-            outputs.append(twin(batch.inputs)[0])
-        logits = torch.stack(outputs)
+        batches = (training.take(torch.cat([torch.tensor([image]), draw()])) for _ in range(48))
+        logits = torch.stack([twin(batch.inputs)[0] for batch in batches])
         spread = (logits - logits.mean(0)).square().sum(1).mean().sqrt()
         deviations.append((spread / logits.mean(0).norm()).item())
     return float(np.sqrt(np.mean(np.square(deviations))))
@@ -356,11 +343,9 @@ def pixel_checks(data: PreparedData) -> Iterator[dict]:
 def hyperparameter_checks(splits: dict, size: tuple, settings: Settings) -> Iterator[dict]:
     """L5: whether the actual hyperparameters, epsilon and momentum, need tuning here."""
     for name, values in {"epsilon": (1e-3, 1e-5, 1e-7), "momentum": (0.01, 0.1, 0.5)}.items():
-        accuracies = []
-        for value in values:
-            chosen = replace(settings, **{f"norm_{name}": value})
-            outcome = train(make_model(*size, chosen), splits, chosen)
-            accuracies.append(100 * (outcome.last("validation", "accuracy") or 0.0))
+        changed = [replace(settings, **{f"norm_{name}": value}) for value in values]
+        runs = [train(make_model(*size, chosen), splits, chosen) for chosen in changed]
+        accuracies = [100 * (one.last("validation", "accuracy") or 0.0) for one in runs]
         spread = round(max(accuracies) - min(accuracies), 9)
         tried = ", ".join(f"{value:g}" for value in values)
         yield check("hyperparameter", spread, name=name, values=tried)

@@ -6,7 +6,6 @@ import torch
 
 from bnstudy.errors import UserError
 from bnstudy.logs import say
-from bnstudy.provenance import environment, processor
 from bnstudy.training import leases
 
 
@@ -50,9 +49,3 @@ def device_name(device: torch.device) -> str:
             return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def environment_of(device: torch.device) -> str:
-    """Everything around a run on a device that changes its numbers, in a line."""
-    is_cpu = device.type == "cpu"
-    return environment(processor() if is_cpu else f"{device.type} {device_name(device)}")

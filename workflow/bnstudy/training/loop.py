@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from bnstudy.networks import models
 from bnstudy.networks.layers import with_population
 from bnstudy.networks.optimizers import learning_rate_at, make_optimizer
-from bnstudy.networks.weights import count_parameters
 from bnstudy.training.clock import Clock
 from bnstudy.training.inputs import Split, stream_generator
 from bnstudy.training.observing import Moment, is_probe
@@ -40,7 +39,6 @@ class Run:
     # are finite; what an observer found is None where it was not.
     metrics: list[tuple[int, int, str, str, float | None]]
     predictions: Tensor  # the class that each test image was taken for at the end, int64, (n_test,)
-    n_parameters: int
     n_steps: int
     steps_done: int
     model: nn.Module
@@ -261,7 +259,6 @@ def train(
         status=status,
         metrics=sorted(metrics, key=lambda row: row[1:4]),
         predictions=predictions.cpu(),
-        n_parameters=count_parameters(model),
         n_steps=n_steps,
         steps_done=step,
         model=model,

@@ -14,9 +14,10 @@ import torch
 from bnstudy import provenance
 from bnstudy.data.prepared import PreparedData
 from bnstudy.files import replacing
+from bnstudy.networks.weights import count_parameters
 from bnstudy.scoring import RESULTS, SERIES
 from bnstudy.settings import Settings, as_dict, run_name
-from bnstudy.training.devices import device_name, environment_of
+from bnstudy.training.devices import device_name
 from bnstudy.training.inputs import Split
 from bnstudy.training.loop import Run
 
@@ -28,11 +29,13 @@ def find_origin(
     code: Iterable[str], asked: object, data: PreparedData, device: torch.device
 ) -> dict[str, str]:
     """What results come from; asked for at the start, for files may be edited while they are made."""
+    is_cpu = device.type == "cpu"
+    hardware = provenance.processor() if is_cpu else f"{device.type} {device_name(device)}"
     return {
         "code_sha256": provenance.code_sha256(code),
         "config_sha256": provenance.config_sha256(asked),
         "data_sha256": data.sha256,
-        "environment": environment_of(device),
+        "environment": provenance.environment(hardware),
     }
 
 
@@ -49,10 +52,8 @@ def summarize(
     return {
         "run": run_name(settings),
         "status": run.status,
-        "n_parameters": run.n_parameters,
-        "n_train": len(splits["train"]),
-        "n_validation": len(splits["validation"]),
-        "n_test": len(splits["test"]),
+        "n_parameters": count_parameters(run.model),
+        **{f"n_{name}": len(split) for name, split in splits.items()},
         "n_classes": n_classes,
         "n_steps": run.n_steps,
         "steps_done": run.steps_done,

@@ -90,13 +90,9 @@ def asked_of_run(settings: dict, entries: Sequence[str | dict]) -> dict[str, obj
 
 
 def observed_code(entries: Sequence[str | dict]) -> tuple[str, ...]:
-    """Files that decide the result of a run that is observed so."""
-    return tuple(sorted({*TRAINING_CODE, *observer_code(entries)}))
-
-
-def observer_code(entries: Sequence[str | dict]) -> tuple[str, ...]:
-    """Files of the package that these observers need; plug-ins count by themselves."""
+    """Files of the package that decide the result of a run observed so; plug-ins count by themselves."""
     places = [OBSERVERS[name] for name, _ in map(name_and_options, entries)]
     modules = {place.split(":")[0] for place in places if isinstance(place, str)}
     files = {file for one in modules for file in imported_code(f"training.observers.{one}")}
-    return tuple(sorted(files - NEUTRAL_CODE - {"training/observers/__init__.py"}))
+    files -= NEUTRAL_CODE | {"training/observers/__init__.py"}
+    return tuple(sorted({*TRAINING_CODE, *files}))

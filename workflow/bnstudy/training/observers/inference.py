@@ -94,8 +94,8 @@ def evaluate_with_batch_statistics(
 def with_batch_norms(model: nn.Module, make: Callable[..., nn.Module]) -> nn.Module:
     """A copy in evaluation mode, but for its new normalization layers, which are training.
 
-    Each is made of a number of features and `eps`. They have the parameters and running statistics of the layers that they replace; a scale of one
-    and a shift of zero where those have none.
+    Each is made of a number of features and `eps`. They have the parameters and running statistics of
+    the layers that they replace; a scale of one and a shift of zero where those have none.
     """
     network = copy.deepcopy(model).eval()
     for name, layer in list(network.named_modules()):
@@ -108,16 +108,15 @@ def with_batch_norms(model: nn.Module, make: Callable[..., nn.Module]) -> nn.Mod
 
 def variance_shifts(model: nn.Module, split: Split) -> list[float | None]:
     """`VarianceShift` by layer; None for one whose units all have a running variance of zero."""
-    layers, was_training = batch_norms(model), model.training
+    model = copy.deepcopy(model).eval()
+    layers = batch_norms(model)
     counts = [0] * len(layers)
     sums = [layer.running_var.new_zeros(2, layer.num_features).double() for layer in layers]
-    model.eval()
     for images, _ in split.batches(MAPS_CHUNK):  # the maps of all would not fit into memory
         for i, (inputs, _) in enumerate(watch(model, images, layers)):
             values, axes = inputs.double(), all_but_features(inputs)
             counts[i] += values.numel() // values.shape[1]
             sums[i] += torch.stack([values.sum(axes), values.square().sum(axes)])
-    model.train(was_training)
     shifts: list[float | None] = []
     for layer, n, (total, squares) in zip(layers, counts, sums, strict=True):
         alive = layer.running_var > 0

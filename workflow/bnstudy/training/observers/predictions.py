@@ -1,5 +1,6 @@
 """What a network predicts: how its probabilities fit what comes true, and what disturbances do to it."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -27,10 +28,8 @@ class CalibrationError(Observer):
 @torch.inference_mode()
 def confidences(model: nn.Module, split: Split) -> tuple[Tensor, Tensor]:
     """The largest probability of each image in evaluation mode, (n,), and whether its class is right."""
-    was_training = model.training
-    model.eval()
-    found = [model(inputs).softmax(1).max(1) for inputs, _ in split.batches(EVALUATION_CHUNK)]
-    model.train(was_training)
+    twin = copy.deepcopy(model).eval()
+    found = [twin(inputs).softmax(1).max(1) for inputs, _ in split.batches(EVALUATION_CHUNK)]
     largest, taken = map(torch.cat, zip(*found, strict=True))
     return largest, taken == split.labels
 
@@ -77,8 +76,7 @@ def accuracies_under(
     doses: Sequence[tuple[str, float]], model: nn.Module, split: Split, seed: int
 ) -> dict[tuple[str, float], float]:
     """The accuracy of a network on a split under each (kind, dose)."""
-    was_training = model.training
-    model.eval()
+    model = copy.deepcopy(model).eval()
     generator = stream_generator(seed, "noise")
     mean, deviation = split.scaling.mean, split.scaling.deviation
     correct = dict.fromkeys(doses, 0)
@@ -92,7 +90,6 @@ def accuracies_under(
                 disturbed = disturb(kind, dose, pixels, gradient, draws).clamp(0, 1)
                 predicted = model((disturbed - mean) / deviation).argmax(1)
                 correct[kind, dose] += (predicted == labels).sum().item()
-    model.train(was_training)
     return {key: n / len(split) for key, n in correct.items()}
 
 
