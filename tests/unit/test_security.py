@@ -260,7 +260,7 @@ def test_plain_http_of_other_machines_is_insecure(location, refused):
 def test_no_registered_source_is_plain_http():
     for dataset in DATASETS.values():
         if dataset.reader is not None:
-            sources = [place.location for place in places(dataset, None)]
+            sources = [location for location, _ in places(dataset, None)]
             assert sources
             assert not [location for location in sources if insecure(location)]
 

@@ -11,14 +11,15 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path, PurePosixPath
 
 from bnstudy import plugins
 from bnstudy.cli import parser_of
 from bnstudy.data import sources
 from bnstudy.data.registry import DATASETS, Archive, Dataset
-from bnstudy.data.sources import BadAnswer, NotThere, Patience, Place, Unreachable, extract
+from bnstudy.data.sources import BadAnswer, Fetch, NotThere, Patience, Unreachable, extract, shown
 from bnstudy.errors import UserError, refusal
 from bnstudy.files import sync
 from bnstudy.logs import say
@@ -75,16 +76,17 @@ def _fetch_all(
     missing = list(archives(dataset))
     record: dict[str, dict[str, str]] = {}
     answers: list[str] = []
-    for place in places(dataset, source):
+    for location, folders in places(dataset, source):
         if not missing:
             break
-        say(f"{dataset.name}: trying {place.told}")
+        say(f"{dataset.name}: trying {shown(location)}")
         told = []
         try:
-            with sources.opened(place, patience) as fetch:
+            with sources.opened(location, patience) as fetch:
                 for archive in tuple(missing):
+                    forms = _spellings(archive, local=os.path.isdir(location))
                     try:
-                        found = _fetch_archive(archive, place, fetch, root)
+                        found = _fetch_archive(archive, product(folders, forms), fetch, root)
                     except BadAnswer as answer:
                         told.append(f"{archive.name}: {answer}")
                         say(f"  {told[-1]}")
@@ -92,12 +94,12 @@ def _fetch_all(
                     missing.remove(archive)
                     for member in archive.members:
                         say(f"  {PurePosixPath(member).name}: verified")
-                        origin = f"{place.told.rstrip('/')}/{found}"
+                        origin = f"{shown(location).rstrip('/')}/{found}"
                         record[member] = {"source": origin, "sha256": file_sha256(root / member)}
         except Unreachable as answer:
             told.append(str(answer))
             say(f"  {answer}")
-        answers.append(f"  {place.told}: {'; '.join(told)}")
+        answers.append(f"  {shown(location)}: {'; '.join(told)}")
     if missing:
         names, tried = ", ".join(archive.name for archive in missing), "\n".join(answers)
         below = ", ".join(filter(None, _folders(dataset, local=True)))
@@ -111,30 +113,27 @@ def _fetch_all(
     return record
 
 
-def _fetch_archive(
-    archive: Archive, place: Place, fetch: Callable[[str, Path], None], root: Path
-) -> str:
+def _fetch_archive(archive: Archive, forms: Iterable[tuple], fetch: Fetch, root: Path) -> str:
     """Put the raw files of one archive below root; returns where in the source they were."""
     answers = []
-    for folder in place.folders:
-        for files in _spellings(archive, local=os.path.isdir(place.location)):
-            with tempfile.TemporaryDirectory(dir=root) as scratch:
-                try:
-                    for target, name in files.items():
-                        fetch(f"{folder}{name}", Path(scratch, target))
-                    if archive.name in files:
-                        _unpack(archive, Path(scratch))
-                    for member, digest in archive.members.items():
-                        _verify(digest, Path(scratch, member), f" of {PurePosixPath(member).name}")
-                except NotThere:
-                    continue
-                except BadAnswer as answer:
-                    answers.append(str(answer))
-                    continue
-                for member in archive.members:
-                    (root / member).parent.mkdir(parents=True, exist_ok=True)
-                    Path(scratch, member).replace(root / member)
-                return f"{folder}{next(iter(files.values()))}"
+    for folder, files in forms:
+        with tempfile.TemporaryDirectory(dir=root) as scratch:
+            try:
+                for target, name in files.items():
+                    fetch(f"{folder}{name}", Path(scratch, target))
+                if archive.name in files:
+                    _unpack(archive, Path(scratch))
+                for member, digest in archive.members.items():
+                    _verify(digest, Path(scratch, member), f" of {PurePosixPath(member).name}")
+            except NotThere:
+                continue
+            except BadAnswer as answer:
+                answers.append(str(answer))
+                continue
+            for member in archive.members:
+                (root / member).parent.mkdir(parents=True, exist_ok=True)
+                Path(scratch, member).replace(root / member)
+            return f"{folder}{next(iter(files.values()))}"
     raise BadAnswer("; ".join(dict.fromkeys(answers)) or "not there")
 
 
@@ -159,7 +158,7 @@ def _unpack(archive: Archive, scratch: Path) -> None:
         else:
             (member,) = archive.members
             with gzip.open(path) as packed:
-                sources.pour(packed, scratch / member)
+                sources.pour(packed.read, scratch / member)
     except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError, NotThere) as error:
         raise BadAnswer(f"cannot be unpacked ({error})") from error
 
@@ -169,16 +168,17 @@ def _verify(digest: str | None, path: Path, of: str = "") -> None:
         raise BadAnswer(f"wrong {digest.partition(':')[0]}{of}")
 
 
-def places(dataset: Dataset, source: str | None) -> Iterator[Place]:
-    """Where to look, in order: what is given, where systems put datasets, mirrors, fallbacks."""
+def places(dataset: Dataset, source: str | None) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where to look, in order: what is given, where systems put datasets, mirrors, fallbacks.
+
+    A location each, and the folders in it that may hold the files.
+    """
     variables = (CONFIGURED_VARIABLE, SOURCE_VARIABLE)
     given = filter(None, (source, *map(os.environ.get, variables)))
     for location in dict.fromkeys(map(os.path.expanduser, given)):
-        yield Place(location, sources.shown(location), _folders(dataset, os.path.isdir(location)))
-    for location in (*dataset.folders, *_mirrors(dataset)):
-        yield Place(location, location, ("",))
-    for location in dataset.fallbacks:
-        yield Place(location, location, ("package/data/",))
+        yield location, _folders(dataset, os.path.isdir(location))
+    yield from ((location, ("",)) for location in (*dataset.folders, *_mirrors(dataset)))
+    yield from ((location, ("package/data/",)) for location in dataset.fallbacks)
 
 
 def _folders(dataset: Dataset, local: bool) -> tuple[str, ...]:
@@ -211,8 +211,7 @@ def _mirrors(dataset: Dataset) -> tuple[str, ...]:
     reader = torchvision_class(dataset)
     if not hasattr(reader, "mirrors"):
         return (reader.url.removesuffix(reader.filename),)
-    plain = {url for url in reader.mirrors if sources.insecure(url)}
-    return tuple(f"https{url[4:]}" if url in plain else url for url in reader.mirrors)
+    return tuple(f"https{url[4:]}" if sources.insecure(url) else url for url in reader.mirrors)
 
 
 def torchvision_class(dataset: Dataset) -> type:

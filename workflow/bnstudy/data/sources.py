@@ -7,17 +7,17 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO, NamedTuple
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from bnstudy.logs import say
 
+Fetch = Callable[[str, Path], None]  # copies a file, named relative to a location, to a path
 LARGEST_FILE = 500_000_000  # bytes, packed or unpacked; that of CIFAR-10 has 170 million
 
 
@@ -33,14 +33,6 @@ class Patience:
     file_within: float = 1_200  # the longest a file may take, however steadily it drips in
 
 
-class Place(NamedTuple):
-    """Where to look: an address, how it is told to people, and folders in it that may hold the files."""
-
-    location: str
-    told: str
-    folders: tuple[str, ...]
-
-
 class NotThere(Exception):
     """The source answers, but has no file of that name."""
 
@@ -54,7 +46,7 @@ class Unreachable(Exception):
 
 
 def shown(location: str) -> str:
-    """A given source as people may read it: without name, password, query and fragment."""
+    """A location as people may read it: without name, password, query and fragment."""
     before, slashes, rest = location.partition("//")
     if os.path.isdir(location) or (before.startswith("npm:") and not slashes):
         return location
@@ -74,9 +66,8 @@ def insecure(location: str) -> bool:
 
 
 @contextmanager
-def opened(place: Place, patience: Patience) -> Iterator[Callable[[str, Path], None]]:
-    """Give a function that copies a file, named relative to the location, to a path."""
-    location = place.location
+def opened(location: str, patience: Patience) -> Iterator[Fetch]:
+    """Give what copies files of a location."""
     if location.startswith("npm:"):
         with tempfile.TemporaryDirectory() as scratch:
             tarball = _npm_pack(location.removeprefix("npm:"), Path(scratch))
@@ -99,7 +90,7 @@ def opened(place: Place, patience: Patience) -> Iterator[Callable[[str, Path], N
 def _copy(folder: Path, name: str, path: Path) -> None:
     try:
         with open(folder / name, "rb") as file:
-            pour(file, path)
+            pour(file.read, path)
     except PermissionError as error:
         raise BadAnswer("not readable") from error
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -108,27 +99,18 @@ def _copy(folder: Path, name: str, path: Path) -> None:
 
 def extract(tar: tarfile.TarFile, name: str, path: Path) -> None:
     """Copy one file out of a tar archive, to a path of our own choice."""
-    try:
-        packed = tar.extractfile(name)
-    except KeyError:
-        packed = None
-    if packed is None:
-        raise NotThere(f"no {name} in it")
-    with packed:
-        pour(packed, path)
+    with suppress(KeyError):
+        if packed := tar.extractfile(name):
+            return pour(packed.read, path)
+    raise NotThere(f"no {name} in it")
 
 
-def pour(opened: IO[bytes], path: Path) -> None:
-    """Write what is left of an open file to a path."""
-    write(iter(partial(opened.read, 2**20), b""), path)
-
-
-def write(chunks: Iterable[bytes], path: Path) -> None:
-    """Write chunks to a file, but not without end: a source may send anything. Its folder is made."""
+def pour(read: Callable[[int], bytes], path: Path) -> None:
+    """Write what is read to a file, but not without end: a source may send anything. Its folder is made."""
     written = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
-        for chunk in chunks:
+        while chunk := read(2**20):
             written += file.write(chunk)
             if written > LARGEST_FILE:
                 raise BadAnswer(f"more than {LARGEST_FILE / 1e6:.0f} MB")
@@ -188,15 +170,15 @@ def _stream(url: str, path: Path, patience: Patience) -> None:
         with tqdm(desc=path.name, total=total, unit="B", unit_scale=True, disable=None) as bar:
             # Not iter_content: it unpacks what a server labels "Content-Encoding: gzip", as many
             # do for any .gz file, and the published checksum is that of the .gz file.
-            # And not stream, which would wait for a full chunk from a source that drips.
-            def chunks() -> Iterator[bytes]:
-                while chunk := response.raw.read1(2**16, decode_content=False):
-                    if time.monotonic() > deadline:
-                        raise Unreachable(f"not complete after {patience.file_within:g} s")
-                    bar.update(len(chunk))
-                    yield chunk
+            # And not read, which would wait for a full chunk from a source that drips.
+            def read(size: int) -> bytes:
+                chunk = response.raw.read1(size, decode_content=False)
+                if time.monotonic() > deadline:
+                    raise Unreachable(f"not complete after {patience.file_within:g} s")
+                bar.update(len(chunk))
+                return chunk
 
-            write(chunks(), path)
+            pour(read, path)
 
 
 def _innermost(error: Exception) -> Exception:
