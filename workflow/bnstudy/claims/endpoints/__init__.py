@@ -4,24 +4,12 @@ from bnstudy.claims.endpoints import inference, initialization, mechanisms, prac
 
 # What is no metric of runs, by study: functions that give endpoints by name, of the study's table and
 # options; of the grid's runs, metrics and timings.
-ENDPOINTS = {
-    "controls": practice.controls,
-    "convolutional": practice.convolutional,
-    "core": practice.core,
-    "depth": initialization.depth,
-    "identities": practice.identities,
-    "inference_statistics": inference.inference_statistics,
-    "init_gains": initialization.init_gains,
-    "init_gradients": initialization.init_gradients,
-    "landscape": mechanisms.landscape,
-    "learning_rates": practice.learning_rates,
-    "mechanisms": mechanisms.mechanisms,
-    "rank": initialization.rank,
-    "regularization": mechanisms.regularization,
-    "residual_init": initialization.residual_init,
-    "sigmoid_mnist": mechanisms.sigmoid_mnist,
-    "small_batches": inference.small_batches,
-    "stability": practice.stability,
-    "test_time": inference.test_time,
-    "timing": practice.timing,
-}
+_STUDIES = (
+    *(inference.inference_statistics, inference.small_batches, inference.test_time),
+    *(initialization.depth, initialization.init_gains, initialization.init_gradients),
+    *(initialization.rank, initialization.residual_init),
+    *(mechanisms.landscape, mechanisms.mechanisms, mechanisms.regularization),
+    *(mechanisms.sigmoid_mnist, practice.controls, practice.convolutional, practice.core),
+    *(practice.identities, practice.learning_rates, practice.stability, practice.timing),
+)
+ENDPOINTS = {function.__name__: function for function in _STUDIES}

@@ -18,6 +18,7 @@ from bnstudy.claims.listed import is_steps, result, several, words, written
 from bnstudy.scoring import chance, failed
 from bnstudy.settings import text
 
+POINTS = "percentage points"
 CENSORED_AT_MOST = 0.2  # share of targets not reached up to which ln ratios are compared
 
 

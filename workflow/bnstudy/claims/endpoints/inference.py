@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import (
+    POINTS,
     Endpoint,
     Exact,
     accuracy,
@@ -15,7 +16,6 @@ from bnstudy.claims.endpoints.base import (
 )
 from bnstudy.scoring import chance
 
-POINTS = "percentage points"
 CLEAN, SHIFTED = "contrast 1", "contrast 0.5"  # test images as they are, and those of the claim
 MEAN_TOLERANCE = 1e-3  # standard deviations; an average over everything is exact up to rounding
 DEFAULT_MOMENTUM = "0.1"
@@ -95,13 +95,12 @@ def small_batches(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     small_groups = beyond(ghost.loc[:, :reference], "groups")
     trend = Endpoint(small_groups.effect, POINTS, p=page_test(ghost[ghost.columns[::-1]]))
     by_evaluation = (ghost - precise).rename(columns="groups of {:g}".format)
+    note = (
+        f"With precise statistics {remaining:+.2f} of the {cost:+.2f} points remain, and "
+        f"with the statistics of groups as in training it would be {as_trained:+.2f}."
+    )
     results = {
-        "small_groups": replace(
-            small_groups,
-            conditions={"trend": trend},
-            note=f"With precise statistics {remaining:+.2f} of the {cost:+.2f} points remain, and "
-            f"with the statistics of groups as in training it would be {as_trained:+.2f}.",
-        ),
+        "small_groups": replace(small_groups, conditions={"trend": trend}, note=note),
         "evaluation_statistics": Endpoint(by_evaluation.iloc[:, 0], POINTS, dict(by_evaluation)),
     }
     batch_norm = errors(table, "batches", "batch", "running", "batch_size")
@@ -138,9 +137,9 @@ def test_time(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
         "against_none": adapted - none,
         "shift": none.rsub(none["clean"], axis=0),
     }
+    shifted = {name: one.drop(columns="clean") for name, one in differences.items()}
     return {"price": Endpoint(running["clean"] - adapted["clean"], POINTS)} | {
-        name: mean_over_cells(one.drop(columns="clean"), POINTS)
-        for name, one in differences.items()
+        name: mean_over_cells(one, POINTS) for name, one in shifted.items()
     }
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from bnstudy.claims.endpoints.base import (
+    POINTS,
     Endpoint,
     Exact,
     accuracy,
@@ -48,19 +49,17 @@ def depth(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
         # A run that broke off has rank 0, its activations being no use.
         ranks = by_depth(relu, relu["soft_rank"].fillna(0))
         at_depth = f"{deepest} layers"
-        found["deepest_accuracy" + suffix] = Endpoint(
-            accuracies[at_depth],
-            "percentage points",
-            dict(accuracies),
-            note=f"With {deepest} hidden layers {untrained['none']} runs without and "
-            f"{untrained['batch']} with batch normalization did not train.",
+        note = (
+            f"With {deepest} hidden layers {untrained['none']} runs without and "
+            f"{untrained['batch']} with batch normalization did not train."
         )
+        accurate = Endpoint(accuracies[at_depth], POINTS, dict(accuracies), note=note)
+        found["deepest_accuracy" + suffix] = accurate
         found["soft_rank" + suffix] = Endpoint(ranks[at_depth], "singular values", dict(ranks))
         shallow = chosen[chosen["depth"] <= max(SHALLOW, chosen["depth"].min())]
         ranges = accuracy_range(shallow, "activation", ["norm", "depth", "seed"])
-        found["activation_range" + suffix] = mean_over_cells(
-            -by_depth(ranges, ranges["range"]), "percentage points"
-        )
+        narrower = -by_depth(ranges, ranges["range"])
+        found["activation_range" + suffix] = mean_over_cells(narrower, POINTS)
     return found
 
 
@@ -79,7 +78,7 @@ def init_gains(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     for scaled, rows in ranges.groupby("scaled"):
         d = -level_minus_baseline(rows, rows["range"], ["optimizer"])
         suffix = "" if scaled == "all" else f"_{scaled}"
-        found[f"accuracy_range{suffix}"] = mean_over_cells(d, "percentage points", note=note)
+        found[f"accuracy_range{suffix}"] = mean_over_cells(d, POINTS, note=note)
     return found
 
 
@@ -126,11 +125,9 @@ def over_gains(difference: pd.Series, a_layer: pd.Series, gains: list[float]) ->
     """The mean over gains, its cells; and the condition that gradients change less from layer to layer."""
     steadier = a_layer["none"].abs() - a_layer["batch"].abs()
     cells, condition = (one.unstack("gain")[gains] for one in (difference, steadier))
-    return mean_over_cells(
-        cells.rename(columns="{:g} times He's weights".format),
-        "decades",
-        conditions={"growth": mean_over_cells(condition, "ln ratio")},
-    )
+    cells = cells.rename(columns="{:g} times He's weights".format)
+    needed = {"growth": mean_over_cells(condition, "ln ratio")}
+    return mean_over_cells(cells, "decades", conditions=needed)
 
 
 def growth_by_network(table: pd.DataFrame, options: dict) -> pd.DataFrame:

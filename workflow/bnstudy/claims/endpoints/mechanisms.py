@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bnstudy.claims.endpoints.base import (
+    POINTS,
     Endpoint,
     Exact,
     accuracy,
@@ -17,7 +18,6 @@ from bnstudy.claims.endpoints.base import (
 )
 from bnstudy.scoring import chance
 
-POINTS = "percentage points"
 NETWORKS = {"relu2": "2 ReLU layers", "relu5": "5 ReLU layers", "sigmoid3": "3 sigmoid layers"}
 
 
@@ -33,32 +33,30 @@ def landscape(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     drifts = ("drift", "drift_eval", "wasserstein", "wasserstein_eval")
     found = {metric: compare(table[usual], metric) for metric in drifts}
     mean = {metric: endpoint.effect.mean() for metric, endpoint in found.items()}
+    drift_note = (
+        f"In evaluation mode {mean['drift_eval']:+.2f} decades; for the whole distribution "
+        f"(Wasserstein-1) {mean['wasserstein']:+.2f} in training and "
+        f"{mean['wasserstein_eval']:+.2f} in evaluation mode."
+    )
     relative = compare(table[usual], "ics_relative_shift")
     by_network = ", ".join(f"{d.mean():+.2f} ({name})" for name, d in relative.cells.items())
+    shift_note = (
+        f"By learning rate: {by_rate(table, 'ics_cosine')}. As relative change of the gradient, none "
+        f"over batch: {relative.effect.mean():+.2f} decades, which is the mean of {by_network}."
+    )
+    beta_note = f"By learning rate, in decades: {by_rate(table[smooth], 'beta')}."
+    probed = table[usual & smooth]
+    agrees = {"cosine": compare(probed, "cosine")}
     return found | {
-        "drift": replace(
-            found["drift"],
-            note=f"In evaluation mode {mean['drift_eval']:+.2f} decades; for the whole distribution "
-            f"(Wasserstein-1) {mean['wasserstein']:+.2f} in training and "
-            f"{mean['wasserstein_eval']:+.2f} in evaluation mode.",
-        ),
-        "covariate_shift": replace(
-            compare(table[usual], "ics_cosine"),
-            note=f"By learning rate: {by_rate(table, 'ics_cosine')}. As relative change of the "
-            f"gradient, none over batch: {relative.effect.mean():+.2f} decades, which is the mean of "
-            f"{by_network}.",
-        ),
+        "drift": replace(found["drift"], note=drift_note),
+        "covariate_shift": compare(table[usual], "ics_cosine", note=shift_note),
         "relative_covariate_shift": relative,
-        "smoothness": replace(
-            compare(table[usual & smooth], "beta"),
-            conditions={"cosine": compare(table[usual & smooth], "cosine")},
-            note=f"By learning rate, in decades: {by_rate(table[smooth], 'beta')}.",
-        ),
-        "loss_range": compare(table[usual & smooth], "loss_range"),
+        "smoothness": compare(probed, "beta", conditions=agrees, note=beta_note),
+        "loss_range": compare(probed, "loss_range"),
     }
 
 
-def compare(table: pd.DataFrame, metric: str) -> Endpoint:
+def compare(table: pd.DataFrame, metric: str, **rest: object) -> Endpoint:
     """Mean of a metric over steps and layers: log10, none minus batch; of cosines batch minus none.
 
     Probes without a finite value (and zeros on a log scale) are left out of the means. A seed that is
@@ -71,10 +69,10 @@ def compare(table: pd.DataFrame, metric: str) -> Endpoint:
     means = means.unstack(["norm", "network"])
     first, second = ("batch", "none") if cosine else ("none", "batch")
     difference = (means[first] - means[second]).fillna(0.0).sort_index(axis=1)
-    return over_networks(difference, "cosine" if cosine else "decades")
+    return over_networks(difference, "cosine" if cosine else "decades", **rest)
 
 
-def over_networks(difference: pd.DataFrame, unit: str, **rest: object) -> Endpoint:
+def over_networks(difference: pd.DataFrame, unit: str = "ln ratio", **rest: object) -> Endpoint:
     """An endpoint from differences by seed (rows) and network (columns)."""
     cells = dict(difference.rename(columns=NETWORKS))
     return Endpoint(difference.mean(axis=1), unit, cells, **rest)
@@ -98,9 +96,9 @@ def mechanisms(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     and a `shift` larger than without normalization (log10 of the drift). Since noise may do harm by
     itself, the claim is supported only if `noise_alone` costs the plain network less than half the benefit.
     """
-    ln_loss = by_arm(table, scored(table, "ln_val_loss"))
-    drift = by_arm(table, np.log10(table["drift"]))
-    growth = by_arm(table, np.log(table["bias_end"] / table["bias_start"]))
+    ln_loss = wide(table, scored(table, "ln_val_loss"), "arm", "network")
+    drift = wide(table, np.log10(table["drift"]), "arm", "network")
+    growth = wide(table, np.log(table["bias_end"] / table["bias_start"]), "arm", "network")
     benefit = ln_loss["none"] - ln_loss["batch"]
     alone = ln_loss["noisy_none"] - ln_loss["none"]
     kept = (ln_loss["none"] - ln_loss["noisy_batch"]).mean() / benefit.mean()
@@ -109,30 +107,23 @@ def mechanisms(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     return {
         "causal": over_networks(
             ln_loss["noisy_batch"] - (ln_loss["batch"] + ln_loss["none"]) / 2,
-            "ln ratio",
-            conditions={"noise_alone": over_networks(benefit / 2 - alone, "ln ratio")},
+            conditions={"noise_alone": over_networks(benefit / 2 - alone)},
             validity={
-                "benefit": over_networks(benefit, "ln ratio"),
+                "benefit": over_networks(benefit),
                 "shift": over_networks(drift["noisy_batch"] - drift["none"], "decades"),
             },
             note=f"Batch normalization with noise keeps {told} of the gain in ln loss that batch "
             "normalization has over none.",
         ),
-        "affine": over_networks(ln_loss["batch_no_affine"] - ln_loss["batch"], "ln ratio"),
+        "affine": over_networks(ln_loss["batch_no_affine"] - ln_loss["batch"]),
         "statistics_gradient": over_networks(
             ln_loss["batch_detached"] - ln_loss["batch"],
-            "ln ratio",
             note=f"The norm of the biases grows by a factor of {detached:.2f} with detached "
             f"statistics and {batch:.2f} with batch normalization.",
         ),
-        "noise_without_batch": over_networks(alone, "ln ratio"),
-        "layer": over_networks(ln_loss["none"] - ln_loss["layer"], "ln ratio"),
+        "noise_without_batch": over_networks(alone),
+        "layer": over_networks(ln_loss["none"] - ln_loss["layer"]),
     }
-
-
-def by_arm(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
-    """Values by seed (rows), arm and network (columns)."""
-    return wide(table, values, "arm", "network")
 
 
 RELATIVE = "share of the validation loss"
@@ -156,23 +147,19 @@ def regularization(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     for column in last.filter(like="variance_shift_"):
         shifts = np.log(wide(last, column, "arm")).abs().fillna(0)
         layers[f"layer {column[-1]}"] = shifts["dropout_before"] - shifts["batch_dropout"]
+    note = (
+        f"Dropout changes test accuracy by {gain.mean():+.2f} points without and "
+        f"{gain_with_batch.mean():+.2f} with batch normalization."
+    )
+    alongside = {
+        "the comparison with batch normalization alone": gain_with_batch,
+        "the comparison with dropout alone": both - alone,
+    }
     return {
         "gap": gap(gaps, target, last, test),
         "noise": noise(gaps, target, test),
-        "dropout_need": Endpoint(
-            gain - gain_with_batch,
-            POINTS,
-            note=f"Dropout changes test accuracy by {gain.mean():+.2f} points without and "
-            f"{gain_with_batch.mean():+.2f} with batch normalization.",
-        ),
-        "alongside_dropout": Endpoint(
-            both - np.maximum(batch, alone),
-            POINTS,
-            {
-                "the comparison with batch normalization alone": gain_with_batch,
-                "the comparison with dropout alone": both - alone,
-            },
-        ),
+        "dropout_need": Endpoint(gain - gain_with_batch, POINTS, note=note),
+        "alongside_dropout": Endpoint(both - np.maximum(batch, alone), POINTS, alongside),
         "dropout_order": Endpoint(both - test["dropout_before"], POINTS),
         "variance_shift": Endpoint(pd.DataFrame(layers).mean(axis=1), "ln ratio", layers),
     }
@@ -229,27 +216,19 @@ def gap(gaps: pd.DataFrame, target: float, last: pd.DataFrame, test: pd.DataFram
 def noise(gaps: pd.DataFrame, target: float, test: pd.DataFrame) -> Endpoint:
     """B10b."""
     noisiest, *_, quietest = DOSES
-    cells = {
-        f"groups of {size}": reduction(gaps, quietest, arm, target)
-        for arm, size in DOSES.items()
-        if arm != quietest
+    less = {arm: reduction(gaps, quietest, arm, target) for arm in DOSES if arm != quietest}
+    effect, accuracies = less[noisiest], test.mean()
+    conditions = {
+        "trend": Endpoint(effect, RELATIVE, p=page_test(gaps[list(DOSES)])),
+        "no_noise": Endpoint(reduction(gaps, "population", quietest, target), RELATIVE),
     }
-    effect = cells[f"groups of {DOSES[noisiest]}"]
-    no_noise = reduction(gaps, "population", quietest, target)
-    accuracies = test.mean()
-    return Endpoint(
-        effect,
-        RELATIVE,
-        cells,
-        conditions={
-            "trend": Endpoint(effect, RELATIVE, p=page_test(gaps[list(DOSES)])),
-            "no_noise": Endpoint(no_noise, RELATIVE),
-        },
-        note="Final test accuracy is "
-        f"{accuracies[noisiest]:.2f} % with groups of {DOSES[noisiest]}, "
+    note = (
+        f"Final test accuracy is {accuracies[noisiest]:.2f} % with groups of {DOSES[noisiest]}, "
         f"{accuracies[quietest]:.2f} % with groups of {DOSES[quietest]} and "
-        f"{accuracies['population']:.2f} % without noise.",
+        f"{accuracies['population']:.2f} % without noise."
     )
+    cells = {f"groups of {DOSES[arm]}": one for arm, one in less.items()}
+    return Endpoint(effect, RELATIVE, cells, conditions=conditions, note=note)
 
 
 def reduction(gaps: pd.DataFrame, worse: str, better: str, target: float) -> pd.Series:
@@ -267,8 +246,8 @@ def sigmoid_mnist(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Ex
     gain = (shares["batch"] - shares["none"]).iloc[1:]
     drift = np.log10(curves(table, "drift").iloc[2:].mean())
     effects = {
-        "accuracy_along_the_way": ("percentage points", gain.mean()),
-        "final_accuracy": ("percentage points", gain.iloc[-1]),
+        "accuracy_along_the_way": (POINTS, gain.mean()),
+        "final_accuracy": (POINTS, gain.iloc[-1]),
         "drift_decades": ("decades", drift["none"] - drift["batch"]),
     }
     found: dict[str, Endpoint | Exact] = {"above_throughout": above_throughout(gain)}
@@ -283,13 +262,11 @@ def above_throughout(gain: pd.DataFrame) -> Exact:
     means = gain.T.groupby("learning_rate").mean().stack()
     below = int((means <= 0).sum())
     rate, step = means.idxmin()
-    return Exact(
-        holds=below == 0,
-        value=below / len(means),
-        tolerance=0.0,
-        note=f"Above at {len(means) - below} of {len(means)} checkpoints; the smallest difference "
-        f"is {means.min():+.2f} points, at learning rate {rate:g} and step {step}.",
+    note = (
+        f"Above at {len(means) - below} of {len(means)} checkpoints; the smallest difference "
+        f"is {means.min():+.2f} points, at learning rate {rate:g} and step {step}."
     )
+    return Exact(below == 0, below / len(means), 0.0, note)
 
 
 def curves(table: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import pearsonr
 
 from bnstudy.claims.endpoints.base import (
+    POINTS,
     Endpoint,
     Exact,
     accuracy,
@@ -132,18 +133,16 @@ def learning_rates(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | E
         differences = (values["batch"] - values["none"]).unstack("cell")
         return Endpoint(differences[primary], "decades", dict(differences), note=note)
 
+    highest = decades(trained.max().reindex(lowest.index).fillna(lowest))
+    band = decades(usable.max()) - decades(usable.min())
+    swept = f"Rates run from {rates.min():g} to {rates.max():g}."
+    at_an_end = "A band that touches an end of the grid may be wider."
     return {
-        "lr_max_decades": batch_minus_none(
-            decades(trained.max().reindex(lowest.index).fillna(lowest)),
-            f"Rates run from {rates.min():g} to {rates.max():g}.",
-        ),
+        "lr_max_decades": batch_minus_none(highest, swept),
         "never_diverges": never_diverges(table),
         "best_over_default": best_over_default(table, within, options["usual"], primary),
         "best_over_best": best_over_best(table, between, primary),
-        "band_decades": batch_minus_none(
-            decades(usable.max()) - decades(usable.min()),
-            "A band that touches an end of the grid may be wider.",
-        ),
+        "band_decades": batch_minus_none(band, at_an_end),
     }
 
 
@@ -231,8 +230,8 @@ def stability(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """
     found = {
         "fluctuation": matched(table, -scored(table, "ln_fluctuation"), "ln ratio"),
-        "spikes": matched(table, -100 * table["spikes"].astype(float), "percentage points"),
-        "spikes_all": matched(table, -100 * table["spikes_all"].astype(float), "percentage points"),
+        "spikes": matched(table, -100 * table["spikes"].astype(float), POINTS),
+        "spikes_all": matched(table, -100 * table["spikes_all"].astype(float), POINTS),
     }
     if table["seed"].nunique() >= SEEDS_AT_LEAST:
         found["between_seeds"] = between_seeds(table)
@@ -248,12 +247,8 @@ def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
     differences = level_minus_baseline(table, values, ("batch_size",))
     undefined = int(values.isna().sum())
     note = f"{undefined} of {len(table)} runs were too short at the compared level of the loss."
-    return Endpoint(
-        effect=differences.mean(axis=1).dropna(),
-        cells={name: column.dropna() for name, column in differences.items()},
-        unit=unit,
-        note=note if undefined else "",
-    )
+    cells = {name: column.dropna() for name, column in differences.items()}
+    return Endpoint(differences.mean(axis=1).dropna(), unit, cells, note=note if undefined else "")
 
 
 def between_seeds(table: pd.DataFrame) -> Endpoint:
@@ -291,23 +286,18 @@ def convolutional(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     accuracies = wide(table, accuracy(table, "test_accuracy"), "norm", "batch_size")
     gains = accuracies["batch"] - accuracies[group]
     effect = gains[gains.columns.max()] - gains[gains.columns.min()]
-    return {"small_batches": Endpoint(effect, "percentage points")}
+    return {"small_batches": Endpoint(effect, POINTS)}
 
 
 def timing(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """L2, ln of ratios of step times, mean over batch sizes, the cells; a seed is a process."""
     times = wide(table, "milliseconds", "phase", "arm", "batch_size")
-    ratio = {
-        name: mean_over_cells(
-            np.log(times[phase, arm] / times[phase, "none"]).rename(columns="batch size {}".format),
-            "ln ratio",
-        )
-        for name, phase, arm in (
-            ("training", "training", "batch"),
-            ("inference", "inference", "batch"),
-            ("inference_fused", "inference", "fused"),
-        )
-    }
+    pairs = {"training": ("training", "batch"), "inference": ("inference", "batch")}
+    pairs["inference_fused"] = ("inference", "fused")
+    ratio = {}
+    for name, (phase, arm) in pairs.items():
+        logs = np.log(times[phase, arm] / times[phase, "none"])
+        ratio[name] = mean_over_cells(logs.rename(columns="batch size {}".format), "ln ratio")
     factor = {name: f"{math.exp(one.effect.median()):.2f} times" for name, one in ratio.items()}
     first = table.groupby("arm")[["parameters", "buffers"]].first()
     memory = table.groupby(["batch_size", "arm"]).saved_bytes.first().unstack("arm")
@@ -329,7 +319,7 @@ def controls(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     values = accuracy(usual, "test_accuracy").set_axis(usual["seed"])
     half = len(values) // 2
     first, second = values.iloc[:half], values.iloc[half : 2 * half].set_axis(values.index[:half])
-    return {"same": Endpoint(first - second, "percentage points")}
+    return {"same": Endpoint(first - second, POINTS)}
 
 
 def identities(table: pd.DataFrame, options: dict) -> dict[str, Exact]:
@@ -347,10 +337,6 @@ def worst(rows: pd.DataFrame) -> Exact:
     order = pd.DataFrame({"fails": rows.holds == 0, "relative": relative})
     index = order.sort_values(["fails", "relative"], kind="stable").index[-1]
     row = rows.loc[index]
-    note = "" if pd.isna(row.note) else str(row.note)
-    return Exact(
-        holds=bool((rows.holds == 1).all()),
-        value=float(error[index]),
-        tolerance=float(row.tolerance),
-        note=f"{row.quantity}: {row.value:.3g}. {note}".strip(),
-    )
+    more = "" if pd.isna(row.note) else str(row.note)
+    note = f"{row.quantity}: {row.value:.3g}. {more}".strip()
+    return Exact(bool((rows.holds == 1).all()), float(error[index]), float(row.tolerance), note)
