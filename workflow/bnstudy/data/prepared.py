@@ -53,12 +53,9 @@ def write_prepared(
     own images were prepared from. A tensor of the wrong type or shape is a ValueError, and so is a label
     or pixel out of range; where the file cannot be written, that is refused and nothing stays behind.
     """
-    if data.keys() != TENSORS.keys() | FIELDS.keys():
-        raise TypeError(
-            f"{', '.join(data)} were given, and are to be {', '.join(FIELDS | TENSORS)}"
-        )
-    tensors = {key: data[key].contiguous() for key in TENSORS}
-    fields = {key: data[key] for key in FIELDS} | {"classes": list(data["classes"])}
+    given = PreparedData(**data, split_off=split_off, sha256="")  # a TypeError of other attributes
+    tensors = {key: getattr(given, key).contiguous() for key in TENSORS}
+    fields = {key: getattr(given, key) for key in FIELDS} | {"classes": list(given.classes)}
     fields |= {"split_off": True} if split_off else {}
     _check(fields, tensors)
     description = json.dumps(fields)
