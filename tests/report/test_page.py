@@ -65,7 +65,7 @@ def test_accessible(browser, rendered):
 def test_nothing_is_cut_in_print(browser, rendered):
     """What must stay together asks for it, and fits on a page of A4 within the page's margins.
 
-    A figure of four pictures or more may be divided between them.
+    A figure may be divided between its pictures, and never before its caption.
     """
     context = browser.new_context(offline=True, viewport=PRINTED)
     tab = context.new_page()
@@ -74,7 +74,7 @@ def test_nothing_is_cut_in_print(browser, rendered):
     tab.evaluate("Promise.all([...document.images].map(image => image.decode()))")
     kept = tab.evaluate(
         """[...document.querySelectorAll(
-            'figure:not(:has(img:nth-child(4))), figure img, blockquote, .equation, tr')]
+            'figure img, figcaption, blockquote, .equation, tr')]
         .filter(e => e.checkVisibility())
         .map(e => [e.id, e.offsetHeight, e.scrollWidth, getComputedStyle(e).breakInside])"""
     )
@@ -83,6 +83,10 @@ def test_nothing_is_cut_in_print(browser, rendered):
         assert rule == "avoid", name
         assert height <= PRINTED["height"], name
         assert width <= PRINTED["width"], name
+    captions = "[...document.querySelectorAll('figcaption')]"
+    rules = tab.evaluate(captions + ".map(e => getComputedStyle(e).breakBefore)")
+    assert len(rules) > 10
+    assert set(rules) == {"avoid"}
     widths = tab.evaluate(
         "[...document.querySelectorAll('table')].filter(e => e.checkVisibility())"
         ".map(e => [e.id, e.offsetWidth])"
