@@ -482,7 +482,7 @@ def test_a_job_imports_nothing_that_it_does_not_use(digits_data, tmp_path):
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "torch" in loaded
     heavy = {"pandas", "torchvision", "matplotlib", "sklearn", "scipy", "seaborn", "requests"}
-    assert not loaded & (heavy | {"IPython", "snakemake", "statsmodels", "yaml"})
+    assert not loaded & (heavy | {"IPython", "snakemake", "statsmodels"})
 
 
 def test_shuffled_images_are_those_of_the_order_whatever_the_memory_held(data):
