@@ -26,8 +26,7 @@ from torch import nn
 
 from bnstudy import provenance
 from bnstudy.networks import mlp, norms
-from bnstudy.report import analysis, design, exhibits, figures, findings, verdict_exhibits, verdicts
-from bnstudy.report.explorer import explorer
+from bnstudy.report import design, exhibits, figures, findings, verdict_exhibits, verdicts
 from bnstudy.report.look import looks_of, series
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.rendering import slug
@@ -69,7 +68,8 @@ def show(study):
 report.opening()
 report.text(design.unfinished(results))
 for dataset in report.each_dataset():
-    report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
+    live = figures.explorer(results, dataset)
+    report.figure(figures.learning_curves(results, dataset), live=live)
 report.verdicts({claim.id: slug(claim.heading) for claim in judged.judged if claim.was_run})
 report.text(design.subtitle(results), design.byline(results))
 for dataset in results.datasets:
@@ -98,7 +98,7 @@ report.bullets(design.design(results))
 
 # %% tags=["remove-input"]
 for benefit in verdicts.QUOTES["benefits"]:
-    report.text(*analysis.benefit(judged, benefit))
+    report.text(*findings.benefit(judged, benefit))
 
 # %% [markdown]
 # {{ text/layer.md }}
@@ -508,20 +508,20 @@ for dataset in report.each_dataset():
     for norm in results.treatments:
         for question in verdicts.QUOTES["questions"]:
             report.text(f"### {question}" + f" {results.arm(norm)}" * (len(results.treatments) > 1))
-            report.text(*analysis.answer(results, judged, dataset, norm, question))
+            report.text(*findings.answer(results, judged, dataset, norm, question))
 
 # %% [markdown]
 # {{ text/other_conditions.md }}
 
 # %% tags=["remove-input"]
-elsewhere = [analysis.remaining_table(results, norm) for norm in results.treatments]
+elsewhere = [findings.remaining_table(results, norm) for norm in results.treatments]
 report.table(*elsewhere)
 if not any(elsewhere):
     report.text("Neither study is part of this run; `make` has both.")
 report.text("### Advantages and limitations")
 for dataset in report.each_dataset():
     for norm in results.treatments:
-        report.table(analysis.balance(results, judged, dataset, norm))
+        report.table(findings.balance(results, judged, dataset, norm))
 
 # %% [markdown]
 # {{ text/limitations.md }}
@@ -535,7 +535,7 @@ for dataset in report.each_dataset():
         *(" ".join(findings.conclusion(results, dataset, norm)) for norm in results.treatments),
     )
 report.text(verdicts.headline(judged))
-report.text(*(analysis.remains(results, norm) for norm in results.treatments))
+report.text(*(findings.remains(results, norm) for norm in results.treatments))
 report.text("### Limits of this study")
 report.bullets(design.scope(results))
 

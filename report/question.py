@@ -10,7 +10,6 @@ from itertools import chain
 
 from bnstudy import provenance
 from bnstudy.report import design, exhibits, figures, findings
-from bnstudy.report.explorer import explorer
 from bnstudy.report.reporting import Report
 from bnstudy.report.words import say
 
@@ -21,7 +20,8 @@ results = report.results
 report.opening()
 report.text(design.unfinished(results))
 for dataset in report.each_dataset():
-    report.figure(figures.learning_curves(results, dataset), live=explorer(results, dataset))
+    live = figures.explorer(results, dataset)
+    report.figure(figures.learning_curves(results, dataset), live=live)
 report.verdicts({claim["id"]: "tab-claims" for claim in report.config["claims"]})
 report.text(design.subtitle(results), design.byline(results))
 for dataset in results.datasets:

@@ -12,7 +12,7 @@ import synthetic
 
 from bnstudy.networks.models import MODELS, build
 from bnstudy.networks.weights import count_parameters, describe_layers
-from bnstudy.report import analysis, design, exhibits, findings, verdicts
+from bnstudy.report import design, exhibits, findings, verdicts
 from bnstudy.report.exhibits import parameters, settings_table
 from bnstudy.report.measures import (
     METRICS,
@@ -418,7 +418,7 @@ def test_divergence_is_told(study):
 
 def sides(results: Results) -> dict[str, dict[str, str]]:
     """The advantages and limitations of the page, by measure."""
-    table = analysis.balance(results, judged(results), "digits", "batch")
+    table = findings.balance(results, judged(results), "digits", "batch")
     return {} if table is None else table.frame.set_index("measure").to_dict()
 
 
@@ -479,11 +479,11 @@ def test_what_remains_under_other_conditions(study, tmp_path):
     assert [math.exp(one.effects[0].difference) for one in found] == pytest.approx([0.25, 0.5])
     assert [one.effects[1].difference for one in found] == pytest.approx([0.02, 0.005])
     assert [c.n for one in found for c in one.effects] == [3, 3, 3, 3]
-    assert "+0.50 points with standardized pixels" in plain(analysis.remains(results, "batch"))
-    table = analysis.remaining_table(results, "batch").frame
+    assert "+0.50 points with standardized pixels" in plain(findings.remains(results, "batch"))
+    table = findings.remaining_table(results, "batch").frame
     assert list(table["ratio of steps"]) == ["0.25", "0.50"]
     results.config["studies"]["input_scaling"]["enabled"] = False
-    assert analysis.remaining_table(results, "batch") is None
+    assert findings.remaining_table(results, "batch") is None
 
 
 @pytest.mark.parametrize(
@@ -522,15 +522,15 @@ def test_studies_without_a_comparison(study, grid, words):
 
 def test_what_the_batch_size_does_to_the_effect(study):
     results = study(seed=TEN)
-    told = plain(" ".join(analysis.found(results, "digits", "batch", "Batch size")))
+    told = plain(" ".join(findings.sentences_on(results, "digits", "batch", "Batch size")))
     means = results.scored("test_loss").groupby(["norm", "batch_size"])["value"].mean()
     for size in (32, 64):
         pair = f"({means['batch', size]:.4f} against {means['none', size]:.4f})"
         assert f"nats at {size} {pair}" in told
     assert "on steps to 95 % depends on the batch size could not be shown" in told
-    (one, *_) = analysis.found(study(seed=[0]), "digits", "batch", "Batch size")
+    (one, *_) = findings.sentences_on(study(seed=[0]), "digits", "batch", "Batch size")
     assert one.endswith("one seed, so without a test.")
-    assert analysis.found(study(batch_size=[32]), "digits", "batch", "Batch size") == [
+    assert findings.sentences_on(study(batch_size=[32]), "digits", "batch", "Batch size") == [
         "Only batch size 32 was trained, so the effect of the batch size cannot be seen."
     ]
 

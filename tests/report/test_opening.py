@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from bnstudy.report.explorer import explorer, gaps
+from bnstudy.report.exhibits import PARTS
+from bnstudy.report.figures.runs import explorer, gaps
 from bnstudy.report.findings import Opening, first_screen
 from bnstudy.report.results import DatasetFacts, Results
-from bnstudy.report.tables import PARTS
 from bnstudy.report.verdicts import strip
 
 TWELVE = list(range(12))

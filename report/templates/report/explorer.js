@@ -1,5 +1,5 @@
 // Learning curves as the reader likes: which measure, in which cell, of which levels, against what.
-// The data are those of `bnstudy.report.explorer`: gaps between successive numbers, to be added up.
+// The data are those of `bnstudy.report.figures.explorer`: gaps between successive numbers, to be added up.
 
 const undo = (gaps, unit = 1) => {
   let sum = 0;

@@ -25,11 +25,11 @@ from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
 from bnstudy.report.command import title_of
+from bnstudy.report.exhibits import PARTS, Exhibit, exhibit, table_html
 from bnstudy.report.findings import first_screen
 from bnstudy.report.look import WIDTH, Drawing, Pictures
 from bnstudy.report.rendering import CSV, LIVE, PAGE, PICTURES, PNG, SVG, escape_markdown
 from bnstudy.report.results import DatasetFacts, Results
-from bnstudy.report.tables import PARTS, Exhibit, exhibit, table_html
 from bnstudy.report.verdicts import Claims, strip
 from bnstudy.report.words import say, without_markup
 

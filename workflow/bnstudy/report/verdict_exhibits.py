@@ -25,6 +25,7 @@ from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
 from bnstudy.report import marks
 from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
+from bnstudy.report.exhibits import DECLARED, Code, Exhibit, Link, exhibit
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Look
 from bnstudy.report.marks import Plot, note
 from bnstudy.report.measures import SPACE, capitalized, decimal, listed, p_text
@@ -32,7 +33,6 @@ from bnstudy.report.panels import plain
 from bnstudy.report.plots import plot
 from bnstudy.report.rendering import slug
 from bnstudy.report.study_figures import FIGURES
-from bnstudy.report.tables import DECLARED, Code, Exhibit, Link, exhibit
 from bnstudy.report.verdicts import QUOTES, SIGNS, Claims, Judged, quoted
 from bnstudy.report.words import INTERVAL, Words, say
 

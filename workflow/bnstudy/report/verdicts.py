@@ -21,8 +21,8 @@ from bnstudy.claims.listed import CORE, judged_claims
 from bnstudy.config import ALPHA, ROOT, default_studies, enabled_studies
 from bnstudy.documents import read_yaml
 from bnstudy.report.amounts import amount, interval, sentence_of, shown, threshold
+from bnstudy.report.exhibits import PARTS
 from bnstudy.report.measures import MINUS, SPACE, p_value
-from bnstudy.report.tables import PARTS
 from bnstudy.report.words import say
 
 NOT_RUN = "not run"

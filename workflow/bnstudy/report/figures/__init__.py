@@ -13,6 +13,7 @@ from bnstudy.report.figures.pictures import (
 from bnstudy.report.figures.runs import (
     accuracy_by_time,
     batch_size_effect,
+    explorer,
     learning_curves,
     paired_differences,
     probe_curves,
