@@ -2,9 +2,7 @@
 
 What the endpoints of a study compare, which way round and in which networks, stands in
 config/claims.yaml, as `measure` of the claims and as `short` of what is measured besides.
-
-A run that failed (`bnstudy.scoring`) counts as one that guesses, and a target that was never reached
-counts as reached at the budget. No run is left out, which would flatter the arm that failed.
+No run is left out: `bnstudy.scoring` says what one that failed counts for.
 """
 
 from collections.abc import Sequence

@@ -99,15 +99,15 @@ def small_batches(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
         f"With precise statistics {remaining:+.2f} of the {cost:+.2f} points remain, and "
         f"with the statistics of groups as in training it would be {as_trained:+.2f}."
     )
-    results = {
+    found = {
         "small_groups": replace(small_groups, conditions={"trend": trend}, note=note),
         "evaluation_statistics": Endpoint(by_evaluation.iloc[:, 0], POINTS, dict(by_evaluation)),
     }
     batch_norm = errors(table, "batches", "batch", "running", "batch_size")
     for name, norm in (("small_batches", "none"), ("small_batches_layer", "layer")):
         control = errors(table, "batches", norm, "running", "batch_size")
-        results[name] = beyond(batch_norm - control, "batches")
-    return results
+        found[name] = beyond(batch_norm - control, "batches")
+    return found
 
 
 def beyond(values: pd.DataFrame, what: str) -> Endpoint:

@@ -126,8 +126,8 @@ def over_gains(difference: pd.Series, a_layer: pd.Series, gains: list[float]) ->
     steadier = a_layer["none"].abs() - a_layer["batch"].abs()
     cells, condition = (one.unstack("gain")[gains] for one in (difference, steadier))
     cells = cells.rename(columns="{:g} times He's weights".format)
-    needed = {"growth": mean_over_cells(condition, "ln ratio")}
-    return mean_over_cells(cells, "decades", conditions=needed)
+    conditions = {"growth": mean_over_cells(condition, "ln ratio")}
+    return mean_over_cells(cells, "decades", conditions=conditions)
 
 
 def growth_by_network(table: pd.DataFrame, options: dict) -> pd.DataFrame:

@@ -46,12 +46,12 @@ def landscape(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     )
     beta_note = f"By learning rate, in decades: {by_rate(table[smooth], 'beta')}."
     probed = table[usual & smooth]
-    agrees = {"cosine": compare(probed, "cosine")}
+    conditions = {"cosine": compare(probed, "cosine")}
     return found | {
         "drift": replace(found["drift"], note=drift_note),
         "covariate_shift": compare(table[usual], "ics_cosine", note=shift_note),
         "relative_covariate_shift": relative,
-        "smoothness": compare(probed, "beta", conditions=agrees, note=beta_note),
+        "smoothness": compare(probed, "beta", conditions=conditions, note=beta_note),
         "loss_range": compare(probed, "loss_range"),
     }
 
@@ -245,28 +245,24 @@ def sigmoid_mnist(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Ex
     shares = 100 * curves(table, "accuracy").fillna(chance(table["n_classes"].max()))
     gain = (shares["batch"] - shares["none"]).iloc[1:]
     drift = np.log10(curves(table, "drift").iloc[2:].mean())
-    effects = {
-        "accuracy_along_the_way": (POINTS, gain.mean()),
-        "final_accuracy": (POINTS, gain.iloc[-1]),
-        "drift_decades": ("decades", drift["none"] - drift["batch"]),
-    }
-    found: dict[str, Endpoint | Exact] = {"above_throughout": above_throughout(gain)}
-    for name, (unit, by_run) in effects.items():
-        cells = by_run.unstack("learning_rate").rename(columns="learning rate {:g}".format)
-        found[name] = mean_over_cells(cells, unit)
-    return found
-
-
-def above_throughout(gain: pd.DataFrame) -> Exact:
-    """Whether the mean over seeds is above zero at every checkpoint of every learning rate."""
-    means = gain.T.groupby("learning_rate").mean().stack()
+    means = gain.T.groupby("learning_rate").mean().stack()  # at every checkpoint, over the seeds
     below = int((means <= 0).sum())
     rate, step = means.idxmin()
     note = (
         f"Above at {len(means) - below} of {len(means)} checkpoints; the smallest difference "
         f"is {means.min():+.2f} points, at learning rate {rate:g} and step {step}."
     )
-    return Exact(below == 0, below / len(means), 0.0, note)
+
+    def over_rates(effects: pd.Series, unit: str) -> Endpoint:
+        cells = effects.unstack("learning_rate").rename(columns="learning rate {:g}".format)
+        return mean_over_cells(cells, unit)
+
+    return {
+        "above_throughout": Exact(below == 0, below / len(means), 0.0, note),
+        "accuracy_along_the_way": over_rates(gain.mean(), POINTS),
+        "final_accuracy": over_rates(gain.iloc[-1], POINTS),
+        "drift_decades": over_rates(drift["none"] - drift["batch"], "decades"),
+    }
 
 
 def curves(table: pd.DataFrame, column: str) -> pd.DataFrame:
