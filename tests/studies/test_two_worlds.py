@@ -23,7 +23,7 @@ CONFIG = yaml.safe_load((configuration.ROOT / "config/config.yaml").read_text())
 CONFIG["studies"] = {
     name: one | {"enabled": True} for name, one in configuration.default_studies().items()
 }
-configuration.complete(CONFIG)
+configuration.check_config(CONFIG)
 CLAIMS = listed.judged_claims(listed.LIST, CONFIG)
 STATISTICAL = {claim["id"]: claim for claim in CLAIMS if claim["kind"] == "statistical"}
 

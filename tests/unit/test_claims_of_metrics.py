@@ -48,7 +48,7 @@ def configured(**more) -> dict:
         "seed": list(range(12)),
     }
     config |= {"compare": {"axis": "dropout", "baseline": 0.0}, "claims": [D1]} | more
-    configuration.complete(config)
+    configuration.check_config(config)
     return config
 
 
