@@ -69,17 +69,6 @@ def git_blob_hash(path: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def measure(claims: list[dict], config: dict, tables: Path) -> dict[str, Endpoint | Exact]:
-    """The endpoint of each claim by its id; none where what it compares was not run."""
-    studies = {CORE: {"options": {}}} | enabled_studies(config)
-    measured = {name: Measured(name, said, config, tables) for name, said in studies.items()}
-    return {
-        claim["id"]: endpoint
-        for claim in claims
-        if claim["study"] in measured and (endpoint := measured[claim["study"]].endpoint(claim))
-    }
-
-
 @dataclass(frozen=True)
 class Measured:
     """The tables of a study that was run, and the endpoints computed from them."""
@@ -296,13 +285,21 @@ def effect_rows(measured: dict[str, Endpoint | Exact]) -> Iterator[dict]:
 
 
 def judge_all(
-    path: Path, config: dict, tables: Path, out: Path, incomplete: Mapping[str, str] | None = None
+    path: Path, config: dict, tables: Path, out: Path, incomplete: Mapping[str, str] = {}
 ) -> None:
     """Write claims.csv and claim_effects.csv; `incomplete` says of studies why they have no verdict yet."""
-    incomplete = incomplete or {}
     claims = judged_claims(path, config)
-    ready = [claim for claim in claims if claim["study"] not in incomplete]
-    measured = measure(ready, config, tables)
+    studies = {CORE: {"options": {}}} | enabled_studies(config)
+    ready = {
+        name: Measured(name, said, config, tables)
+        for name, said in studies.items()
+        if name not in incomplete
+    }
+    measured = {
+        claim["id"]: endpoint
+        for claim in claims
+        if claim["study"] in ready and (endpoint := ready[claim["study"]].endpoint(claim))
+    }
     claims = [claim | {"scope": actual_scope(claim, config)} for claim in claims]
     rows = [
         replace(row, reason=incomplete[row.study]) if row.study in incomplete else row

@@ -169,14 +169,11 @@ def _verify(digest: str | None, path: Path, of: str = "") -> None:
 
 
 def places(dataset: Dataset, source: str | None) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Where to look, in order: what is given, where systems put datasets, mirrors, fallbacks.
-
-    A location each, and the folders in it that may hold the files.
-    """
+    """Where to look, in order, and in which folders there: what is given, systems', mirrors, fallbacks."""
     variables = (CONFIGURED_VARIABLE, SOURCE_VARIABLE)
     given = filter(None, (source, *map(os.environ.get, variables)))
     for location in dict.fromkeys(map(os.path.expanduser, given)):
-        yield location, _folders(dataset, os.path.isdir(location))
+        yield location, _folders(dataset, local=os.path.isdir(location))
     yield from ((location, ("",)) for location in (*dataset.folders, *_mirrors(dataset)))
     yield from ((location, ("package/data/",)) for location in dataset.fallbacks)
 
