@@ -65,13 +65,7 @@ def show(study):
 
 
 # %% tags=["remove-input"]
-report.opening()
-report.text(design.unfinished(results))
-for dataset in report.each_dataset():
-    live = figures.explorer(results, dataset)
-    report.figure(figures.learning_curves(results, dataset), live=live)
-report.verdicts({claim.id: slug(claim.heading) for claim in judged.judged if claim.was_run})
-report.text(design.subtitle(results), design.byline(results))
+report.opening({claim.id: slug(claim.heading) for claim in judged.judged if claim.was_run})
 for dataset in results.datasets:
     report.text(findings.headline(results, dataset)[1])
     report.table(exhibits.key_numbers(results, dataset))

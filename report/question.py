@@ -17,13 +17,7 @@ report = Report(config, tables, data)
 results = report.results
 
 # %% tags=["remove-input"]
-report.opening()
-report.text(design.unfinished(results))
-for dataset in report.each_dataset():
-    live = figures.explorer(results, dataset)
-    report.figure(figures.learning_curves(results, dataset), live=live)
-report.verdicts({claim["id"]: "tab-claims" for claim in report.config["claims"]})
-report.text(design.subtitle(results), design.byline(results))
+report.opening({claim["id"]: "tab-claims" for claim in report.config["claims"]})
 for dataset in results.datasets:
     answer, limits = findings.headline(results, dataset)
     report.text(f"> {answer}", limits)
@@ -31,10 +25,7 @@ for dataset in results.datasets:
     report.table(exhibits.key_numbers(results, dataset))
 
 # %% [markdown]
-# Every number on this page, and every sentence that states a finding, is computed from the tables of
-# the study when the page is built. [Section](#what-came-out) shows the evidence,
-# [section](#how-it-was-measured) says how differences were told from chance, and
-# [section](#what-this-cannot-tell) where the answer ends.
+# {{ text/this_page.md }}
 
 # %% tags=["remove-input"]
 if missing := exhibits.missing(results):
@@ -54,9 +45,7 @@ report.bullets(design.design(results))
 #
 # ### Learning curves
 #
-# Where one curve runs above another from the first epoch on, learning is faster; where they part at
-# the end, what was learned differs. The second figure asks of every run when it was first good
-# enough.
+# {{ text/learning_curves.md }}
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():

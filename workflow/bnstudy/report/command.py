@@ -87,28 +87,20 @@ def execute(nb: NotebookNode, parameters: dict, failed_copy: Path) -> NotebookNo
 
     with tempfile.TemporaryDirectory(prefix="bnstudy-", dir=PLACE) as folder:
         kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        ours = {"kernel_name": "python3", "language": "python"}
+        ours |= {"kernel_manager_class": OwnKernelManager}
+        ours |= {"config": Config({"OwnKernelManager": kernel})}
+        ours |= {"extra_arguments": [f"--ipython-dir={folder}"]}  # in place of ~/.ipython
+        quiet = {"progress_bar": False, "request_save_on_cell_execute": False}  # takes a second
         executed = Path(folder, "executed.ipynb")
         try:
-            nb = papermill.execute_notebook(
-                nb,
-                executed,
-                parameters,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                request_save_on_cell_execute=False,  # it would take a second
-                kernel_manager_class=OwnKernelManager,
-                config=Config({"OwnKernelManager": kernel}),
-                extra_arguments=[f"--ipython-dir={folder}"],  # in place of ~/.ipython
-            )
+            nb = papermill.execute_notebook(nb, executed, parameters, **ours, **quiet)
         except PapermillExecutionError as error:
             write_atomically(failed_copy, executed.read_bytes())
             place = failing_cell(nbformat.read(failed_copy, 4))
             reason = " ".join(str(error.evalue).splitlines()[:FIRST_ERROR_LINES])
-            where = f"the notebook as far as it came is in {failed_copy}"
-            raise UserError(
-                f"the report stopped in {place}: {error.ename}: {reason}; {where}"
-            ) from None
+            why = f"{error.ename}: {reason}; the notebook as far as it came is in {failed_copy}"
+            raise UserError(f"the report stopped in {place}: {why}") from None
         except RuntimeError as error:
             ended = f"the process that executes the report ended by itself ({error})"
             raise UserError(f"{ended}; it may have run out of memory") from error

@@ -143,16 +143,8 @@ def dataset_sentence(data: object, *, in_a_row: bool = False) -> str:
     """What a prepared dataset (`PreparedData`) holds, and what of it a perceptron sees."""
     more = say("design", "split off") if data.split_off else ""
     more += say("design", "in a row", n=data.train_images[0].numel()) if in_a_row else ""
-    train, test = data.train_images.shape, data.test_images.shape
-    return say(
-        "design",
-        "dataset holds",
-        data=data,
-        train=train,
-        test=test,
-        classes=len(data.classes),
-        more=more,
-    )
+    words = {"train": data.train_images.shape, "test": data.test_images.shape, "more": more}
+    return say("design", "dataset holds", data=data, classes=len(data.classes), **words)
 
 
 def scaling_sentence(results: Results) -> str:

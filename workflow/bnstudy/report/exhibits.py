@@ -196,19 +196,12 @@ def comparison(
         overall.append(cell is None and bool(axes))
         where = dict.fromkeys(map(settings.label, axes), "all")
         arithmetic = " (arithmetic)" if metric == "steps_to_target" else ""
-        rows.append(
-            {"measure": c.of.title + arithmetic}
-            | (where if cell is None else cell_columns(cell))
-            | {
-                results.level_name(c.baseline): c.of.value(c.mean_baseline),
-                results.level_name(c.level): c.of.value(c.mean_level),
-                "difference": c.of.difference(c.difference),
-                INTERVAL: c.interval,
-                "p": c.p if c.n > 1 else math.nan,
-                "d_z": c.effect_size,
-                "seeds": f"{c.seeds_in_favour}/{c.n}",
-            }
-        )
+        row = {"measure": c.of.title + arithmetic} | (cell_columns(cell) if cell else where)
+        row[results.level_name(c.baseline)] = c.of.value(c.mean_baseline)
+        row[results.level_name(c.level)] = c.of.value(c.mean_level)
+        row |= {"difference": c.of.difference(c.difference), INTERVAL: c.interval}
+        row |= {"p": c.p if c.n > 1 else math.nan, "d_z": c.effect_size}
+        rows.append(row | {"seeds": f"{c.seeds_in_favour}/{c.n}"})
     pair = f"{results.level_name(level)} against {results.level_name(results.baseline)}"
     text = [settings.label(axis) for axis in axes if isinstance(results.values(axis)[0], str)]
     name = "all-measures" if others else "comparison"

@@ -171,18 +171,12 @@ def series(looks: Mapping[Hashable, Look], column: str, *, markers: bool = True)
 
     The band around a line of means is its t-interval, and `Panels.finish` makes the legend.
     """
-    order, band = list(looks), {"errorbar": t_interval, "err_kws": {"alpha": 0.18, "lw": 0}}
-    hue = {"hue": column, "hue_order": order, "style": column, "style_order": order}
-    return (
-        hue
-        | band
-        | {
-            "palette": {level: look.color for level, look in looks.items()},
-            "dashes": {level: look.dash for level, look in looks.items()},
-            "markers": {level: look.marker for level, look in looks.items()} if markers else False,
-            "legend": False,
-        }
-    )
+    order, style = list(looks), {"errorbar": t_interval, "err_kws": {"alpha": 0.18, "lw": 0}}
+    style |= {"hue": column, "hue_order": order, "style": column, "style_order": order}
+    style["palette"] = {level: look.color for level, look in looks.items()}
+    style["dashes"] = {level: look.dash for level, look in looks.items()}
+    style["markers"] = markers and {level: look.marker for level, look in looks.items()}
+    return style | {"legend": False}
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from bnstudy.config import ROOT
 from bnstudy.data.prepared import open_prepared
 from bnstudy.data.registry import add_prepared
 from bnstudy.errors import UserError
+from bnstudy.report import design, figures
 from bnstudy.report.command import title_of
 from bnstudy.report.exhibits import PARTS, Exhibit, exhibit, table_html
 from bnstudy.report.findings import first_screen
@@ -104,18 +105,24 @@ class Report:
         """Show sentences as a list."""
         self.text("\n".join(f"- {item}" for item in items))
 
-    def opening(self) -> None:
-        """Show the first screen: the finding as title, what it rests on, and key numbers."""
+    def opening(self, anchors: Mapping[str, str]) -> None:
+        """Show the first screen: the finding as title, what it rests on, key numbers and learning curves.
+
+        Below stand a mark for each claim that was judged, leading to the anchor given for it, and what
+        was run.
+        """
         screen = first_screen(self.results, title_of(self.config))
         tiles = [f"{one.value} {one.label}: {one.detail}." for one in screen.tiles]
         title, *rest = map(escape_markdown, [screen.title, screen.sentences, *tiles])
         text = "\n\n".join([f"**{title}**", *rest])  # for Jupyter
         display({PAGE: str(PARTS.opening(screen)), "text/markdown": text}, raw=True)
-
-    def verdicts(self, anchors: Mapping[str, str]) -> None:
-        """Show a mark for each claim that was judged, leading to the anchor given for it."""
+        self.text(design.unfinished(self.results))
+        for dataset in self.each_dataset():
+            live = figures.explorer(self.results, dataset)
+            self.figure(figures.learning_curves(self.results, dataset), live=live)
         if (rows := self.results.claims) is not None:
             display({PAGE: strip(rows, anchors), "text/markdown": ""}, raw=True)
+        self.text(design.subtitle(self.results), design.byline(self.results))
 
     def each_dataset(self) -> Iterator[str]:
         """The datasets in turn, each under a heading if there are several."""
@@ -171,7 +178,7 @@ class Report:
             display(Markdown(f"{number} {drawing.caption}"), metadata=said)
 
     def table(self, *tables: Exhibit | None) -> None:
-        """Show each `tables.Exhibit` with its number; all in it is escaped."""
+        """Show each `exhibits.Exhibit` with its number; all in it is escaped."""
         for shown in filter(None, tables):
             meta = self.numbered("table", shown.label)
             body = table_html(shown, meta["number"])

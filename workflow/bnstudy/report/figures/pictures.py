@@ -91,15 +91,12 @@ def class_balance(data: object, label: str = "balance") -> Drawing:
     sets = (data.train_labels, data.test_labels)
     train, test = (np.bincount(labels.numpy(), minlength=n) for labels in sets)
     shares, of_test = (100 * counts / counts.sum() for counts in (train, test))
-    table = pd.DataFrame(
-        {
-            "class": data.classes,
-            "training and validation images": train,
-            "share of training and validation (%)": shares.round(2),
-            "test images": test,
-            "share of test (%)": of_test.round(2),
-        }
-    )
+    table = pd.DataFrame({"class": data.classes})
+    for name, counts, share in (
+        ("training and validation", train, shares),
+        ("test", test, of_test),
+    ):
+        table[f"{name} images"], table[f"share of {name} (%)"] = counts, share.round(2)
     dots, (each, letters) = Look("test", MUTED, marker="D"), (0.21, 8) if n <= 30 else (0.13, 6)
 
     def mark(ax: Axes, part: pd.DataFrame, of: Plot) -> None:
@@ -151,20 +148,12 @@ def confusion(results: Results, dataset: str) -> Drawing | None:
         for level in levels
         for row in worst[worst[axis] == level].to_dict("records")
     ]
-    found = {
-        "mark": mark,
-        "hue": axis,
-        "col": axis,
-        "cols": levels,
-        "col_name": results.level_name,
-        "height": 0.24 * n + 0.5,
-        "data": counts,
-        "mistakes": "; ".join(mistakes),
-        "dataset": results.title(dataset),
-        "averaging": averaging(results),
-    }
+    found = {"mark": mark, "hue": axis, "col": axis, "cols": levels, "data": counts}
+    found |= {"col_name": results.level_name, "height": 0.24 * n + 0.5}
+    words = {"dataset": results.title(dataset), "averaging": averaging(results)}
+    words["mistakes"] = "; ".join(mistakes)
     label, wrong = results.label("confusion", dataset), wrong.assign(value=wrong[share])
-    return declared(label, PICTURES["confusion"], wrong, {}, found)
+    return declared(label, PICTURES["confusion"], wrong, words, found)
 
 
 def four_samples(table: pd.DataFrame) -> Drawing:
@@ -363,11 +352,8 @@ def picture(network: Network) -> Figure:
             ax.text(middle, place, words_of(layer), ha="center", va="center", **style)
         beside = [f"{SPACE}\N{MULTIPLICATION SIGN}{SPACE}{block.times}"] if block.times > 1 else []
         if block.residual:
-            ways = (
-                [middle, right + 0.15, right + 0.15, right],
-                np.repeat([y - GAP / 2, y + height - LINE], 2),
-            )
-            ax.plot(*ways, color=MUTED, lw=1.1)
+            way = np.repeat([y - GAP / 2, y + height - LINE], 2)
+            ax.plot([middle, right + 0.15, right + 0.15, right], way, color=MUTED, lw=1.1)
             beside.insert(0, "+ shortcut")
         ax.text(right + 0.2, y + height / 2, "\n".join(beside), va="center", fontsize=7.5)
         y += height

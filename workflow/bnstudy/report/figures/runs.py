@@ -60,15 +60,10 @@ def drawing(
     frame = measured(name, results, dataset) if frame is None else frame
     broken = sum(results.diverged(dataset, one) for one in results.levels)
     axes = listed(settings.label(axis) for axis in results.cell_axes)
-    words = {
-        "dataset": results.title(dataset),
-        "seeds": results.n_seeds,
-        "target": results.target,
-        "targets": results.values("target"),
-        "epochs": results.epochs,
-        "panels": f", a panel per {axes}" if axes else "",
-        "diverged": say("figures", "diverged", n=broken) if broken else "",
-    }
+    words = {"dataset": results.title(dataset), "seeds": results.n_seeds, "epochs": results.epochs}
+    words |= {"target": results.target, "targets": results.values("target")}
+    words["panels"] = f", a panel per {axes}" if axes else ""
+    words["diverged"] = say("figures", "diverged", n=broken) if broken else ""
     figure = {key: said for key, said in DECLARED["comparison"][name].items() if key != "where"}
     if figure["kind"] == "curves" and "data" not in found:
         row, col, hue, x = (figure.get(key) for key in ("row", "col", "hue", "x"))
@@ -221,10 +216,9 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
     frame = tidy(results, results.metrics, dataset)
     several = frame.groupby(["split", "metric"])["step"].transform("nunique") > 1
     frame = frame[several & (frame["split"] != "test")]
-    curves = max(1, len(frame.groupby(["split", "metric", "level", "cell", "seed"])))
-    frame = look.thinned(
-        frame, "step", ["split", "metric", "level", "cell"], max(9, POINTS // curves)
-    )
+    by = ["split", "metric", "level", "cell"]
+    curves = max(1, len(frame.groupby([*by, "seed"])))
+    frame = look.thinned(frame, "step", by, max(9, POINTS // curves))
     first, keys = [*EXPLORER["titles"]], frame.groupby(["split", "metric"]).groups
     titles = [results.cell_title(cell) for cell in results.cells]
     measures, series, grids = [], [], []
@@ -236,6 +230,7 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
         cells = [[results.select(arm, cell=title) for title in titles] for arm in arms]
         series.append([[curve(c, results, measures[-1], grids) for c in arm] for arm in cells])
     bands, counts = bands_of(results.runs, " over {}"), range(len(results.seeds) + 1)
+    quantiles = [round(stdtrit(n - 1, 0.975), 6) if n >= look.ENOUGH else None for n in counts]
     axes = {axis: [short_name(axis, v) for v in results.values(axis)] for axis in results.cell_axes}
     per_step, styles = {"steps": None} | paces(results, dataset), looks(results).values()
     return {
@@ -245,9 +240,7 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
         "axes": [{"name": a, "label": settings.label(a), "values": v} for a, v in axes.items()],
         "levels": [{"name": s.name, "color": s.color, "dash": [*s.dash]} for s in styles],
         "seeds": results.seeds,
-        "quantiles": [
-            round(stdtrit(n - 1, 0.975), 6) if n >= look.ENOUGH else None for n in counts
-        ],
+        "quantiles": quantiles,
         "against": [
             {"name": name, "unit": name.split()[0].rstrip("s"), "factor": factor}
             for name, factor in per_step.items()

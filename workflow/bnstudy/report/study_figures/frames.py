@@ -173,17 +173,13 @@ def depth_map(frame: pd.DataFrame, options: dict) -> Made:
     of = Plot("accuracy (%)", row=keys[0], x=keys[1], looks=looks, panels={"row_name": INITS})
     titles = {norm: look.name for norm, look in looks.items()}
     below = " Below a difference stands half the width of its 95 % interval."
-    return pd.concat([cells, gain.assign(norm="difference")]), {
-        "activation": {"relu": "ReLU"}.get(activation, activation),
-        "width": next(iter(options["depth"].values()))["hidden"][0],
-        "initializations": names,
-        "reach": gain["value"].abs().max() or 1,
-        "below": below if half.notna().any() else "",
-        "col_name": titles | {"difference": "difference (points)"},
-        "height": 0.46 * len(names) + 0.5,
-        "finding": alternative(frame, of),
-        "data": frame[["norm", *keys, "seed", "value", UNTRAINED]],
-    }
+    said = {"activation": {"relu": "ReLU"}.get(activation, activation), "initializations": names}
+    said |= {"width": next(iter(options["depth"].values()))["hidden"][0]}
+    said |= {"below": below if half.notna().any() else "", "reach": gain["value"].abs().max() or 1}
+    data = frame[["norm", *keys, "seed", "value", UNTRAINED]]
+    drawn = {"height": 0.46 * len(names) + 0.5, "finding": alternative(frame, of), "data": data}
+    drawn["col_name"] = titles | {"difference": "difference (points)"}
+    return pd.concat([cells, gain.assign(norm="difference")]), said | drawn
 
 
 def gradient_paths(table: pd.DataFrame, options: dict) -> Made:
@@ -197,17 +193,13 @@ def gradient_paths(table: pd.DataFrame, options: dict) -> Made:
     ratio = np.power(10, ends[layers[0]] - ends[layers[-1]]).rename("value").reset_index()
     what = f"gradient of layer {layers[0]} over that of layer {layers[-1]}"
     of = Plot(what, row="initialization", x="step", looks=looks, panels={"row_name": INITS})
-    return means, {
-        "depth": table["layer"].nunique(),
-        "steps": table["step"].nunique(),
-        "layers": layers,
-        "read": read,
-        "limits": {"vmin": means["value"].min(), "vmax": means["value"].max()},
-        "broken": f" Not finite, and left out: {counted(broken, 'reading')}." if broken else "",
-        "cols": [*looks],
-        "finding": alternative(ratio, of),
-        "data": means.rename(columns={"value": "log10 gradient norm, mean"}),
-    }
+    said = {"depth": table["layer"].nunique(), "steps": table["step"].nunique()}
+    said |= {"layers": layers, "read": read, "broken": ""}
+    said["limits"] = {"vmin": means["value"].min(), "vmax": means["value"].max()}
+    if broken:
+        said["broken"] = f" Not finite, and left out: {counted(broken, 'reading')}."
+    data = means.rename(columns={"value": "log10 gradient norm, mean"})
+    return means, said | {"cols": [*looks], "finding": alternative(ratio, of), "data": data}
 
 
 def gradient_norms(table: pd.DataFrame, options: dict) -> Made:
@@ -280,16 +272,11 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Made | None:
         worst = f"{small(of['value'])} times its tolerance ({of['check']})"
         worst = f", the largest error of them being {worst}"
     zero = 10.0 ** (math.floor(math.log10(frame["value"].replace(0, 1e-3).min())) - 1)
-    return frame.assign(value=frame["value"].clip(lower=zero)), {
-        "kept": len(kept),
-        "checks": len(checks),
-        "worst": worst,
-        "broken": f"; in {listed(broken)} at least one part does not" if broken else "",
-        "zero": zero,
-        "looks": {c: {"name": f"{c}  {CHECKS[c]}" if c in CHECKS else c} for c in checks},
-        "data": frame,
-        "height": 0.3 * len(checks) + 0.1,
-    }
+    said = {"kept": len(kept), "checks": len(checks), "worst": worst, "zero": zero}
+    said["broken"] = f"; in {listed(broken)} at least one part does not" if broken else ""
+    looks = {c: {"name": f"{c}  {CHECKS[c]}" if c in CHECKS else c} for c in checks}
+    drawn = {"looks": looks, "data": frame, "height": 0.3 * len(checks) + 0.1}
+    return frame.assign(value=frame["value"].clip(lower=zero)), said | drawn
 
 
 def identity_sweeps(table: pd.DataFrame, options: dict) -> Made | None:
