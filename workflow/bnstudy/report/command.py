@@ -87,9 +87,8 @@ def execute(nb: NotebookNode, parameters: dict, failed_copy: Path) -> NotebookNo
 
     with tempfile.TemporaryDirectory(prefix="bnstudy-", dir=PLACE) as folder:
         kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
-        ours = {"kernel_name": "python3", "language": "python"}
-        ours |= {"kernel_manager_class": OwnKernelManager}
-        ours |= {"config": Config({"OwnKernelManager": kernel})}
+        ours = {"kernel_name": "python3", "kernel_manager_class": OwnKernelManager}
+        ours |= {"language": "python", "config": Config({"OwnKernelManager": kernel})}
         ours |= {"extra_arguments": [f"--ipython-dir={folder}"]}  # in place of ~/.ipython
         quiet = {"progress_bar": False, "request_save_on_cell_execute": False}  # takes a second
         executed = Path(folder, "executed.ipynb")

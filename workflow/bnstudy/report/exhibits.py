@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 DECLARED = read_yaml(ROOT / "report/tables.yaml")
 SHORT_UNITS = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
 DRAWN = DECLARED["key measures"]  # and the figures that draw them
-MAIN_METRICS = ("test_accuracy", "test_loss", "ln_steps_to_target")
 ARM_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
 TIMES = DECLARED["times of runs"]
 ROLES = ("compared", "swept", "not the default", "")  # of settings, in the order of their table
@@ -44,11 +43,8 @@ WRITERS: dict[str, Callable[[float], str]] = {
     "two digits": lambda x: decimal(x, 2),
     "signed": lambda x: decimal(x, 2, signed=True),
 }
-PARTS = (
-    Environment(loader=FileSystemLoader(ROOT / "report/templates"), autoescape=True)
-    .get_template("parts.html.j2")
-    .module
-)
+TEMPLATES = Environment(loader=FileSystemLoader(ROOT / "report/templates"), autoescape=True)
+PARTS = TEMPLATES.get_template("parts.html.j2").module
 
 
 class Link(NamedTuple):
@@ -188,7 +184,7 @@ def comparison(
     """
     axes, rows, overall = results.cell_axes, [], []
     known = dict.fromkeys([*METRICS, *results.comparison["metric"]])
-    metrics = [name for name in known if name not in MAIN_METRICS] if others else MAIN_METRICS
+    metrics = [name for name in known if name not in measures.MAIN] if others else measures.MAIN
     for metric, cell in product(metrics, [*results.cells, None] if axes else [None]):
         c = results.compare(dataset, level, metric, cell)
         if c is None:

@@ -197,12 +197,11 @@ def contrasts(
     """Whether the effect of each treatment, or of some, depends on another axis, by metric."""
 
     def at(value: Level) -> str:
-        if isinstance(value, str):
-            return measures.arm(value, axis)
-        return f"at {measures.short_name(axis, value)}"
+        word = isinstance(value, str)
+        return measures.arm(value, axis) if word else f"at {measures.short_name(axis, value)}"
 
     reached = results.select(results.runs, dataset=dataset)["steps_to_target"].notna().any()
-    metrics = ("test_accuracy", "test_loss", "ln_steps_to_target")[: 3 if reached else 2]
+    metrics = measures.MAIN[: 3 if reached else 2]
     for level, name in product(results.treatments if levels is None else levels, metrics):
         of, runs, arms = results.metric(name), results.scored(name), [level, results.baseline]
         for ends in steps_along(results, axis):

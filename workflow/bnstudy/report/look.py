@@ -150,20 +150,17 @@ USUAL = {"batch": LEVEL_LOOKS[0], "layer": LEVEL_LOOKS[1]}  # alike in every stu
 
 
 def looks_of(
-    levels: Iterable[Hashable],
-    baseline: Hashable = "none",
-    name: Callable[[object], str] | Mapping[object, str] = str,
+    levels: Iterable[Hashable], baseline: Hashable = "none", name: Callable[[object], str] = str
 ) -> dict:
     """A look for each level, in the given order: the baseline always looks the same.
 
-    `name` gives a level's name, as a function or a mapping. Beyond nine treatments looks repeat.
+    `name` gives a level's name. Beyond nine treatments looks repeat.
     """
     levels = list(levels)
     usual = {level: USUAL[level] for level in levels if level in USUAL} | {baseline: BASELINE_LOOK}
     free = [look for look in LEVEL_LOOKS if look not in usual.values()]
     others = cycle(free or LEVEL_LOOKS[:1])
-    named = name.__getitem__ if isinstance(name, Mapping) else name
-    return {k: replace(usual.get(k) or next(others), name=named(k)) for k in levels}
+    return {k: replace(usual.get(k) or next(others), name=name(k)) for k in levels}
 
 
 def series(looks: Mapping[Hashable, Look], column: str, *, markers: bool = True) -> dict:

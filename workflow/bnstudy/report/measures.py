@@ -78,6 +78,7 @@ METRICS["steps_to_target"] = Metric("steps to {}", "steps", "lower")
 # its differences are dominated by the smallest batch size, where a step sees the fewest images.
 GAP = Metric("gap between validation and training loss", "loss", "lower")
 SPOKEN = tuple(name for name in METRICS if name != "steps_to_target")
+MAIN = ("test_accuracy", "test_loss", "ln_steps_to_target")  # that are compared first
 
 
 def decimal(x: float, digits: int, *, signed: bool = False) -> str:

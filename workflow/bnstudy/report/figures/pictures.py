@@ -92,10 +92,8 @@ def class_balance(data: object, label: str = "balance") -> Drawing:
     train, test = (np.bincount(labels.numpy(), minlength=n) for labels in sets)
     shares, of_test = (100 * counts / counts.sum() for counts in (train, test))
     table = pd.DataFrame({"class": data.classes})
-    for name, counts, share in (
-        ("training and validation", train, shares),
-        ("test", test, of_test),
-    ):
+    parts = {"training and validation": (train, shares), "test": (test, of_test)}
+    for name, (counts, share) in parts.items():
         table[f"{name} images"], table[f"share of {name} (%)"] = counts, share.round(2)
     dots, (each, letters) = Look("test", MUTED, marker="D"), (0.21, 8) if n <= 30 else (0.13, 6)
 

@@ -16,7 +16,7 @@ from bnstudy import grid, scoring, settings
 from bnstudy.report import look
 from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, summary
 from bnstudy.report.marks import Plot, note
-from bnstudy.report.measures import listed, percent, short_name
+from bnstudy.report.measures import MAIN, listed, percent, short_name
 from bnstudy.report.plots import declared
 from bnstudy.report.results import Level, Results, as_level
 from bnstudy.report.words import bands_of, say
@@ -24,7 +24,6 @@ from bnstudy.report.words import bands_of, say
 KEYS = ["level", "cell"]
 BEST, TIME = "best of all", "training_seconds"
 MISSED, ALL = "not reached", "all"
-PAIRED = ("test_accuracy", "test_loss", "ln_steps_to_target")
 EFFECTS = ("test_accuracy", "test_loss", "steps_to_target")
 EXPLORER = DECLARED["explorer"]
 POINTS = 60_000  # of all its curves together; more would make the page slow and large
@@ -168,9 +167,9 @@ def paired_differences(results: Results, dataset: str, level: object) -> Drawing
 
     Accuracies in percentage points, losses in nats, steps as ratios.
     """
-    of, found = {metric: results.metric(metric) for metric in PAIRED}, {}
+    of, found = {metric: results.metric(metric) for metric in MAIN}, {}
     cells, arms = [results.cell_title(cell) for cell in results.cells], [level, results.baseline]
-    for metric in PAIRED:
+    for metric in MAIN:
         runs = tidy(results, results.scored(metric), dataset)
         wide = runs.pivot(index=["cell", "seed"], columns="level", values="value")
         after, before = (wide.reindex(columns=arms).astype(float)[arm] for arm in arms)
@@ -189,14 +188,13 @@ def paired_differences(results: Results, dataset: str, level: object) -> Drawing
         "paired", results, dataset, frame.reset_index(), level, then=set_off,
         after=results.level_name(level), before=results.level_name(results.baseline),
         looks={name: Look(name, own.color, "", own.marker) for name in names},
-        col_name={m: of[m].title for m in PAIRED}, value={m: of[m].unit or "ratio" for m in PAIRED},
+        col_name={m: of[m].title for m in MAIN}, value={m: of[m].unit or "ratio" for m in MAIN},
     )  # fmt: skip
 
 
 def batch_size_effect(results: Results, dataset: str) -> Drawing:
     """How test accuracy, test loss and speed of each level change with the batch size."""
-    parts = (tidy(results, results.scored(m), dataset).assign(metric=m) for m in EFFECTS)
-    frame = pd.concat(parts)
+    frame = pd.concat(tidy(results, results.scored(m), dataset).assign(metric=m) for m in EFFECTS)
     steps = frame["metric"] == "steps_to_target"
     frame["value"] = frame["value"].where(~steps, frame["value"].clip(lower=1))
     titles = {metric: results.metric(metric).title for metric in EFFECTS}

@@ -315,7 +315,7 @@ def momenta(rows: pd.DataFrame, options: dict) -> Made:
     rows = rows.assign(momentum=rows["momentum"].astype(str))
     levels = sorted(rows["momentum"].unique())
     names = {m: "cumulative average" if m == "cumulative" else f"momentum {m}" for m in levels}
-    return rows, {"looks": looks_of(levels, name=names)}
+    return rows, {"looks": looks_of(levels, name=names.get)}
 
 
 def staleness(rows: pd.DataFrame, options: dict) -> Made:
@@ -326,9 +326,8 @@ def staleness(rows: pd.DataFrame, options: dict) -> Made:
     precise = (rows["statistics"] == "precise") & (rows["momentum"] == first)
     rows = rows.assign(momentum=rows["momentum"].mask(precise, "precise"))
     found["looks"]["precise"] = {"name": "precise statistics", "color": "INK", "marker": "d"}
-    frame = melted(
-        rows[precise | (rows["statistics"] == "running")], ["loss", "mean_error"], "measure"
-    )
+    kept = rows[precise | (rows["statistics"] == "running")]
+    frame = melted(kept, ["loss", "mean_error"], "measure")
     order = [*found["looks"]].index
     return frame.sort_values("momentum", key=lambda m: m.map(order), kind="stable"), found
 
@@ -435,13 +434,12 @@ def step_times(table: pd.DataFrame, options: dict) -> Made | None:
     low, high = min(1.0, medians.min()) / FAR, max(1.0, medians.max()) * FAR
     outside = int((~data["ratio"].between(low, high)).sum())
     n = data["seed"].nunique()
-    return data.assign(value=data["ratio"].clip(low, high)), {
-        "blocks": n,
-        "intervals": f" with 95{SPACE}% intervals from order statistics" if n >= SIGNS else "",
-        "outside": f" Drawn at the edge: {counted(outside, 'circle')}." if outside else "",
-        "looks": {s: {"name": f"batch size {s}"} for s in sorted(data["batch_size"].unique())},
-        "data": data.drop(columns="kind"),
-    }
+    intervals = f" with 95{SPACE}% intervals from order statistics" if n >= SIGNS else ""
+    said = {"blocks": n, "intervals": intervals}
+    said["outside"] = f" Drawn at the edge: {counted(outside, 'circle')}." if outside else ""
+    looks = {s: {"name": f"batch size {s}"} for s in sorted(data["batch_size"].unique())}
+    drawn = {"looks": looks, "data": data.drop(columns="kind")}
+    return data.assign(value=data["ratio"].clip(low, high)), said | drawn
 
 
 def controls(table: pd.DataFrame, options: dict) -> Made | None:
