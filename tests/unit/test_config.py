@@ -202,17 +202,21 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {depth: {seeds: 10.0}}", "studies.depth.seeds", "write 10"),
         ("studies: {init_gradients: {seeds: 1}}", "studies.init_gradients.seeds", "2 or more"),
         ("studies: {timing: {options: {step: 64}}}", "studies.timing.options.step", "steps"),
-        ("studies: {timing: {options: {steps: [64]}}}", "studies.timing.options.steps", "kind"),
-        ("studies: {timing: {options: {steps: -1}}}", "studies.timing.options.steps", "kind"),
+        (
+            "studies: {timing: {options: {steps: [64]}}}",
+            "studies.timing.options.steps",
+            "whole number",
+        ),
+        ("studies: {timing: {options: {steps: -1}}}", "studies.timing.options.steps", "too small"),
         (
             "studies: {small_batches: {options: {reference_group_size: x}}}",
             "studies.small_batches.options.reference_group_size",
-            "kind",
+            "whole number",
         ),
         (
             "studies: {init_gradients: {options: {batch_sizes: [2.5]}}}",
             "studies.init_gradients.options.batch_sizes[0]",
-            "kind",
+            "whole number",
         ),
         ("studies: {fashion: {grid: {norms: [none]}}}", "studies.fashion.grid.norms", "norm"),
         ("studies: {fashion: {grid: {norm: []}}}", "studies.fashion.grid.norm", "empty"),
@@ -254,7 +258,7 @@ def test_a_study_of_one_s_own_may_be_like_another_but_none_may_be_missing():
     config["studies"]["dept"] = config["studies"]["depth"]
     check_config(config)
     del config["studies"]["dept"], config["studies"]["depth"]
-    with pytest.raises(UserError, match=r"^studies\.depth: this study is missing"):
+    with pytest.raises(UserError, match=r"^studies\.depth: this key is missing; config/studies"):
         check_config(config)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -39,6 +40,15 @@ KINDS = {
     "object": "a section with keys below it",
     "string": "text",
 }
+SENTENCES = {  # by the rule of the schema that is broken
+    "minItems": "the list is empty; write at least one value",
+    "minimum": "{value} is too small; the least allowed is {rule}",
+    "exclusiveMinimum": "{value} is too small; it must be greater than {rule}",
+    "minLength": "the text is empty; write something, or null where that is allowed",
+    "pattern": "{value} cannot be a file name here; begin with a letter or digit and use letters, "
+    "digits, '.', '_' and '-' only (no folders)",
+}
+PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
 DEFAULTS = {
     name: key["default"] for name, key in written()["properties"].items() if "default" in key
 }
@@ -149,32 +159,22 @@ def describe(error: ValidationError) -> Iterator[str]:
                 hint = closest(name, known, "here there are")
                 yield f"{join(key, name)}: there is no such key{hint}."
         case "required":
+            section = re.match("claims|studies|", key)[0]
             for name in (name for name in rule if name not in value):
-                file = "claims.yaml" if key.startswith("claims[") else "config.yaml"
-                yield f"{join(key, name)}: this key is missing; config/{file} shows them all."
+                file = f"config/{section or 'config'}.yaml"
+                yield f"{join(key, name)}: this key is missing; {file} shows them all."
         case "type":
             kinds = [rule] if isinstance(rule, str) else rule
             wanted = " or ".join(KINDS[kind] for kind in kinds)
             yield f"{key}: {show(value)} is not {wanted}{type_hint(value, kinds)}."
         case "enum":
             yield f"{key}: {show(value)} is not one of {', '.join(rule)}{closest(value, rule)}."
-        case "minItems":
-            yield f"{key}: the list is empty; write at least one value."
         case "uniqueItems":
             neighbours = pairwise(sorted(value, key=str))
             twice = next((a for a, b in neighbours if a == b), value[0])
             yield f"{key}: {show(twice)} is listed twice; each value may appear once."
-        case "minimum":
-            yield f"{key}: {show(value)} is too small; the least allowed is {rule}."
-        case "exclusiveMinimum":
-            yield f"{key}: {show(value)} is too small; it must be greater than {rule}."
-        case "minLength":
-            yield f"{key}: the text is empty; write something, or null where that is allowed."
-        case "pattern":
-            yield (
-                f"{key}: {show(value)} cannot be a file name here; begin with a letter or digit "
-                "and use letters, digits, '.', '_' and '-' only (no folders)."
-            )
+        case rule_name if rule_name in SENTENCES:
+            yield f"{key}: {SENTENCES[rule_name].format(value=show(value), rule=rule)}."
         case _:
             yield f"{key}: {error.message}."
 
@@ -232,21 +232,48 @@ def seeds_needed(tests: int) -> int:
 
 def study_conflicts(config: dict) -> Iterator[str]:
     """Sentences about studies: their axes and settings, and the options of those that are code."""
-    known = default_studies()
-    for name in known.keys() - config["studies"].keys():
-        yield f"studies.{name}: this study is missing; config/studies.yaml shows them all."
+    known = {name: shipped(name, study) for name, study in default_studies().items()}
+    schema = {"required": list(known), "properties": known}
+    yield from violations(config, {"properties": {"studies": schema}})
     for name, study in config["studies"].items():
         where = join("studies", name)
-        sections = ("grid", "options") if name in CODE_STUDIES else ("options",)
-        for section in sections if name in known else ():
-            usual = known[name].get(section, {})
-            yield from departures(f"{where}.{section}", study.get(section, {}), usual)
         if name == "init_gradients" and study["enabled"] and study["seeds"] < 2:
             yield f"{where}.seeds: its theory is held to the spread between seeds; give it 2 or more."
         wrong = () if name in CODE_STUDIES else dict.fromkeys(declaration.problems(study))
         yield from (f"{where}.{problem}" for problem in wrong)
         if study["enabled"] and not wrong:
             yield from impossible(name, study, config["grid"]["dataset"][0])
+
+
+def shipped(name: str, study: dict) -> dict:
+    """The schema of a study of config/studies.yaml: its options, and the grid of one that is code."""
+    sections = ("grid", "options") if name in CODE_STUDIES else ("options",)
+    properties = {key: like(key, study.get(key, {})) for key in sections}
+    return {"required": [key for key in sections if study.get(key)], "properties": properties}
+
+
+def like(name: str, default: object) -> dict:
+    """The schema of what may stand for a default: the same keys, numbers of its kind, or its words.
+
+    Of words, a setting of the same name has more. A list may be longer, its items like some of the default.
+    """
+    if isinstance(default, dict):
+        keys = {key: like(key, one) for key, one in default.items()}
+        found = {"type": "object", "required": list(keys), "properties": keys}
+        return found | {"additionalProperties": False}
+    if isinstance(default, list):
+        return {"type": "array", "minItems": 1, "items": like_one_of(name, default)}
+    return like_one_of(name, [default])
+
+
+def like_one_of(name: str, defaults: list) -> dict:
+    kinds = {PLAIN[type(one)] for one in defaults}
+    if "string" in kinds:
+        more = SETTINGS[name].names if name in SETTINGS else None
+        return {"enum": list(dict.fromkeys([*defaults, *(more or ())]))}
+    if "number" in kinds:
+        kinds -= {"integer"}  # which is one
+    return {"type": sorted(kinds, reverse=True), "minimum": 0}
 
 
 def impossible(name: str, study: dict, dataset: str) -> Iterator[str]:
@@ -269,53 +296,6 @@ def impossible_training(where: str, study: dict, dataset: str) -> Iterator[str]:
         return
     if found := run_problem(Settings(norm="batch", batch_size=size), DATASETS[dataset]):
         yield f"{where}.{found[0]}: {found[1]}."
-
-
-def departures(place: str, value: object, default: object) -> Iterator[str]:
-    """Sentences about what a study's setting has that its default does not lead to expect.
-
-    Sections have the same keys; lists are not empty, and their items are like some item of the default.
-    """
-    if isinstance(default, dict) and isinstance(value, dict) and value:
-        for key, item in value.items():
-            if key in default:
-                yield from departures(join(place, key), item, default[key])
-            else:
-                hint = closest(key, default, "here there are")
-                yield f"{join(place, key)}: there is no such key{hint}."
-        for key in default.keys() - value.keys():
-            yield f"{join(place, key)}: this key is missing; config/studies.yaml shows them all."
-    elif isinstance(default, list) and isinstance(value, list) and value:
-        for i, item in enumerate(value):
-            if reason := unlike(place, item, default):
-                yield f"{place}[{i}]: {show(item)} {reason}."
-    elif value != default and (reason := unlike(place, value, [default])):
-        yield f"{place}: {show(value)} {reason}."
-
-
-def unlike(place: str, value: object, defaults: list) -> str:
-    """Why a value cannot stand where one of the defaults does, to end a sentence with; empty if it can.
-
-    It can where there is a number of its kind, or a word, of which the setting of the same name has more.
-    """
-    setting = SETTINGS.get(place.rpartition(".")[2])
-    words = [one for one in defaults if isinstance(one, str)]
-    if words and setting and setting.names:
-        words += setting.names
-
-    def alike(one: object) -> bool:
-        if type(one) in (int, float):
-            return type(value) in (int, type(one)) and math.isfinite(value) and value >= 0
-        plain = not isinstance(value, str | dict | list)
-        return value in words or (plain and type(value) is type(one))
-
-    if any(map(alike, defaults)):
-        return ""
-    if all(isinstance(one, str) for one in defaults):
-        choices = list(dict.fromkeys(words))
-        return f"is not one of {', '.join(choices)}{closest(value, choices)}"
-    shown = show(defaults[0] if len(defaults) == 1 else defaults)
-    return f"is not of the kind of {shown}, which config/studies.yaml has"
 
 
 def key_path(parts: Iterator[str | int]) -> str:
