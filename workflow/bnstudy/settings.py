@@ -53,19 +53,11 @@ BOUNDS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclu
 COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
 
-def setting(
-    section: str,
-    default: object,
-    text: str,
-    allowed: object = "",
-    *,
-    label: str = "",
-    unsaid: str = "",
-) -> Any:
-    """A field of `Settings` or `Execution`: its sentence, and the words or the bounds allowed."""
+def setting(section: str, default: object, text: str, allowed: object = "", **prose: str) -> Any:
+    """A field of `Settings` or `Execution`, with what `Setting` has of it."""
     names, bounds = (None, allowed) if isinstance(allowed, str) else (allowed, "")
     known = {"section": section, "text": text, "names": names, "bounds": bounds}
-    return field(default=default, metadata=known | {"label": label, "unsaid": unsaid})
+    return field(default=default, metadata={"label": "", "unsaid": ""} | known | prose)
 
 
 data, model, training = (partial(setting, section) for section in ("data", "model", "training"))

@@ -239,10 +239,8 @@ def confusion_rows(found: list[dict], keys: list[str]) -> Iterator[dict]:
     counts: Counter = Counter()
     for run in found:
         where, rows = tuple(run[key] for key in keys), run["confusion"] or []
-        if rows and len(rows[0]) == len(rows):
-            counts.update(
-                {(*where, i, j): n for i, row in enumerate(rows) for j, n in enumerate(row)}
-            )
+        for i, row in enumerate(rows if rows and len(rows[0]) == len(rows) else []):
+            counts.update({(*where, i, j): n for j, n in enumerate(row)})
     for at, n in counts.items():
         yield dict(zip((*keys, *CONFUSION_COLUMNS), (*at, n), strict=True))
 
