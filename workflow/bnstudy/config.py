@@ -84,20 +84,16 @@ def refuse(problems: Iterable[str]) -> None:
 
 def violations(document: object, schema: dict) -> Iterator[str]:
     """Sentences about what of a document its schema does not allow."""
+    known = SETTINGS | EXECUTION
     found = strict(schema).iter_errors(document)
     for error in sorted(found, key=lambda error: list(map(str, error.path))):
-        yield from setting_violation(error) or describe(error)
-
-
-def setting_violation(error: ValidationError) -> list[str]:
-    """The sentence about a value of a setting, in an axis or a section; empty for anything else."""
-    known = SETTINGS | EXECUTION
-    match list(error.path):
-        # Of an item of a value that is a list, its own error says more.
-        case ["grid", name, _] | ["data" | "model" | "training", name] if name in known:
-            problem = known[name].problem(error.instance)
-            return [f"{key_path(error.path)}: {problem}."] if problem else []
-    return []
+        match list(error.path):
+            # Of an item of a value that is a list, its own error says more.
+            case ["grid", name, _] | ["data" | "model" | "training", name] if name in known:
+                if problem := known[name].problem(error.instance):
+                    yield f"{key_path(error.path)}: {problem}."
+                    continue
+        yield from describe(error)
 
 
 @cache
