@@ -90,7 +90,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ledger = terminalreporter.config.stash[LEDGER]
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            for name in (value for key, value in report.user_properties if key == "fault"):
+            for name in (v for key, v in getattr(report, "user_properties", ()) if key == "fault"):
                 ledger.setdefault(name, []).append(Fault(name, 1, 0, int(outcome != "passed")))
     if not ledger:
         return
