@@ -50,8 +50,9 @@ compared = [
     figures.accuracy_by_time,
 ]
 compared = [figure(results, dataset) for figure in compared for dataset in results.datasets]
+scorecard = verdict_exhibits.ratios(judged)
 of_studies = {name: verdict_exhibits.of_study(judged, name) for name in judged.headings}
-report.draw_ahead([*compared, verdict_exhibits.ratios(judged), *chain(*of_studies.values())])
+report.draw_ahead([*compared, scorecard, *chain(*of_studies.values())])
 
 
 def show(study):
@@ -554,7 +555,7 @@ overview = judged.frame().query("verdict != 'not run'")
 print(pd.crosstab(overview["kind"], overview["verdict"]).to_string())
 
 # %% tags=["remove-input"]
-report.figure(verdict_exhibits.ratios(judged))
+report.figure(scorecard)
 report.table(verdict_exhibits.scorecard(judged))
 report.text(verdicts.surprises(judged))
 report.table(verdict_exhibits.not_run(judged))
@@ -576,7 +577,7 @@ for dataset in report.each_dataset():
 for study, said in report.config["studies"].items():
     if study not in judged.studies and not judged.of(study):
         continue  # it stands in the table of what was not run
-    report.text(f"### {said['code']} {said['title']}", said.get("text", ""))
+    report.text(f"### {judged.headings[study]}", said.get("text", ""))
     show(study)
     if study == "identities" and study in judged.studies:
         report.table(verdict_exhibits.checks(judged.table(study)))

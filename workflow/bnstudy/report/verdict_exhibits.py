@@ -19,7 +19,7 @@ from bnstudy.claims.endpoints.base import page_test
 from bnstudy.claims.endpoints.inference import errors
 from bnstudy.claims.endpoints.initialization import growth_by_network
 from bnstudy.claims.judge import Measured, git_blob_hash
-from bnstudy.claims.listed import CORE, complete, read
+from bnstudy.claims.listed import CORE, complete
 from bnstudy.config import ALPHA
 from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
@@ -33,7 +33,7 @@ from bnstudy.report.panels import plain
 from bnstudy.report.plots import plot
 from bnstudy.report.rendering import slug
 from bnstudy.report.study_figures import FIGURES
-from bnstudy.report.verdicts import QUOTES, SIGNS, Claims, Judged, quoted
+from bnstudy.report.verdicts import LOOKED, QUOTES, SIGNS, Claims, Judged, quoted
 from bnstudy.report.words import INTERVAL, Words, say
 
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
@@ -65,7 +65,7 @@ def scorecard(claims: Claims) -> Exhibit | None:
         }
         for claim in found
     ]
-    looked = say("verdicts", "looked") if any(c.looked for c in found) else ""
+    looked = say("verdicts", "looked", mark=LOOKED) if any(c.looked for c in found) else ""
     return exhibit("scorecard", rows, family=len(statistical), looked=looked)
 
 
@@ -109,7 +109,7 @@ def further(claims: Claims, study: str) -> Exhibit | None:
     if study not in claims.studies:
         return None
     measured = Measured(study, claims.studies[study], claims.config, claims.tables)
-    further = [complete(one, claims.config) for one in read(claims.path)["further"]]
+    further = [complete(one, claims.config) for one in claims.listed["further"]]
     asked = [one for one in further if one["study"] == study]
     try:
         found = {one["short"]: measured.endpoint(one) for one in asked}
@@ -263,7 +263,7 @@ def registration(claims: Claims) -> Exhibit:
     first = sorted({came_before(listed_at, commit) for commit in ran_at})
     looked = ", ".join(claim.id for claim in claims.judged if claim.looked) or "none"
     rows = {
-        "version of the list of claims": read(claims.path)["version"],
+        "version of the list of claims": claims.listed["version"],
         "its hash by `git hash-object`": Code(git_blob_hash(claims.path)),
         "its commit": Code(listed_at),
         "commit of the runs": Code(", ".join(ran_at)),

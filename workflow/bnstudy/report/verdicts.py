@@ -10,6 +10,7 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 
 from bnstudy import statistics
 from bnstudy.claims.judge import SEPARATOR, Row, read_table
-from bnstudy.claims.listed import CORE, judged_claims
+from bnstudy.claims.listed import CORE, judged_claims, read
 from bnstudy.config import ALPHA, ROOT, default_studies, enabled_studies
 from bnstudy.documents import read_yaml
 from bnstudy.report.amounts import amount, interval, sentence_of, shown, threshold
@@ -29,6 +30,7 @@ NOT_RUN = "not run"
 # How a verdict is shown without words
 SIGNS = {"supported": "✓", "holds": "✓", "refuted": "✕", "does not hold": "✕"}
 SIGNS |= {"not supported": MINUS, "inconclusive": "?"}
+LOOKED = "†"  # of a claim that was written or changed knowing earlier results
 CORE_HEADING = "S1 Speed and accuracy"  # the grid comes second among the studies
 LINE_BREAK = "  \n  "  # within an item of a list in Markdown
 QUOTES = read_yaml(ROOT / "report/quotes.yaml")  # what claims and errata speak of
@@ -67,7 +69,7 @@ class Judged(Row):
     def name(self) -> str:
         """`B3 faster convergence`, with a mark if it was written knowing earlier results."""
         text = self.short or textwrap.shorten(self.claim, 34, placeholder="…")
-        return f"{self.id}{'†' * self.looked} {text}"
+        return f"{self.id}{LOOKED * self.looked} {text}"
 
     @property
     def word(self) -> str:
@@ -122,6 +124,11 @@ class Claims:
         ran = {CORE: {"options": {}}} | ran
         ran = {name: said for name, said in ran.items() if name not in incomplete}
         return cls(judged, claims, tables, config, ran, headings, incomplete)
+
+    @cached_property
+    def listed(self) -> dict:
+        """The list of claims as its file has it."""
+        return read(self.path)
 
     def __getitem__(self, name: str) -> Judged | None:
         return next((claim for claim in self.judged if claim.id == name), None)

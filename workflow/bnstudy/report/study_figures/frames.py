@@ -21,7 +21,7 @@ from bnstudy.report import words
 from bnstudy.report.amounts import small
 from bnstudy.report.look import DECLARED, looks_of, summary
 from bnstudy.report.marks import SIGNS, Plot
-from bnstudy.report.measures import SPACE, counted, decimal, listed
+from bnstudy.report.measures import SPACE, counted, decimal, level_name, listed
 from bnstudy.report.plots import alternative, arms
 from bnstudy.scoring import chance, failed
 
@@ -173,7 +173,7 @@ def depth_map(frame: pd.DataFrame, options: dict) -> Made:
     of = Plot("accuracy (%)", row=keys[0], x=keys[1], looks=looks, panels={"row_name": INITS})
     titles = {norm: look.name for norm, look in looks.items()}
     below = " Below a difference stands half the width of its 95 % interval."
-    said = {"activation": {"relu": "ReLU"}.get(activation, activation), "initializations": names}
+    said = {"activation": level_name("activation", activation), "initializations": names}
     said |= {"width": next(iter(options["depth"].values()))["hidden"][0]}
     said |= {"below": below if half.notna().any() else "", "reach": gain["value"].abs().max() or 1}
     data = frame[["norm", *keys, "seed", "value", UNTRAINED]]
@@ -193,8 +193,7 @@ def gradient_paths(table: pd.DataFrame, options: dict) -> Made:
     ratio = np.power(10, ends[layers[0]] - ends[layers[-1]]).rename("value").reset_index()
     what = f"gradient of layer {layers[0]} over that of layer {layers[-1]}"
     of = Plot(what, row="initialization", x="step", looks=looks, panels={"row_name": INITS})
-    said = {"depth": table["layer"].nunique(), "steps": table["step"].nunique()}
-    said |= {"layers": layers, "read": read, "broken": ""}
+    said = {"layers": layers, "read": read, "broken": ""}
     said["limits"] = {"vmin": means["value"].min(), "vmax": means["value"].max()}
     if broken:
         said["broken"] = f" Not finite, and left out: {counted(broken, 'reading')}."
@@ -376,10 +375,9 @@ def test_groups(table: pd.DataFrame, options: dict) -> Made | None:
 def overfitting_path(table: pd.DataFrame, options: dict) -> Made:
     """Training and validation loss after every epoch."""
     losses = ["train_loss", "val_loss"]
-    found = table[(table["status"] == "ok") & (table[losses] > 0).all(axis=1)]
+    found = table[(table[losses] > 0).all(axis=1)]
     data = found.groupby(["arm", "epoch"])[losses].agg(words.geometric_mean).reset_index()
-    left_out = words.failures("left out", table[table["status"] == "diverged"], ["arm", "seed"])
-    return found.assign(value=found["val_loss"]), {"left_out": left_out, "data": data}
+    return found.assign(value=found["val_loss"]), {"data": data}
 
 
 def noise_doses(table: pd.DataFrame, options: dict) -> Made | None:
