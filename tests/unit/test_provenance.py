@@ -42,6 +42,20 @@ def test_a_checkout_as_on_windows_has_the_same_code_hash(tmp_path, monkeypatch, 
     assert (provenance.code_sha256() == original) is there
 
 
+@pytest.mark.parametrize("module", ["data.prepare", "tables.aggregate", "claims.judge"])
+def test_what_a_list_in_yaml_says_is_code_of_whoever_imports_its_reader(
+    tmp_path, monkeypatch, module
+):
+    """Names and sizes of the datasets stand in data/registry.yaml, which registry.py reads."""
+    root = tmp_path / "checkout"
+    shutil.copytree(provenance.PACKAGE, root / "workflow/bnstudy")
+    monkeypatch.setattr(provenance, "PACKAGE", root / "workflow/bnstudy")
+    before = provenance.code_sha256(provenance.imported_code.__wrapped__(module))
+    registry = root / "workflow/bnstudy/data/registry.yaml"
+    registry.write_text(registry.read_text().replace("Fashion-MNIST", "Clothes"))
+    assert provenance.code_sha256(provenance.imported_code.__wrapped__(module)) != before
+
+
 def test_settings_hash_ignores_the_order_of_keys():
     assert provenance.config_sha256({"a": 1, "b": (2,)}) == provenance.config_sha256(
         {"b": [2], "a": 1}

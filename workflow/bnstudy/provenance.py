@@ -33,9 +33,10 @@ INSTRUCTIONS = ("avx512_vnni", "avx512f", "avx2")
 
 @cache
 def imported_code(module: str) -> tuple[str, ...]:
-    """Files of the package that a module needs, itself included, found by reading its imports.
+    """Files of the package that a module needs, itself and lists in YAML beside them included.
 
-    The module is named below the package, such as "training.loop"; so are the files, sorted.
+    They are found by reading its imports. The module is named below the package, such as "training.loop";
+    so are the files, sorted.
     """
     found: set[str] = set()
     open_names = {"__init__", module}
@@ -45,7 +46,7 @@ def imported_code(module: str) -> tuple[str, ...]:
         file = f"{path}.py" if (PACKAGE / f"{path}.py").is_file() else f"{path}/__init__.py"
         if file in found or not (PACKAGE / file).is_file():
             continue
-        found.add(file)
+        found |= {file, f"{path}.yaml"} if (PACKAGE / f"{path}.yaml").is_file() else {file}
         open_names |= {name.rpartition(".")[0] or name, *own_imports(file)}
     return tuple(sorted(found))
 

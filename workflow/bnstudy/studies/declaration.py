@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from bnstudy.provenance import NEUTRAL_CODE, PACKAGE, TRAINING_CODE, imported_code
+from bnstudy.provenance import NEUTRAL_CODE, TRAINING_CODE, imported_code
 from bnstudy.settings import SETTINGS, Settings, as_dict, closest, make, run_name, text
 from bnstudy.studies.rows import ROWS
 from bnstudy.training import observers
@@ -166,8 +166,7 @@ def study_code(name: str, study: Mapping) -> tuple[str, ...]:
     on their wording, see `asked_of_cell`.
     """
     if module := CODE_STUDIES.get(name):
-        files = {*imported_code(f"studies.{module}"), f"studies/{module}.yaml"}
-        files = {file for file in files if (PACKAGE / file).is_file()}
+        files = set(imported_code(f"studies.{module}"))
     else:
         files = {*RUNNER, *observers.observed_code(study.get("observers", []))}
     return tuple(sorted(files - NEUTRAL_CODE))
