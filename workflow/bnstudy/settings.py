@@ -468,7 +468,7 @@ def closest(word: object, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def type_hint(value: object, kinds: list[str]) -> str:
-    """What to write instead of a value that is of none of JSON's types, empty if nothing is sure."""
+    """What to write instead of a value that is of none of these types of JSON, empty if nothing is sure."""
     whole = "integer" in kinds
     if (whole or "number" in kinds) and (hint := number_hint(value, whole)):
         return hint

@@ -29,7 +29,7 @@ from bnstudy.documents import surprises
 from bnstudy.errors import UserError
 from bnstudy.files import RUN_FILES, SEALED
 from bnstudy.provenance import environment, processor
-from bnstudy.tables.archive import project_version, source_files
+from bnstudy.tables.archive import project_version
 from bnstudy.tables.published import choose_cells, published_runs
 
 if workflow.modifier.skip_configfile:

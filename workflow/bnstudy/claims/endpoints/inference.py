@@ -73,8 +73,8 @@ def of_contrast(effects: pd.DataFrame, note: str = "") -> Endpoint:
 
 def log_ratio(rows: pd.DataFrame, numerator: str, denominator: str) -> pd.DataFrame:
     """ln(loss / loss) between two kinds of statistics by step; 0 for a diverged run, bad with either."""
-    wide = np.log(rows.pivot_table(index="seed", columns=["statistics", "step"], values="loss"))
-    ratios = (wide[numerator] - wide[denominator]).rename(columns="step {:g}".format)
+    losses = np.log(rows.pivot_table(index="seed", columns=["statistics", "step"], values="loss"))
+    ratios = (losses[numerator] - losses[denominator]).rename(columns="step {:g}".format)
     return ratios.reindex(sorted(rows["seed"].unique())).fillna(0.0)
 
 

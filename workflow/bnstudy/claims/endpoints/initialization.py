@@ -178,7 +178,7 @@ TOLERANCE = 0.15
 def residual_init(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
     """S21, what grows from the first to the last block of the first stage, against `skip_in_theory`."""
     table = table.assign(ratio=table["skip"] / table["branch"])
-    ratio, skip = growth(table, "ratio"), growth(table, "skip")
+    ratio, skip = doublings(table, "ratio"), doublings(table, "skip")
     means = table[table["norm"] == "batch"].groupby("block")["ratio"].mean()
     theory = pd.Series({block: skip_in_theory(block) for block in means.index})
     off = (means / theory - 1).abs()
@@ -191,7 +191,7 @@ def residual_init(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Ex
     }
 
 
-def growth(table: pd.DataFrame, column: str) -> pd.DataFrame:
+def doublings(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """log2 of the last block's value over the first one's: a row per seed, a column per norm."""
     values = wide(table, column, "block", "norm")
     return np.log2(values[table["block"].max()] / values[table["block"].min()])
