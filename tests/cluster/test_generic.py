@@ -22,12 +22,16 @@ COMMANDS = {
         basename $job
     """,
     "status": """
+        if [ -e QUEUE.slow ]; then touch QUEUE.asked; sleep 5; fi
         if ! [ -e QUEUE/$1/exit ]; then echo running
         elif [ $(cat QUEUE/$1/exit) = 0 ]; then echo success
         else echo failed; fi
     """,
     "cancel": """
-        for job; do kill -TERM -- -$(cat QUEUE/$job/pid); echo cancelled > QUEUE/$job/exit; done
+        for job; do
+            for signal in TERM CONT; do kill -$signal -- -$(cat QUEUE/$job/pid); done
+            echo cancelled > QUEUE/$job/exit
+        done
     """,
 }
 
@@ -92,9 +96,16 @@ def test_jobs_of_a_killed_submitter_are_waited_for(study, queue, undisturbed):
     assert [study.result(run) for run in RUNS] == [undisturbed.result(run) for run in RUNS]
 
 
-def test_interrupt_cancels_what_was_submitted(study, queue):
+@pytest.mark.parametrize("while_it_asks", [False, True])
+def test_interrupt_cancels_what_was_submitted(study, queue, while_it_asks):
+    """Also while Snakemake waits for a batch system to say how the jobs are."""
     process = study.start(*on_stand_in(queue, *targets(RUNS)))
     study.wait_until_trains(RUNS, process)
+    if while_it_asks:
+        for job in queue.iterdir():  # or they might be done before it first asks
+            os.killpg(int((job / "pid").read_text()), signal.SIGSTOP)
+        Path(f"{queue}.slow").touch()
+        study.wait_until(Path(f"{queue}.asked").exists, process)
     process.send_signal(signal.SIGINT)
     assert process.wait(100) == 1, study.output()
     assert {path.read_text().strip() for path in queue.glob("*/exit")} == {"cancelled"}

@@ -48,7 +48,6 @@ def test_ctrl_c(finished, fault, aftermath, stage):
 # A job that gets SIGINT when Python looks for a certain module, or when it has done its work.
 INTERRUPTED = """
 import atexit, os, signal, sys
-from bnstudy.__main__ import main
 
 def interrupt():
     print("now", flush=True)
@@ -63,6 +62,7 @@ moment = sys.argv.pop(1)
 sys.meta_path.insert(0, Finder())
 if moment == "exit":
     atexit.register(interrupt)
+from bnstudy.__main__ import main
 main()
 """
 
@@ -70,6 +70,8 @@ main()
 @pytest.mark.parametrize(
     ("moment", "status", "said"),
     [
+        ("bnstudy.cli", 130, "interrupted"),
+        ("argparse", 130, "interrupted"),
         ("bnstudy.training.loop", 130, "interrupted"),
         ("torch", 130, "interrupted"),
         ("numpy", 130, "interrupted"),  # by PyTorch, in C++

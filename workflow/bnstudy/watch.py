@@ -163,6 +163,28 @@ def lift_default_rate_limit(workflow) -> None:
         workflow.scheduler.job_rate_limiter = None
 
 
+def cancel_all(workflow) -> None:
+    """Let Ctrl-C cancel every job that was submitted, also those whose state is just being asked for.
+
+    While it asks, an executor has them on no list that it cancels (Snakemake's interface for executors
+    9.4), and with the second that a batch system is given for each answer it asks most of the time.
+    """
+    executor = workflow.scheduler._executor
+    if not hasattr(executor, "check_active_jobs"):
+        return
+    check, cancel, asked = executor.check_active_jobs, executor.cancel_jobs, []
+
+    async def check_active_jobs(jobs):
+        asked[:] = jobs
+        async for job in check(jobs):
+            yield job
+
+    def cancel_jobs(jobs):
+        cancel(list({job.external_jobid: job for job in [*jobs, *asked]}.values()))
+
+    executor.check_active_jobs, executor.cancel_jobs = check_active_jobs, cancel_jobs
+
+
 def date_inputs(jobs: Iterable) -> None:
     """Date what the jobs read no later than now, for Snakemake fails a job whose input is from the future.
 

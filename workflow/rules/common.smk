@@ -416,6 +416,7 @@ def start():
     global FAILURES
     check_device()
     watch.lift_default_rate_limit(workflow)
+    watch.cancel_all(workflow)
     watch.own_locks()
     jobs = list(workflow.dag.needrun_jobs())
     if STALE and workflow.touch:
