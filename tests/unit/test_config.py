@@ -3,6 +3,7 @@
 import argparse
 import copy
 import math
+import pickle
 import re
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from bnstudy.documents import surprises
 from bnstudy.errors import UserError
 from bnstudy.grid import runs
 from bnstudy.schema import config_schema, documents
-from bnstudy.settings import EXECUTION, SETTINGS, Execution, add_options, plain
+from bnstudy.settings import EXECUTION, KNOWN, SETTINGS, Execution, add_options, plain
 
 ROOT = Path(__file__).parents[2]
 GRID = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -387,6 +388,26 @@ def test_schema_is_strict_and_says_what_every_key_is(key: str):
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
 def test_files_written_from_the_definitions_are_up_to_date(path: Path):
     assert path.read_text(encoding="utf-8") == documents()[path], "run `bnstudy document`"
+
+
+@pytest.mark.parametrize("kind", KNOWN, ids=lambda kind: kind.__name__)
+def test_a_value_of_each_setting_that_is_listed(kind: type):
+    """Each default is allowed and of its own type; what holds them can be pickled, copied and compared."""
+    made = kind()
+    assert pickle.loads(pickle.dumps(made)) == copy.deepcopy(made) == made
+    assert list(vars(made)) == list(KNOWN[kind])
+    for name, one in KNOWN[kind].items():
+        value = getattr(made, name)
+        assert one.problem(value) is None
+        assert type(value) is one.type or (one.optional and value is None)
+        assert kind.__annotations__[name] in (one.type, one.type | None, tuple[int, ...])
+
+
+def test_the_list_of_settings_says_each_once_and_ends_as_the_names_of_runs_do():
+    path = ROOT / "workflow/bnstudy/settings.yaml"
+    assert not list(surprises(path))
+    assert not SETTINGS.keys() & EXECUTION.keys()
+    assert list(SETTINGS)[-2:] == ["batch_size", "seed"]
 
 
 def test_every_setting_is_in_the_schema_the_manual_and_the_command_line():

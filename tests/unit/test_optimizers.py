@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnstudy.networks.optimizers import OPTIMIZERS, learning_rate_at, make_optimizer
-from bnstudy.settings import SCHEDULES, Settings
+from bnstudy.settings import SETTINGS, Settings
 
 RULES = {
     "adam": (torch.optim.Adam, {}),
@@ -77,7 +77,7 @@ def test_schedules_by_hand():
     assert rates(6, schedule="cosine", warmup_steps=2) == pytest.approx([0.4, 0.8, *expected])
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", SETTINGS["schedule"].names)
 def test_schedules_against_pytorch(schedule):
     n = 16
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.8)

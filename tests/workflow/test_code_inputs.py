@@ -37,7 +37,7 @@ DECIDES_NOTHING = {
         "plugins.py",
         "provenance.py",
     ),
-    "settings.py",
+    *("settings.py", "settings.yaml"),
     *("data/prepared.py", "data/registry.py", "training/checkpoints.py", "training/command.py"),
     *("training/devices.py", "training/leases.py", "training/progress.py"),
     "training/observers/__init__.py",  # the code of those that were asked for counts by itself

@@ -52,6 +52,7 @@ def test_one_entry_in_yaml_is_a_study(checkout):
     checkout.edit("workflow/bnstudy/training/observers/landscape.py")
     checkout.edit("workflow/bnstudy/studies/identities.py")
     checkout.edit("workflow/bnstudy/settings.py")
+    checkout.edit("workflow/bnstudy/settings.yaml")
     assert not checkout.plan(TABLE).counts
     checkout.configure("training: {device: cpu, checkpoint_every: 7}")
     assert not checkout.plan(TABLE).counts

@@ -193,6 +193,7 @@ def test_a_changed_title_trains_nothing(finished):
         ("report/notebook.py", {"render": 1, "all": 1}),
         # What only prints, parses or waits trains nothing.
         ("workflow/bnstudy/settings.py", {"aggregate": 1} | REPORT),
+        ("workflow/bnstudy/settings.yaml", {"aggregate": 1} | REPORT),
         ("workflow/bnstudy/training/progress.py", {"render": 1, "all": 1}),
         ("workflow/bnstudy/training/command.py", {"render": 1, "all": 1}),
         ("config/README.md", {}),

@@ -116,7 +116,7 @@ def documents() -> dict[Path, str]:
     """The files that are written from the definitions, and what they should hold."""
     from bnstudy.tables import dictionary
 
-    schema = "# The settings in it are written by `bnstudy document`, from workflow/bnstudy/settings.py.\n"
+    schema = "# The settings in it are written by `bnstudy document`, from workflow/bnstudy/settings.yaml.\n"
     schema += yaml.dump(
         config_schema(), Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=100
     )

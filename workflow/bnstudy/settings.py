@@ -1,8 +1,7 @@
-"""Every setting of a run, once: its type, default, sentence, section and what is allowed.
+"""The settings of a run: those of settings.yaml, which says what each of them is.
 
-The schema of the configuration, the options of `bnstudy train`, the names of runs, the manual's tables
-and the report's table of settings come from here. To add a setting, add a field and use it. Nothing
-here imports PyTorch, for every cluster job plans the workflow again.
+`Settings` and `Execution` hold values of them. Nothing here imports PyTorch, for every cluster job plans
+the workflow again.
 """
 
 import argparse
@@ -10,208 +9,22 @@ import json
 import math
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, make_dataclass
 from difflib import get_close_matches
-from functools import partial
-from typing import Any, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Any
 
 from bnstudy.data.registry import DATASETS
+from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
 from bnstudy.networks.models import MODELS
 from bnstudy.networks.norms import NORMS
 
 ALWAYS_NAMED = ("dataset", "norm", "batch_size", "seed")  # in the path of every run
-SCALINGS = {
-    "symmetric": "pixels in [-1, 1]",
-    "standardize": "standardized pixels",
-    "unit": "pixels in [0, 1]",
-    "binary": "pixels 0 or 1",
-}
-ACTIVATIONS = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"}
-INITIALIZATIONS = {
-    "default": "PyTorch's initialization",
-    "he": "He's initialization",
-    "xavier": "Glorot's initialization",
-    "normal": "standard normal weights",
-}
-PLACES = {"after": "dropout after the activation", "before": "dropout before the normalization"}
-LAYERS = {"all": "all layers scaled", "hidden": "hidden layers scaled"}
-OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
-SCHEDULES = {
-    "constant": "a constant rate",
-    "cosine": "a cosine schedule",
-    "step": "a step schedule",
-}
-TRAINED = {
-    "all": "all parameters trained",
-    "affine": "scale and shift alone trained",
-    "random": "two random weights of each unit trained",
-    "output": "the output layer alone trained",
-}
-DEVICES = {name: name for name in ("auto", "cpu", "cuda", "mps")}
+TYPES = {"str": str, "int": int, "float": float, "bool": bool, "ints": tuple}
+REGISTRIES = {"datasets": DATASETS, "norms": NORMS, "models": MODELS}
 BOUNDS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclusiveMaximum"}
 COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
-
-
-def setting(section: str, default: object, text: str, allowed: object = "", **prose: str) -> Any:
-    """A field of `Settings` or `Execution`, with what `Setting` has of it."""
-    names, bounds = (None, allowed) if isinstance(allowed, str) else (allowed, "")
-    known = {"section": section, "text": text, "names": names, "bounds": bounds}
-    return field(default=default, metadata={"label": "", "unsaid": ""} | known | prose)
-
-
-data, model, training = (partial(setting, section) for section in ("data", "model", "training"))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides the result of a run, apart from the data, the code and the device."""
-
-    dataset: str = data("mnist", "The images.", DATASETS)
-    norm: str = model(
-        "none",
-        "What stands between each hidden layer and its activation.",
-        NORMS,
-        label="normalization",
-    )
-    scaling: str = data(
-        "symmetric",
-        "`symmetric` maps pixels to [-1, 1], `unit` to [0, 1], `standardize` to mean 0 and "
-        "variance 1 of the training split; `binary` makes them 0 or 1, above half of the "
-        "brightest or not.",
-        SCALINGS,
-        label="input scaling",
-    )
-    validation_fraction: float = data(
-        0.2, "Share of the training images held out for validation.", "> 0, < 1"
-    )
-    train_images: int | None = data(
-        None, "Train on the first so many of the split.", ">= 1", label="training images"
-    )
-    validation_images: int | None = data(
-        None, "Validate on the first so many of the split.", ">= 1"
-    )
-    class_balance: float = data(
-        1.0,
-        "Factor between the most frequent and the rarest class of the training split; those "
-        "between are spaced evenly on a log scale (Cui et al. 2019, section 5.1).",
-        ">= 1",
-        label="class imbalance",
-    )
-    label_noise: float = data(
-        0.0, "Share of the training images that get another class, drawn at random.", ">= 0, < 1"
-    )
-    kind: str = model("mlp", "The family of networks.", MODELS, label="network")
-    hidden: tuple[int, ...] = model(
-        (128, 64), "Widths of the perceptron's hidden layers.", ">= 1", label="hidden widths"
-    )
-    channels: tuple[int, ...] = model(
-        (8, 16),
-        "Channels of the convolutional network's blocks; each block halves the image.",
-        ">= 1",
-    )
-    depth: int = model(20, "Layers of the residual network, 6n + 2.", ">= 8")
-    activation: str = model("relu", "Activation after each hidden layer.", ACTIVATIONS)
-    dropout: float = model(0.0, "Probability of dropping a hidden unit in training.", ">= 0, < 1")
-    dropout_place: str = model(
-        "after",
-        "Where units are dropped: `after` the activation, or `before` the normalization.",
-        PLACES,
-        label="place of dropout",
-    )
-    initialization: str = model(
-        "default",
-        "Initial weights; `default` is PyTorch's, `he` He et al. (2015), `xavier` Glorot and "
-        "Bengio (2010), `normal` draws from N(0, 1), which `gain` scales.",
-        INITIALIZATIONS,
-    )
-    gain: float = model(1.0, "Factor on the initial weights.", "> 0")
-    gain_layers: str = model(
-        "all", "Which layers' weights `gain` multiplies.", LAYERS, label="scaled layers"
-    )
-    norm_momentum: float = model(
-        0.1,
-        "Weight of the newest batch in the running statistics.",
-        "> 0, <= 1",
-        label="momentum of the statistics",
-    )
-    norm_epsilon: float = model(
-        1e-05, "What a normalization adds to the variance under the root.", "> 0", label="epsilon"
-    )
-    epochs: int = training(5, "Passes over the training split.", ">= 1")
-    optimizer: str = training(
-        "adam", "Optimizer, with PyTorch's defaults where nothing is said here.", OPTIMIZERS
-    )
-    learning_rate: float = training(0.001, "Step size of the optimizer.", "> 0")
-    momentum: float = training(0.0, "Momentum of SGD.", ">= 0, < 1")
-    weight_decay: float = training(
-        0.0,
-        "Decay of all parameters: decoupled for Adam (Loshchilov and Hutter 2019), in the "
-        "gradient for SGD.",
-        ">= 0",
-    )
-    trained: str = training(
-        "all",
-        "Which parameters are trained, the others staying as they are drawn: `all`; `affine`, those of "
-        "the normalization; `random`, two weights of each hidden unit or channel; `output`, the last "
-        "layer.",
-        TRAINED,
-        label="trained parameters",
-    )
-    schedule: str = training(
-        "constant",
-        "How the learning rate goes: `cosine` to zero, `step` to a tenth at half and again at "
-        "three quarters of the steps.",
-        SCHEDULES,
-    )
-    warmup_steps: int = training(
-        0, "Steps in which the learning rate rises linearly to its value.", ">= 0"
-    )
-    probe_every: int | None = training(
-        None,
-        "Optimizer steps between two measurements on 2,000 validation images; where nothing is said, "
-        "every 5 at first and then each 4 % later than the last.",
-        ">= 1",
-        label="steps between probes",
-        unsaid="probes in proportion to the step",
-    )
-    target: float = training(
-        0.95,
-        "Validation accuracy to which steps are counted.",
-        "> 0, <= 1",
-        label="target accuracy",
-    )
-    # These two stay the last: they end the name of a run.
-    batch_size: int = training(64, "Images of an optimizer step.", ">= 1")
-    seed: int = training(
-        0,
-        "Fixes the split, the initial weights, the order of images and the noise; runs are paired "
-        "by it.",
-        ">= 0",
-    )
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a run is done: nothing here changes its result."""
-
-    checkpoint_every: int = training(
-        1000,
-        "Optimizer steps between two checkpoints within an epoch; each epoch ends with one.",
-        ">= 1",
-        label="steps between checkpoints",
-    )
-    device: str = training(
-        "auto", "Where to train; `auto` takes CUDA, else Apple's MPS, else the CPU.", DEVICES
-    )
-    jobs_per_gpu: int = training(
-        1, "Jobs that may share a GPU at a time.", ">= 1", label="jobs per GPU"
-    )
-    keep_model: bool = training(
-        False,
-        "Keep each run's final weights as `model.safetensors` in its folder.",
-        label="keep the model",
-    )
 
 
 @dataclass(frozen=True)
@@ -221,13 +34,13 @@ class Setting:
     name: str
     type: type  # str, int, float, bool, or tuple (of int)
     default: Any
-    optional: bool  # whether it may be empty
-    section: str  # of the configuration
-    label: str  # in prose
-    text: str  # a sentence
     names: Mapping[str, object] | None  # the words allowed: a registry, to which a plug-in may add
-    bounds: str  # of its numbers, such as ">= 0, < 1"
-    unsaid: str  # in prose where it is empty
+    label: str  # in prose
+    section: str  # of the configuration
+    text: str  # a sentence
+    optional: bool = False  # whether it may be empty
+    bounds: str = ""  # of its numbers, such as ">= 0, < 1"
+    unsaid: str = ""  # in prose where it is empty
 
     @property
     def option(self) -> str:
@@ -321,20 +134,30 @@ class Setting:
         return f"{self.label} {text(value)}"
 
 
-def describe(kind: type) -> dict[str, Setting]:
-    """The settings of a dataclass by name."""
-    found, hints = {}, get_type_hints(kind)
-    for one in fields(kind):
-        hint = hints[one.name]
-        optional = type(None) in get_args(hint)
-        own_type = get_args(hint)[0] if optional else get_origin(hint) or hint
-        known = one.metadata | {"label": one.metadata["label"] or one.name.replace("_", " ")}
-        found[one.name] = Setting(one.name, own_type, one.default, optional, **known)
-    return found
+def setting(
+    name: str, *, type: str, default: object, words: object = None, **known: Any
+) -> Setting:
+    """The setting that an entry of settings.yaml defines."""
+    own = default if default is None else TYPES[type](default)
+    names = REGISTRIES[words] if isinstance(words, str) else words
+    return Setting(name, TYPES[type], own, names, **{"label": name.replace("_", " ")} | known)
 
 
-KNOWN = {kind: describe(kind) for kind in (Settings, Execution)}
-SETTINGS, EXECUTION = KNOWN.values()
+def read(name: str, about: str) -> tuple[Any, dict[str, Setting]]:
+    """The settings below this key of settings.yaml, and the frozen dataclass that holds a value of each."""
+    known = {key: setting(key, **entry) for key, entry in LISTED[name].items()}
+    members = []
+    for one in known.values():
+        kind = tuple[int, ...] if one.type is tuple else one.type
+        members.append((one.name, kind | None if one.optional else kind, one.default))
+    own = {"__doc__": about, "__module__": __name__}
+    return make_dataclass(name, members, frozen=True, namespace=own), known
+
+
+LISTED = read_yaml(Path(__file__).with_suffix(".yaml"))
+Settings, SETTINGS = read("Settings", "All that decides a run's result but data, code and device.")
+Execution, EXECUTION = read("Execution", "How a run is done: nothing here changes its result.")
+KNOWN = {Settings: SETTINGS, Execution: EXECUTION}
 
 
 def label(name: str) -> str:

@@ -105,7 +105,7 @@ def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]
 
     A level that `variants` explains stands for the settings it lists, else the axis is a setting; what is
     said of several axes at once, `norm,batch_size`, comes on top. What nobody says has its default in
-    settings.py, whatever the configuration of the grid is. Settings and values that do not exist are
+    settings.yaml, whatever the configuration of the grid is. Settings and values that do not exist are
     refused.
     """
     found, variants = [], study.get("variants", {})
