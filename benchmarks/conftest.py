@@ -26,10 +26,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("speed")
     group.addoption("--accept", action="store_true", help="make what is measured the new baseline")
     group.addoption(
-        "--study",
-        type=Path,
-        default=ROOT,
-        help="folder of a finished study: its runs and its report",
+        "--study", type=Path, default=ROOT, help="folder of a finished study: its runs and its report"
     )
 
 

@@ -20,9 +20,7 @@ BARS = {
 
 def draw(rows: list[dict[str, str]]) -> str:
     """Stacked bars by phase, above each the time of its matrix products and updates, as SVG."""
-    medians = {
-        (row["quantity"], row["norm"], row["batch_size"]): float(row["median"]) for row in rows
-    }
+    medians = {(row["quantity"], row["norm"], row["batch_size"]): float(row["median"]) for row in rows}
     cells = [(norm, size) for size in ("32", "256") for norm in ("none", "batch")]
 
     def floor(prefix: str, cell: tuple[str, str]) -> float:
@@ -46,20 +44,13 @@ def draw(rows: list[dict[str, str]]) -> str:
                     ax.barh(place + 0.12, width, left=left, height=0.46, color=color)
                     left += width
             handles = [
-                ax.barh(0, 0, color=color, label=phase)
-                for phase, color in zip(phases, COLORS, strict=False)
+                ax.barh(0, 0, color=color, label=phase) for phase, color in zip(phases, COLORS, strict=False)
             ]
             handles.append(ax.barh(0, 0, color=FLOOR, label="products and updates alone"))
             ax.set_yticks(range(len(cells)), [f"{norm}, {size}" for norm, size in cells])
             ax.invert_yaxis()
             ax.set_xlim(left=0)
-            ax.legend(
-                handles=handles,
-                loc="upper center",
-                bbox_to_anchor=(0.5, -0.1),
-                ncols=2,
-                frameon=False,
-            )
+            ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)
         return panels.finish()
 
     return Drawing("speed", "", "", None, figure).pictures().svg

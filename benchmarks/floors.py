@@ -27,9 +27,7 @@ def matrix_products(network: nn.Sequential, batch_size: int) -> Callable[[], Non
 def forward_products(network: nn.Sequential, images: int) -> Callable[[], None]:
     """The products of a forward pass: X W' for each Linear."""
     layers = [module for module in network if isinstance(module, nn.Linear)]
-    return multiply(
-        [(torch.randn(images, layer.in_features), layer.weight.detach().T) for layer in layers]
-    )
+    return multiply([(torch.randn(images, layer.in_features), layer.weight.detach().T) for layer in layers])
 
 
 def layer_work(network: nn.Module, images: torch.Tensor, backward: bool) -> Callable[[], None]:

@@ -58,11 +58,7 @@ def measure(command: Sequence[object], log: Path, folder: Path | None = None) ->
     watched = [sys.executable, "-S", HERE / "stopwatch.py", out, *command]
     with open(log, "w") as output:
         done = subprocess.run(
-            list(map(str, watched)),
-            check=False,
-            cwd=folder,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            list(map(str, watched)), check=False, cwd=folder, stdout=output, stderr=subprocess.STDOUT
         )
     if done.returncode:
         failed = f"{' '.join(map(str, command))} failed:"

@@ -47,9 +47,7 @@ def middle(row: dict[str, str]) -> str:
 
 
 def goals(rows: list[dict[str, str]]) -> str:
-    return ", ".join(
-        dict.fromkeys(row["target"].replace("<=", "≤") for row in rows if row["target"])
-    )
+    return ", ".join(dict.fromkeys(row["target"].replace("<=", "≤") for row in rows if row["target"]))
 
 
 def key_of(quantity: str, kind: str, norm: str) -> tuple[str, str, str]:

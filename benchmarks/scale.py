@@ -99,8 +99,7 @@ def copy_runs(results: Path, out: Path, runs: int) -> None:
         source = run_name(make(arm | {"seed": first}))
         run = json.loads((results / "runs" / source / "run.json").read_text())
         timing, metrics = (
-            (results / "runs" / source / name).read_text()
-            for name in ("timing.json", "metrics.csv")
+            (results / "runs" / source / name).read_text() for name in ("timing.json", "metrics.csv")
         )
         benchmark = (results / "benchmarks/train" / f"{source}.tsv").read_text()
         for seed in config["grid"]["seed"]:
@@ -136,9 +135,7 @@ def environment_with_stub(folder: Path, templates: Path) -> Path:
     return python
 
 
-def command_for(
-    folder: Path, runs: int, *options: str, python: Path | str = sys.executable
-) -> list[object]:
+def command_for(folder: Path, runs: int, *options: str, python: Path | str = sys.executable) -> list[object]:
     """The command that runs the workflow in a folder of its own, for so many runs."""
     folder.mkdir(parents=True, exist_ok=True)
     config = write_grid(folder / "scale.yaml", grid=grid_of(runs))
@@ -208,17 +205,12 @@ def add_row(path: Path, row: dict) -> None:
     row = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in row.items()}
     about = machine() | {"snakemake": version("snakemake")}
     row |= {key: str(value) for key, value in about.items()}
-    rows = [
-        old for old in read_table(path) if (old["what"], old["runs"]) != (row["what"], row["runs"])
-    ]
+    rows = [old for old in read_table(path) if (old["what"], old["runs"]) != (row["what"], row["runs"])]
     rows = sorted([*rows, row], key=lambda r: (list(STYLES).index(r["what"]), int(r["runs"])))
     write_table(path, rows)
 
 
-COLUMNS = {
-    "cpu_seconds": "Processor time (s)",
-    "peak_memory_mb": "Peak memory of a process (MB)",
-}
+COLUMNS = {"cpu_seconds": "Processor time (s)", "peak_memory_mb": "Peak memory of a process (MB)"}
 
 
 def draw(rows: list[dict[str, str]]) -> str:

@@ -139,14 +139,10 @@ BLOCK = {"cnn": 10, "resnet": 2}  # steps
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_convolutional_step_and_evaluation_over_their_floor(
-    benchmark, record, data, monkeypatch, kind, norm
-):
+def test_convolutional_step_and_evaluation_over_their_floor(benchmark, record, data, monkeypatch, kind, norm):
     """The same for convolutions, on images as the loop has them."""
     monkeypatch.setattr(training, "TRAIN_SUBSET_SIZE", 10)
-    settings = Settings(
-        norm=norm, batch_size=IMAGES, seed=0, epochs=1, probe_every=1_000, **NETWORKS[kind]
-    )
+    settings = Settings(norm=norm, batch_size=IMAGES, seed=0, epochs=1, probe_every=1_000, **NETWORKS[kind])
     splits = make_splits(data, settings, torch.device("cpu"))
     few = {name: split.first(10) for name, split in splits.items()}
     splits = few | {"train": splits["train"].first(BLOCK[kind] * IMAGES)}
@@ -174,6 +170,4 @@ def test_convolutional_step_and_evaluation_over_their_floor(
     ratios = [block / floor for block, floor in zip(blocks, steps[-ROUNDS:], strict=True)]
     cell = {"norm": norm, "batch_size": IMAGES}
     record(f"{kind}: step / (convolutions + update)", ratios, "x", at_most=1.5, **cell)
-    record(
-        f"{kind}: evaluation / (its convolutions)", chunks[-ROUNDS:], "x", at_most=1.3, norm=norm
-    )
+    record(f"{kind}: evaluation / (its convolutions)", chunks[-ROUNDS:], "x", at_most=1.3, norm=norm)

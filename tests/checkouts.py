@@ -78,9 +78,7 @@ class Checkout:
         text = done.stdout + done.stderr
         assert done.returncode == 0, text
         stats = text.rpartition("Job stats:")[2]
-        counts = Counter(
-            {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE)}
-        )
+        counts = Counter({rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE)})
         del counts["total"]
         found = re.findall(r"^    wildcards: (.+)$", text, re.MULTILINE)
         wildcards = [dict(pair.split("=") for pair in line.split(", ")) for line in found]

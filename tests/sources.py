@@ -26,8 +26,7 @@ LABELS = {split: RANDOM.integers(0, 10, n, dtype=np.uint8) for split, n in N.ite
 def idx_files(images: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, bytes]:
     """The raw files of a dataset in MNIST's format, by name."""
     return {
-        f"{split}-{kind}": struct.pack(f">i{len(array.shape)}i", magic, *array.shape)
-        + array.tobytes()
+        f"{split}-{kind}": struct.pack(f">i{len(array.shape)}i", magic, *array.shape) + array.tobytes()
         for split in images
         for kind, magic, array in (
             ("images-idx3-ubyte", 0x803, images[split]),

@@ -66,9 +66,7 @@ def main(config: DictConfig) -> float:
     """One job: train a network; its validation accuracy after the last epoch."""
     lightning.seed_everything(config.seed)
     torch.set_float32_matmul_precision("highest")
-    trainer = lightning.Trainer(
-        max_epochs=config.epochs, accelerator="cpu", enable_progress_bar=False
-    )
+    trainer = lightning.Trainer(max_epochs=config.epochs, accelerator="cpu", enable_progress_bar=False)
     data = Images(config.root, config.batch_size, config.workers)
     trainer.fit(Classifier(config.norm), datamodule=data)
     return trainer.callback_metrics["val_accuracy"].item()

@@ -28,9 +28,7 @@ def build_model(norm: str) -> nn.Sequential:
 
 def open_mnist(root: str) -> list[Subset]:
     """MNIST's training images, split at random into 48,000 for training and 12,000 for validation."""
-    transform = transforms.Compose(
-        [transforms.ToTensor(), transforms.Normalize(mean=(0.5,), std=(0.5,))]
-    )
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean=(0.5,), std=(0.5,))])
     return random_split(datasets.MNIST(root, train=True, transform=transform), (48_000, 12_000))
 
 

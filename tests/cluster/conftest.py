@@ -27,10 +27,7 @@ grid: {dataset: [digits], norm: [none], batch_size: [32], seed: [0, 1]}
 training: {epochs: 300, probe_every: 1000}
 studies: {identities: {enabled: false}, init_gradients: {enabled: false}}
 """
-RUNS = [
-    f"dataset~digits/norm~none/epochs~300/probe_every~1000/batch_size~32/seed~{seed}"
-    for seed in (0, 1)
-]
+RUNS = [f"dataset~digits/norm~none/epochs~300/probe_every~1000/batch_size~32/seed~{seed}" for seed in (0, 1)]
 
 
 @dataclass

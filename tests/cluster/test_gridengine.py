@@ -21,10 +21,7 @@ def commands(system: str) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def cell() -> Iterator[ThrowawayGridEngine]:
     if not installed():
-        pytest.fail(
-            f"needs root and a real Grid Engine: apt-get install {' '.join(PACKAGES)}",
-            pytrace=False,
-        )
+        pytest.fail(f"needs root and a real Grid Engine: apt-get install {' '.join(PACKAGES)}", pytrace=False)
     cell = ThrowawayGridEngine()
     yield cell
     cell.stop()

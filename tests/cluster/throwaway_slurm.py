@@ -15,12 +15,7 @@ from pathlib import Path
 
 from throwaway import SEARCH, Throwaway, free_ports
 
-PACKAGES = {
-    "slurmctld": "slurmctld",
-    "slurmd": "slurmd",
-    "sbatch": "slurm-client",
-    "munged": "munge",
-}
+PACKAGES = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
 
 SLURM_CONF = """\
 ClusterName=throwaway
@@ -74,10 +69,7 @@ class ThrowawaySlurm(Throwaway):
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("SLURM", "SBATCH", "SRUN"))
-        } | {
-            "SLURM_CONF": f"{self.folder}/etc/slurm.conf",
-            "PATH": f"{self.folder}/bin:{SEARCH}",
-        }
+        } | {"SLURM_CONF": f"{self.folder}/etc/slurm.conf", "PATH": f"{self.folder}/bin:{SEARCH}"}
         try:
             self._configure(gpus, cpus)
             self._start()

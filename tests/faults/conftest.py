@@ -95,13 +95,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not ledger:
         return
     rows = [
-        (
-            name,
-            *(
-                sum(getattr(one, f"n_{kind}") for one in them)
-                for kind in ("tried", "lost", "wrong")
-            ),
-        )
+        (name, *(sum(getattr(one, f"n_{kind}") for one in them) for kind in ("tried", "lost", "wrong")))
         for name, them in ledger.items()
     ]
     width = max(len(row[0]) for row in rows)

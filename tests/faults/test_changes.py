@@ -80,9 +80,7 @@ def test_clocks(finished, fault, what):
     clock.tried()
     (finished.study / "results/tables/claims.csv").unlink()
     done = finished.snakemake("--cores", "1", "tables")
-    clock.wrong(
-        done.returncode != 0, f"a lost table is not made again: {done.stdout + done.stderr}"
-    )
+    clock.wrong(done.returncode != 0, f"a lost table is not made again: {done.stdout + done.stderr}")
     clock.tried()
     finished.edit("workflow/bnstudy/networks/mlp.py")
     set_dates(finished.root / "workflow", lambda path: time.time() - 2 * DECADE)
@@ -102,15 +100,11 @@ def test_an_edit_between_runs(finished, fault):
     # Told to look at dates alone, which tell nothing: content decides all the same.
     planned = counts(finished, "results/tables/runs.csv", "--rerun-triggers", "mtime")
     edit.wrong(planned.get("train") != 4, f"with dates alone it plans {planned}")
-    done = finished.snakemake(
-        *("--cores", "2", "results/tables/runs.csv", "--rerun-triggers", "mtime")
-    )
+    done = finished.snakemake(*("--cores", "2", "results/tables/runs.csv", "--rerun-triggers", "mtime"))
     said = done.stdout + done.stderr
     edit.wrong(done.returncode != 0, f"it did not continue: {said}")
     edit.wrong("2 of other code" not in said, f"it did not say why: {said}")
-    runs = [
-        json.loads(path.read_text()) for path in finished.study.glob("results/runs/**/run.json")
-    ]
+    runs = [json.loads(path.read_text()) for path in finished.study.glob("results/runs/**/run.json")]
     edit.wrong(len({run["code_sha256"] for run in runs}) != 1, "the table has two versions")
     edit.tried()
     planned = counts(finished, "results/tables/runs.csv")
@@ -134,10 +128,7 @@ def test_an_edit_of_what_preparing_and_training_share(finished, fault):
 
 def test_a_stray_copy_of_a_run(finished, fault, aftermath):
     stray = fault("a copy of a run among the runs")
-    runs = (
-        finished.study
-        / "results/runs/dataset~digits/norm~none/epochs~20/probe_every~5/batch_size~32"
-    )
+    runs = finished.study / "results/runs/dataset~digits/norm~none/epochs~20/probe_every~5/batch_size~32"
     shutil.rmtree(finished.study / "results/tables")
     shutil.copytree(runs / "seed~0", runs / "seed~0 (copy)")
     stray.tried()

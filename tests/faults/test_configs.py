@@ -26,17 +26,13 @@ SCALARS = st.one_of(
     st.text(max_size=12),
     st.dates(),
     st.binary(max_size=4),
-    st.sampled_from(
-        ["mnist", "batch", "none", "../x", "1e-3", "$(id)", "{x}", "Größe", -1, 0, 128.0]
-    ),
+    st.sampled_from(["mnist", "batch", "none", "../x", "1e-3", "$(id)", "{x}", "Größe", -1, 0, 128.0]),
 )
 VALUES = st.recursive(
     SCALARS,
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.one_of(st.text(max_size=8), st.integers(), st.none()), inner, max_size=3
-        )
+        | st.dictionaries(st.one_of(st.text(max_size=8), st.integers(), st.none()), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -77,9 +73,7 @@ def test_check_of_the_configuration(fault):
     malformed = fault("a malformed configuration (checked)")
     refused = 0
 
-    @settings(
-        max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(
         path=st.sampled_from(PLACES),
         change=st.sampled_from(["replace", "replace", "replace", "remove", "rename"]),

@@ -59,14 +59,10 @@ def test_a_configuration_edited_while_jobs_wait(finished, queue, undisturbed, fa
     path = finished.root / "config/config.yaml"
     sound = path.read_text()
     running = start(finished, "tables", *arguments)
-    wait_for(
-        lambda: len(list((finished.study / ".snakemake/tmp.*").parent.glob("tmp.*/*.sh"))) > 1,
-        running,
-    )
+    wait_for(lambda: len(list((finished.study / ".snakemake/tmp.*").parent.glob("tmp.*/*.sh"))) > 1, running)
     edit.tried()
     finished.configure(
-        "training: {learning_rate: 0.1}\nstudies: {init_gradients: {options: {width: 32}}}\n"
-        "grid: {seed: [7]}"
+        "training: {learning_rate: 0.1}\nstudies: {init_gradients: {options: {width: 32}}}\ngrid: {seed: [7]}"
     )
     (folder / "go").touch()
     said = running.communicate()[0]
@@ -97,9 +93,7 @@ def test_another_environment(finished, fault):
     other.wrong(len(found) != 6 or len(set(found)) != 1, f"mixed: {set(found)}")
     other.lost(len(set(environments(finished, "init_gradients"))) != 1, "a study was mixed")
     other.tried()
-    planned = finished.plan(
-        "tables"
-    ).counts  # back without the flag: all of one kind, nothing to add
+    planned = finished.plan("tables").counts  # back without the flag: all of one kind, nothing to add
     other.lost(planned != {}, f"it would run {dict(planned)}")
 
 

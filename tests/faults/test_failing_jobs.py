@@ -59,10 +59,7 @@ def little_memory(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "how"),
-    [
-        ("a run is killed (SIGKILL)", signal.SIGKILL),
-        ("a run hits its limit (SIGTERM)", signal.SIGTERM),
-    ],
+    [("a run is killed (SIGKILL)", signal.SIGKILL), ("a run hits its limit (SIGTERM)", signal.SIGTERM)],
 )
 def test_a_run_that_is_killed(finished, fault, aftermath, name, how):
     """As the kernel does when memory runs out, and a scheduler when time does."""

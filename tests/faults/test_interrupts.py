@@ -86,10 +86,7 @@ def test_ctrl_c_while_python_starts_or_ends(fault, tmp_path, moment, status, sai
     options = ("--norm=none", "--batch-size=32", "--seed=0", "--device=cpu")
     run = ("train", str(tmp_path / "missing"), "--out", str(tmp_path / "run"), *options)
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, moment, *run],
-        check=False,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", INTERRUPTED, moment, *run], check=False, capture_output=True, text=True
     )
     interrupt.tried()
     assert done.stdout == "now\n"

@@ -36,10 +36,7 @@ from checkouts import Checkout, copy_checkout
 LONG = bool(os.environ.get("LONG"))
 SEED = int(os.environ.get("ORACLE_SEED", "17"))
 WALKS, STEPS = (24, 12) if LONG else (8, 4)
-TABLES = (
-    *("runs", "metrics", "comparison", "classes", "confusion", "claims", "claim_effects"),
-    "a_study",
-)
+TABLES = (*("runs", "metrics", "comparison", "classes", "confusion", "claims", "claim_effects"), "a_study")
 DATA = "results/data/mine/prepared.safetensors"
 CONFIG = """
 exploratory: true
@@ -66,11 +63,7 @@ SETTINGS = {
 # What is looked for in a file, and what it becomes.
 EDITS = {
     "claims": ("config/claims.yaml", "converges faster", "gets there first"),
-    "table": (
-        "workflow/bnstudy/tables/comparison.py",
-        ': summary["mean"],',
-        ': summary["mean"] + 0.25,',
-    ),
+    "table": ("workflow/bnstudy/tables/comparison.py", ': summary["mean"],', ': summary["mean"] + 0.25,'),
     "training": ("workflow/bnstudy/networks/mlp.py", "\n", "\n# edited\n"),
     "notebook": ("report/notebook.py", "# %% [markdown]\n", "# %% [markdown]\n# More words.\n#\n"),
 }

@@ -256,9 +256,7 @@ def test_a_damaged_checkpoint_is_refused(new_run, fault, capsys):
                           ["0.weight"].numpy().tobytes()[:64])  # fmt: skip
     places = [0, 63, 64, 65, 70, weight + 2, len(whole) // 3, len(whole) // 2, len(whole) - 1]
     for change in (flip, truncate):
-        damage = fault(
-            f"checkpoint with {'a flipped bit' if change is flip else 'its end missing'}"
-        )
+        damage = fault(f"checkpoint with {'a flipped bit' if change is flip else 'its end missing'}")
         for place in places:
             damage.tried()
             run.checkpoint.write_bytes(change(whole, place))

@@ -70,20 +70,12 @@ FAULTS = {
     "never stops sending": (send_without_end, "more than", {}),
     "sends too little": (lambda h: h.give(BODY[:70], announced=len(BODY)), "IncompleteRead", {}),
     "truncates": (lambda h: h.give(BODY[:70]), "cannot be unpacked", {}),
-    "sends another file": (
-        lambda h: h.give(PACKED["train-images-idx3-ubyte.gz"]),
-        "wrong sha256",
-        {},
-    ),
+    "sends another file": (lambda h: h.give(PACKED["train-images-idx3-ubyte.gz"]), "wrong sha256", {}),
     "sends a page": (lambda h: h.give(b"<html>log in</html>"), "cannot be unpacked", {}),
     "answers 404": (lambda h: h.send_error(404), "not there", {}),
     "answers 500": (lambda h: h.send_error(500), "HTTP status 500", {}),
     "redirects in a circle": (lambda h: redirect(h, h.path), "redirect", {}),
-    "redirects to a dead host": (
-        lambda h: redirect(h, "http://127.0.0.1:1/x"),
-        "Connection refused",
-        {},
-    ),
+    "redirects to a dead host": (lambda h: redirect(h, "http://127.0.0.1:1/x"), "Connection refused", {}),
 }
 
 
@@ -174,9 +166,7 @@ def test_damaged_raw_files(fault, tmp_path):
 
 def test_damaged_prepared_data(fault, tmp_path, finished):
     """Every bit of the file is covered: by the header's length, by its JSON or by the hash."""
-    recorders = {
-        kind: fault(f"prepared data that is {kind}") for kind in ("truncated", "bit-flipped")
-    }
+    recorders = {kind: fault(f"prepared data that is {kind}") for kind in ("truncated", "bit-flipped")}
     whole = (finished.study / "results/data/digits/prepared.safetensors").read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
     path = tmp_path / "prepared.safetensors"
@@ -207,8 +197,7 @@ def test_a_study_whose_prepared_data_is_damaged_keeps_its_runs(finished, fault, 
     whole = path.read_bytes()
     shutil.rmtree(finished.study / "results/tables")
     shutil.rmtree(
-        finished.study
-        / "results/runs/dataset~digits/norm~none/epochs~20/probe_every~5/batch_size~32/seed~1"
+        finished.study / "results/runs/dataset~digits/norm~none/epochs~20/probe_every~5/batch_size~32/seed~1"
     )
     path.write_bytes(whole[:-1] + b"\x07")
     damage.tried()

@@ -94,16 +94,13 @@ def test_a_run_gives_the_same_bytes_again_and_after_a_kill(kind, digits_data, tm
     here, there = (table(tmp_path / name / "metrics.csv") for name in ("cpu", "once"))
     assert [{**row, "value": 0} for row in here] == [{**row, "value": 0} for row in there]
     first = [
-        (float(h["value"]), float(t["value"]))
-        for h, t in zip(here, there, strict=True)
-        if h["step"] == "0"
+        (float(h["value"]), float(t["value"])) for h, t in zip(here, there, strict=True) if h["step"] == "0"
     ]
     assert first
     for ours, theirs in first:
         assert theirs == pytest.approx(ours, rel=2e-5)  # convolutions in TF32 would be off by more
     last = [
-        [float(row["value"]) for row in rows if row["metric"] == "accuracy"][-1]
-        for rows in (here, there)
+        [float(row["value"]) for row in rows if row["metric"] == "accuracy"][-1] for rows in (here, there)
     ]
     assert last[1] == pytest.approx(last[0], abs=0.05)
 
@@ -116,9 +113,7 @@ def cut(name: str) -> tuple[dict, dict]:
     else:
         levels = study.get("variants", {}).values()
         for settings in (one for named in levels for one in named.values()):
-            settings |= {
-                name: 640 for name in ("train_images", "batch_size") if settings.get(name, 0) > 640
-            }
+            settings |= {name: 640 for name in ("train_images", "batch_size") if settings.get(name, 0) > 640}
         grids = study["grid"] if isinstance(study["grid"], list) else [study["grid"]]
         for grid in grids:
             for axis in grid.keys() & SMALL.keys():
@@ -163,9 +158,7 @@ def close(one: str, other: str) -> bool:
 def test_jobs_share_a_card_as_told(digits_data, tmp_path):
     """Never more than two at once, and once two."""
     options = [*SHARED, "--device", "cuda", "--jobs-per-gpu", "2"]
-    processes = [
-        bnstudy("train", digits_data, "--out", tmp_path / str(i), *options) for i in range(5)
-    ]
+    processes = [bnstudy("train", digits_data, "--out", tmp_path / str(i), *options) for i in range(5)]
     pynvml.nvmlInit()
     card = pynvml.nvmlDeviceGetHandleByIndex(0)
     seen = {0}

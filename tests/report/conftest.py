@@ -22,9 +22,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthetic.write_images(tmp_path_factory.mktemp("data") / "prepared.safetensors")
 
 
-def render(
-    folder: Path, data: list[Path], notebook: Path = ROOT / "report" / "notebook.py"
-) -> None:
+def render(folder: Path, data: list[Path], notebook: Path = ROOT / "report" / "notebook.py") -> None:
     """Render the study that lies in `folder`, as `bnstudy report` does."""
     report(
         config=folder / "results" / "run_config.yaml",

@@ -38,12 +38,7 @@ def config(axis: str = "norm", baseline: object = "none", **grid: list) -> dict:
         "claims": [],
         "grid": always | {"seed": [0, 1, 2]} | grid,
         "data": {"source": None, "scaling": "symmetric", "validation_fraction": 0.2},
-        "model": {
-            "hidden": [128, 64],
-            "activation": "relu",
-            "dropout": 0.0,
-            "initialization": "default",
-        },
+        "model": {"hidden": [128, 64], "activation": "relu", "dropout": 0.0, "initialization": "default"},
         "training": {
             "epochs": 3,
             "optimizer": "adam",
@@ -57,16 +52,12 @@ def config(axis: str = "norm", baseline: object = "none", **grid: list) -> dict:
         "report": {"name": "12_July_BatchNormalization", "title": "A made-up study"},
         "studies": {
             name: study | {"enabled": study["enabled"] is not False}  # null: where it is asked
-            for name, study in yaml.safe_load(STUDIES.read_text(encoding="utf-8"))[
-                "studies"
-            ].items()
+            for name, study in yaml.safe_load(STUDIES.read_text(encoding="utf-8"))["studies"].items()
         },
     }
 
 
-def write_images(
-    path: Path, name: str = "digits", colour: bool = False, classes: Iterable[str] = ()
-) -> Path:
+def write_images(path: Path, name: str = "digits", colour: bool = False, classes: Iterable[str] = ()) -> Path:
     """A small prepared dataset of bright squares on noise."""
     rng = np.random.default_rng(7)
     shape = (3, 12, 12) if colour else (1, 8, 8)
@@ -167,14 +158,7 @@ def write_study(
 
 
 def one_run(
-    data: object,
-    cell: dict,
-    settings: dict,
-    *,
-    rate: float,
-    gain: float,
-    floor: float,
-    diverges: bool,
+    data: object, cell: dict, settings: dict, *, rate: float, gain: float, floor: float, diverges: bool
 ) -> tuple[dict, list[dict], dict]:
     """The rows of a run whose error decays exponentially with the steps."""
     seed, size = cell["seed"], cell["batch_size"]
@@ -274,11 +258,7 @@ def write_claims(folder: Path, path: Path, n_seeds: int = 12) -> None:
         def effects(times: float, scale: float = scale) -> pd.Series:
             return pd.Series(scale * (times + 0.2 * rng.normal(size=n_seeds)))
 
-        cells = (
-            {"batch size 32": effects(1), "batch size 64": effects(-1 if i % 3 else 1)}
-            if i % 2
-            else {}
-        )
+        cells = {"batch size 32": effects(1), "batch size 64": effects(-1 if i % 3 else 1)} if i % 2 else {}
         measured[entry["id"]] = Endpoint(effects(1), entry["unit"], cells)
     out = folder / "results" / "tables"
     rows = [asdict(row) for row in claims.judge(entries, measured)]

@@ -40,8 +40,7 @@ def study(accuracies: dict, training_seconds: dict) -> Results:
         for step, value in zip((0, 10, 20), values, strict=True)
     ]
     timings = [
-        cell | {"training_seconds": training_seconds[cell["norm"], cell["batch_size"]]}
-        for cell in cells
+        cell | {"training_seconds": training_seconds[cell["norm"], cell["batch_size"]]} for cell in cells
     ]
     axes = {key: list(dict.fromkeys(cell[key] for cell in cells)) for key in ["dataset", *keys]}
     return Results(
@@ -121,9 +120,7 @@ SHAPES = {
     "no pair at any size": (synthetic.config(), {"lacking": [*every[:3], *every[9:]]}),
     "dropout": (synthetic.config("dropout", 0.0, **DROPOUT), {}),
     "nine levels": (
-        synthetic.config(
-            "dropout", 0.0, norm=["none"], dropout=[i / 10 for i in range(9)], seed=[0, 1]
-        ),
+        synthetic.config("dropout", 0.0, norm=["none"], dropout=[i / 10 for i in range(9)], seed=[0, 1]),
         {},
     ),
     "twenty cells": (synthetic.config(**MANY, seed=[0, 1]), {}),
@@ -140,13 +137,7 @@ def test_a_study_of_any_shape_is_drawn(shape, made_up):
         assert drawing.finding.strip()
         assert drawing.finding != drawing.caption
         assert len(drawing.finding.split()) <= 80
-        for wrong in (
-            "nan",
-            "None",
-            "np.",
-            "  ",
-            "batch normalization" * ("dropout" in config["grid"]),
-        ):
+        for wrong in ("nan", "None", "np.", "  ", "batch normalization" * ("dropout" in config["grid"])):
             assert not wrong or wrong not in said
         svg = drawing.pictures().svg
         ET.fromstring(svg)
@@ -188,9 +179,7 @@ def test_curves_hold_the_means_of_the_metrics(made_up):
 
 
 def test_images_of_any_number_of_classes_and_channels(images, tmp_path):
-    colour = open_prepared(
-        synthetic.write_images(tmp_path / "c.safetensors", "cifar10", colour=True)
-    )
+    colour = open_prepared(synthetic.write_images(tmp_path / "c.safetensors", "cifar10", colour=True))
     for data, n in ((open_prepared(images), 10), (colour, 10), (many_classes(colour, 45), 20)):
         samples = figures.sample_images(data)
         assert samples.data["class"].nunique() == n

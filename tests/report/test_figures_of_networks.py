@@ -21,9 +21,7 @@ NOTHING = pd.DataFrame()
 @pytest.fixture(scope="module")
 def data():
     images, labels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
-    return PreparedData(
-        "digits", "Digits", ("a", "b", "c"), 16, images, labels, images, labels, "0"
-    )
+    return PreparedData("digits", "Digits", ("a", "b", "c"), 16, images, labels, images, labels, "0")
 
 
 def results_of(config, **tables):
@@ -41,10 +39,7 @@ def blocks(data, **axes):
 
 def test_blocks_are_those_of_the_model(data):
     assert blocks(data, kind=["mlp"], norm=["batch"], hidden=[[5]]) == [
-        [
-            (1, ["linear, 5 units", "batch normalization", "ReLU"]),
-            (1, ["linear, 3 units"]),
-        ]
+        [(1, ["linear, 5 units", "batch normalization", "ReLU"]), (1, ["linear, 3 units"])]
     ]
     assert blocks(data, kind=["cnn"], norm=["group:2"], channels=[[4]], activation=["tanh"]) == [
         [
@@ -71,9 +66,7 @@ def test_every_different_network_of_the_grid_is_shown_once_with_its_parameters(d
         "batch normalization, convolutional network",
     ]
     table = exhibits.parameters(results_of(config), "digits", found).frame
-    for network, kind, norm in zip(
-        found, ["mlp", "cnn"] * 2, ["none"] * 2 + ["batch"] * 2, strict=True
-    ):
+    for network, kind, norm in zip(found, ["mlp", "cnn"] * 2, ["none"] * 2 + ["batch"] * 2, strict=True):
         model = models.build(Settings(kind=kind, norm=norm), (1, 8, 8), 3)
         assert table[network.title].iat[-1] == count_parameters(model)
     drawing = figures.network_blocks(results_of(config), "digits", found)
@@ -100,15 +93,12 @@ def test_a_confusion_matrix_by_hand():
     data = drawing.data.set_index(["norm", "true", "predicted"])
     assert data.loc[("none", "a", "b"), "count"] == 4  # over both batch sizes
     assert data.loc[("none", "a", "b"), "share of the class (%)"] == 20
-    letters = {
-        text.get_text() for picture in drawing.draw() for ax in picture.axes for text in ax.texts
-    }
+    letters = {text.get_text() for picture in drawing.draw() for ax in picture.axes for text in ax.texts}
     assert letters == {"20", "50", "10", ""}  # what was right is not there
     many = {"digits": DatasetFacts("Digits", 40, 400, 100, tuple(map(str, range(40))))}
     assert (
         figures.confusion(
-            Results(config, many, runs, NOTHING, NOTHING, NOTHING, confusion=pd.DataFrame(rows)),
-            "digits",
+            Results(config, many, runs, NOTHING, NOTHING, NOTHING, confusion=pd.DataFrame(rows)), "digits"
         )
         is None
     )

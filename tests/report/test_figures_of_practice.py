@@ -50,13 +50,9 @@ def affine_only(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def convolutional(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
-    cells = [
-        *product(("none", "batch", "group:4", "layer"), (8, 128), (6000,)),
-        ("batch", 128, 600),
-    ]
+    cells = [*product(("none", "batch", "group:4", "layer"), (8, 128), (6000,)), ("batch", 128, 600)]
     return pd.DataFrame(
-        {"norm": norm, "batch_size": size, "train_images": images, "seed": seed}
-        | run_row(rng, 0.85)
+        {"norm": norm, "batch_size": size, "train_images": images, "seed": seed} | run_row(rng, 0.85)
         for norm, size, images in cells
         for seed in range(seeds)
     )
@@ -98,8 +94,6 @@ def test_values_of_the_figures_by_hand():
     assert attack.groupby("size")["value"].mean().to_dict() == pytest.approx({0.02: 60, 0.1: 60})
     figure, table, said = drawn(large_batches, 2)
     drawing = figure(table, said)
-    assert "4 runs diverged or ended near guessing" in drawing.caption.replace(
-        "\N{NO-BREAK SPACE}", " "
-    )
+    assert "4 runs diverged or ended near guessing" in drawing.caption.replace("\N{NO-BREAK SPACE}", " ")
     failed = (drawing.data["norm"] == "none") & (drawing.data["batch_size"] == 4096)
     assert set(drawing.data.loc[failed, "value"]) == {10}

@@ -57,8 +57,7 @@ test_time.__test__ = False
 
 def fair_race(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(
-        {"norm": norm, "seed": seed, "steps_to_target": 900.0 if seed else None}
-        | run_row(rng, 0.98)
+        {"norm": norm, "seed": seed, "steps_to_target": 900.0 if seed else None} | run_row(rng, 0.98)
         for norm, seed in product((*NORMS, "one_epoch"), range(seeds))
     )
 

@@ -291,11 +291,7 @@ REDUCED = {
     ),
     "no references": ("small_batches", lambda t: t[t["norm"] == "ghost"], 1),
     "no batch statistics": ("small_batches", lambda t: t[t["norm"] == "layer"], 0),
-    "one group size": (
-        "small_batches",
-        lambda t: t[(t["norm"] == "ghost") & (t["group_size"] == 8)],
-        1,
-    ),
+    "one group size": ("small_batches", lambda t: t[(t["norm"] == "ghost") & (t["group_size"] == 8)], 1),
     "shift only": ("inference_statistics", lambda t: t[t["part"] == "shift"], 1),
     "staleness only": ("inference_statistics", lambda t: t[t["part"] == "staleness"], 2),
     "one shift": ("inference_statistics", lambda t: t[t["shift"] == "noise"], 1),
@@ -327,9 +323,7 @@ def test_diverged_runs_are_drawn_as_guessing_and_counted():
     table.loc[table["seed"] == 1, "status"] = "diverged"
     (drawing,) = drawings("small_batches", table)
     check(drawing)
-    runs = len(
-        table[table["seed"] == 1][["design", "norm", "batch_size", "group_size"]].drop_duplicates()
-    )
+    runs = len(table[table["seed"] == 1][["design", "norm", "batch_size", "group_size"]].drop_duplicates())
     assert f"{runs}\N{NO-BREAK SPACE}runs diverged or ended near guessing" in drawing.caption
     assert (drawing.data[drawing.data["seed"] == 1]["value"] == 90).all()
 
@@ -359,9 +353,7 @@ def test_a_diverged_network_guesses_at_every_shift():
     broken = shift & (table["norm"] == "none") & (table["seed"] == 2)
     row = {"part": "shift", "seed": 2, "norm": "none", "status": "diverged", "n_classes": 10}
     table = pd.concat([table[~broken], pd.DataFrame([row])], ignore_index=True)
-    drawing = FIGURES["inference_statistics"]["shifted-images"](
-        table, options("inference_statistics")
-    )
+    drawing = FIGURES["inference_statistics"]["shifted-images"](table, options("inference_statistics"))
     check(drawing)
     guessed = drawing.data[(drawing.data["arm"] == "none running") & (drawing.data["seed"] == 2)]
     assert (guessed["value"] == 10).all()

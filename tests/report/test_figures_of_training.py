@@ -33,9 +33,7 @@ def run_row(rng: np.random.Generator, accuracy: float, n_steps: int = 375) -> di
     loss = -math.log(max(noisy, 0.05)) if finite else None
     return {"status": "ok" if finite else "diverged", "n_steps": n_steps, "n_classes": 10} | {
         f"{split}_{metric}": value
-        for split, (metric, value) in product(
-            ("train", "val", "test"), (("loss", loss), ("accuracy", noisy))
-        )
+        for split, (metric, value) in product(("train", "val", "test"), (("loss", loss), ("accuracy", noisy)))
     }
 
 
@@ -56,9 +54,7 @@ long_training = input_scaling
 
 
 def learning_rates(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
-    rates = {
-        part["optimizer"][0]: part["learning_rate"] for part in STUDIES["learning_rates"]["grid"]
-    }
+    rates = {part["optimizer"][0]: part["learning_rate"] for part in STUDIES["learning_rates"]["grid"]}
     rows = []
     for norm, optimizer, size, seed in product(NORMS, ("sgd", "adam"), (16, 128), range(seeds)):
         best = (0.3 if norm == "none" else 1.0) if optimizer == "sgd" else 0.003
@@ -76,11 +72,7 @@ def learning_rates(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 
 def init_gains(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     cells = product(
-        NORMS,
-        ("sgd", "adam"),
-        ("all", "hidden"),
-        range(seeds),
-        STUDIES["init_gains"]["grid"]["gain"],
+        NORMS, ("sgd", "adam"), ("all", "hidden"), range(seeds), STUDIES["init_gains"]["grid"]["gain"]
     )
     return pd.DataFrame(
         {"norm": norm, "optimizer": optimizer, "scaled": scaled, "seed": seed, "gain": gain}
@@ -194,10 +186,7 @@ def landscape(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
             for layer in range(2, depths[network] + 2)
         ]
         key = {"norm": norm, "network": network, "learning_rate": rate, "seed": seed, "step": step}
-        rows += [
-            key | {"layer": layer, "metric": metric, "value": value}
-            for layer, metric, value in values
-        ]
+        rows += [key | {"layer": layer, "metric": metric, "value": value} for layer, metric, value in values]
     return pd.DataFrame(rows)
 
 
@@ -242,14 +231,7 @@ def stability(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 TABLES = {
     study: globals()[study]
     for study in (
-        *(
-            "input_scaling",
-            "long_training",
-            "learning_rates",
-            "init_gains",
-            "depth",
-            "gradient_paths",
-        ),
+        *("input_scaling", "long_training", "learning_rates", "init_gains", "depth", "gradient_paths"),
         *("init_gradients", "landscape", "sigmoid_mnist", "fashion", "stability"),
     )
 }

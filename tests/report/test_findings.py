@@ -14,16 +14,7 @@ from bnstudy.networks.models import MODELS, build
 from bnstudy.networks.weights import count_parameters, describe_layers
 from bnstudy.report import design, exhibits, findings, verdicts
 from bnstudy.report.exhibits import parameters, settings_table
-from bnstudy.report.measures import (
-    METRICS,
-    Comparison,
-    Metric,
-    arm,
-    decimal,
-    listed,
-    p_value,
-    short_name,
-)
+from bnstudy.report.measures import METRICS, Comparison, Metric, arm, decimal, listed, p_value, short_name
 from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.report.words import SENTENCES
 from bnstudy.settings import Settings
@@ -84,9 +75,7 @@ def test_higher():
 
 def test_lower():
     worse = compared(difference=-0.0021, ci_low=-0.0027, ci_high=-0.0015, share_of_seeds=0.0)
-    assert "0.21 percentage points lower (95 % interval 0.15 to 0.27)" in plain(
-        findings.brief(worse)
-    )
+    assert "0.21 percentage points lower (95 % interval 0.15 to 0.27)" in plain(findings.brief(worse))
     assert worse.shown == "worse"
 
 
@@ -158,9 +147,7 @@ def test_fewer_steps():
     assert plain(findings.brief(steps())) == "it took 50 % fewer steps to 95 % (ratio 0.40 to 0.60)"
 
 
-@pytest.mark.parametrize(
-    ("ratio", "words"), [(1.2, "20 % more steps"), (3.0, "3.0 times the steps")]
-)
+@pytest.mark.parametrize(("ratio", "words"), [(1.2, "20 % more steps"), (3.0, "3.0 times the steps")])
 def test_more_steps(ratio, words):
     more = steps(difference=math.log(ratio), ci_low=math.log(1.1), ci_high=math.log(4))
     assert words in plain(findings.brief(more))
@@ -343,9 +330,7 @@ def test_any_axis_is_the_treatment(study, axis, baseline, grid, cells):
     results = study(axis, baseline, seed=TEN, **grid)
     assert results.cells == cells
     assert results.levels[0] == results.baseline
-    runs = results.runs.set_index([results.axis, *results.cell_axes, "seed"]).sort_index()[
-        "test_loss"
-    ]
+    runs = results.runs.set_index([results.axis, *results.cell_axes, "seed"]).sort_index()["test_loss"]
     for level in results.treatments:
         differences = []
         for cell in cells:
@@ -400,11 +385,7 @@ def test_claims_are_shown_with_their_effects():
     ]  # fmt: skip
     frame = exhibits.claims(pd.DataFrame(rows)).frame
     effects = [plain(text) for text in frame["effect (95 % interval)".replace(" %", "\xa0%")]]
-    assert effects == [
-        "+0.50 pp (+0.25 to +0.75)",
-        "n/a",
-        "\N{MULTIPLICATION SIGN}0.50 (0.40 to 0.60)",
-    ]
+    assert effects == ["+0.50 pp (+0.25 to +0.75)", "n/a", "\N{MULTIPLICATION SIGN}0.50 (0.40 to 0.60)"]
     assert exhibits.claims(pd.DataFrame(rows).head(0)) is None
 
 
@@ -487,8 +468,7 @@ def test_what_remains_under_other_conditions(study, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("n", "words"),
-    [(1, "one pair of runs"), (2, "2\N{NO-BREAK SPACE}seeds, too few for an interval")],
+    ("n", "words"), [(1, "one pair of runs"), (2, "2\N{NO-BREAK SPACE}seeds, too few for an interval")]
 )
 def test_one_and_two_seeds_decide_nothing(study, n, words):
     results = study("dropout", 0.0, seed=TEN[:n], **DROPOUT)
@@ -549,11 +529,7 @@ def test_whether_an_effect_depends_on_another_axis(study):
 
 @pytest.mark.parametrize(
     ("factor", "shown", "words"),
-    [
-        (1.3, "worse", "1.30 times as long"),
-        (0.7, "better", "less time"),
-        (1.0, None, "about as long"),
-    ],
+    [(1.3, "worse", "1.30 times as long"), (0.7, "better", "less time"), (1.0, None, "about as long")],
 )
 def test_time_cost(study, factor, shown, words):
     results = study()

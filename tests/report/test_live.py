@@ -72,8 +72,7 @@ def check_reading(tab: object, values: dict) -> None:
         assert float(half) == pytest.approx(sum(seeds) / 8 - low, abs=slack)
     pairs = [values[split, metric, norm, size, step] for norm in ("none", "batch")]
     better = sum(
-        (pairs[1][s] > pairs[0][s]) == (metric == "accuracy") and pairs[1][s] != pairs[0][s]
-        for s in pairs[0]
+        (pairs[1][s] > pairs[0][s]) == (metric == "accuracy") and pairs[1][s] != pairs[0][s] for s in pairs[0]
     )
     assert f"better in {better} of 8 seeds" in said
 
@@ -105,9 +104,7 @@ def test_the_axis_counts_epochs_images_and_seconds(tab, rendered):
     steps = next(int(run["n_steps"]) for run in runs if run["batch_size"] == "64")
     times = read_rows(rendered / "results" / "tables" / "timings.csv")
     longest = max(
-        sorted(float(t["training_seconds"]) for t in times if (t["norm"], t["batch_size"]) == key)[
-            4
-        ]
+        sorted(float(t["training_seconds"]) for t in times if (t["norm"], t["batch_size"]) == key)[4]
         for key in (("none", "64"), ("batch", "64"))
     )
     figure.get_by_label("64", exact=True).check()
@@ -259,9 +256,7 @@ def test_the_backward_pass_goes_step_by_step(tab):
         if step == 2:
             beta, gamma = re.search(r"Σ g = (\S+) and .* = (\S+)\.", said).groups()
             assert number(beta) == pytest.approx(shown[:, 4].sum().item(), abs=0.006)
-            assert number(gamma) == pytest.approx(
-                (shown[:, 4] * shown[:, 1]).sum().item(), abs=0.006
-            )
+            assert number(gamma) == pytest.approx((shown[:, 4] * shown[:, 1]).sum().item(), abs=0.006)
     assert live.locator(".pull:not(.faint)").count() == 2 * len(shown)
     assert live.get_by_role("button", name="Next step of the backward pass").is_disabled()
 

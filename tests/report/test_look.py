@@ -106,9 +106,7 @@ def test_means_and_intervals_by_hand():
     table = pd.DataFrame({"cell": "x", "seed": range(4), "value": [1.0, 2.0, 3.0, math.nan]})
     row = summary(table, ["cell"]).iloc[0]
     half = 4.302653 / math.sqrt(3)  # t of two degrees of freedom; the standard deviation is 1
-    assert row[["mean", "ci_low", "ci_high", "n"]].tolist() == pytest.approx(
-        [2, 2 - half, 2 + half, 3]
-    )
+    assert row[["mean", "ci_low", "ci_high", "n"]].tolist() == pytest.approx([2, 2 - half, 2 + half, 3])
     few = summary(table[:2], ["cell"]).iloc[0]
     assert few["mean"] == 1.5
     assert math.isnan(few["ci_low"])
@@ -174,9 +172,7 @@ def test_inner_panels_repeat_neither_labels_nor_ticks():
         ("accuracy", 64): ("step", ""),
     }
     inner = panels.axes["loss", 64]
-    assert not any(
-        label.get_visible() for label in (*inner.get_xticklabels(), *inner.get_yticklabels())
-    )
+    assert not any(label.get_visible() for label in (*inner.get_xticklabels(), *inner.get_yticklabels()))
 
 
 def test_a_legend_keeps_all_entries_within_the_figure():
@@ -198,9 +194,7 @@ def test_a_panel_without_rows_says_so():
     assert not panels.axes["loss", 32].texts
 
 
-@pytest.mark.parametrize(
-    "limits", [(1, 3), (0.02, 0.05), (25, 9400), (1, 1e9), (1e-12, 4), (7, 7.01)]
-)
+@pytest.mark.parametrize("limits", [(1, 3), (0.02, 0.05), (25, 9400), (1, 1e9), (1e-12, 4), (7, 7.01)])
 @pytest.mark.parametrize("inches", [0.9, 1.4, 3])
 def test_logarithmic_ticks_are_few_and_do_not_touch(limits, inches):
     with mpl.style.context(look.THEME, after_reset=True):
@@ -245,9 +239,7 @@ def test_thinned_curves_keep_their_ends():
 def test_curves_have_a_band_where_there_are_seeds_for_it():
     looks = {"a": look.Look("a"), "b": look.Look("b", look.ORANGE)}
     table = pd.DataFrame({"x": [1, 1, 1, 2, 2, 2], "seed": [0, 1, 2] * 2, "level": "a"})
-    table = pd.concat(
-        [table.assign(value=[1.0, 2, 6, 4, 4, 4]), table.head(2).assign(value=7.0, level="b")]
-    )
+    table = pd.concat([table.assign(value=[1.0, 2, 6, 4, 4, 4]), table.head(2).assign(value=7.0, level="b")])
     ax = mpl.figure.Figure().subplots()
     marks.curves(ax, table, marks.Plot(x="x", looks=looks, hue="level"))
     assert ax.lines[0].get_ydata().tolist() == [3, 4]
@@ -257,8 +249,7 @@ def test_curves_have_a_band_where_there_are_seeds_for_it():
     assert len(ax.patches[0].get_path().vertices) == 2 * 6  # every seed is a dot
     assert not np.isfinite(
         np.concatenate(
-            [path.vertices for band in ax.collections[1:] for path in band.get_paths()]
-            or [[np.nan]]
+            [path.vertices for band in ax.collections[1:] for path in band.get_paths()] or [[np.nan]]
         )
     ).any()
 
@@ -289,12 +280,7 @@ def test_names_of_rows_stand_above_them_where_one_is_long(long):
 def runs(levels=("none", "batch"), sizes=(32, 64)) -> pd.DataFrame:
     cells = product(levels, sizes, range(4))
     return pd.DataFrame(
-        {
-            "norm": level,
-            "batch_size": size,
-            "seed": seed,
-            "value": size + 10 * levels.index(level) + seed,
-        }
+        {"norm": level, "batch_size": size, "seed": seed, "value": size + 10 * levels.index(level) + seed}
         for level, size, seed in cells
     )
 
@@ -307,9 +293,7 @@ def test_an_alternative_text_tells_the_means_of_the_frame():
         "normalization 75.5."
     )
     assert drawn.caption.startswith("Said. Small marks are single runs (4\N{NO-BREAK SPACE}seeds)")
-    panels = plots.plot(
-        "curves", "x", table, "", x="seed", col="batch_size", value="loss", scale="geometric"
-    )
+    panels = plots.plot("curves", "x", table, "", x="seed", col="batch_size", value="loss", scale="geometric")
     geometric = math.exp(np.log([32, 64]).mean())
     assert "batch size 32: no normalization 35 and batch normalization 45;" in panels.finding
     pooled = plots.plot("rows", "x", table, "", hue="norm", value="loss", scale="geometric").finding
@@ -336,9 +320,7 @@ def test_a_figure_of_a_study_takes_a_few_lines():
         plots.plot("strips", "b", table, "B.", col="batch_size", value="y", scale="zero"),
         plots.plot("curves", "c", table, "C.", x="batch_size", value="y", ticks=True, dodge=1.1),
         plots.plot("curves", "d", table, "D.", x="batch_size", value="y", estimator="median"),
-        plots.plot(
-            "rows", "e", table, "E.", hue="norm", col="batch_size", value="y", rule={32: 35}
-        ),
+        plots.plot("rows", "e", table, "E.", hue="norm", col="batch_size", value="y", rule={32: 35}),
     ]
     for drawing in drawings:
         assert len(drawing.data) == len(table)

@@ -226,9 +226,7 @@ def never_reached(study: Study, sentence: str) -> list:
     runs = study.runs
     lost = runs[runs["steps_to_target"].isna()].groupby("norm").size()
     total = runs.groupby("norm").size()
-    return [n for norm in ("none", "batch") if norm in lost for n in (lost[norm], total[norm])] + [
-        95
-    ]
+    return [n for norm in ("none", "batch") if norm in lost for n in (lost[norm], total[norm])] + [95]
 
 
 def counts(study: Study, sentence: str) -> list:
@@ -261,9 +259,7 @@ def brier(study: Study, sentence: str) -> list:
 
 
 def epoch_time(study: Study, sentence: str) -> list:
-    wide = study.timings.pivot(
-        index=["batch_size", "seed"], columns="norm", values="seconds_per_epoch"
-    )
+    wide = study.timings.pivot(index=["batch_size", "seed"], columns="norm", values="seconds_per_epoch")
     ratio = wide["batch"] / wide["none"]
     return [ratio.median(), len(ratio), *ratio.quantile([0.25, 0.75])]
 
@@ -361,9 +357,7 @@ def test_every_number_of_the_sentences_comes_from_the_tables(study, rendered, pa
             hold(sentence, family[1](study, sentence))
             seen.add(family[0])
             assert sentence in text
-    judged = study.claims[
-        (study.claims["kind"] != "exact") & (study.claims["verdict"] != "not run")
-    ]
+    judged = study.claims[(study.claims["kind"] != "exact") & (study.claims["verdict"] != "not run")]
     assert n_claims == len(judged)
     assert len(seen) > 20
 
@@ -430,11 +424,7 @@ def test_key_numbers_and_comparison_are_those_of_the_table(study, page):
             f = scale(metric)
         found = study.comparison
         everywhere = row["batch size"] == "all"
-        here = (
-            found["scope"] == "all"
-            if everywhere
-            else found["batch_size"] == float(row["batch size"])
-        )
+        here = found["scope"] == "all" if everywhere else found["batch_size"] == float(row["batch size"])
         found = found[(found["metric"] == metric) & here]
         (source,) = found.to_dict("records")
         cells = [
@@ -456,9 +446,7 @@ def test_key_numbers_and_comparison_are_those_of_the_table(study, page):
 def test_scorecard_is_that_of_the_claims(study, page):
     rows = table(page, "scorecard")
     assert len(rows) == len(
-        study.claims[
-            (study.claims["kind"] == "statistical") & (study.claims["verdict"] != "not run")
-        ]
+        study.claims[(study.claims["kind"] == "statistical") & (study.claims["verdict"] != "not run")]
     )
     for row in rows:
         source = study.claims.loc[row["claim"].split()[0].rstrip("\N{DAGGER}")]

@@ -51,9 +51,7 @@ def write_remaining(folder: Path, study: str, gains: dict[str, float]) -> None:
             for seed in TWELVE:
                 base = 0.9 + 0.001 * seed
                 writer.writerow(["none", scaling, seed, base, "", 100])
-                writer.writerow(
-                    ["batch", scaling, seed, base + gain + 0.0001 * (seed % 2 - 0.5), 50, 100]
-                )
+                writer.writerow(["batch", scaling, seed, base + gain + 0.0001 * (seed % 2 - 0.5), 50, 100])
 
 
 def test_a_gain_in_both_is_the_title(screen):
@@ -61,7 +59,7 @@ def test_a_gain_in_both_is_the_title(screen):
     assert plain(found.title).startswith("Batch normalization reaches 95 % in a ")
     assert found.title.endswith("points more accurate")
     assert [plain(one.label) for one in found.tiles] == [
-        *("the steps to 95 % accuracy", "of test accuracy after 3 epochs", "the time of an epoch"),
+        *("the steps to 95 % accuracy", "of test accuracy after 3 epochs", "the time of an epoch")
     ]
     assert "48 networks learned Digits" in plain(found.sentences)
     assert plain(found.sentences).endswith("All 12 seeds agree.")
@@ -147,9 +145,7 @@ def test_the_curves_are_those_of_the_table(screen, tmp_path):
     data = explorer(results, "digits")
     rows = synthetic.read_rows(tmp_path / "results" / "tables" / "metrics.csv")
     assert [level["name"] for level in data["levels"]] == ["dropout 0", "dropout 0.5"]
-    assert [(axis["label"], axis["values"]) for axis in data["axes"]] == [
-        ("batch size", ["32", "64"])
-    ]
+    assert [(axis["label"], axis["values"]) for axis in data["axes"]] == [("batch size", ["32", "64"])]
     seen = 0
     for measure, arms in zip(data["measures"], data["series"], strict=True):
         split, metric = measure["name"].split()
@@ -167,8 +163,6 @@ def test_the_curves_are_those_of_the_table(screen, tmp_path):
                     values = np.cumsum(run) / 10.0 ** measure["decimals"]
                     assert len(values) == len(wanted)
                     for step, value in zip(steps, values, strict=False):
-                        assert value == pytest.approx(
-                            wanted[step], abs=0.51 / 10 ** measure["decimals"]
-                        )
+                        assert value == pytest.approx(wanted[step], abs=0.51 / 10 ** measure["decimals"])
                         seen += 1
     assert seen > 1000

@@ -118,9 +118,7 @@ def test_tables_sort_and_contents_follow(browser, rendered):
     cells = tab.locator("#tab-steps tbody tr td:nth-child(3)").all_inner_texts()
     numbers = [int(cell.replace(",", "")) for cell in cells]
     assert numbers == sorted(numbers)
-    tab.evaluate(
-        "document.getElementById('the-backward-pass').scrollIntoView({behavior: 'instant'})"
-    )
+    tab.evaluate("document.getElementById('the-backward-pass').scrollIntoView({behavior: 'instant'})")
     # A locator, because the page's policy forbids the evaluation that polling a function takes.
     tab.locator("nav a[aria-current][href='#the-backward-pass']").wait_for()
     context.close()

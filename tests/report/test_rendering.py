@@ -8,13 +8,7 @@ import nbformat
 import pytest
 
 from bnstudy.errors import UserError
-from bnstudy.report.rendering import (
-    check_links,
-    page_of,
-    svg_uri,
-    themed,
-    to_mathml,
-)
+from bnstudy.report.rendering import check_links, page_of, svg_uri, themed, to_mathml
 from bnstudy.report.svg import compact
 from conftest import ROOT, render
 
@@ -34,9 +28,7 @@ def test_bad_tex_stops_the_build_and_names_the_formula(tex):
 
 
 def test_tex_is_kept_as_annotation():
-    assert r'<annotation encoding="application/x-tex">\hat{x}_i' in to_mathml(
-        r"\hat{x}_i", display=False
-    )
+    assert r'<annotation encoding="application/x-tex">\hat{x}_i' in to_mathml(r"\hat{x}_i", display=False)
 
 
 def test_raw_html_in_markdown_is_text():

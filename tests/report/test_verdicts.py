@@ -57,9 +57,7 @@ def endpoint(values=UP, **more) -> Endpoint:
     return Endpoint(series(values), "percentage points", cells, **more)
 
 
-def write(
-    folder: Path, entries: list[dict], measured: dict, config: dict | None = None
-) -> verdicts.Claims:
+def write(folder: Path, entries: list[dict], measured: dict, config: dict | None = None) -> verdicts.Claims:
     """Judge made-up endpoints and read the tables back, as the report does."""
     config = config or {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,9 +141,7 @@ def test_the_interval_that_decides_is_that_of_the_level_left(tmp_path):
 
 
 def test_an_effect_outside_of_what_was_expected_says_so(judge):
-    assert "more than was expected, +0.10 to +0.40." in said(
-        judge(endpoint(), expected_range=[0.1, 0.4])
-    )
+    assert "more than was expected, +0.10 to +0.40." in said(judge(endpoint(), expected_range=[0.1, 0.4]))
     assert "less than was expected" in said(judge(endpoint(), expected_range=[2, 3]))
     assert "was expected" not in said(judge(endpoint(), expected_range=[0.5, 1.5]))
 
@@ -238,10 +234,7 @@ def test_not_run(judge):
 
 
 def test_exact_statements_are_a_table(tmp_path):
-    measured = {
-        "M1": Exact(True, 3.6e-15, 1e-12, "largest: -0.5"),
-        "M5": Exact(False, 731.0, 1.0),
-    }
+    measured = {"M1": Exact(True, 3.6e-15, 1e-12, "largest: -0.5"), "M5": Exact(False, 731.0, 1.0)}
     entries = [entry(name, "exact", study="identities") for name in ("M1", "M5", "M9")]
     claims = write(tmp_path, entries, measured)
     exhibit = verdict_exhibits.exact(claims, "identities")
@@ -398,9 +391,7 @@ def test_the_real_list_fits_headings_anchors_and_exhibits(tmp_path):
     ids = {claim["id"] for claim in found["claims"]}
     assert set(verdicts.QUOTES["claims"]) <= ids
     shown_by = {erratum["shown"] for erratum in verdicts.QUOTES["errata"]}
-    assert {name for name in shown_by if name not in ids} == {
-        *("fig-gap", "fig-batch-size", "tab-arms"),
-    }
+    assert {name for name in shown_by if name not in ids} == {*("fig-gap", "fig-batch-size", "tab-arms")}
     # What a study measures is a claim, a reading or a figure.
     measured = {entry["study"] for entry in found["claims"] + found["further"]}
     assert set(default_studies()) <= measured | set(FIGURES)
@@ -410,12 +401,7 @@ def test_scorecard_table(tmp_path):
     claims = many(tmp_path)
     exhibit = verdict_exhibits.scorecard(claims)
     frame = exhibit.frame
-    assert list(frame["verdict"]) == [
-        "supported, mixed",
-        "refuted",
-        "not supported",
-        "inconclusive",
-    ]
+    assert list(frame["verdict"]) == ["supported, mixed", "refuted", "not supported", "inconclusive"]
     assert frame["claim"][0].anchor == "s1-speed-and-accuracy"
     assert "all 5 claims" in exhibit.caption
     assert list(verdict_exhibits.history(claims).frame["claim"]) == ["L1"]
@@ -491,10 +477,7 @@ def test_growth_and_groups_beside_published_values(tmp_path):
     layers = pd.DataFrame(
         [
             (network, 32, seed, 30, layer, theory * factor * math.exp((-1) ** seed / 50), theory)
-            for network, theory, factor in (
-                ("batch_relu", 1.522, 1.01),
-                ("batch_linear", 1.034, 1.1),
-            )
+            for network, theory, factor in (("batch_relu", 1.522, 1.01), ("batch_linear", 1.034, 1.1))
             for seed in range(12)
             for layer in (9, 10)
         ],
@@ -503,31 +486,12 @@ def test_growth_and_groups_beside_published_values(tmp_path):
     layers.to_csv(tmp_path / "init_gradients.csv", index=False)
     groups = pd.DataFrame(
         [
-            (
-                "ghost",
-                seed,
-                "groups",
-                128,
-                size,
-                "ok",
-                10,
-                "running",
-                0.95 - 0.1 / size + seed / 1000,
-            )
+            ("ghost", seed, "groups", 128, size, "ok", 10, "running", 0.95 - 0.1 / size + seed / 1000)
             for seed in range(10)
             for size in (2, 4, 8, 16, 32, 64)
         ],
         columns=[
-            *(
-                "norm",
-                "seed",
-                "design",
-                "batch_size",
-                "group_size",
-                "status",
-                "n_classes",
-                "statistics",
-            ),
+            *("norm", "seed", "design", "batch_size", "group_size", "status", "n_classes", "statistics"),
             "val_accuracy",
         ],
     )

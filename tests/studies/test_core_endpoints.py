@@ -38,10 +38,7 @@ def run_of(norm: str, size: int, seed: int) -> dict:
 
 def tables(seeds: int = 3) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     runs = pd.DataFrame(
-        run_of(norm, size, seed)
-        for norm in ("none", "batch")
-        for size in SIZES
-        for seed in range(seeds)
+        run_of(norm, size, seed) for norm in ("none", "batch") for size in SIZES for seed in range(seeds)
     )
     keys = ["dataset", "norm", "batch_size", "seed"]
     metrics = []
@@ -51,30 +48,16 @@ def tables(seeds: int = 3) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         for step in range(0, budget + 1, budget // 4):
             accuracy = 0.5 + 0.49 * step / budget
             metrics.append(
-                where
-                | {
-                    "epoch": 1,
-                    "step": step,
-                    "split": "probe",
-                    "metric": "accuracy",
-                    "value": accuracy,
-                }
+                where | {"epoch": 1, "step": step, "split": "probe", "metric": "accuracy", "value": accuracy}
             )
         metrics.append(
             where
-            | {
-                "epoch": 1,
-                "step": budget,
-                "split": "validation",
-                "metric": "loss",
-                "value": run["val_loss"],
-            }
+            | {"epoch": 1, "step": budget, "split": "validation", "metric": "loss", "value": run["val_loss"]}
         )
     timings = runs[["run", *keys]].assign(
         # A normalized step costs 1.5 times as much.
         training_seconds=[
-            BUDGET[r.batch_size] * {"none": 0.001, "batch": 0.0015}[r.norm]
-            for r in runs.itertuples()
+            BUDGET[r.batch_size] * {"none": 0.001, "batch": 0.0015}[r.norm] for r in runs.itertuples()
         ]
     )
     return runs, pd.DataFrame(metrics), timings
@@ -101,17 +84,13 @@ def test_convergence_by_hand():
     assert steps.note.startswith("0 of ")
     seconds = found["seconds_to_target"].effect
     assert seconds.tolist() == pytest.approx([2 * math.log(2) - math.log(1.5)] * 3)
-    assert found["first_epoch_loss"].effect.tolist() == pytest.approx(
-        [1.5 * math.log(1.10 / 1.04)] * 3
-    )
+    assert found["first_epoch_loss"].effect.tolist() == pytest.approx([1.5 * math.log(1.10 / 1.04)] * 3)
     assert found["steps_to_97"].effect.tolist() == pytest.approx([0] * 3)
 
 
 def test_dependence_on_the_batch_size_by_hand():
     found = endpoints(*tables())
-    assert found["batch_size_slope"].effect.tolist() == pytest.approx(
-        [3 * math.log(1.10 / 1.04)] * 3
-    )
+    assert found["batch_size_slope"].effect.tolist() == pytest.approx([3 * math.log(1.10 / 1.04)] * 3)
     # Samples from 32 to 256: times 8 without, times 2 with batch normalization.
     assert found["batch_size_samples"].effect.tolist() == pytest.approx([math.log(4)] * 3)
 
@@ -121,9 +100,7 @@ def test_a_loss_that_falls_with_the_batch_size_depends_on_it_as_much():
     batch = runs["norm"] == "batch"
     runs.loc[batch, "val_loss"] = 0.04 / runs.loc[batch, "val_loss"]  # falls by 4 % a doubling
     found = endpoints(runs, metrics, timings)
-    assert found["batch_size_slope"].effect.tolist() == pytest.approx(
-        [3 * math.log(1.10 / 1.04)] * 3
-    )
+    assert found["batch_size_slope"].effect.tolist() == pytest.approx([3 * math.log(1.10 / 1.04)] * 3)
 
 
 def test_accuracy_by_hand():
@@ -147,15 +124,11 @@ def test_runs_that_diverged_or_never_arrived_stand_at_the_budget():
     runs.loc[second, "steps_to_target"] = np.nan
     timings.loc[first, "training_seconds"] = 0.0
     found = endpoints(runs, metrics, timings)
-    assert found["seconds_to_target"].cells["batch size 32"][0] == pytest.approx(
-        math.log(200 / (800 * 1.5))
-    )
+    assert found["seconds_to_target"].cells["batch size 32"][0] == pytest.approx(math.log(200 / (800 * 1.5)))
     steps = metric_of(runs, FASTER)
     assert steps.note.startswith("2 of ")
     assert steps.cells["batch size 32"][0] == pytest.approx(math.log(200 / 800))
-    assert steps.cells["batch size 64"][1] == pytest.approx(
-        math.log(400 / (3200 * 2 ** (1 / 3) / 64))
-    )
+    assert steps.cells["batch size 64"][1] == pytest.approx(math.log(400 / (3200 * 2 ** (1 / 3) / 64)))
     assert metric_of(runs, BETTER).cells["batch size 32"][0] == pytest.approx(10 - 95)
 
 

@@ -85,12 +85,7 @@ def test_observing_gradients_does_not_change_training(digits_data):
         "depth",
         {"epochs": 1, "batch_size": 64},
         variants={"depth": {"2": {"hidden": [16, 16]}}},
-        grid={
-            "norm": ["batch"],
-            "activation": ["relu"],
-            "initialization": ["default"],
-            "depth": [2],
-        },
+        grid={"norm": ["batch"], "activation": ["relu"], "initialization": ["default"], "depth": [2]},
         observers=[{"gradient_range": {"gradient_every": 3}}, {"soft_rank": {"probe_images": 100}}],
     )
     (row,) = rows(small, data, seeds=1)
@@ -128,9 +123,7 @@ def test_endpoints_by_hand():
                 ("batch", {2: (0.95, 0.4), 5: (0.95, 0.5), 20: (0.93, 1.5)}),
             ):
                 for layers, (accuracy, gradient_range) in values.items():
-                    rows.append(
-                        row(norm, initialization, "relu", layers, seed, accuracy, gradient_range)
-                    )
+                    rows.append(row(norm, initialization, "relu", layers, seed, accuracy, gradient_range))
             for norm, values in (("none", {2: 0.86, 5: 0.41}), ("batch", {2: 0.94, 5: 0.93})):
                 for layers, accuracy in values.items():
                     rows.append(row(norm, initialization, "sigmoid", layers, seed, accuracy, 1.0))

@@ -9,18 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnstudy.networks.layers import (
-    GhostBatchNorm,
-    PopulationBatchNorm,
-    group_lengths,
-    with_population,
-)
+from bnstudy.networks.layers import GhostBatchNorm, PopulationBatchNorm, group_lengths, with_population
 from bnstudy.training.inputs import Scaling, Split
 from bnstudy.training.loop import evaluate
-from bnstudy.training.observers.inference import (
-    evaluate_with_batch_statistics,
-    with_precise_statistics,
-)
+from bnstudy.training.observers.inference import evaluate_with_batch_statistics, with_precise_statistics
 from perceptrons import build_model
 
 EPSILON = 1e-5
@@ -36,9 +28,7 @@ def split():
 
 @pytest.fixture
 def network():
-    model = build_model(
-        12, 4, hidden=(6, 5), norm="batch", generator=torch.Generator().manual_seed(1)
-    )
+    model = build_model(12, 4, hidden=(6, 5), norm="batch", generator=torch.Generator().manual_seed(1))
     for layer in model:
         if isinstance(layer, nn.BatchNorm1d):  # as after some training
             nn.init.normal_(layer.weight, 1, 0.3, generator=torch.Generator().manual_seed(2))
@@ -102,15 +92,7 @@ def test_last_group_is_shorter():
 
 @pytest.mark.parametrize(
     ("n", "size", "lengths"),
-    [
-        (8, 4, [4, 4]),
-        (10, 4, [4, 4, 2]),
-        (9, 4, [4, 5]),
-        (5, 4, [5]),
-        (3, 4, [3]),
-        (1, 4, [1]),
-        (2, 2, [2]),
-    ],
+    [(8, 4, [4, 4]), (10, 4, [4, 4, 2]), (9, 4, [4, 5]), (5, 4, [5]), (3, 4, [3]), (1, 4, [1]), (2, 2, [2])],
 )
 def test_group_lengths(n, size, lengths):
     assert group_lengths(n, size) == lengths

@@ -27,9 +27,7 @@ def backpropagated(weights, biases, inputs, labels):
         outputs = np.maximum(sums, 0)
         kept.append(outputs)
     odds = np.exp(sums - sums.max(axis=1, keepdims=True))
-    delta = (odds / odds.sum(axis=1, keepdims=True) - np.eye(len(weights[-1]))[labels]) / len(
-        labels
-    )
+    delta = (odds / odds.sum(axis=1, keepdims=True) - np.eye(len(weights[-1]))[labels]) / len(labels)
     norms = []
     for layer in range(len(weights) - 1, -1, -1):
         norms.append(np.linalg.norm(delta.T @ kept[layer]))

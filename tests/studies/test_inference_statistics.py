@@ -15,12 +15,7 @@ from bnstudy.data.prepared import open_prepared
 from bnstudy.networks.optimizers import Adam
 from bnstudy.settings import Settings
 from bnstudy.studies import inference_statistics
-from bnstudy.studies.inference_statistics import (
-    average_over_epoch,
-    distance,
-    make_network,
-    train_and_keep,
-)
+from bnstudy.studies.inference_statistics import average_over_epoch, distance, make_network, train_and_keep
 from bnstudy.training.inputs import Scaling, Split, make_splits, shift_images, stream_generator
 from bnstudy.training.loop import make_deterministic, train
 from small import INFERENCE_STATISTICS as OPTIONS
@@ -106,9 +101,7 @@ def test_cumulative_average_is_the_mean_of_an_epoch(splits):
 @pytest.mark.parametrize("level", [1.0, 0.5, 0.25])
 def test_contrast_against_torchvision(level):
     pixels = torch.randint(0, 256, (5, 49), dtype=torch.uint8, generator=torch.manual_seed(0))
-    shifted = shift_images(
-        Split(pixels, torch.zeros(5), Scaling(255)), "contrast", level, torch.Generator()
-    )
+    shifted = shift_images(Split(pixels, torch.zeros(5), Scaling(255)), "contrast", level, torch.Generator())
     expected = adjust_contrast(pixels.view(5, 1, 7, 7).float() / 255, level).flatten(1)
     torch.testing.assert_close(shifted.pixels.float() / 255, expected, atol=0.51 / 255, rtol=0)
 
@@ -120,9 +113,7 @@ def test_brightness_and_noise():
     brighter = shift_images(split, "brightness", 0.2, torch.Generator())
     assert brighter.pixels[:, 0].unique().tolist() == [255]
     assert brighter.pixels[:, 1:].unique().tolist() == [179]  # 128 + 0.2 * 255
-    noisy, again = (
-        shift_images(split, "noise", 0.1, torch.Generator().manual_seed(1)) for _ in range(2)
-    )
+    noisy, again = (shift_images(split, "noise", 0.1, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(noisy.pixels, again.pixels)
     values = noisy.pixels[:, 1:].float()
     assert values.mean().item() == pytest.approx(128, abs=1)

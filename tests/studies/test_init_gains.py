@@ -17,9 +17,7 @@ from small import rows, study
 
 def network(norm: str, gain: float, scaled: str) -> torch.nn.Sequential:
     generator = torch.Generator().manual_seed(0)
-    model = build_model(
-        20, 10, hidden=(16, 8), norm=norm, initialization="he", generator=generator
-    ).double()
+    model = build_model(20, 10, hidden=(16, 8), norm=norm, initialization="he", generator=generator).double()
     scale_weights(model, gain, scaled)
     return model
 
@@ -30,9 +28,7 @@ def test_scaling_hidden_layers_leaves_a_normalized_network_as_it_was(gain):
     inputs = torch.randn(64, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for scaled, factor in (("hidden", 1.0), ("all", gain)):
         expected = factor * network("batch", 1.0, "hidden")(inputs)
-        torch.testing.assert_close(
-            network("batch", gain, scaled)(inputs), expected, rtol=0.02, atol=0.01
-        )
+        torch.testing.assert_close(network("batch", gain, scaled)(inputs), expected, rtol=0.02, atol=0.01)
     # Without normalization the logits scale with every layer: three of them here, biases zero.
     expected = gain**3 * network("none", 1.0, "all")(inputs)
     torch.testing.assert_close(network("none", gain, "all")(inputs), expected)
@@ -84,12 +80,7 @@ def test_gains_of_a_seed_scale_the_same_draws(digits_data):
     small["grid"]["gain"] = [0.1, 1]
     cell = {"norm": "batch", "optimizer": "sgd", "scaled": "hidden"}
     found = rows(small, data, **cell)
-    assert [(row["seed"], row["gain"]) for row in found] == [
-        (1000, 0.1),
-        (1000, 1),
-        (1001, 0.1),
-        (1001, 1),
-    ]
+    assert [(row["seed"], row["gain"]) for row in found] == [(1000, 0.1), (1000, 1), (1001, 0.1), (1001, 1)]
     assert found == rows(small, data, **cell)
     settings = Settings(norm="batch", initialization="he", gain=0.1, gain_layers="hidden")
     scaled, plain = (make_model(64, 10, s) for s in (settings, replace(settings, gain=1.0)))

@@ -7,13 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bnstudy.claims.endpoints.initialization import (
-    against_theory,
-    growth_by_network,
-)
-from bnstudy.claims.endpoints.initialization import (
-    init_gradients as endpoints,
-)
+from bnstudy.claims.endpoints.initialization import against_theory, growth_by_network
+from bnstudy.claims.endpoints.initialization import init_gradients as endpoints
 from bnstudy.data.prepared import open_prepared
 from bnstudy.studies import init_gradients
 from bnstudy.studies.init_gradients import NETWORKS, growth_in_theory
@@ -75,9 +70,7 @@ def table(digits_data):
         {"network": network, "seed": seed} | row
         for network in NETWORKS
         for seed in range(8)
-        for row in init_gradients.run(
-            data, {"network": network}, OPTIONS, seed, torch.device("cpu")
-        )
+        for row in init_gradients.run(data, {"network": network}, OPTIONS, seed, torch.device("cpu"))
     ]
     return pd.DataFrame(rows)
 
@@ -112,12 +105,7 @@ def test_endpoints_by_hand():
     for network, size, growth in (("none", 100.0, 100.0), ("batch", 0.1, 1.5)):
         for gain, power in ((0.1, -1), (1.0, 0), (10.0, 1)):
             rows += [
-                (
-                    f"{network}_scaled",
-                    gain,
-                    3 * size**power,
-                    growth ** (power if network == "none" else 1),
-                ),
+                (f"{network}_scaled", gain, 3 * size**power, growth ** (power if network == "none" else 1)),
                 (f"{network}_scaled", gain, 4 * size**power, None),
             ]
     rows += [(name, 1.0, 1.0, g) for name in ("batch_relu", "none_he") for g in (1.0, None)]

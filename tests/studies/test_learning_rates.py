@@ -12,12 +12,7 @@ from bnstudy.data.prepared import open_prepared
 from small import rows, study
 
 RATES = [0.01, 0.1, 1.0, 10.0]
-OPTIONS = {
-    "trained_at": 0.8,
-    "usual": {"sgd": 0.1},
-    "target_within": 0.95,
-    "target_between": 0.85,
-}
+OPTIONS = {"trained_at": 0.8, "usual": {"sgd": 0.1}, "target_within": 0.95, "target_between": 0.85}
 ACCURACY = {"none": [0.85, 0.90, 0.10, None], "batch": [0.90, 0.955, 0.96, 0.79]}
 STEPS_85 = {"none": [300, 200, None, None], "batch": [100, 50, 20, None]}
 STEPS_95 = {"none": [None] * 4, "batch": [None, 200, 100, None]}
@@ -91,9 +86,7 @@ def test_best_rate_is_chosen_on_the_other_half_of_the_seeds():
 def test_choosing_costs_nothing_on_average_where_rates_do_not_differ():
     """Picking the best on the judged seeds themselves would give -1 here; cross-fitting gives 0."""
     rng = np.random.default_rng(0)
-    values = [
-        cross_fitted_steps(pd.DataFrame(rng.normal(size=(10, 8))))[0].mean() for _ in range(300)
-    ]
+    values = [cross_fitted_steps(pd.DataFrame(rng.normal(size=(10, 8))))[0].mean() for _ in range(300)]
     assert abs(np.mean(values)) < 4 * np.std(values) / math.sqrt(len(values))
 
 

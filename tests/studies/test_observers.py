@@ -17,11 +17,7 @@ from bnstudy.training.command import main
 from bnstudy.training.inputs import Scaling, Split, make_splits
 from bnstudy.training.loop import make_model, train
 from bnstudy.training.observers import OBSERVERS, make_observers, observed_code, refused
-from bnstudy.training.observers.activations import (
-    dead_shares,
-    last_activations,
-    last_hidden_activations,
-)
+from bnstudy.training.observers.activations import dead_shares, last_activations, last_hidden_activations
 from bnstudy.training.observers.gradients import bias_norm, weight_norms
 from bnstudy.training.observers.inference import (
     evaluate_with_batch_statistics,
@@ -86,18 +82,14 @@ def test_nothing_that_is_observed_changes_a_run(digits_data, kind, norm):
     found = {metric for _, _, _, metric, _ in watched.metrics}
     assert {"weight_norm:2", "dead_units:1", "soft_rank", "bias_end", "drift"} <= found
     assert ("gradient_norm:1" in found) == (norm != "weight")
-    assert ("variance_shift_1" in found) == (
-        "batch" in norm or "ghost" in norm or norm == "population"
-    )
+    assert ("variance_shift_1" in found) == ("batch" in norm or "ghost" in norm or norm == "population")
 
 
 @torch.no_grad()
 def test_statistics_of_maps_are_those_over_images_and_positions():
     """Against numpy, on a network of one convolution whose normalization has another epsilon."""
     torch.manual_seed(0)
-    settings = Settings(
-        kind="cnn", norm="batch", channels=(3,), norm_epsilon=0.5, activation="tanh"
-    )
+    settings = Settings(kind="cnn", norm="batch", channels=(3,), norm_epsilon=0.5, activation="tanh")
     model = build(settings, (1, 4, 4), 2)
     pixels = torch.randint(0, 256, (12, 1, 4, 4), dtype=torch.uint8)
     split = Split(pixels, torch.randint(0, 2, (12,)), Scaling(255))
@@ -155,9 +147,6 @@ def test_a_run_of_the_grid_is_observed_by_the_same(digits_data, tmp_path):
     }
     assert [row["step"] for row in rows if row["metric"] == "weight_norm:1"] == ["0", "25"]
     assert run["code_sha256"] == code_sha256(observed_code(entries)) != code_sha256()
-    for wrong, told in (
-        (["norms"], "no observer norms"),
-        ([{"drift": {"step": 1}}], "drift cannot"),
-    ):
+    for wrong, told in ((["norms"], "no observer norms"), ([{"drift": {"step": 1}}], "drift cannot")):
         with pytest.raises(UserError, match=told):
             main([str(digits_data), "--observers", json.dumps(wrong), *options])

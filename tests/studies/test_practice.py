@@ -116,12 +116,7 @@ def test_a_resumed_observer_goes_on(digits_data, tmp_path):
 
 @pytest.mark.parametrize(
     ("trained", "count"),
-    [
-        ("all", 6 * 5 + 5 + 5 * 4 + 4 + 4 * 3 + 3 + 2 * 9),
-        ("affine", 18),
-        ("random", 18),
-        ("output", 15),
-    ],
+    [("all", 6 * 5 + 5 + 5 * 4 + 4 + 4 * 3 + 3 + 2 * 9), ("affine", 18), ("random", 18), ("output", 15)],
 )
 def test_only_what_is_chosen_moves(trained, count):
     settings = Settings(hidden=(5, 4), norm="batch", trained=trained)
@@ -140,12 +135,7 @@ def test_only_what_is_chosen_moves(trained, count):
     changed = [int((old != layer.weight).sum()) for old, layer in layers]
     assert (
         changed
-        == {
-            "all": [30, 20, 12],
-            "affine": [0, 0, 0],
-            "random": [10, 8, 0],
-            "output": [0, 0, 12],
-        }[trained]
+        == {"all": [30, 20, 12], "affine": [0, 0, 0], "random": [10, 8, 0], "output": [0, 0, 12]}[trained]
     )
 
 
@@ -162,9 +152,7 @@ def test_nothing_to_train_is_said_before_a_run(norm, trained):
 
 NEW = ("robustness", "weight_decay", "large_batches", "affine_only", "convolutional")
 CLAIMS = [
-    one
-    for one in read(ROOT / "config/claims.yaml")["claims"]
-    if one.get("study") in NEW and "metric" in one
+    one for one in read(ROOT / "config/claims.yaml")["claims"] if one.get("study") in NEW and "metric" in one
 ]
 
 
@@ -181,12 +169,8 @@ def test_a_claim_comes_out_both_ways(claim, sign):
         for one in images if claim["study"] == "robustness" else ("",):
             row = levels | {"images": one, "status": "ok", "n_classes": 10, "val_accuracy": 0.5}
             is_level = str(row[full["axis"]]) == str(full["level"])
-            value = (
-                0.5 + is_level * better / 100 if "accuracy" in full["metric"] else is_level * better
-            )
-            made.append(
-                row | {full["metric"]: math.exp(value) if full["scale"] == "ratio" else value}
-            )
+            value = 0.5 + is_level * better / 100 if "accuracy" in full["metric"] else is_level * better
+            made.append(row | {full["metric"]: math.exp(value) if full["scale"] == "ratio" else value})
     axes = declaration.axes(shipped)
     effect = metric_endpoint(full, pd.DataFrame(made), axes).effect
     assert len(effect) == 12
@@ -198,16 +182,8 @@ def test_variants_of_two_axes_lie_on_top(digits_data):
         "grid": {"norm": ["none", "batch"], "batch_size": [8, 16]},
         "variants": {"norm,batch_size": {"batch,8": {"learning_rate": 0.5}}},
     }
-    rates = {
-        (one.norm, one.batch_size): one.learning_rate
-        for _, one in declaration.runs(told, "digits", 1)
-    }
-    assert rates == {
-        ("none", 8): 0.001,
-        ("none", 16): 0.001,
-        ("batch", 8): 0.5,
-        ("batch", 16): 0.001,
-    }
+    rates = {(one.norm, one.batch_size): one.learning_rate for _, one in declaration.runs(told, "digits", 1)}
+    assert rates == {("none", 8): 0.001, ("none", 16): 0.001, ("batch", 8): 0.5, ("batch", 16): 0.001}
     part = declaration.cell_part(told, {"norm": "batch", "batch_size": 8})
     assert [s.learning_rate for _, s in declaration.runs(part, "digits", 1)] == [0.5]
     other = declaration.cell_part(told, {"norm": "none", "batch_size": 8})

@@ -17,9 +17,7 @@ from perceptrons import build_model
 @pytest.fixture
 def quadratic(monkeypatch):
     """The loss becomes half the squared output, times the label, summed."""
-    monkeypatch.setattr(
-        landscape.F, "cross_entropy", lambda outputs, labels: (labels * outputs**2).sum() / 2
-    )
+    monkeypatch.setattr(landscape.F, "cross_entropy", lambda outputs, labels: (labels * outputs**2).sum() / 2)
 
 
 def scalar_network(*weights):
@@ -61,9 +59,7 @@ def test_covariate_shift_of_two_weights(quadratic):
 def test_covariate_shift_moves_all_earlier_layers(quadratic):
     """For the third layer both layers before it have made their steps, its own weight has not."""
     w1, w2, w3, rate = 1.5, 0.8, 1.2, 0.1
-    rows = landscape.covariate_shift(
-        scalar_network(w1, w2, w3), torch.ones(1, 1), torch.ones(1, 1), rate
-    )
+    rows = landscape.covariate_shift(scalar_network(w1, w2, w3), torch.ones(1, 1), torch.ones(1, 1), rate)
     y = w1 * w2 * w3
     new1, new2 = w1 - rate * y * w2 * w3, w2 - rate * y * w1 * w3
     assert list(rows) == [2, 3]

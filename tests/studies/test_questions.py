@@ -37,12 +37,8 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_effective_rank_by_hand():
     assert random_networks.effective_rank(torch.eye(4)) == pytest.approx(4)
-    assert random_networks.effective_rank(torch.outer(torch.ones(5), torch.arange(3.0))) == (
-        pytest.approx(1)
-    )
-    assert random_networks.effective_rank(torch.diag(torch.tensor([2.0, 1.0]))) == pytest.approx(
-        25 / 17
-    )
+    assert random_networks.effective_rank(torch.outer(torch.ones(5), torch.arange(3.0))) == (pytest.approx(1))
+    assert random_networks.effective_rank(torch.diag(torch.tensor([2.0, 1.0]))) == pytest.approx(25 / 17)
     assert random_networks.effective_rank(torch.zeros(3, 2)) == 0
 
 
@@ -120,8 +116,7 @@ def test_random_networks_on_real_images(digits_data, name):
     options = all_shipped()[name]["options"] | {"depth": 14, "images": 100}
     cell = {"width": 32} if name == "rank" else {}
     none, batch = (
-        random_networks.run(data, {"norm": norm, **cell}, options, 0, CPU)
-        for norm in ("none", "batch")
+        random_networks.run(data, {"norm": norm, **cell}, options, 0, CPU) for norm in ("none", "batch")
     )
     if name == "rank":
         assert [row["layer"] for row in none] == list(range(1, 15))

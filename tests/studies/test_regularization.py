@@ -153,13 +153,7 @@ def hand_made() -> pd.DataFrame:
     for seed in range(10):
         for arm, (gap, accuracy) in MADE.items():
             shift = 0.5 if arm == "dropout_before" else 1.0
-            common = {
-                "arm": arm,
-                "seed": seed,
-                "status": "ok",
-                "val_accuracy": accuracy,
-                "n_classes": 10,
-            }
+            common = {"arm": arm, "seed": seed, "status": "ok", "val_accuracy": accuracy, "n_classes": 10}
             made += [
                 common | {"epoch": 1, "train_loss": 0.1, "val_loss": 0.1 + gap},
                 common

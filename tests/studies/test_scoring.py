@@ -37,10 +37,7 @@ def test_diverged_runs_count_as_guessing_and_are_not_dropped():
 
 def test_levels_are_paired_by_seed_whatever_the_order_of_rows():
     runs = pd.concat(
-        [
-            table(batch_size=32, v=[1.0, 2.0, 4.0, 8.0]),
-            table(batch_size=256, v=[0.0, 0.0, 1.0, 3.0]),
-        ]
+        [table(batch_size=32, v=[1.0, 2.0, 4.0, 8.0]), table(batch_size=256, v=[0.0, 0.0, 1.0, 3.0])]
     ).sample(frac=1, random_state=0)
     differences = scoring.level_minus_baseline(runs, runs["v"], ("batch_size",))
     assert set(differences) == {"batch size 32", "batch size 256"}

@@ -38,24 +38,17 @@ def epochs_of_batches(split, seed, batch_size, epochs):
     for _ in range(epochs):
         order = torch.randperm(len(split), generator=generator)
         x, labels = numbers(split.take(order))
-        yield [
-            (x[i : i + batch_size], labels[i : i + batch_size])
-            for i in range(0, len(x), batch_size)
-        ]
+        yield [(x[i : i + batch_size], labels[i : i + batch_size]) for i in range(0, len(x), batch_size)]
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_covariate_shift_of_one_step(norm, activation):
     generator = torch.Generator().manual_seed(4)
-    model = build_model(
-        7, 3, hidden=(6, 5, 4), norm=norm, activation=activation, generator=generator
-    )
+    model = build_model(7, 3, hidden=(6, 5, 4), norm=norm, activation=activation, generator=generator)
     x = torch.randn(16, 7, dtype=torch.float64, generator=generator)
     labels = torch.arange(16) % 3
-    expected = covariate_shift(
-        from_torch(model, activation=activation), x.numpy(), labels.numpy(), 0.3
-    )
+    expected = covariate_shift(from_torch(model, activation=activation), x.numpy(), labels.numpy(), 0.3)
     found = landscape.covariate_shift(model.double(), x, labels, 0.3)
     assert list(found) == list(expected)
     for layer, row in found.items():
@@ -95,9 +88,7 @@ def test_gradients_at_initialization(data, network):
     options = {"claim_batch_size": 32, "claim_depth": 12, "width": 48, "gains": [2]}
     found = init_gradients.run(data, {"network": network}, options, 1, CPU)
     norm, initialization, _ = init_gradients.NETWORKS[network]
-    settings = Settings(
-        norm=norm, seed=1, hidden=(48,) * 12, initialization=initialization, gain=2.0
-    )
+    settings = Settings(norm=norm, seed=1, hidden=(48,) * 12, initialization=initialization, gain=2.0)
     ours = from_torch(make_model(64, 10, settings))
     order = torch.randperm(len(data.train_images), generator=stream_generator(1, "order"))[:32]
     pixels = data.train_images[order].flatten(1).double().numpy()

@@ -116,9 +116,7 @@ def test_one_checkpoint_below_is_enough_to_fail_and_a_diverged_run_guesses():
 def test_learning_rates_are_cells_and_each_must_hold():
     drifts = [None, 0.5, 0.1]
     slow = curve("batch", [0.1, 0.8, 0.9], drifts) + curve("none", [0.1, 0.5, 0.7], drifts)
-    fast = curve("batch", [0.1, 0.9, 0.9], drifts, 0.5) + curve(
-        "none", [0.1, 0.8, 0.94], drifts, 0.5
-    )
+    fast = curve("batch", [0.1, 0.9, 0.9], drifts, 0.5) + curve("none", [0.1, 0.8, 0.94], drifts, 0.5)
     found = endpoints(pd.DataFrame(slow + fast), {})
     assert found["final_accuracy"].cells["learning rate 0.1"].tolist() == pytest.approx([20, 20])
     assert found["final_accuracy"].effect.tolist() == pytest.approx([8, 8])

@@ -30,8 +30,7 @@ def test_page_against_every_permutation():
     orders = list(itertools.permutations((1, 2, 3)))
     observed = sum(np.dot(row.argsort().argsort() + 1, (1, 2, 3)) for row in doses)
     sums = [
-        sum(np.dot(ranks, (1, 2, 3)) for ranks in chosen)
-        for chosen in itertools.product(orders, repeat=3)
+        sum(np.dot(ranks, (1, 2, 3)) for ranks in chosen) for chosen in itertools.product(orders, repeat=3)
     ]
     exact = np.mean(np.array(sums) >= observed)
     table = pd.DataFrame(doses)
@@ -111,11 +110,7 @@ def test_endpoints_by_hand():
                 row(seed, "ghost", "groups", size, "precise", accuracy + 0.01 - wobble),
                 row(seed, "ghost", "groups", size, "batch", accuracy - 0.2 / size - wobble),
             ]
-        for norm, small, large in (
-            ("batch", 0.80, 0.94),
-            ("none", 0.90, 0.93),
-            ("layer", 0.91, 0.95),
-        ):
+        for norm, small, large in (("batch", 0.80, 0.94), ("none", 0.90, 0.93), ("layer", 0.91, 0.95)):
             made += [
                 row(seed, norm, "batches", 2, "running", small),
                 row(seed, norm, "batches", 16, "running", large),

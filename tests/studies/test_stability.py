@@ -65,9 +65,7 @@ def test_recorded_losses_are_those_of_the_steps(digits_data):
     losses = torch.stack(recorder.losses).double()
     weights = torch.tensor([len(y) for _, y in splits["train"].batches(64)]).double()
     for epoch, part in enumerate(losses.split(len(weights)), start=1):
-        reported = next(
-            v for e, _, s, m, v in plain.metrics if (e, s, m) == (epoch, "train", "loss")
-        )
+        reported = next(v for e, _, s, m, v in plain.metrics if (e, s, m) == (epoch, "train", "loss"))
         assert (part * weights).sum() / weights.sum() == pytest.approx(reported, rel=1e-6)
 
 

@@ -28,9 +28,7 @@ def test_run_on_digits(digits_data):
 def test_sizes():
     n, hidden = 16, 128 + 64
     inputs, labels = torch.randn(n, 784), torch.zeros(n, dtype=torch.int64)
-    none, batch = (
-        timing.size(build_model(784, 10, norm=norm), inputs, labels) for norm in ("none", "batch")
-    )
+    none, batch = (timing.size(build_model(784, 10, norm=norm), inputs, labels) for norm in ("none", "batch"))
     assert none["parameters"] == 109_386
     assert batch["parameters"] == 109_386 + 384
     assert (none["buffers"], batch["buffers"]) == (0, 2 * hidden + 2)

@@ -20,9 +20,7 @@ from bnstudy.studies.declaration import CODE_STUDIES
 
 SEEDS = list(declaration.seeds_of(12))
 CONFIG = yaml.safe_load((configuration.ROOT / "config/config.yaml").read_text())
-CONFIG["studies"] = {
-    name: one | {"enabled": True} for name, one in configuration.default_studies().items()
-}
+CONFIG["studies"] = {name: one | {"enabled": True} for name, one in configuration.default_studies().items()}
 configuration.check_config(CONFIG)
 CLAIMS = listed.judged_claims(listed.LIST, CONFIG)
 STATISTICAL = {claim["id"]: claim for claim in CLAIMS if claim["kind"] == "statistical"}
@@ -53,9 +51,7 @@ ROWS = {
     "init_gradients": {"network": NETWORKS, "gain": [0.5, 1, 2], "layer": range(1, 31)},
     "timing": {
         "batch_size": [32, 256],
-        "phase, arm": [
-            (p, a) for p in ("training", "inference") for a in ("none", "batch", "fused")
-        ],
+        "phase, arm": [(p, a) for p in ("training", "inference") for a in ("none", "batch", "fused")],
     },
     "inference_statistics": {
         "part": ["shift", "staleness", "last_batch"],

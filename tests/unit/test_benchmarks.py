@@ -35,14 +35,7 @@ def test_row_has_the_median_the_range_and_whether_the_goal_is_reached(processes)
 
 @pytest.mark.parametrize(
     ("median", "expected"),
-    [
-        (1.9, "same"),
-        (2.1, "same"),
-        (2.29, "same"),
-        (2.31, "SLOWER"),
-        (1.66, "same"),
-        (1.64, "faster"),
-    ],
+    [(1.9, "same"), (2.1, "same"), (2.29, "same"), (2.31, "SLOWER"), (1.66, "same"), (1.64, "faster")],
 )
 def test_verdict_on_a_ratio(processes, median, expected):
     """The baseline's rounds lie between 1.9 and 2.1 around 2: slower is above 2.3 = 1.15 x 2, faster below 1.9 / 1.15."""
@@ -65,9 +58,7 @@ def test_seconds_and_new_quantities_have_no_verdict(processes):
 def test_table_is_read_as_it_was_written(processes, tmp_path):
     rows = [{"a": 0.123456789, "b": "none", "c": 3}]
     processes.write_table(tmp_path / "new/table.csv", rows)
-    assert processes.read_table(tmp_path / "new/table.csv") == [
-        {"a": "0.123457", "b": "none", "c": "3"}
-    ]
+    assert processes.read_table(tmp_path / "new/table.csv") == [{"a": "0.123457", "b": "none", "c": "3"}]
     assert processes.read_table(tmp_path / "missing.csv") == []
 
 
@@ -159,7 +150,4 @@ def test_cost_of_a_job_in_the_readme_is_that_of_the_table(processes):
         if row["what"] == "jobs"
     }
     words = " ".join((BENCHMARKS / "README.md").read_text().split())
-    assert (
-        f"{ms[10_000]} of Snakemake's time in a study of 10,000 runs and {ms[50_000]} in one"
-        in words
-    )
+    assert f"{ms[10_000]} of Snakemake's time in a study of 10,000 runs and {ms[50_000]} in one" in words

@@ -136,9 +136,7 @@ def test_the_scope_says_where_a_study_was_run_otherwise():
     changed["grid"]["seed"] = [0, 1]
     changed["studies"]["depth"]["settings"]["epochs"] = 16
     core, depth = (claims.actual_scope(claim(study=study), changed) for study in ("core", "depth"))
-    assert core == (
-        "not as registered, but with grid.dataset ['digits']; grid.seed [0, 1] (registered: s)"
-    )
+    assert core == ("not as registered, but with grid.dataset ['digits']; grid.seed [0, 1] (registered: s)")
     assert "settings.epochs 16" in depth
     assert "grid.dataset ['digits']" in depth
     assert "seed [0, 1]" not in depth
@@ -185,9 +183,7 @@ def test_the_table_begins_with_the_columns_that_it_is_known_for():
 def test_the_registered_claims_can_all_be_judged():
     found = listed.read(listed.LIST)
     kinds = [entry.get("kind", "statistical") for entry in found["claims"]]
-    statistical = [
-        e for e, kind in zip(found["claims"], kinds, strict=True) if kind == "statistical"
-    ]
+    statistical = [e for e, kind in zip(found["claims"], kinds, strict=True) if kind == "statistical"]
     # With twelve seeds the strictest step of Holm's method needs 2/4096 <= 0.05/m.
     assert len(statistical) <= 102
     simulated = config.default_studies()["calibration"]["options"]

@@ -67,9 +67,7 @@ def test_the_question_about_dropout_is_complete():
     assert (full["axis"], full["baseline"], full["unit"]) == ("dropout", 0.0, "percentage points")
     assert full["measure"] == "test accuracy, dropout 0.5 minus dropout 0"
     assert "batch size 32, batch size 64" in full["scope"]
-    assert (full["kind"], full["study"], full["endpoint"]) == (
-        *("statistical", "core", "test_accuracy"),
-    )
+    assert (full["kind"], full["study"], full["endpoint"]) == (*("statistical", "core", "test_accuracy"),)
     lower = listed.complete(D1 | {"metric": "val_loss", "direction": "lower", "scale": "ratio"}, {})
     assert (lower["unit"], lower["measure"][:15]) == ("ln ratio", "validation loss")
 
@@ -167,9 +165,7 @@ def test_a_study_of_other_rows_has_no_metric_of_runs():
 
 
 def test_nothing_slow_is_imported_to_check_claims():
-    code = (
-        "import sys, bnstudy.claims.listed; print({'torch', 'pandas', 'scipy'} & set(sys.modules))"
-    )
+    code = "import sys, bnstudy.claims.listed; print({'torch', 'pandas', 'scipy'} & set(sys.modules))"
     said = run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "set()\n"
 
@@ -275,9 +271,7 @@ def test_the_verdict_on_dropout(tmp_path):
     against = {"id": "D2", "direction": "lower"}
     observed = {"id": "D3", "metric": "train/size:1", "smallest_effect": 0.5}
     first, second, third = verdicts(tmp_path, [D1, D1 | against, D1 | observed])
-    assert (first["id"], first["verdict"], first["unit"]) == (
-        *("D1", "supported", "percentage points"),
-    )
+    assert (first["id"], first["verdict"], first["unit"]) == (*("D1", "supported", "percentage points"),)
     assert float(first["effect"]) == pytest.approx(1.5)
     assert float(first["p_holm"]) == pytest.approx(3 * 2 / 2**12)
     assert (second["verdict"], third["verdict"]) == ("refuted", "supported")

@@ -104,10 +104,7 @@ BAD = {
     "grid: {norm: [none, instance]}": ("grid.norm[1]", "one value an image"),
     "grid: {norm: [none, 'group:5']}": ("grid.norm[1]", "not a multiple of 5 groups"),
     "grid: {norm: [none, 'ghost:1']}": ("grid.norm[1]", "two images"),
-    "{grid: {kind: [mlp, cnn]}, model: {channels: [4, 4, 4, 4, 4]}}": (
-        "model.channels",
-        "4 widths",
-    ),
+    "{grid: {kind: [mlp, cnn]}, model: {channels: [4, 4, 4, 4, 4]}}": ("model.channels", "4 widths"),
     "{model: {kind: resnet, depth: 21}}": ("model.depth", "nearest is 20"),
     "data: {validation_fraction: 0.000001}": ("data.validation_fraction", "0 for validation"),
 }
@@ -189,9 +186,7 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         check_config(config(size))
     nearest = int(re.search(r"nearest valid choice is (\d+)", str(caught.value))[1])
     assert trains(nearest)
-    assert not any(
-        trains(size + step) for step in range(1 - abs(nearest - size), abs(nearest - size))
-    )
+    assert not any(trains(size + step) for step in range(1 - abs(nearest - size), abs(nearest - size)))
 
 
 @pytest.mark.parametrize(
@@ -203,11 +198,7 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {depth: {seeds: 10.0}}", "studies.depth.seeds", "write 10"),
         ("studies: {init_gradients: {seeds: 1}}", "studies.init_gradients.seeds", "2 or more"),
         ("studies: {timing: {options: {step: 64}}}", "studies.timing.options.step", "steps"),
-        (
-            "studies: {timing: {options: {steps: [64]}}}",
-            "studies.timing.options.steps",
-            "whole number",
-        ),
+        ("studies: {timing: {options: {steps: [64]}}}", "studies.timing.options.steps", "whole number"),
         ("studies: {timing: {options: {steps: -1}}}", "studies.timing.options.steps", "too small"),
         (
             "studies: {small_batches: {options: {reference_group_size: x}}}",
@@ -222,16 +213,8 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {fashion: {grid: {norms: [none]}}}", "studies.fashion.grid.norms", "norm"),
         ("studies: {fashion: {grid: {norm: []}}}", "studies.fashion.grid.norm", "empty"),
         ("studies: {fashion: {grid: {norm: none}}}", "studies.fashion.grid.norm", "list"),
-        (
-            "studies: {fashion: {grid: {norm: [bacth]}}}",
-            "studies.fashion.grid.norm",
-            "closest is batch",
-        ),
-        (
-            "studies: {fashion: {settings: {epoch: 2}}}",
-            "studies.fashion.settings.epoch",
-            "closest is epochs",
-        ),
+        ("studies: {fashion: {grid: {norm: [bacth]}}}", "studies.fashion.grid.norm", "closest is batch"),
+        ("studies: {fashion: {settings: {epoch: 2}}}", "studies.fashion.settings.epoch", "closest is epochs"),
         (
             'studies: {init_gains: {variants: {scaled: {all: {gain: "1"}}}}}',
             "studies.init_gains.variants.scaled.all",
@@ -272,10 +255,7 @@ OF_THE_DEFAULT = ["identities", "input_scaling", "long_training", "init_gradient
         ("{}", OF_THE_DEFAULT),
         ("grid: {batch_size: [64], dataset: [digits]}", OF_THE_DEFAULT),
         ("grid: {norm: [batch]}", []),
-        (
-            "{compare: {axis: dropout, baseline: 0.0}, grid: {norm: [batch], dropout: [0.0, 0.2]}}",
-            [],
-        ),
+        ("{compare: {axis: dropout, baseline: 0.0}, grid: {norm: [batch], dropout: [0.0, 0.2]}}", []),
         ("model: {kind: cnn}", []),
         ("{model: {kind: cnn}, studies: {identities: {enabled: true}}}", ["identities"]),
         (  # More than the images there are.
@@ -444,9 +424,7 @@ def test_the_code_has_what_the_settings_name():
 
 
 def test_runs_ask_for_a_gpu_where_they_will_use_one(monkeypatch: pytest.MonkeyPatch):
-    devices = {
-        device: changed(f"training: {{device: {device}}}") for device in ("cpu", "cuda", "mps")
-    }
+    devices = {device: changed(f"training: {{device: {device}}}") for device in ("cpu", "cuda", "mps")}
     assert [uses_cuda(config) for config in devices.values()] == [False, True, False]
     assert uses_cuda(DEFAULT) is has_nvidia_gpu()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -469,10 +447,7 @@ def test_job_that_slurm_gave_no_gpu_asks_for_none_on_a_node_with_gpus(monkeypatc
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (
-            "grid: {norm: [batch]}\ntraining: {}\ngrid: {seed: [1]}\n",
-            "grid stands in line 1 and again in",
-        ),
+        ("grid: {norm: [batch]}\ntraining: {}\ngrid: {seed: [1]}\n", "grid stands in line 1 and again in"),
         ("training:\n  epochs: 3\n  epochs: 5\n", "epochs stands in line 2 and again in line 3"),
         ('{"a": [{"b": 1, "b": 2}]}', "b stands in line 1"),
         ("grid: {batch_size: [010]}", "YAML reads 010 in line 1 as 8"),
@@ -490,14 +465,7 @@ def test_what_yaml_does_behind_ones_back_is_told(tmp_path, text, told):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a: [",
-        "&a [*a]",
-        "a: &b {c: 1}\nd: *b\n",
-        "a: 1.0e-3\nb: -0\nc: 0.5\nd: '010'\ne: 2026x\n",
-    ],
+    "text", ["", "a: [", "&a [*a]", "a: &b {c: 1}\nd: *b\n", "a: 1.0e-3\nb: -0\nc: 0.5\nd: '010'\ne: 2026x\n"]
 )
 def test_what_yaml_says_plainly_is_no_surprise(tmp_path, text):
     path = tmp_path / "a.yaml"

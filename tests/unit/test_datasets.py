@@ -46,9 +46,7 @@ def no_source_in_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def origins(raw: Path) -> set[str]:
-    return {
-        file["source"] for file in json.loads((raw / "source.json").read_text())["files"].values()
-    }
+    return {file["source"] for file in json.loads((raw / "source.json").read_text())["files"].values()}
 
 
 def assert_is_tiny(raw: Path) -> None:
@@ -238,9 +236,7 @@ def test_digits_need_no_download(tmp_path: Path) -> None:
 # Sources that work
 
 
-@pytest.mark.parametrize(
-    "below", ["", "tiny/", "MNIST/raw/", "raw/", "tiny/raw/", "tiny/MNIST/raw/"]
-)
+@pytest.mark.parametrize("below", ["", "tiny/", "MNIST/raw/", "raw/", "tiny/raw/", "tiny/MNIST/raw/"])
 @pytest.mark.parametrize("form", ["raw", "gz", "repacked gz", "dotted raw", "dotted gz"])
 def test_given_folder(tmp_path: Path, below: str, form: str) -> None:
     files = {
@@ -506,10 +502,7 @@ def test_images_that_are_not_what_the_registry_says(tmp_path: Path) -> None:
     download(tiny(), tmp_path / "raw", str(write_files(tmp_path / "given", RAW)))
     for changes, said in [
         ({"reader": None}, "tiny has no reader"),
-        (
-            {"shape": (1, 28, 27)},
-            "train images are 7 x 1 x 28 x 28, but the registry says 7 x 1 x 28 x 27",
-        ),
+        ({"shape": (1, 28, 27)}, "train images are 7 x 1 x 28 x 28, but the registry says 7 x 1 x 28 x 27"),
         ({"shape": (3, 28, 28)}, "but the registry says 7 x 3 x 28 x 28"),
         ({"n_test": 4}, "test images are 3 x 1 x 28 x 28, but the registry says 4 x"),
         ({"reader": None, "read": DATASETS["digits"].read}, "train images are 1437 x 1 x 8 x 8"),
@@ -555,10 +548,7 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> 
     rows = np.random.default_rng(1).integers(0, 256, (12, 3 * 32 * 32), dtype=np.uint8)
     labels = np.random.default_rng(2).integers(0, 10, 12).tolist()
     batches = {
-        f"data_batch_{i + 1}": {
-            "data": rows[2 * i : 2 * i + 2],
-            "labels": labels[2 * i : 2 * i + 2],
-        }
+        f"data_batch_{i + 1}": {"data": rows[2 * i : 2 * i + 2], "labels": labels[2 * i : 2 * i + 2]}
         for i in range(5)
     }
     batches["test_batch"] = {"data": rows[10:], "labels": labels[10:]}

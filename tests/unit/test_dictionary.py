@@ -83,9 +83,7 @@ def test_columns_of_studies_that_are_code():
     for name in ("timing", "random_networks"):
         known |= of_code_studies(PACKAGE / "studies" / f"{name}.py")
     assert {"milliseconds", "saved_bytes", "rank", "branch"} <= known
-    assert {
-        name for name in known if dictionary.column("inference_statistics", name) is None
-    } == set()
+    assert {name for name in known if dictionary.column("inference_statistics", name) is None} == set()
 
 
 def test_columns_of_the_other_tables():

@@ -60,8 +60,7 @@ def test_what_is_planted_there_is_neither_followed_nor_kept(
 
 @pytest.mark.fault("a disk that is full, or a quota used up, at the rename")
 @pytest.mark.parametrize(
-    ("number", "reason"),
-    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk quota is used up")],
+    ("number", "reason"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk quota is used up")]
 )
 def test_no_room_only_when_the_file_takes_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
@@ -72,10 +71,7 @@ def test_no_room_only_when_the_file_takes_its_name(
         raise OSError(number, os.strerror(number), str(path), None, str(target))
 
     monkeypatch.setattr(Path, "replace", full)
-    with (
-        pytest.raises(OSError, match=os.strerror(number)) as caught,
-        replacing(tmp_path / "a.csv") as file,
-    ):
+    with pytest.raises(OSError, match=os.strerror(number)) as caught, replacing(tmp_path / "a.csv") as file:
         file.write("new")
     said = f"cannot write {tmp_path / 'a.csv'}: {reason}; make room and run"
     assert refusal(caught.value).startswith(said)

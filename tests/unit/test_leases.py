@@ -14,13 +14,7 @@ import pytest
 from bnstudy.errors import UserError
 from bnstudy.training import leases
 from bnstudy.training.devices import select_device
-from bnstudy.training.leases import (
-    Card,
-    given_by_scheduler,
-    lease_card,
-    make_private,
-    visible_cards,
-)
+from bnstudy.training.leases import Card, given_by_scheduler, lease_card, make_private, visible_cards
 
 A, B, C = "GPU-aaaa1111", "GPU-aaaa2222", "GPU-cccc3333"
 CARDS = [Card(A, A, 0, "a card"), Card(B, B, 1, "a card"), Card(C, C, 2, "another card")]

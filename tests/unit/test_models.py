@@ -103,9 +103,7 @@ def test_batch_norm_matches_the_formulas_of_ioffe_and_szegedy():
     torch.testing.assert_close(layer.bias.grad, upstream.sum(0), **exact)
     # What is stored for inference is the unbiased variance, what normalizes is the biased one.
     torch.testing.assert_close(layer.running_mean, momentum * mean, **exact)
-    torch.testing.assert_close(
-        layer.running_var, (1 - momentum) + momentum * variance * m / (m - 1), **exact
-    )
+    torch.testing.assert_close(layer.running_var, (1 - momentum) + momentum * variance * m / (m - 1), **exact)
     layer.eval()
     inference = (x - layer.running_mean) / torch.sqrt(layer.running_var + eps)
     torch.testing.assert_close(layer(x), layer.weight * inference + layer.bias, **exact)

@@ -63,11 +63,7 @@ def test_parameters_of_the_cnn_by_hand():
 
 def test_parameters_of_resnet_20_by_hand():
     """He et al. (2016), table 6: 0.27 million. Theirs have no biases, which are 688 here."""
-    stage = {
-        16: 6 * 9 * 16 * 16,
-        32: 9 * 16 * 32 + 5 * 9 * 32 * 32,
-        64: 9 * 32 * 64 + 5 * 9 * 64 * 64,
-    }
+    stage = {16: 6 * 9 * 16 * 16, 32: 9 * 16 * 32 + 5 * 9 * 32 * 32, 64: 9 * 32 * 64 + 5 * 9 * 64 * 64}
     weights = 9 * 3 * 16 + sum(stage.values()) + 64 * 10 + 10
     channels = 7 * 16 + 6 * 32 + 6 * 64
     model = build(Settings(kind="resnet", norm="batch"), COLOUR, 10)
@@ -79,9 +75,7 @@ def test_parameters_of_resnet_20_by_hand():
 
 def test_layers_of_the_cnn_by_hand():
     model = build(Settings(kind="cnn", norm="group:4", dropout=0.5), COLOUR, 10)
-    rows = [
-        (layer.kind, layer.shape, layer.n_parameters) for layer in describe_layers(model, COLOUR)
-    ]
+    rows = [(layer.kind, layer.shape, layer.n_parameters) for layer in describe_layers(model, COLOUR)]
     assert rows == [
         ("Conv2d", (8, 32, 32), 9 * 3 * 8 + 8),
         ("MaxPool2d", (8, 16, 16), 0),

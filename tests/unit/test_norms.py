@@ -20,9 +20,7 @@ SHAPES = pytest.mark.parametrize("shape", [FLAT, MAPS], ids=["flat", "maps"])
 
 def both(names: list[str]) -> pytest.MarkDecorator:
     """Names with each shape, but for what is refused."""
-    pairs = [
-        (n, shape) for n in names for shape in (FLAT, MAPS) if (n, shape) != ("instance", FLAT)
-    ]
+    pairs = [(n, shape) for n in names for shape in (FLAT, MAPS) if (n, shape) != ("instance", FLAT)]
     return pytest.mark.parametrize(("name", "shape"), pairs)
 
 
@@ -147,10 +145,7 @@ def test_weight_normalization(layer):
     weight = layer.weight.detach().clone()
     assert make_norm(layer, "weight") is None
     torch.testing.assert_close(layer.weight, weight, rtol=1e-6, atol=0)
-    length, direction = (
-        layer.parametrizations.weight.original0,
-        layer.parametrizations.weight.original1,
-    )
+    length, direction = (layer.parametrizations.weight.original0, layer.parametrizations.weight.original1)
     torch.testing.assert_close(length.flatten(), weight.flatten(1).norm(dim=1))
     with torch.no_grad():
         length.mul_(3)
@@ -235,9 +230,7 @@ def test_the_registries_import_no_torch():
 
 
 def test_an_entry_is_all_that_a_new_normalization_needs(monkeypatch):
-    mine = Norm(
-        "half of it", lambda site: nn.Threshold(site.features, site.number), takes_number=True
-    )
+    mine = Norm("half of it", lambda site: nn.Threshold(site.features, site.number), takes_number=True)
     monkeypatch.setitem(NORMS, "half", mine)
     assert SETTINGS["norm"].problem("half:3") is None
     assert "half:N" in SETTINGS["norm"].problem("half")

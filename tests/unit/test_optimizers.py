@@ -23,9 +23,7 @@ RULES = {
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_every_update_is_that_of_pytorch(rule, schedule):
     reference, options = RULES[rule]
-    settings = Settings(
-        optimizer=rule.partition(",")[0], learning_rate=0.01, schedule=schedule, **options
-    )
+    settings = Settings(optimizer=rule.partition(",")[0], learning_rate=0.01, schedule=schedule, **options)
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
     theirs = copy.deepcopy(ours)

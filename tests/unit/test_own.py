@@ -68,9 +68,7 @@ def planes(images: np.ndarray) -> np.ndarray:
 
 
 def expected(images: np.ndarray, labels: np.ndarray) -> dict[bytes, int]:
-    return {
-        image.tobytes(): int(label) for image, label in zip(planes(images), labels, strict=True)
-    }
+    return {image.tobytes(): int(label) for image, label in zip(planes(images), labels, strict=True)}
 
 
 # What is found and prepared
@@ -183,9 +181,7 @@ def test_npz(tmp_path: Path, layout: str, scale: str) -> None:
     stored = images.transpose(0, 3, 1, 2) if layout == "channels first" else images
     kinds = {"bytes": stored, "integers": stored.astype(np.int64), "shares": stored / 255}
     x, y = kinds[scale], labels[:, None].astype(float)
-    path = save_npz(
-        tmp_path / "a.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:]
-    )
+    path = save_npz(tmp_path / "a.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
     data = make(tmp_path, path)
     assert data.train_images.numpy().tobytes() == planes(images[:40]).tobytes()
     assert data.test_images.numpy().tobytes() == planes(images[40:]).tobytes()
@@ -209,9 +205,7 @@ def test_numbered_classes_are_in_the_order_of_numbers(tmp_path: Path) -> None:
     assert all_images(data) == expected(images, np.arange(66) % 3)
 
 
-def write_csv(
-    path: Path, images: np.ndarray, labels: list, name: str = "label", at: int = 0
-) -> Path:
+def write_csv(path: Path, images: np.ndarray, labels: list, name: str = "label", at: int = 0) -> Path:
     cells = [[*map(str, row)] for row in images.reshape(len(images), -1).tolist()]
     header = [f"pixel{i}" for i in range(len(cells[0]))]
     rows = [[*row[:at], str(one), *row[at:]] for row, one in zip(cells, labels, strict=True)]
@@ -358,14 +352,8 @@ def altered(array: np.ndarray, value: object) -> np.ndarray:
         ({"x_train": X, "y_train": altered(Y / 1.0, 0.5)}, "label of image 8, 0.5, is out of"),
         ({"x_train": X, "y_train": altered(Y / 1.0, np.nan)}, "image 8 has no label"),
         ({"x_train": X, "y_train": 0 * Y}, "has one class only, 0"),
-        (
-            {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},
-            "images of class 0 for the ",
-        ),
-        (
-            {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 2 * (Y == 1)},
-            "class 1 for the ",
-        ),
+        ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1}, "images of class 0 for the "),
+        ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 2 * (Y == 1)}, "class 1 for the "),
         (
             {"x_train": X, "y_train": Y, "x_test": X, "y_test": np.where(np.arange(40) == 9, 7, Y)},
             "test images of class 7 but none to train on",
@@ -376,10 +364,7 @@ def altered(array: np.ndarray, value: object) -> np.ndarray:
         ({"x_train": altered(SHARES, np.inf), "y_train": Y}, "train image 8 has a pixel of inf"),
         ({"x_train": altered(X * 1.0, -1), "y_train": Y}, "train image 8 has a pixel of -1"),
         ({"x_train": altered(X * 1.0, 0.5), "y_train": Y}, "train image 8 has a pixel of 0.5"),
-        (
-            {"x_train": altered(X.astype(int), 256), "y_train": Y},
-            "train image 8 has a pixel of 256",
-        ),
+        ({"x_train": altered(X.astype(int), 256), "y_train": Y}, "train image 8 has a pixel of 256"),
         ({"x_train": X * 0, "y_train": Y}, "all pixels are 0"),
         ({"x_train": X * 1j, "y_train": Y}, "pixels are complex128"),
         ({"x_train": X, "y_train": np.array([None] * 40)}, "cannot be read .*allow_pickle=False"),
@@ -488,11 +473,7 @@ def test_batches_are_checked_against_what_was_found(tmp_path: Path) -> None:
         ("flowers", {"path": 3}, "datasets.flowers.path: 3 is not text"),
         ("flowers", {"path": "x", "names": "a"}, "datasets.flowers.names: there is no such key"),
         ("flowers", {"path": "x", "size": 0}, "datasets.flowers.size: 0 is too small"),
-        (
-            "flowers",
-            {"path": "x", "grey": "no"},
-            'datasets.flowers.grey: "no" is not true or false',
-        ),
+        ("flowers", {"path": "x", "grey": "no"}, 'datasets.flowers.grey: "no" is not true or false'),
         ("flowers", {"path": "nowhere"}, "datasets.flowers: there is no nowhere; name a folder"),
         ("../x", {"path": "x"}, 'datasets: "../x" cannot be a file name here'),
         ("mnist", {"path": "x"}, "datasets.mnist: there is a dataset of this name already"),
@@ -528,9 +509,7 @@ def test_content_decides_and_neither_place_nor_date(tmp_path: Path) -> None:
     moved = folder.rename(tmp_path / "moved")
     (moved / "rose/.hidden").touch()
     assert source(moved) == first
-    assert (
-        len({first, source(moved, size=9), source(moved, grey=True), source(moved, title="T")}) == 4
-    )
+    assert len({first, source(moved, size=9), source(moved, grey=True), source(moved, title="T")}) == 4
     (moved / "daisy/0000.png").rename(moved / "rose/0000.png")
     assert source(moved) != first
     (moved / "rose/0000.png").rename(moved / "daisy/0000.png")

@@ -84,8 +84,7 @@ def test_hash_changes_with_anything_that_has_a_meaning(tmp_path: Path) -> None:
         sha256(classes=("left", "up", "right")),
         sha256(split_off=True),
         sha256(
-            train_images=images.reshape(6, 1, 1, 4),
-            test_images=example()["test_images"].reshape(3, 1, 1, 4),
+            train_images=images.reshape(6, 1, 1, 4), test_images=example()["test_images"].reshape(3, 1, 1, 4)
         ),
         sha256(train_images=images.flip(0)),
         sha256(train_labels=1 - (example()["train_labels"] > 0).long()),
@@ -202,10 +201,7 @@ def split(data: dict) -> tuple[dict, dict]:
         ({"train_labels": torch.zeros(6, dtype=torch.int32)}, "train_labels is torch.int32"),
         ({"train_images": torch.full((6, 1, 2, 2), torch.nan)}, "train_images is torch.float32"),
         ({"train_images": torch.zeros(6, 1, 2, 2).bfloat16()}, "train_images is torch.bfloat16"),
-        (
-            {"test_images": torch.zeros(3, 2, 2, dtype=torch.uint8)},
-            r"images must be \(N, C, H, W\)",
-        ),
+        ({"test_images": torch.zeros(3, 2, 2, dtype=torch.uint8)}, r"images must be \(N, C, H, W\)"),
         ({"test_images": torch.zeros(3, 1, 2, 3, dtype=torch.uint8)}, "test images "),
         ({"test_images": torch.zeros(3, 1, 0, 2, dtype=torch.uint8)}, "N > 0"),
         ({"test_labels": torch.zeros(4, dtype=torch.int64)}, r"labels \(N,\)"),
@@ -218,18 +214,14 @@ def test_nonsense_with_a_right_hash_is_refused_in_one_sentence(
 ) -> None:
     path = tmp_path / "data"
     further = {key: changes[key] for key in changes.keys() & {"unknown"}}
-    forge(
-        path, *split(example() | {key: changes[key] for key in changes.keys() - further}), **further
-    )
+    forge(path, *split(example() | {key: changes[key] for key in changes.keys() - further}), **further)
     with pytest.raises(UserError, match=said) as caught:
         open_prepared(path)
     assert str(caught.value).startswith(f"{path} is damaged or not a prepared dataset")
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "told", ["[]", "3", "null", '"name"', "{", "[" * 100_000, "{}", '{"name": "x"}']
-)
+@pytest.mark.parametrize("told", ["[]", "3", "null", '"name"', "{", "[" * 100_000, "{}", '{"name": "x"}'])
 def test_a_description_that_is_none(tmp_path: Path, told: str) -> None:
     forge(tmp_path / "data", told, split(example())[1])
     with pytest.raises(UserError, match="not a prepared dataset"):

@@ -43,9 +43,7 @@ def test_a_checkout_as_on_windows_has_the_same_code_hash(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("module", ["data.prepare", "tables.aggregate", "claims.judge"])
-def test_what_a_list_in_yaml_says_is_code_of_whoever_imports_its_reader(
-    tmp_path, monkeypatch, module
-):
+def test_what_a_list_in_yaml_says_is_code_of_whoever_imports_its_reader(tmp_path, monkeypatch, module):
     """Names and sizes of the datasets stand in data/registry.yaml, which registry.py reads."""
     root = tmp_path / "checkout"
     shutil.copytree(provenance.PACKAGE, root / "workflow/bnstudy")
@@ -57,9 +55,7 @@ def test_what_a_list_in_yaml_says_is_code_of_whoever_imports_its_reader(
 
 
 def test_settings_hash_ignores_the_order_of_keys():
-    assert provenance.config_sha256({"a": 1, "b": (2,)}) == provenance.config_sha256(
-        {"b": [2], "a": 1}
-    )
+    assert provenance.config_sha256({"a": 1, "b": (2,)}) == provenance.config_sha256({"b": [2], "a": 1})
     assert provenance.config_sha256({"a": 1}) != provenance.config_sha256({"a": 2})
 
 
@@ -97,17 +93,11 @@ def test_a_commit_comes_before_another(tmp_path, monkeypatch):
     assert provenance.last_commit(path) == changed
     assert provenance.came_before(first, runs) == provenance.came_before(runs, runs) == "yes"
     assert provenance.came_before(changed, runs) == "no"
-    assert (
-        provenance.came_before("unknown", runs)
-        == provenance.came_before("0" * 40, runs)
-        == "unknown"
-    )
+    assert provenance.came_before("unknown", runs) == provenance.came_before("0" * 40, runs) == "unknown"
     path.write_text("d")
     assert provenance.last_commit(path) == "unknown"
     # A shallow clone has the commit, but no history to tell since when the list has been as it is.
-    subprocess.run(
-        ["git", "clone", "-q", "--depth=1", tmp_path.as_uri(), tmp_path / "shallow"], check=True
-    )
+    subprocess.run(["git", "clone", "-q", "--depth=1", tmp_path.as_uri(), tmp_path / "shallow"], check=True)
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "shallow/workflow/bnstudy")
     assert provenance.git_commit() == changed
     assert provenance.last_commit(tmp_path / "shallow/claims.yaml") == "unknown"

@@ -31,9 +31,7 @@ from bnstudy.tables import published
 from sources import HASTY
 
 ROOT = Path(__file__).parents[2]
-CODE = sorted(
-    path for name in ("workflow", "report", "benchmarks") for path in (ROOT / name).rglob("*.py")
-)
+CODE = sorted(path for name in ("workflow", "report", "benchmarks") for path in (ROOT / name).rglob("*.py"))
 ONCE = replace(HASTY, attempts=1)
 
 # Calls that run what is in a file: by name, and what makes them harmless.
@@ -90,8 +88,7 @@ def test_the_search_finds_what_it_looks_for(source):
 
 
 @pytest.mark.parametrize(
-    "source",
-    ["torch.load(f, weights_only=True)", "model.eval()", "tar.extractall(filter='data')"],
+    "source", ["torch.load(f, weights_only=True)", "model.eval()", "tar.extractall(filter='data')"]
 )
 def test_the_search_lets_the_harmless_pass(source):
     assert not dangers(source)
@@ -313,7 +310,5 @@ def test_the_recorded_configuration_does_not_tell_the_source():
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config |= yaml.safe_load((ROOT / "config/studies.yaml").read_text())
     config["data"]["source"] = "https://me:secret@example.org/mnist"
-    assert yaml.safe_load(config_text(config)) == config | {
-        "data": config["data"] | {"source": None}
-    }
+    assert yaml.safe_load(config_text(config)) == config | {"data": config["data"] | {"source": None}}
     assert config["data"]["source"] is not None

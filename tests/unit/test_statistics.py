@@ -116,9 +116,7 @@ def test_against_another_effect_it_is_the_test_of_what_is_left():
             sum(s * x for s, x in zip(signs, left, strict=True))
             for signs in itertools.product((1, -1), repeat=n)
         ]
-        shares = [
-            np.mean([f(s, sum(left)) for s in sums]) for f in (Fraction.__ge__, Fraction.__le__)
-        ]
+        shares = [np.mean([f(s, sum(left)) for s in sums]) for f in (Fraction.__ge__, Fraction.__le__)]
         assert statistics.sign_flips([d])[0].one_sided(effect) == pytest.approx(shares, abs=0)
 
 
@@ -300,11 +298,7 @@ def test_the_rule_is_its_definition():
         seen |= set(expected)
         for (d, delta), one in zip(families, found, strict=True):  # the interval shows the decision
             low, high = statistics.interval(d, one.level)
-            where = {
-                "supported": low > delta,
-                "refuted": high < -delta,
-                "not supported": high < delta,
-            }
+            where = {"supported": low > delta, "refuted": high < -delta, "not supported": high < delta}
             assert where.get(one.verdict, low <= delta <= high)
     assert seen == {"supported", "refuted", "not supported", "inconclusive"}
 
@@ -331,11 +325,7 @@ def test_a_family_at_its_margins_is_rarely_wrong(effect):
     wrong = 0
     for d in rng.normal(effect, 1, (300, 8, 10)):
         words = [one.verdict for one in statistics.verdicts([ask(x) for x in d])]
-        wrong += (
-            "refuted" in words
-            or "supported" in words
-            or (effect == 0.5 and "not supported" in words)
-        )
+        wrong += "refuted" in words or "supported" in words or (effect == 0.5 and "not supported" in words)
     assert wrong / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
 
 

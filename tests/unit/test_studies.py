@@ -32,14 +32,9 @@ def run(name, data, out, cell, declared, *options, seeds=2):
 
 
 def test_a_cell_is_named_by_its_axes():
-    assert (
-        declaration.cell_name({"norm": "batch", "optimizer": "sgd"}) == "norm~batch+optimizer~sgd"
-    )
+    assert declaration.cell_name({"norm": "batch", "optimizer": "sgd"}) == "norm~batch+optimizer~sgd"
     assert declaration.cell_name({}) == "all"
-    assert (
-        declaration.cell_name({"norm": "ghost:8", "hidden": [32, 16]})
-        == "norm~ghost-8+hidden~32-16"
-    )
+    assert declaration.cell_name({"norm": "ghost:8", "hidden": [32, 16]}) == "norm~ghost-8+hidden~32-16"
 
 
 def test_cells_are_one_job_each_and_a_job_runs_through_the_loop():
@@ -135,9 +130,7 @@ def test_a_changed_default_is_another_job(monkeypatch):
     cell = {"dataset": "fashion_mnist", "norm": "none", "batch_size": 64}
     told = declaration.job("fashion", study, cell)
     before = declaration.asked_of_cell("fashion", told, cell, "mnist", 2)
-    monkeypatch.setattr(
-        settings.Settings.__init__, "__defaults__", changed_default("momentum", 0.5)
-    )
+    monkeypatch.setattr(settings.Settings.__init__, "__defaults__", changed_default("momentum", 0.5))
     after = declaration.asked_of_cell("fashion", told, cell, "mnist", 2)
     assert before != after
     assert {one["momentum"] for one in after["settings"]} == {0.5}
@@ -172,10 +165,7 @@ def test_an_observer_of_one_s_own(digits_data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (
-            {"settings": {"epoch": 2}},
-            "settings.epoch: there is no setting 'epoch'; the closest is epochs.",
-        ),
+        ({"settings": {"epoch": 2}}, "settings.epoch: there is no setting 'epoch'; the closest is epochs."),
         ({"grid": {"norm": ["batsh"]}}, 'grid.norm: "batsh" is not one of none, batch'),
         ({"variants": {"arm": {"a": {"dropout": 1.0}}}}, "variants.arm.a: 1.0 is too large"),
         ({"loop": ["seed"]}, "loop: seed is no axis of its grid; there are norm."),
@@ -214,9 +204,7 @@ def test_controls_run_and_merge(digits_data, tmp_path):
     assert (gain.effect > 20).all()  # 64 epochs' worth of steps against none
 
 
-HASHED = (
-    "seed,x,code_sha256,config_sha256,data_sha256,environment\n0,{x},{code},{config},{data},here\n"
-)
+HASHED = "seed,x,code_sha256,config_sha256,data_sha256,environment\n0,{x},{code},{config},{data},here\n"
 
 
 @pytest.mark.parametrize(
@@ -227,9 +215,7 @@ HASHED = (
         ({}, "hold the same cell"),
     ],
 )
-def test_rows_of_other_code_other_data_or_the_same_cell_are_refused(
-    digits_data, tmp_path, second, told
-):
+def test_rows_of_other_code_other_data_or_the_same_cell_are_refused(digits_data, tmp_path, second, told):
     """Unless told otherwise, for the code."""
     data = open_prepared(digits_data).sha256
     first = {"x": 1, "code": "c1", "config": "f1", "data": data}

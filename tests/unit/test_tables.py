@@ -151,8 +151,7 @@ class Results:
         argv = [str(self.config_file), "--results", str(self.folder), "--out", str(out), *options]
         tables.main(argv)
         return {
-            name: pd.read_csv(out / f"{name}.csv", keep_default_na=False, na_values=[""])
-            for name in TABLES
+            name: pd.read_csv(out / f"{name}.csv", keep_default_na=False, na_values=[""]) for name in TABLES
         }
 
     def bytes(self) -> dict[str, bytes]:
@@ -164,9 +163,7 @@ RUN = "dataset~digits/norm~batch/batch_size~16/seed~1"
 SETTINGS_OF_RUN = as_dict(make(cell_of(RUN)))
 
 
-def row(
-    comparison: pd.DataFrame, batch_size: int | None, metric: str, level: object = "batch"
-) -> pd.Series:
+def row(comparison: pd.DataFrame, batch_size: int | None, metric: str, level: object = "batch") -> pd.Series:
     found = comparison.query("metric == @metric and level == @level")
     if batch_size is None:
         found = found.query("scope == 'all'")
@@ -311,9 +308,7 @@ def test_each_normalization_is_a_family_of_its_own(tmp_path):
     def accuracy(cell):
         return 0.5 + (cell["norm"] != "none") * (cell["seed"] + 1) / 8
 
-    results = Results(
-        tmp_path / "results", study(norms=("none", "batch", "layer")), val_accuracy=accuracy
-    )
+    results = Results(tmp_path / "results", study(norms=("none", "batch", "layer")), val_accuracy=accuracy)
     made = results.aggregate()["comparison"]
     assert list(made["level"].drop_duplicates()) == ["batch", "layer"]
     for norm in ("batch", "layer"):
@@ -343,11 +338,11 @@ def test_any_axis_can_be_the_treatment_over_any_others(tmp_path):
         results.write(run_name(settings), val_loss=0.5 + effect)
     made = results.aggregate()
     assert list(made["runs"].columns)[:7] == [
-        *("run", "dataset", "norm", "dropout", "learning_rate", "batch_size", "seed"),
+        *("run", "dataset", "norm", "dropout", "learning_rate", "batch_size", "seed")
     ]
     comparison = made["comparison"]
     assert list(comparison.columns)[:8] == [
-        *("axis", "level", "baseline", "dataset", "norm", "learning_rate", "batch_size", "scope"),
+        *("axis", "level", "baseline", "dataset", "norm", "learning_rate", "batch_size", "scope")
     ]
     assert set(comparison["axis"]) == {"dropout"}
     losses = comparison.query("metric == 'val_loss'").set_index(["scope", "norm", "learning_rate"])
@@ -369,10 +364,7 @@ def test_several_levels_are_compared_with_one_baseline(tmp_path):
     for settings in tables.runs(config).values():
         results.write(run_name(settings), val_loss=float(sum(settings.hidden)))
     made = results.aggregate()["comparison"].query("metric == 'val_loss' and scope == 'all'")
-    assert dict(zip(made["level"].astype(str), made["difference"], strict=True)) == {
-        "32-16": 16,
-        "8": -24,
-    }
+    assert dict(zip(made["level"].astype(str), made["difference"], strict=True)) == {"32-16": 16, "8": -24}
 
 
 def test_a_run_that_ends_near_guessing_scores_like_one_that_diverged(tmp_path):
@@ -481,10 +473,7 @@ def test_a_missing_run(tmp_path, file):
         ({"config_sha256": "f" * 64}, "not that of its settings"),
         ({"settings": SETTINGS_OF_RUN | {"epochs": 4}}, "epochs 4 where the configuration says 5"),
         ({"settings": SETTINGS_OF_RUN | {"seed": 3}}, "seed 3 where the configuration says 1"),
-        (
-            {"settings": SETTINGS_OF_RUN | {"colour": 3}},
-            "colour 3 where the configuration says None",
-        ),
+        ({"settings": SETTINGS_OF_RUN | {"colour": 3}}, "colour 3 where the configuration says None"),
     ],
 )
 def test_a_run_that_is_not_what_was_asked_for(tmp_path, edit, named):
@@ -561,8 +550,7 @@ def test_runs_of_other_data_than_there_is_are_refused(tmp_path, digits_data):
     assert str(digits_data) in message
     for name in [path.parent for path in (results.folder / "runs").rglob("run.json")]:
         results.edit(
-            str(name.relative_to(results.folder / "runs")),
-            data_sha256=prepared_header(digits_data)["sha256"],
+            str(name.relative_to(results.folder / "runs")), data_sha256=prepared_header(digits_data)["sha256"]
         )
     assert len(results.aggregate("--data", str(digits_data))["runs"]) == 12
 

@@ -52,15 +52,11 @@ def watched(monkeypatch):
     def build(*args, **kwargs):
         model = training_build(*args, **kwargs)
         record = {
-            "linear": [
-                p.clone() for m in model if hasattr(m, "in_features") for p in m.parameters()
-            ],
+            "linear": [p.clone() for m in model if hasattr(m, "in_features") for p in m.parameters()],
             "batches": [],
         }
         model.register_forward_pre_hook(
-            lambda module, inputs: (
-                record["batches"].append(inputs[0].clone()) if module.training else None
-            )
+            lambda module, inputs: record["batches"].append(inputs[0].clone()) if module.training else None
         )
         seen.append(record)
         return model
@@ -129,9 +125,7 @@ def second_implementation(data, asked: Settings) -> dict:
     """The same study written the plain way: index batches, unfused Adam, means taken at the end."""
     splits = make_splits(data, asked, CPU)
     x, y = splits["train"].inputs, splits["train"].labels
-    model = models.build(
-        asked, data.train_images.shape[1:], 10, inputs.stream_generator(asked.seed, "init")
-    )
+    model = models.build(asked, data.train_images.shape[1:], 10, inputs.stream_generator(asked.seed, "init"))
     rate, momentum = asked.learning_rate, asked.momentum
     if asked.optimizer == "adam":
         optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=False)
@@ -170,26 +164,19 @@ MOMENTUM = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05, "schedul
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"norm": "none"}, {"norm": "batch"}, MOMENTUM, MOMENTUM | {"kind": "cnn", "norm": "group:4"}],
+    "changes", [{"norm": "none"}, {"norm": "batch"}, MOMENTUM, MOMENTUM | {"kind": "cnn", "norm": "group:4"}]
 )
 def test_loop_agrees_with_a_second_implementation(data, changes):
     asked = settings(**changes)
     result = run(data, asked)
     expected = second_implementation(data, asked)
-    as_trained = [
-        v for _, _, split, metric, v in result.metrics if (split, metric) == ("train", "loss")
-    ]
+    as_trained = [v for _, _, split, metric, v in result.metrics if (split, metric) == ("train", "loss")]
     assert as_trained == pytest.approx(expected["train"], rel=1e-4)
     assert result.last("validation", "loss") == pytest.approx(expected["val_loss"], rel=1e-3)
-    assert result.last("validation", "accuracy") == pytest.approx(
-        expected["val_accuracy"], abs=0.004
-    )
+    assert result.last("validation", "accuracy") == pytest.approx(expected["val_accuracy"], abs=0.004)
 
 
-@pytest.mark.parametrize(
-    ("shape", "chunk"), [((2,), "EVALUATION_CHUNK"), ((2, 1, 1), "MAPS_CHUNK")]
-)
+@pytest.mark.parametrize(("shape", "chunk"), [((2,), "EVALUATION_CHUNK"), ((2, 1, 1), "MAPS_CHUNK")])
 def test_evaluation_weights_chunks_by_their_length(monkeypatch, shape, chunk):
     monkeypatch.setattr(training, chunk, 4)
     pixels = torch.zeros(9, *shape, dtype=torch.uint8)
@@ -296,15 +283,9 @@ def test_rows_and_images_hold_the_same(scaling):
     images[:, 1] *= 2
     labels = torch.arange(40) % 2
     data = SimpleNamespace(
-        train_images=images,
-        train_labels=labels,
-        test_images=images,
-        test_labels=labels,
-        pixel_max=255,
+        train_images=images, train_labels=labels, test_images=images, test_labels=labels, pixel_max=255
     )
-    rows, maps = (
-        make_splits(data, settings(kind=kind, scaling=scaling), CPU) for kind in ("mlp", "cnn")
-    )
+    rows, maps = (make_splits(data, settings(kind=kind, scaling=scaling), CPU) for kind in ("mlp", "cnn"))
     for name, split in rows.items():
         assert maps[name].pixels.shape[1:] == (3, 4, 5)
         assert torch.equal(split.inputs, maps[name].inputs.flatten(1))
@@ -334,11 +315,7 @@ def test_command_writes_three_files_and_repeats_bit_for_bit(digits_data, tmp_pat
         row = train_by_command(digits_data, tmp_path / name)
     for name in ("run.json", "metrics.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
-        "metrics.csv",
-        "run.json",
-        "timing.json",
-    ]
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["metrics.csv", "run.json", "timing.json"]
     assert row["run"] == "dataset~digits/norm~batch/epochs~1/batch_size~64/seed~0"
     assert (row["n_train"], row["n_validation"], row["n_steps"]) == (1150, 287, 18)
     with open(tmp_path / "a" / "metrics.csv") as file:
@@ -403,9 +380,7 @@ def test_what_the_configuration_refuses_the_command_line_refuses_too(digits_data
 
 def test_the_run_tells_its_settings_and_what_the_test_images_were_taken_for(digits_data, tmp_path):
     row = train_by_command(digits_data, tmp_path, "--learning-rate", "0.01")
-    assert (
-        row["run"] == "dataset~digits/norm~batch/epochs~1/learning_rate~0.01/batch_size~64/seed~0"
-    )
+    assert row["run"] == "dataset~digits/norm~batch/epochs~1/learning_rate~0.01/batch_size~64/seed~0"
     assert set(row["settings"]) == set(SETTINGS)
     counts = torch.tensor(row["confusion"])
     labels = open_prepared(digits_data).test_labels

@@ -26,9 +26,7 @@ def run(seed: int = 0, norm: str = "none", batch_size: int = 32, **changes: obje
     cell = {"dataset": "digits", "norm": norm, "batch_size": batch_size, "seed": seed}
     numbers = dict.fromkeys(RESULTS, 0.5 + seed / 100)
     row = dict.fromkeys(COLUMNS, "x") | cell | numbers
-    return (
-        row | {"run": f"{norm}-{batch_size}-{seed}", "status": "ok", "steps_to_target": 7} | changes
-    )
+    return row | {"run": f"{norm}-{batch_size}-{seed}", "status": "ok", "steps_to_target": 7} | changes
 
 
 PEERS = [run(seed) for seed in range(10)]
@@ -112,9 +110,7 @@ def test_divergence_has_to_reproduce():
     assert compare(gone, run(3), PEERS)["note"] == "diverged here, ok there"
     assert compare(run(3), gone, PEERS)["outcome"] == "different"
     assert compare(gone, gone, PEERS)["outcome"] == "bitwise"
-    assert compare(run(3, **nothing, metrics_sha256="y"), gone, PEERS)["outcome"] == (
-        "within interval"
-    )
+    assert compare(run(3, **nothing, metrics_sha256="y"), gone, PEERS)["outcome"] == ("within interval")
 
 
 def test_one_published_seed_gives_no_interval():

@@ -101,9 +101,7 @@ def owner(n=4, value=None):
         (dict, True),
     ],
 )
-def test_only_locks_of_a_snakemake_that_is_known_to_be_gone_are_removed(
-    tmp_path, monkeypatch, said, stay
-):
+def test_only_locks_of_a_snakemake_that_is_known_to_be_gone_are_removed(tmp_path, monkeypatch, said, stay):
     monkeypatch.chdir(tmp_path)
     locks = Path(".snakemake/locks")
     locks.mkdir(parents=True)

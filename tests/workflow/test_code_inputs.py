@@ -59,10 +59,7 @@ def imported(study, command: str, out: Path) -> set[str]:
     ("command", "module"),
     [
         ("prepare digits --out {out}/digits.safetensors", "data.prepare"),
-        (
-            "aggregate results/run_config.yaml --results results --out {out}",
-            "tables.aggregate",
-        ),
+        ("aggregate results/run_config.yaml --results results --out {out}", "tables.aggregate"),
         (
             (
                 "claims ../config/claims.yaml --config results/run_config.yaml --tables results/tables"

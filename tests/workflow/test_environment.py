@@ -31,8 +31,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 RUNNING = [Requirement(text) for text in (*PROJECT["dependencies"], *EXTRAS["cluster"])]
 TESTING = [Requirement(text) for texts in EXTRAS.values() for text in texts]
 LINES = {
-    name: (ROOT / name).read_text().splitlines()
-    for name in ("requirements.txt", "tests/requirements.txt")
+    name: (ROOT / name).read_text().splitlines() for name in ("requirements.txt", "tests/requirements.txt")
 }
 PINNED = {
     name: [Requirement(line) for line in lines if line.strip() and not line.strip().startswith("#")]
@@ -114,9 +113,7 @@ def test_conda_installs_the_same_set():
     assert names == ["python", "pip"]
     python = re.search(r"[\d.]+", conda[0])[0]
     assert SpecifierSet(PROJECT["requires-python"]).contains(f"{python}.0")
-    assert not [
-        line for line in (ROOT / "environment.yml").read_text().splitlines() if "://" in line
-    ]
+    assert not [line for line in (ROOT / "environment.yml").read_text().splitlines() if "://" in line]
 
 
 @pytest.fixture

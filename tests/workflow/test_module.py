@@ -61,14 +61,10 @@ def test_an_importing_workflow_runs_the_quick_study(checkout, quick, tmp_path):
 
 
 def test_a_workflow_may_include_it(checkout, tmp_path):
-    included = (
-        f'include: "{checkout.root / "Snakefile"}"\n\n\nrule mine:\n    input: rules.all.input\n'
-    )
+    included = f'include: "{checkout.root / "Snakefile"}"\n\n\nrule mine:\n    input: rules.all.input\n'
     (tmp_path / "Snakefile").write_text(included)
     quick = str(checkout.root / "config/quick.yaml")
-    plan = checkout.plan(
-        *("--snakefile", str(tmp_path / "Snakefile"), "--configfile", quick, "--", "mine")
-    )
+    plan = checkout.plan(*("--snakefile", str(tmp_path / "Snakefile"), "--configfile", quick, "--", "mine"))
     assert (plan.counts["train"], plan.counts["render"], plan.counts["mine"]) == (12, 1, 1)
 
 

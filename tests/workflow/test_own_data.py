@@ -117,10 +117,7 @@ def test_a_password_in_the_source_is_written_nowhere(checkout):
     done = checkout.snakemake(
         *("--printshellcmds", "--verbose", target), HTTPS_PROXY=nobody, HTTP_PROXY=nobody
     )
-    assert (
-        "h.invalid"
-        in (checkout.study / "results/logs/download/dataset~fashion_mnist.log").read_text()
-    )
+    assert "h.invalid" in (checkout.study / "results/logs/download/dataset~fashion_mnist.log").read_text()
     assert "hush-hush" not in done.stdout + done.stderr
     files = [path for path in checkout.study.rglob("*") if path.is_file()]
     assert len(files) > 5
@@ -157,12 +154,7 @@ def test_every_form_of_images_goes_from_the_configuration_to_the_report(checkout
     soup = BeautifulSoup(page, "html.parser")
     for name in ("folder", "arrays", "sheet"):
         suffix = "" if name == "folder" else f"-{name}"
-        for figure in (
-            f"samples-{name}",
-            f"balance-{name}",
-            f"networks{suffix}",
-            f"confusion{suffix}",
-        ):
+        for figure in (f"samples-{name}", f"balance-{name}", f"networks{suffix}", f"confusion{suffix}"):
             assert soup.find(id=f"fig-{figure}"), figure
         assert soup.find(id=f"tab-parameters{suffix}")
     text = " ".join(soup.get_text().split())

@@ -78,15 +78,10 @@ def test_partial_report_shows_what_there_is_and_touches_nothing_else(unfinished,
     missing = {row["missing"]: row for row in cells_of(soup, "missing")}
     assert set(missing) == {
         *("dataset digits, norm batch, epochs 2, probe_every 5, batch_size 32, seed 1",),
-        *(
-            "dataset digits, norm none, epochs 2, probe_every 5, batch_size 64, seed 2",
-            "network none_he",
-        ),
+        *("dataset digits, norm none, epochs 2, probe_every 5, batch_size 64, seed 2", "network none_he"),
     }
     assert (
-        missing["dataset digits, norm batch, epochs 2, probe_every 5, batch_size 32, seed 1"][
-            "reason"
-        ]
+        missing["dataset digits, norm batch, epochs 2, probe_every 5, batch_size 32, seed 1"]["reason"]
         == "not started"
     )
     broken = missing["dataset digits, norm none, epochs 2, probe_every 5, batch_size 64, seed 2"]
@@ -138,18 +133,13 @@ def test_partial_report_shows_what_there_is_and_touches_nothing_else(unfinished,
 
 
 def accuracy(study: Path, norm: str, size: object, seed: int) -> float:
-    run = (
-        study / RUNS / f"norm~{norm}/epochs~2/probe_every~5/batch_size~{size}/seed~{seed}/run.json"
-    )
+    run = study / RUNS / f"norm~{norm}/epochs~2/probe_every~5/batch_size~{size}/seed~{seed}/run.json"
     return json.loads(run.read_text())["test_accuracy"]
 
 
 def test_runs_of_other_settings_or_other_code_do_not_count(finished):
     study = finished.study
-    for run, key, value in (
-        (LOST, "code_sha256", "0" * 64),
-        (BROKEN, "settings", {"learning_rate": 0.5}),
-    ):
+    for run, key, value in ((LOST, "code_sha256", "0" * 64), (BROKEN, "settings", {"learning_rate": 0.5})):
         path = study / RUNS / run / "run.json"
         content = json.loads(path.read_text())
         content[key] = content[key] | value if isinstance(value, dict) else value

@@ -181,10 +181,7 @@ def test_a_changed_title_trains_nothing(finished):
         ("workflow/bnstudy/networks/mlp.py", RUNS | STUDIES),
         ("workflow/bnstudy/training/loop.py", RUNS | STUDIES),
         # Runs stay, for they are held against the data: data that came out otherwise are refused.
-        (
-            "workflow/bnstudy/data/registry.py",
-            {"prepare": 1, "aggregate": 1, "merge_study": 4} | REPORT,
-        ),
+        ("workflow/bnstudy/data/registry.py", {"prepare": 1, "aggregate": 1, "merge_study": 4} | REPORT),
         ("workflow/bnstudy/tables/aggregate.py", {"aggregate": 1} | REPORT),
         ("workflow/bnstudy/studies/identities.py", {"run_study": 1, "merge_study": 1} | REPORT),
         ("workflow/bnstudy/claims/endpoints/practice.py", REPORT),
@@ -282,6 +279,4 @@ def test_every_bnstudy_that_is_printed_is_one(capsys):
         with pytest.raises(SystemExit):
             load(name)(["--help"])
         known = capsys.readouterr().out
-        assert [word for word in words if word.startswith("--") and word not in known] == [], (
-            command
-        )
+        assert [word for word in words if word.startswith("--") and word not in known] == [], command

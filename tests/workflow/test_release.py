@@ -84,9 +84,7 @@ def test_verify_trains_the_published_settings_and_leaves_the_runs_alone(copied):
     """It is asked in a study of other settings on another grid."""
     shutil.rmtree(copied.study / "results/verify")
     shutil.rmtree(copied.study / "results/runs")
-    copied.configure(
-        "grid: {norm: [none, layer], seed: [5]}\nmodel: {hidden: [5]}\ntraining: {epochs: 1}"
-    )
+    copied.configure("grid: {norm: [none, layer], seed: [5]}\nmodel: {hidden: [5]}\ntraining: {epochs: 1}")
     plan = copied.plan("verify")
     assert plan.counts == {"retrain": 2, "verify": 1}
     assert {(run["norm"], run["seed"]) for run in plan.runs} == {("batch", "0"), ("none", "1")}
@@ -265,9 +263,7 @@ def test_nothing_that_is_published_tells_where_it_was_made(released):
             if name not in sources:
                 assert not [secret for secret in secrets if secret.encode() in content], name
                 # In the bytes of a picture, or those written in letters, a short name stands by chance.
-                words = (
-                    b"" if name.endswith(".png") else re.sub(rb"[A-Za-z0-9+/=]{100,}", b"", content)
-                )
+                words = b"" if name.endswith(".png") else re.sub(rb"[A-Za-z0-9+/=]{100,}", b"", content)
                 assert not host.search(words), name
             if (user := getpass.getuser()) != "root":  # which is also a word of mathematics
                 assert user.encode() not in content, name
@@ -320,9 +316,7 @@ def test_citation_is_valid_and_of_this_version(monkeypatch, capsys):
 
 # Text of the configuration never becomes a command
 
-HOSTILE = (
-    'a\'; touch pwned; "$(touch pwned)" `touch pwned` & touch pwned | touch pwned\n{x} > pwned'
-)
+HOSTILE = 'a\'; touch pwned; "$(touch pwned)" `touch pwned` & touch pwned | touch pwned\n{x} > pwned'
 
 
 def assert_nothing_ran(study) -> None:

@@ -40,9 +40,7 @@ def is_code(cell: dict) -> bool:
 def test_every_job_leaves_a_log_and_a_benchmark(quick_study):
     results = quick_study.study / "results"
     logs = {path.relative_to(results / "logs").with_suffix("") for path in results.rglob("*.log")}
-    times = {
-        path.relative_to(results / "benchmarks").with_suffix("") for path in results.rglob("*.tsv")
-    }
+    times = {path.relative_to(results / "benchmarks").with_suffix("") for path in results.rglob("*.tsv")}
     assert logs == times
     single = ("prepare", "record_config", "aggregate", "judge_claims", "render")
     assert len(logs) == 12 + 15 + 4 + len(single)  # runs, cells of studies, tables of studies
@@ -128,12 +126,7 @@ def test_a_failed_run_does_not_stop_the_others_and_is_named(finished):
 def test_a_bad_configuration_stops_before_any_job(checkout, text, key, profile):
     (checkout.root / "bad.yaml").write_text(text)
     done = checkout.snakemake(
-        "--cores",
-        "1",
-        "--workflow-profile",
-        profile,
-        "--configfile",
-        str(checkout.root / "bad.yaml"),
+        "--cores", "1", "--workflow-profile", profile, "--configfile", str(checkout.root / "bad.yaml")
     )
     assert done.returncode == 1
     assert f"\n{key}: " in done.stderr

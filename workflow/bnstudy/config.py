@@ -49,9 +49,7 @@ SENTENCES = {  # by the rule of the schema that is broken
     "digits, '.', '_' and '-' only (no folders)",
 }
 PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
-DEFAULTS = {
-    name: key["default"] for name, key in written()["properties"].items() if "default" in key
-}
+DEFAULTS = {name: key["default"] for name, key in written()["properties"].items() if "default" in key}
 
 
 def check_config(config: dict) -> None:
@@ -127,8 +125,8 @@ def enabled_studies(config: dict) -> dict[str, dict]:
 def ordered_like(value: object, reference: object) -> object:
     """The same value with the keys of its sections in the order of a reference, at every depth.
 
-    Snakemake puts the keys of a file that is laid over first, but the order of a study's axes names
-    its cells. Keys that the reference does not have come last, sorted.
+    Snakemake puts the keys of a file that is laid over first, but the order of a study's axes names its
+    cells. Keys that the reference does not have come last, sorted.
     """
     if not isinstance(value, dict):
         return value
@@ -311,10 +309,10 @@ def join(path: str, name: object) -> str:
 def config_text(config: dict) -> str:
     """A checked configuration as YAML, its keys in the order of the schema.
 
-    The same configuration gives the same text, whichever files and options it was merged from.
-    `data.source` is left out: it is a place on somebody's machine or network, the text is shown in
-    the report, and since every file is verified the place decides nothing. So is the place of a
-    dataset that is no folder of the study's.
+    The same configuration gives the same text, whichever files and options it was merged from. `data.source`
+    is left out: it is a place on somebody's machine or network, the text is shown in the report, and since
+    every file is verified the place decides nothing. So is the place of a dataset that is no folder of the
+    study's.
     """
     config = config | {"data": config["data"] | {"source": None}}
     if config.get("datasets"):
@@ -332,8 +330,8 @@ def config_text(config: dict) -> str:
 def notebook_for(config: dict) -> str:
     """The notebook that answers the question of a configuration, a file in report/.
 
-    The textbook of batch normalization is about perceptrons with and without it, and batch sizes;
-    everything else has the short report of any treatment.
+    The textbook of batch normalization is about perceptrons with and without it, and batch sizes; everything
+    else has the short report of any treatment.
     """
     swept = {axis for axis, values in config["grid"].items() if len(values) > 1}
     default = config["compare"] == DEFAULTS["compare"]
@@ -353,6 +351,4 @@ def has_nvidia_gpu() -> bool:
     # Slurm names the GPUs that a job was given: without a name it has none, whatever the node has.
     none = "" if "SLURM_JOB_ID" in os.environ else "all"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", none) in ("", "-1")
-    return not hidden and any(
-        path for name in ("nvidia[0-9]*", "dxg") for path in Path("/dev").glob(name)
-    )
+    return not hidden and any(path for name in ("nvidia[0-9]*", "dxg") for path in Path("/dev").glob(name))

@@ -28,9 +28,7 @@ def swept(config: Mapping) -> list[str]:
 
 def base(config: Mapping) -> dict[str, object]:
     """What the sections of the configuration say of the settings that are not swept."""
-    said = {
-        name: config.get(one.section, {}).get(name, one.default) for name, one in SETTINGS.items()
-    }
+    said = {name: config.get(one.section, {}).get(name, one.default) for name, one in SETTINGS.items()}
     return {name: value for name, value in said.items() if name not in config["grid"]}
 
 

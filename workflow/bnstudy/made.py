@@ -1,9 +1,9 @@
 """What every result was made from, so that content decides what is made again, and never a date.
 
-A result carries hashes of what it was made from: a run and a row of a study in themselves, anything
-else in a note beside the results (results/made), which has the hashes of the result's files too. Before
-anything runs, `Keys` says what each of them should be now, and `stale` finds what is not. Nothing here
-imports PyTorch, for every cluster job plans the workflow again.
+A result carries hashes of what it was made from: a run and a row of a study in themselves, anything else in a
+note beside the results (results/made), which has the hashes of the result's files too. Before anything runs,
+`Keys` says what each of them should be now, and `stale` finds what is not. Nothing here imports PyTorch, for
+every cluster job plans the workflow again.
 """
 
 import csv
@@ -59,8 +59,8 @@ def unpack(word: str) -> dict:
 class Keys:
     """What the results of a checked configuration should be made from: a hash for each.
 
-    `root` is the checkout, `here` the environment that jobs will have, as `provenance.environment` tells
-    it; None if that is not known, for they run elsewhere or on a GPU.
+    `root` is the checkout, `here` the environment that jobs will have, as `provenance.environment` tells it;
+    None if that is not known, for they run elsewhere or on a GPU.
     """
 
     def __init__(self, config: dict, root: Path, here: str | None = None):

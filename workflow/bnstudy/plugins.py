@@ -18,13 +18,9 @@ def load(paths: Iterable[str | Path]) -> None:
         if LOADED.get(name) == path.resolve():
             continue
         if name in LOADED:
-            raise UserError(
-                f"plugins: {path} and {LOADED[name]} have one name; rename one of them."
-            )
+            raise UserError(f"plugins: {path} and {LOADED[name]} have one name; rename one of them.")
         if not path.is_file():
-            raise UserError(
-                f"plugins: there is no file {path}; name it relative to the config file."
-            )
+            raise UserError(f"plugins: there is no file {path}; name it relative to the config file.")
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module

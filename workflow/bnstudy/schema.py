@@ -1,7 +1,7 @@
 """The JSON Schema of the configuration, with what the definitions of the settings say of them.
 
-`bnstudy document` writes that into workflow/schemas/config.schema.yaml, which has the other keys, and
-the tables of config/README.md.
+`bnstudy document` writes that into workflow/schemas/config.schema.yaml, which has the other keys, and the
+tables of config/README.md.
 """
 
 from collections.abc import Iterable, Sequence
@@ -117,9 +117,7 @@ def documents() -> dict[Path, str]:
     from bnstudy.tables import dictionary
 
     schema = "# The settings in it are written by `bnstudy document`, from workflow/bnstudy/settings.yaml.\n"
-    schema += yaml.dump(
-        config_schema(), Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=100
-    )
+    schema += yaml.dump(config_schema(), Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=100)
     manual = ROOT / "config/README.md"
     text = manual.read_text(encoding="utf-8")
     tables = {"keys": keys_table(), "settings": settings_table(), "studies": studies_table()}

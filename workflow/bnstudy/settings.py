@@ -1,7 +1,7 @@
 """The settings of a run: those of settings.yaml, which says what each of them is.
 
-`Settings` and `Execution` hold values of them. Nothing here imports PyTorch, for every cluster job plans
-the workflow again.
+`Settings` and `Execution` hold values of them. Nothing here imports PyTorch, for every cluster job plans the
+workflow again.
 """
 
 import argparse
@@ -134,9 +134,7 @@ class Setting:
         return f"{self.label} {text(value)}"
 
 
-def setting(
-    name: str, *, type: str, default: object, words: object = None, **known: Any
-) -> Setting:
+def setting(name: str, *, type: str, default: object, words: object = None, **known: Any) -> Setting:
     """The setting that an entry of settings.yaml defines."""
     own = default if default is None else TYPES[type](default)
     names = REGISTRIES[words] if isinstance(words, str) else words

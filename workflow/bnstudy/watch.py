@@ -155,8 +155,8 @@ class TimeLeft(logging.Handler):
 def lift_default_rate_limit(workflow) -> None:
     """Take away Snakemake's own limit of 100 jobs a second; one that somebody asked for stays.
 
-    The limit makes the scheduler wake up once a second more for every job that has ended: after some
-    hundred jobs it would keep a core busy (measured with Snakemake 9.27).
+    The limit makes the scheduler wake up once a second more for every job that has ended: after some hundred
+    jobs it would keep a core busy (measured with Snakemake 9.27).
     """
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
@@ -166,8 +166,8 @@ def lift_default_rate_limit(workflow) -> None:
 def cancel_all(workflow) -> None:
     """Let Ctrl-C cancel every job that was submitted, also those whose state is just being asked for.
 
-    While it asks, an executor has them on no list that it cancels (Snakemake's interface for executors
-    9.4), and with the second that a batch system is given for each answer it asks most of the time.
+    While it asks, an executor has them on no list that it cancels (Snakemake's interface for executors 9.4),
+    and with the second that a batch system is given for each answer it asks most of the time.
     """
     executor = workflow.scheduler._executor
     if not hasattr(executor, "check_active_jobs"):

@@ -1,8 +1,7 @@
 """From measured endpoints to verdicts: `bnstudy claims` writes the table of claims.
 
-What is claimed, how it is measured and which effect is the smallest that matters stand in
-config/claims.yaml and in the configuration, written before any result. Nothing here knows a single
-claim.
+What is claimed, how it is measured and which effect is the smallest that matters stand in config/claims.yaml
+and in the configuration, written before any result. Nothing here knows a single claim.
 """
 
 import hashlib
@@ -167,8 +166,7 @@ def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row
         answers = zip(together, statistics.verdicts(asked, ALPHA), strict=True)
         found |= {claim["id"]: (answer, len(together)) for claim, answer in answers}
     return [
-        row_of(claim, measured.get(claim["id"]), *found.get(claim["id"], (None, None)))
-        for claim in claims
+        row_of(claim, measured.get(claim["id"]), *found.get(claim["id"], (None, None))) for claim in claims
     ]
 
 
@@ -195,10 +193,7 @@ def p_above_zero(condition: Endpoint) -> float:
 
 
 def row_of(
-    claim: Mapping,
-    endpoint: Endpoint | Exact | None,
-    answer: statistics.Verdict | None,
-    family: int | None,
+    claim: Mapping, endpoint: Endpoint | Exact | None, answer: statistics.Verdict | None, family: int | None
 ) -> Row:
     """The row of a claim: what was written of it, what was measured, and its verdict."""
     known = ("id", "kind", "claim", "line", "study", "endpoint", "scope", "prior")
@@ -256,9 +251,7 @@ def reason(
     """Why the verdict is what it is."""
     n, level = len(endpoint.effect), answer.level
     if statistics.smallest_p(n) >= level:
-        return (
-            f"the smallest p that n = {n} seeds can give is not below the level left, {level:.2g}"
-        )
+        return f"the smallest p that n = {n} seeds can give is not below the level left, {level:.2g}"
     where = f"the {100 * (1 - level):.4g} % interval {interval[0]:+.3g} to {interval[1]:+.3g}"
     if missing:
         return f"{where} decides alone, but what it needs as well was not shown"
@@ -284,16 +277,12 @@ def effect_rows(measured: dict[str, Endpoint | Exact]) -> Iterator[dict]:
                     yield {"id": name, "cell": cell, "seed": seed, "effect": effect}
 
 
-def judge_all(
-    path: Path, config: dict, tables: Path, out: Path, incomplete: Mapping[str, str] = {}
-) -> None:
+def judge_all(path: Path, config: dict, tables: Path, out: Path, incomplete: Mapping[str, str] = {}) -> None:
     """Write claims.csv and claim_effects.csv; `incomplete` says of studies why they have no verdict yet."""
     claims = judged_claims(path, config)
     studies = {CORE: {"options": {}}} | enabled_studies(config)
     ready = {
-        name: Measured(name, said, config, tables)
-        for name, said in studies.items()
-        if name not in incomplete
+        name: Measured(name, said, config, tables) for name, said in studies.items() if name not in incomplete
     }
     measured = {
         claim["id"]: endpoint

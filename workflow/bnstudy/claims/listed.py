@@ -229,9 +229,7 @@ def claim_problems(claim: Mapping, config: Mapping) -> Iterator[str]:
             yield from value_problem(f"where.{name}", name, value, axes)
 
 
-def value_problem(
-    key: str, axis: str, value: object, axes: Mapping[str, Sequence]
-) -> Iterator[str]:
+def value_problem(key: str, axis: str, value: object, axes: Mapping[str, Sequence]) -> Iterator[str]:
     """That an axis does not have a value, or one of several."""
     known = [written(axis, one) for one in axes[axis]]
     for one in several(axis, value):

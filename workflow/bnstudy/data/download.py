@@ -39,8 +39,8 @@ def download(
     files, directly, in torchvision's layout, or either of them below a folder named like the dataset. What
     may be secret in an address, a password or a query, is told nowhere.
 
-    The folder also gets ``source.json``: where each file came from, its SHA-256. If no source gives
-    the right files, that is refused with the answer of each, and nothing stays behind.
+    The folder also gets ``source.json``: where each file came from, its SHA-256. If no source gives the right
+    files, that is refused with the answer of each, and nothing stays behind.
     """
     if dataset.reader is None:
         raise UserError(

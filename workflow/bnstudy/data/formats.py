@@ -73,9 +73,7 @@ def look_at_folder(path: Path, _: Mapping) -> Look:
     """Every image and its class, by part, sorted by class and name."""
     names = {folder.name for folder in visible(path) if folder.is_dir()}
     parts = {"train": path}
-    if "train" in names and (
-        names <= {"train", "test"} or any(f.is_dir() for f in visible(path / "train"))
-    ):
+    if "train" in names and (names <= {"train", "test"} or any(f.is_dir() for f in visible(path / "train"))):
         if other := sorted(names - {"train", "test"}):
             raise UserError(
                 f"{path / other[0]} lies beside a train folder and is neither train nor test; move "
@@ -87,16 +85,12 @@ def look_at_folder(path: Path, _: Mapping) -> Look:
     for part, root in parts.items():
         folders = [folder for folder in visible(root) if folder.is_dir()]
         if not folders:
-            raise UserError(
-                f"{root} has no class folders; make one for each class, with its images"
-            )
+            raise UserError(f"{root} has no class folders; make one for each class, with its images")
         for folder in folders:
             images = visible(folder)
             for file in images:
                 if not file.is_file() or file.suffix.lower() not in SUFFIXES:
-                    raise UserError(
-                        f"{file} is no PNG or JPEG image; convert it or remove it from its class"
-                    )
+                    raise UserError(f"{file} is no PNG or JPEG image; convert it or remove it from its class")
             if not images:
                 raise UserError(f"{folder} is empty; add images of the class or remove its folder")
             files += images
@@ -126,9 +120,7 @@ def opened(path: Path) -> "Image":
         except UnidentifiedImageError:
             raise ValueError("it is no PNG or JPEG image") from None
     if image.mode not in GREY + COLOUR:
-        raise UserError(
-            f"{path} has pixels of kind {image.mode}; convert it to 8 bits, grey or RGB"
-        )
+        raise UserError(f"{path} has pixels of kind {image.mode}; convert it to 8 bits, grey or RGB")
     return image
 
 
@@ -220,12 +212,8 @@ def look_at_npz(path: Path, _: Mapping) -> Look:
             )
     arranged = {part: layout(shape, f"{path}, x_{part}")[0] for part, shape in shapes.items()}
     if len(set(arranged.values())) > 1:
-        raise UserError(
-            f"{path}: the images of x_train and x_test differ in shape; make them equal"
-        )
-    named = {
-        part: label_names(y.ravel().tolist(), f"{path}, y_{part}") for part, y in labels.items()
-    }
+        raise UserError(f"{path}: the images of x_train and x_test differ in shape; make them equal")
+    named = {part: label_names(y.ravel().tolist(), f"{path}, y_{part}") for part, y in labels.items()}
     return Look(named, arranged["train"], [path])
 
 

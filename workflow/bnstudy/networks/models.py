@@ -24,11 +24,10 @@ Shape = tuple[int, ...]  # of an image: channels, height, width
 class Model:
     """A family of networks.
 
-    `build` gives the network for settings, shape of an image, number of classes and generator; it must
-    draw from that generator alone. `sentence` says for settings what the network is, as the object of
-    a sentence. `sites` gives for settings and shape the features and positions (height times width, 1
-    for flat features) of each normalized layer, `problem` a setting that cannot be and why, as the end
-    of a sentence, or None.
+    `build` gives the network for settings, shape of an image, number of classes and generator; it must draw
+    from that generator alone. `sentence` says for settings what the network is, as the object of a sentence.
+    `sites` gives for settings and shape the features and positions (height times width, 1 for flat features)
+    of each normalized layer, `problem` a setting that cannot be and why, as the end of a sentence, or None.
     """
 
     title: str  # in a sentence
@@ -50,9 +49,8 @@ def build(
     """The untrained network of a run, on the CPU, its weights from a generator there or the global one.
 
     Networks that differ in `norm` alone start with equal Linear and Conv2d weights. `shape` is that of an
-    image as `data.prepared` has it. The network maps float tensors of shape (batch, channels, height,
-    width), or (batch, features) where `MODELS[settings.kind].is_flat`, to logits of shape
-    (batch, n_classes).
+    image as `data.prepared` has it. The network maps float tensors of shape (batch, channels, height, width),
+    or (batch, features) where `MODELS[settings.kind].is_flat`, to logits of shape (batch, n_classes).
     """
     model = MODELS[settings.kind].build(settings, shape, n_classes, generator)
     from bnstudy.networks.weights import freeze_all_but, scale_weights
@@ -115,9 +113,7 @@ MODELS = {
     "mlp": Model(
         "multilayer perceptron",
         partial(shipped, "mlp"),
-        lambda settings: (
-            f"a multilayer perceptron with hidden layers of {counted(settings.hidden)} units"
-        ),
+        lambda settings: f"a multilayer perceptron with hidden layers of {counted(settings.hidden)} units",
         lambda settings, shape: [(width, 1) for width in settings.hidden],
         ("hidden",),
         is_flat=True,

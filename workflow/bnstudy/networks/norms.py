@@ -1,6 +1,7 @@
 """The normalizations that can be chosen. Nothing here imports PyTorch before a layer is made.
 
-A file of the user adds one with `NORMS["mine"] = Norm("my normalization", lambda site: MyNorm(site.features))`.
+A file of the user adds one with `NORMS["mine"] = Norm("my normalization", lambda site:
+MyNorm(site.features))`.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,10 +27,10 @@ class Site:
 class Norm:
     """A normalization.
 
-    `make` gives the layer for a `Site`; it must draw no random number, or the arms would differ in
-    more than their normalization. `wrap` changes the Linear or Conv2d before it in place. `refuses`
-    says for features, positions (height times width, 1 for flat features) and number why it cannot
-    work there, as the end of a sentence; something false where it can.
+    `make` gives the layer for a `Site`; it must draw no random number, or the arms would differ in more than
+    their normalization. `wrap` changes the Linear or Conv2d before it in place. `refuses` says for features,
+    positions (height times width, 1 for flat features) and number why it cannot work there, as the end of a
+    sentence; something false where it can.
     """
 
     title: str  # in a sentence
@@ -55,9 +56,7 @@ def no_groups(features: int, positions: int, groups: int) -> str | None:
     if features % groups:
         return f"{features} features are not a multiple of {groups} groups"
     if features * positions == groups:
-        return (
-            f"a group of one value is always normalized to zero, as {groups} of {features} would be"
-        )
+        return f"a group of one value is always normalized to zero, as {groups} of {features} would be"
     return None
 
 

@@ -63,9 +63,9 @@ class Code(NamedTuple):
 class Exhibit(NamedTuple):
     """A table as `reporting.Report.table` shows it.
 
-    `label` is its name in cross-references, `tab-<label>`. The first column holds the headings of the
-    rows; numbers are written by `formats` and sorted by value, columns of `words` aligned left, rows
-    `overall` cells set off from the others. With `fold` the table is folded away behind this summary.
+    `label` is its name in cross-references, `tab-<label>`. The first column holds the headings of the rows;
+    numbers are written by `formats` and sorted by value, columns of `words` aligned left, rows `overall`
+    cells set off from the others. With `fold` the table is folded away behind this summary.
     """
 
     label: str
@@ -175,9 +175,7 @@ def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
     return shown("arms", results, dataset, rows, **words)
 
 
-def comparison(
-    results: Results, dataset: str, level: Level, *, others: bool = False
-) -> Exhibit | None:
+def comparison(results: Results, dataset: str, level: Level, *, others: bool = False) -> Exhibit | None:
     """The comparison with the baseline by cell, in the main measures; None without a pair.
 
     The `others` are in a table that is folded away.

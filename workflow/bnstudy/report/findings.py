@@ -1,9 +1,9 @@
 """What the tables say, in words that the numbers choose.
 
-Nothing here is decided in advance: a difference is called higher or lower only where the
-Holm-adjusted p is below 0.05 and the 95 % interval excludes zero, and every other case has its
-own wording, in report/sentences.yaml. The first screen speaks of the most accurate of several levels; the
-written analysis adds why, by the evidence of the studies, and how sure that is.
+Nothing here is decided in advance: a difference is called higher or lower only where the Holm-adjusted p is
+below 0.05 and the 95 % interval excludes zero, and every other case has its own wording, in
+report/sentences.yaml. The first screen speaks of the most accurate of several levels; the written analysis
+adds why, by the evidence of the studies, and how sure that is.
 """
 
 import math
@@ -212,8 +212,7 @@ def contrasts(
             change = measures.paired(of, after, before)
             effects = [measures.paired(of, pair[level], pair[results.baseline]) for pair in pairs]
             values = " and ".join(
-                f"{c.amount} {at(value)} ({c.values})"
-                for c, value in zip(effects, ends, strict=True)
+                f"{c.amount} {at(value)} ({c.values})" for c, value in zip(effects, ends, strict=True)
             )
             kind = "depends" if change.outcome in ("higher", "lower") else "unclear"
             words = {"level": results.level_name(level), "axis": settings.label(axis)}
@@ -387,9 +386,7 @@ def remains(results: Results, level: Level) -> str:
     return say("analysis", "remains", parts=parts) if parts else ""
 
 
-def answer(
-    results: Results, claims: Claims, dataset: str, level: Level, question: str
-) -> list[str]:
+def answer(results: Results, claims: Claims, dataset: str, level: Level, question: str) -> list[str]:
     """What was found and how sure it is, and why by the evidence of the studies."""
     asked = QUOTES["questions"][question]
     told = evidence(claims, asked["claims"])
@@ -452,8 +449,7 @@ def balance(results: Results, claims: Claims, dataset: str, level: Level) -> Exh
             said.append((f"claim {claim.id}", way, words))
     sides = {"better": "advantage", "worse": "limitation"}
     rows = [
-        {"measure": topic, "advantage": "", "limitation": ""}
-        | {sides[way]: capitalized(words).rstrip(".")}
+        {"measure": topic, "advantage": "", "limitation": ""} | {sides[way]: capitalized(words).rstrip(".")}
         for topic, way, words in said
         if way
     ]

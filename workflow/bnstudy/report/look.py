@@ -1,8 +1,8 @@
 """The look of every figure, once: theme, a look for each level, and intervals.
 
-A figure is a `Drawing` of a tidy frame: `panels.small_multiples` gives a panel for each value of a row
-and a column, which seaborn's axes-level functions and a few marks of our own, in `marks`, fill. Nothing
-there touches pyplot's figures or draws random numbers: equal data give equal bytes.
+A figure is a `Drawing` of a tidy frame: `panels.small_multiples` gives a panel for each value of a row and a
+column, which seaborn's axes-level functions and a few marks of our own, in `marks`, fill. Nothing there
+touches pyplot's figures or draws random numbers: equal data give equal bytes.
 """
 
 import io
@@ -190,8 +190,8 @@ def summary(frame: pd.DataFrame, by: Sequence[str], *, geometric: bool = False) 
     """Mean over seeds of the column `value` with its pointwise 95 % t-interval.
 
     Columns `by`, mean, ci_low, ci_high, n; the interval is empty for n < `ENOUGH`. Values that are not
-    finite, as a diverging run leaves them, do not count. `geometric` takes the mean of the logarithms
-    of what is above zero, and goes back.
+    finite, as a diverging run leaves them, do not count. `geometric` takes the mean of the logarithms of what
+    is above zero, and goes back.
     """
     numbers = frame["value"].astype(float)
     kept = np.isfinite(numbers) & (numbers > 0 if geometric else True)
@@ -206,9 +206,7 @@ def summary(frame: pd.DataFrame, by: Sequence[str], *, geometric: bool = False) 
     return table[[*by, *found, "n"]]
 
 
-def thinned(
-    frame: pd.DataFrame, x: str, by: Sequence[str] = (), points: int = CURVE_POINTS
-) -> pd.DataFrame:
+def thinned(frame: pd.DataFrame, x: str, by: Sequence[str] = (), points: int = CURVE_POINTS) -> pd.DataFrame:
     """The rows of each group at about `points` values of x, evenly spread over their logarithm."""
     if by and len(frame):
         groups = frame.groupby(list(by), sort=False)

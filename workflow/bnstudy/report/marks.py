@@ -69,8 +69,8 @@ def dots(
 ) -> None:  # fmt: skip
     """Many small marks, squares or circles as the look has them, in a single path.
 
-    A line of next to no length (of none at all, PNG would not show it) with round or projecting
-    caps is a circle or a square, and takes a tenth of the bytes of a marker.
+    A line of next to no length (of none at all, PNG would not show it) with round or projecting caps is a
+    circle or a square, and takes a tenth of the bytes of a marker.
     """
     points = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
     points = points[np.isfinite(points).all(axis=1)]
@@ -114,9 +114,7 @@ def threads(ax: Axes, x: np.ndarray, y: np.ndarray, **line: object) -> None:
     ax.plot(*joined, **{"color": MUTED, "lw": 0.5, "alpha": 0.45, "zorder": 1} | line)
 
 
-def means(
-    ax: Axes, part: pd.DataFrame, look: Look, *, flat: bool = False, estimator: str = "mean"
-) -> None:
+def means(ax: Axes, part: pd.DataFrame, look: Look, *, flat: bool = False, estimator: str = "mean") -> None:
     """Large marks for the means at each `place`, with their intervals, both on the axis's scale."""
     scale = (ax.xaxis if flat else ax.yaxis).get_transform()
     middle, interval = MIDDLES[estimator]
@@ -247,9 +245,7 @@ def category_axis(ax: Axes, which: str, names: Sequence[str]) -> None:
     ax.tick_params(axis=which, length=0)
 
 
-def row_names(
-    ax: Axes, names: Sequence[str], bold: Sequence[bool] = (), above: bool = False
-) -> None:
+def row_names(ax: Axes, names: Sequence[str], bold: Sequence[bool] = (), above: bool = False) -> None:
     """Names of rows at 0, 1, ...: beside them, or above them, always where one is long."""
     above = above or max(map(len, names), default=0) > SHORT
     category_axis(ax, "y", [""] * len(names) if above else names)

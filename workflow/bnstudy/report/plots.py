@@ -1,8 +1,8 @@
 """Figures named in a few lines: curves, strips and rows of a tidy frame.
 
-A frame has a column `value`, a row for each seed, a column of levels (`hue`), and columns whose values
-make panels (`row`, `col`). Axes, names, legend, alternative text, the data behind the figure and what
-its caption says of the marks follow from the frame:
+A frame has a column `value`, a row for each seed, a column of levels (`hue`), and columns whose values make
+panels (`row`, `col`). Axes, names, legend, alternative text, the data behind the figure and what its caption
+says of the marks follow from the frame:
 
     plot("strips", "dropout", runs, "Accuracy after five epochs.", x="dropout", value="accuracy (%)")
 
@@ -146,8 +146,8 @@ KINDS = {"curves": curves, "strips": strips, "rows": rows}
 def alternative(frame: pd.DataFrame, of: Plot) -> str:
     """A figure in at most 60 words: what is drawn, and the means of the levels panel by panel.
 
-    Panels without names are named by the label of their `value`. Means are geometric where the axis is.
-    Of a figure over `x` they are those at its last value, or where the levels are furthest `apart`.
+    Panels without names are named by the label of their `value`. Means are geometric where the axis is. Of a
+    figure over `x` they are those at its last value, or where the levels are furthest `apart`.
     """
     x, parts, places = of.x, [], []
     names = {of.row: of.panels.get("row_name"), of.col: of.panels.get("col_name")}
@@ -216,9 +216,7 @@ def look_of(said: str | Look | Mapping[str, str]) -> Look:
     return NORMS[said] if isinstance(said, str) else said
 
 
-def declared(
-    label: str, said: Mapping, frame: pd.DataFrame, words: Mapping, found: Mapping
-) -> Drawing:
+def declared(label: str, said: Mapping, frame: pd.DataFrame, words: Mapping, found: Mapping) -> Drawing:
     """A figure as `said`, of a frame; what was `found` with it are more words, and options of `plot`."""
     words = {**words, **found}
     said = Words().filled(said, words)

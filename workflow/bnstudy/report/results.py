@@ -87,9 +87,7 @@ class Results:
         frames = {name: read_table(tables / f"{name}.csv", content) for name in names}
         if lacking := sorted(set(frames["runs"]["dataset"]) - set(facts)):
             names = measures.listed(lacking)
-            raise UserError(
-                f"the tables have runs on {names} but no --data file of that dataset was given"
-            )
+            raise UserError(f"the tables have runs on {names} but no --data file of that dataset was given")
         results = cls(content, facts, **frames, tables=tables)
         if results.axis == "dataset":
             some = [facts[name] for name in results.levels]
@@ -282,9 +280,7 @@ class Results:
                 condition = f"{title}, {measures.counted(epochs, 'epoch')}"
                 yield Remaining(study, scaling, condition, effects)
 
-    def comparisons(
-        self, dataset: str, level: Level, metrics: Sequence[str] = SPOKEN
-    ) -> list[Comparison]:
+    def comparisons(self, dataset: str, level: Level, metrics: Sequence[str] = SPOKEN) -> list[Comparison]:
         """The comparisons over all cells that there are, in the order of `metrics`."""
         found = (self.compare(dataset, level, metric) for metric in metrics)
         return [comparison for comparison in found if comparison]

@@ -1,7 +1,7 @@
 """The tables and figures of claims and verdicts: scorecard, cells, errata, published values and more.
 
-In figures effects of different units share an axis, each divided by the smallest effect that matters for its claim.
-That axis is linear where an effect is too small to matter and logarithmic beyond.
+In figures effects of different units share an axis, each divided by the smallest effect that matters for its
+claim. That axis is linear where an effect is too small to matter and logarithmic beyond.
 """
 
 import math
@@ -292,8 +292,8 @@ class Line(NamedTuple):
 def ratio_plot(label: str, finding: str, caption: str, lines: Sequence[Line]) -> Drawing:
     """Rows of seeds, mean and interval over the zone of effects that are too small to matter.
 
-    A thin line stands between groups of claims; where there are cells, they are the groups, and claims
-    are bold. Many rows are divided among pictures.
+    A thin line stands between groups of claims; where there are cells, they are the groups, and claims are
+    bold. Many rows are divided among pictures.
     """
     rows = [
         {"claim": line.claim.id, "cell": line.cell, "seed": seed, "effect": effect}
@@ -372,9 +372,7 @@ def cells(claims: Sequence[Judged], study: str) -> Drawing | None:
     for claim in claims:
         if len(claim.cells) < 2 or not len(claim.effects):
             continue
-        inside = [
-            Line(claim, e, typographic(cell), cell) for cell, e in claim.cells.items() if len(e)
-        ]
+        inside = [Line(claim, e, typographic(cell), cell) for cell, e in claim.cells.items() if len(e)]
         lines += [Line(claim, claim.effects, claim.name), *inside]
         ends = (f(inside, key=lambda line: line.mean) for f in (min, max))
         said = " to ".join(f"{decimal(end.mean, 1, signed=True)} ({end.name})" for end in ends)

@@ -16,8 +16,7 @@ from bnstudy.training import observers
 # The studies that are no grids of runs. Each is a module here with run(data, cell, options, seed, device),
 # which gives rows of a seed as flat dicts.
 CODE_STUDIES = {
-    name: name
-    for name in ("identities", "init_gradients", "inference_statistics", "timing", "calibration")
+    name: name for name in ("identities", "init_gradients", "inference_statistics", "timing", "calibration")
 } | dict.fromkeys(("residual_init", "rank"), "random_networks")
 # What makes the rows of a study of runs, besides its observers.
 RUNNER = (*TRAINING_CODE, *("scoring.py", "studies/rows.py", "studies/runner.py"))
@@ -162,8 +161,8 @@ def all_options(study: Mapping) -> dict:
 def study_code(name: str, study: Mapping) -> tuple[str, ...]:
     """Files that decide the rows of a study: edits of other studies leave it alone.
 
-    The definitions of the settings are not among them: a study depends on the values that it uses, not
-    on their wording, see `asked_of_cell`.
+    The definitions of the settings are not among them: a study depends on the values that it uses, not on
+    their wording, see `asked_of_cell`.
     """
     if module := CODE_STUDIES.get(name):
         files = set(imported_code(f"studies.{module}"))
@@ -193,9 +192,7 @@ class Job(NamedTuple):
     reuse: list[str]  # runs of the grid that equal runs of the cell
 
 
-def jobs(
-    name: str, study: Mapping, config: Mapping, grid: Mapping[str, Settings]
-) -> dict[str, Job]:
+def jobs(name: str, study: Mapping, config: Mapping, grid: Mapping[str, Settings]) -> dict[str, Job]:
     """The jobs of a study by the name of their cell.
 
     Runs of the grid are read where they have the same settings and were observed alike.

@@ -1,8 +1,8 @@
 """S0: what can be checked exactly (M1 to M9, L3, L5, the bound of Santurkar et al., the erratum).
 
-Each row is one check: a `value`, what it should be (`reference`) and how far off it may be
-(`tolerance`); `holds` says whether it is. Where the checked statement is wrong as it is written,
-the reference is what the statement says, and the row does not hold; that is the result.
+Each row is one check: a `value`, what it should be (`reference`) and how far off it may be (`tolerance`);
+`holds` says whether it is. Where the checked statement is wrong as it is written, the reference is what the
+statement says, and the row does not hold; that is the result.
 
 Everything is computed on the CPU, formulas in double precision.
 """
@@ -35,9 +35,7 @@ NO_EPSILON = 1e-30  # as good as zero, which PyTorch refuses
 BATCH_SIZES = (32, 64, 128, 256)
 
 
-def run(
-    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
-) -> list[dict]:
+def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device) -> list[dict]:
     """One row per check.
 
     `options` has `batch_size` and `epochs` of the network that the checks on a trained network use.
@@ -297,9 +295,7 @@ def dependence_on_the_batch(model: nn.Module, training: Split, size: int, seed: 
     return float(np.sqrt(np.mean(np.square(deviations))))
 
 
-def complexity_checks(
-    none: nn.Sequential, batch: nn.Sequential, n_inputs: int, seed: int
-) -> Iterator[dict]:
+def complexity_checks(none: nn.Sequential, batch: nn.Sequential, n_inputs: int, seed: int) -> Iterator[dict]:
     """L3, L5: what the layer adds to the assignment's network."""
     images = torch.randn(8, n_inputs, generator=stream_generator(seed, "noise"))
 

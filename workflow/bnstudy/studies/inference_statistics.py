@@ -14,10 +14,10 @@ Three parts, one a cell:
 - `shift`: test images with less contrast, more brightness or noise, for networks without batch
   normalization, with it, and with its statistics estimated anew on shifted validation images.
 
-Metrics: `loss` is mean cross-entropy in nats, `accuracy` a fraction, on validation images (`shift`:
-test images). `mean_error` is the root mean square over units of (running mean - mean of the
-images) / their standard deviation, `deviation_error` that of ln(running / their standard
-deviation); both with epsilon in the variance.
+Metrics: `loss` is mean cross-entropy in nats, `accuracy` a fraction, on validation images (`shift`: test
+images). `mean_error` is the root mean square over units of (running mean - mean of the images) / their
+standard deviation, `deviation_error` that of ln(running / their standard deviation); both with epsilon in the
+variance.
 """
 
 import copy
@@ -43,25 +43,21 @@ COLUMNS = (
 )
 
 
-def run(
-    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
-) -> list[dict]:
+def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device) -> list[dict]:
     """Rows of the `part` that `cell` names, with the columns `COLUMNS`; None where a part has no use for one.
 
     A momentum is text ("0.1", "cumulative"); a diverged run has a row of None.
 
     `options` has `learning_rate` of Adam; `statistics_images` and `evaluation_images`, how many training
-    images precise statistics are taken over and how many validation images are evaluated; and a mapping
-    for each part with its `batch_size` and `epochs`, `momenta` (None for the cumulative average) and
-    `steps` of `staleness`, and `shifts` of `shift`: levels by names that `shift_images` knows.
+    images precise statistics are taken over and how many validation images are evaluated; and a mapping for
+    each part with its `batch_size` and `epochs`, `momenta` (None for the cumulative average) and `steps` of
+    `staleness`, and `shifts` of `shift`: levels by names that `shift_images` knows.
     """
     options = options | options[cell["part"]]
     chosen = {key: options[key] for key in ("batch_size", "epochs", "learning_rate")}
     settings = Settings(norm="batch", seed=seed, probe_every=NEVER, **chosen)
     splits = make_splits(data, settings, device)
-    rows = PARTS[cell["part"]](
-        partial(make_network, data, device=device), splits, settings, options
-    )
+    rows = PARTS[cell["part"]](partial(make_network, data, device=device), splits, settings, options)
     return [dict.fromkeys(COLUMNS) | row for row in rows]
 
 
@@ -158,8 +154,8 @@ class Keep(Observer):
         return ()
 
     def observe(self, now: Moment) -> Rows:
-        # The weights are those after `step` updates, but the forward pass has moved the averages
-        # once more: the ones that belong to these weights were kept a step ago.
+        # The weights are those after `step` updates, but the forward pass has moved the averages once more:
+        # the ones that belong to these weights were kept a step ago.
         if now.step in self.steps:
             self.copies[now.step] = copy.deepcopy(now.model)
             self.copies[now.step].load_state_dict(now.model.state_dict() | self.averages)
@@ -188,9 +184,7 @@ def distance(model: nn.Module, precise: nn.Module, layers: int | None = None) ->
     """How far running statistics are from precise ones, over the units of the first `layers`."""
     found = [batch_norms(network)[:layers] for network in (model, precise)]
     means = [torch.cat([norm.running_mean.double() for norm in norms]) for norms in found]
-    variances = [
-        torch.cat([norm.running_var.double() + norm.eps for norm in norms]) for norms in found
-    ]
+    variances = [torch.cat([norm.running_var.double() + norm.eps for norm in norms]) for norms in found]
     errors = {
         "mean_error": (means[0] - means[1]) / variances[1].sqrt(),
         "deviation_error": (variances[0] / variances[1]).log() / 2,

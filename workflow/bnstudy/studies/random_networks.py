@@ -1,7 +1,7 @@
 """S21 and S23: what networks with random weights do to a batch of images, block by block.
 
-Nothing is trained. Networks are in training mode, so batch normalization uses the statistics of the
-batch; means are over the batch, and over the places of a map.
+Nothing is trained. Networks are in training mode, so batch normalization uses the statistics of the batch;
+means are over the batch, and over the places of a map.
 
 - A residual network (`kind: resnet`) adds a branch to a skip path in each block. `skip` is the mean
   square of what enters the block, `branch` that of what is added to it; both of the first stage, whose
@@ -25,13 +25,11 @@ from bnstudy.training.loop import make_model
 from bnstudy.training.observing import watch
 
 
-def run(
-    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
-) -> list[dict]:
+def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device) -> list[dict]:
     """A row per block of a residual network, or per hidden layer of a perceptron.
 
-    `cell` has settings, and for perceptrons `width`; `options` has `images`, how many are in the
-    batch, `depth`, the number of layers, and the other settings of all networks.
+    `cell` has settings, and for perceptrons `width`; `options` has `images`, how many are in the batch,
+    `depth`, the number of layers, and the other settings of all networks.
     """
     chosen = {k: v for k, v in (options | cell).items() if k not in ("images", "width")}
     if "width" in cell:
@@ -56,8 +54,7 @@ def layers(model: nn.Sequential, images: Tensor) -> list[dict]:
     """Rank of the inputs of each nonlinearity."""
     seen = watch(model, images, [one for one in model if isinstance(one, NONLINEARITIES)])
     return [
-        {"layer": layer, "rank": effective_rank(inputs)}
-        for layer, (inputs, _) in enumerate(seen, start=1)
+        {"layer": layer, "rank": effective_rank(inputs)} for layer, (inputs, _) in enumerate(seen, start=1)
     ]
 
 
@@ -68,8 +65,7 @@ def mean_square(values: Tensor) -> float:
 def effective_rank(rows: Tensor) -> float:
     """(tr M)^2 / ||M||_F^2 of M = H^T H, for H of shape (images, width): how many directions it has.
 
-    At least 1 and at most the rank, which it equals where all singular values that are not zero are
-    alike.
+    At least 1 and at most the rank, which it equals where all singular values that are not zero are alike.
 
     Source: Daneshmand et al. (2020, arXiv:2003.01652), the lower bound of the rank in their analysis.
     """

@@ -71,8 +71,7 @@ def rows_of_parts(key: str, known: Callable = head) -> Callable[[dict, Metrics],
 def rows_of_values(outcome: dict, metrics: Metrics) -> list[dict]:
     """A row per value: step, layer (where the metric is of one), metric, value."""
     return [
-        head(outcome)
-        | {"step": step, "layer": int(layer) if layer else None, "metric": name, "value": value}
+        head(outcome) | {"step": step, "layer": int(layer) if layer else None, "metric": name, "value": value}
         for _, step, metric, value in observed(metrics)
         for name, _, layer in [metric.partition(":")]
     ]

@@ -1,16 +1,16 @@
 """S11: what batch normalization costs in time and memory (L2).
 
-Memory layout and the like differ from process to process and stay within one, so the unit is the
-process: each seed is timed in a fresh one. Within it arms take turns in short blocks, so that a slow
-minute of the machine hits all of them; their order turns round from block to block. Phases and arms:
+Memory layout and the like differ from process to process and stay within one, so the unit is the process:
+each seed is timed in a fresh one. Within it arms take turns in short blocks, so that a slow minute of the
+machine hits all of them; their order turns round from block to block. Phases and arms:
 
 - `training`: `none` and `batch`, a step of `bnstudy train` (forward, backward, Adam);
 - `inference`: `none`, `batch` and `fused` (batch normalization folded into the Linear before it),
   one batch in evaluation mode.
 
 `milliseconds` is the time of a step, the median over the blocks of the mean over a block's steps;
-`saved_bytes` what the forward pass of a training step keeps for the backward pass, the part of a step's
-peak memory that depends on the arm beyond its `parameters` and `buffers` (numbers of values).
+`saved_bytes` what the forward pass of a training step keeps for the backward pass, the part of a step's peak
+memory that depends on the arm beyond its `parameters` and `buffers` (numbers of values).
 """
 
 import multiprocessing
@@ -34,9 +34,7 @@ from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model
 
 
-def run(
-    data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device
-) -> list[dict]:
+def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device) -> list[dict]:
     """One row per phase and arm, of one process; the job needs the machine for itself.
 
     `cell` has `batch_size`; `options` has `blocks`, and `steps`, the number of steps in a block.

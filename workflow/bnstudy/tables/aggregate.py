@@ -1,8 +1,8 @@
 """Gather the runs of the grid into tidy tables: `bnstudy aggregate`.
 
-A table is only worth its rows, so every file is held against its seal, and every run against its own
-path, the configuration and the other runs before a byte is written. The tables depend on what is in
-the files alone: not on the order in which runs finished, nor on runs outside the grid.
+A table is only worth its rows, so every file is held against its seal, and every run against its own path,
+the configuration and the other runs before a byte is written. The tables depend on what is in the files
+alone: not on the order in which runs finished, nor on runs outside the grid.
 """
 
 import csv
@@ -48,8 +48,7 @@ def read_config(path: Path) -> dict:
         config = read_yaml(path)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read ({error.strerror}); `snakemake` writes it, or name another "
-            "configuration."
+            f"{path} cannot be read ({error.strerror}); `snakemake` writes it, or name another configuration."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
@@ -79,8 +78,8 @@ def read_run(folder: Path, name: str, settings: Settings) -> dict:
     """Read a run.json that is as it was written, metrics.csv with it, by the settings that are asked for.
 
     Another run, or one that was trained otherwise than the configuration now says, is refused. Returns the
-    object without its settings and observers, with the content of timing.json as `timing`, and of it the
-    hash of metrics.csv and the name of the device.
+    object without its settings and observers, with the content of timing.json as `timing`, and of it the hash
+    of metrics.csv and the name of the device.
     """
     path = folder / "run.json"
     run = read_object(path)
@@ -166,9 +165,7 @@ def read_grid(
     names = sorted(chosen, key=lambda name: order(cells[name].values()))
     check_complete(folder, chosen)
     check_folders(folder, whole)
-    found = [
-        {"run": name} | cells[name] | read_run(folder / name, name, chosen[name]) for name in names
-    ]
+    found = [{"run": name} | cells[name] | read_run(folder / name, name, chosen[name]) for name in names]
     named = [(run["run"], run) for run in found]
     check_origins(named, "the training code", data, allow_mixed_code=allow_mixed_code)
     remedy = "delete the older runs and run `snakemake` to train them again"
@@ -200,9 +197,9 @@ def aggregate(
 ) -> None:
     """Write the tables of the runs of a grid (`TABLES`).
 
-    The grid of the merged configuration says which runs below `results` are read, or `chosen` which of
-    them; `data` are prepared datasets to hold them against. Tables that were there stay as they are if
-    `read_grid` refuses anything.
+    The grid of the merged configuration says which runs below `results` are read, or `chosen` which of them;
+    `data` are prepared datasets to hold them against. Tables that were there stay as they are if `read_grid`
+    refuses anything.
     """
     config = read_config(config_path)
     folder, keys = results / "runs", axes(config)

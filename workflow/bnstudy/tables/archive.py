@@ -1,9 +1,9 @@
 """A finished study in one file: `bnstudy archive` packs results, report and sources as an RO-Crate.
 
-The .zip unpacks to a checkout with its results, described for machines in ro-crate-metadata.json by
-the Workflow Run Crate profile (https://w3id.org/ro/wfrun/workflow/0.5). The same files give the same
-bytes: names are sorted, permissions fixed, and the one date there is that of the commit, or
-SOURCE_DATE_EPOCH where that is set.
+The .zip unpacks to a checkout with its results, described for machines in ro-crate-metadata.json by the
+Workflow Run Crate profile (https://w3id.org/ro/wfrun/workflow/0.5). The same files give the same bytes: names
+are sorted, permissions fixed, and the one date there is that of the commit, or SOURCE_DATE_EPOCH where that
+is set.
 
 The modules that plan the workflow read this one, so it imports nothing slow until it has work to do.
 """

@@ -24,11 +24,11 @@ def columns(config: Mapping) -> tuple[str, ...]:
 def compare(runs: list[dict], config: Mapping) -> list[dict]:
     """Compare every level of the treatment with its baseline, paired by seed.
 
-    Each combination of the remaining axes has a row per metric (scope `cell`), and scope `all`
-    compares, within a dataset, the means over them that each seed reached. A seed counts where all its
-    runs are there. Holm's adjustment is over the cells of a metric, and over the metrics of `all`. A
-    metric that is not known of every run that counts has no row. Rows come sorted by dataset, level,
-    cell and the order of the metrics.
+    Each combination of the remaining axes has a row per metric (scope `cell`), and scope `all` compares,
+    within a dataset, the means over them that each seed reached. A seed counts where all its runs are there.
+    Holm's adjustment is over the cells of a metric, and over the metrics of `all`. A metric that is not known
+    of every run that counts has no row. Rows come sorted by dataset, level, cell and the order of the
+    metrics.
     """
     axis, baseline = config["compare"]["axis"], table_value(config["compare"]["baseline"])
     strata = [] if axis == "dataset" else ["dataset"]

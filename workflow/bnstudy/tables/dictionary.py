@@ -1,7 +1,7 @@
 """The data dictionary: what every column of every table means, its unit and its level of measurement.
 
-`dictionary.yaml` is the one place; the settings have theirs in `settings.yaml`. A plug-in's own
-columns are not in it.
+`dictionary.yaml` is the one place; the settings have theirs in `settings.yaml`. A plug-in's own columns are
+not in it.
 """
 
 from collections.abc import Iterable

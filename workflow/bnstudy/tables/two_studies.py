@@ -1,9 +1,8 @@
 """What differs between two studies: `bnstudy compare A B` pairs their runs and compares B with A.
 
-Runs are paired by their settings, seed included. A setting that has one value in A and another one in B
-is what the two studies differ in, and pairs none. A pair of runs comes out as in `bnstudy verify`, with
-B's run held against A's; the differences over the seeds are those of comparison.csv, A being the
-baseline.
+Runs are paired by their settings, seed included. A setting that has one value in A and another one in B is
+what the two studies differ in, and pairs none. A pair of runs comes out as in `bnstudy verify`, with B's run
+held against A's; the differences over the seeds are those of comparison.csv, A being the baseline.
 """
 
 import csv

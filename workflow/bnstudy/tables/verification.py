@@ -1,17 +1,17 @@
 """Does it reproduce here? `bnstudy verify` compares runs trained anew with the published ones.
 
-Each with the one of its own seed; config/README.md has the outcomes. A run is `within interval` if each
-of its six final metrics lies in that of its published value x,
+Each with the one of its own seed; config/README.md has the outcomes. A run is `within interval` if each of
+its six final metrics lies in that of its published value x,
 
     x +- t(1 - 0.05 / (2 m), n - 1) * s * sqrt(2),   m = 6 metrics,
 
 where s is the standard deviation over the n published seeds that differ in nothing else. Other hardware
-rounds sums differently, and training amplifies that; at worst nothing of the seed survives and the two
-runs are as different as two seeds, whose difference has the standard deviation s * sqrt(2). Whatever
-rounding does short of that, a faithful run falls outside in at most about 5 % of cases (Bonferroni over
-the metrics). The interval is centred at the run's own published value and not at the mean of the seeds,
-since an unusual seed is unusual everywhere. A run that diverged there has to diverge here; on data that
-are not the published ones it is different.
+rounds sums differently, and training amplifies that; at worst nothing of the seed survives and the two runs
+are as different as two seeds, whose difference has the standard deviation s * sqrt(2). Whatever rounding does
+short of that, a faithful run falls outside in at most about 5 % of cases (Bonferroni over the metrics). The
+interval is centred at the run's own published value and not at the mean of the seeds, since an unusual seed
+is unusual everywhere. A run that diverged there has to diverge here; on data that are not the published ones
+it is different.
 """
 
 import math
@@ -57,8 +57,8 @@ def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, st
 
     `here` and `there` are rows of a summary, of the run trained here and of the published one; `peers` are
     all published runs that differ from that at most in the seed. `farthest_metric` is the one that comes
-    nearest to the end of its interval or passes it, and `farthest_share` the share of the half width it
-    has gone, above 1 outside.
+    nearest to the end of its interval or passes it, and `farthest_share` the share of the half width it has
+    gone, above 1 outside.
     """
     row = {key: there[key] for key in ("run", *ALWAYS_NAMED)}
     for side, run in zip(sides, (here, there), strict=True):

@@ -12,8 +12,8 @@ from bnstudy.training import leases
 def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
     """The device to train on; `auto` takes CUDA, else MPS, else the CPU, and says so if it is that.
 
-    On CUDA, this process holds a card until it ends, alone or with as many others as `jobs_per_gpu`
-    says: see `bnstudy.training.leases`. A UserError says that PyTorch finds none of the GPU asked for.
+    On CUDA, this process holds a card until it ends, alone or with as many others as `jobs_per_gpu` says: see
+    `bnstudy.training.leases`. A UserError says that PyTorch finds none of the GPU asked for.
     """
     # Before CUDA is asked anything, for it looks for the visible cards once.
     if name in ("auto", "cuda") and torch.backends.cuda.is_built():

@@ -19,9 +19,7 @@ class Progress:
         """The run begins, or goes on after this many steps."""
         if step:
             say(f"resumed after step {step} of {n_steps}")
-        self.bar = tqdm(
-            total=n_steps, initial=step, unit="step", disable=None, desc=self.name, leave=False
-        )
+        self.bar = tqdm(total=n_steps, initial=step, unit="step", disable=None, desc=self.name, leave=False)
 
     def update(self, step: int) -> None:
         self.bar.update(step - self.bar.n)

@@ -100,9 +100,7 @@ def summarize_timing(run: Run, device: torch.device) -> dict[str, object]:
     }
 
 
-def write_outputs(
-    out: Path, run: Run, summary: dict, timing: dict, *, keep_model: bool = False
-) -> None:
+def write_outputs(out: Path, run: Run, summary: dict, timing: dict, *, keep_model: bool = False) -> None:
     """Write the files of a run, each whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     if keep_model:

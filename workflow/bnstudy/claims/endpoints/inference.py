@@ -5,15 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import (
-    POINTS,
-    Endpoint,
-    Exact,
-    accuracy,
-    mean_over_cells,
-    page_test,
-    wide,
-)
+from bnstudy.claims.endpoints.base import POINTS, Endpoint, Exact, accuracy, mean_over_cells, page_test, wide
 from bnstudy.scoring import chance
 
 CLEAN, SHIFTED = "contrast 1", "contrast 0.5"  # test images as they are, and those of the claim
@@ -89,9 +81,7 @@ def small_batches(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
         for statistics in ("running", "precise", "batch")
     )
     reference, smallest = options["reference_group_size"], ghost.columns[0]
-    cost, remaining, as_trained = (
-        (one[smallest] - one[reference]).mean() for one in (ghost, precise, batch)
-    )
+    cost, remaining, as_trained = ((one[smallest] - one[reference]).mean() for one in (ghost, precise, batch))
     small_groups = beyond(ghost.loc[:, :reference], "groups")
     trend = Endpoint(small_groups.effect, POINTS, p=page_test(ghost[ghost.columns[::-1]]))
     by_evaluation = (ghost - precise).rename(columns="groups of {:g}".format)
@@ -117,9 +107,7 @@ def beyond(values: pd.DataFrame, what: str) -> Endpoint:
     return Endpoint(costs.iloc[:, 0], POINTS, dict(costs))
 
 
-def errors(
-    table: pd.DataFrame, design: str, norm: str, statistics: str, sizes: str
-) -> pd.DataFrame:
+def errors(table: pd.DataFrame, design: str, norm: str, statistics: str, sizes: str) -> pd.DataFrame:
     """Validation error in percent, one row per seed and one column per group or batch size."""
     rows = table.query("design == @design and norm == @norm and statistics == @statistics")
     return wide(rows, 100 - accuracy(rows), sizes)

@@ -1,8 +1,8 @@
 """The figures of the comparison, declared in report/figures.yaml: training over time, and what runs ended with.
 
-Series are the levels of the treatment, panels the combinations of the other axes, whatever they are.
-At the end the same curves as compact numbers, which the page's script draws as the reader likes: it names
-nothing itself, and `report/templates/report/explorer.js` documents how it reads them.
+Series are the levels of the treatment, panels the combinations of the other axes, whatever they are. At the
+end the same curves as compact numbers, which the page's script draws as the reader likes: it names nothing
+itself, and `report/templates/report/explorer.js` documents how it reads them.
 """
 
 import math
@@ -53,8 +53,8 @@ def drawing(
 ) -> Drawing:  # fmt: skip
     """A figure as declared; its lines are the levels and its panels the cells, in their order.
 
-    Without a frame it shows what was `measured`. `found` are words of its texts and options of the
-    drawing. The data behind curves are means, by the axes of the study and what else makes panels and lines.
+    Without a frame it shows what was `measured`. `found` are words of its texts and options of the drawing.
+    The data behind curves are means, by the axes of the study and what else makes panels and lines.
     """
     frame = measured(name, results, dataset) if frame is None else frame
     broken = sum(results.diverged(dataset, one) for one in results.levels)
@@ -108,8 +108,7 @@ def rising(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
 def accuracy_by_time(results: Results, dataset: str) -> Drawing:
     """Accuracy against seconds of training by cell, and the best of all cells.
 
-    A step takes each run's own seconds; the means over seeds stand at the median of their seeds'
-    times.
+    A step takes each run's own seconds; the means over seeds stand at the median of their seeds' times.
     """
     frame = measured("accuracy-by-time", results, dataset)
     frame = frame.merge(seconds_per_step(results, dataset), on=KEYS)
@@ -131,8 +130,8 @@ def accuracy_by_time(results: Results, dataset: str) -> Drawing:
 def seconds_per_step(results: Results, dataset: str) -> pd.DataFrame:
     """The median over seeds of the seconds that a step took, by level and cell.
 
-    A diverged run broke off within an epoch whose seconds were not counted, so it does not count;
-    where a whole level diverged it has the pace of the others in its cell.
+    A diverged run broke off within an epoch whose seconds were not counted, so it does not count; where a
+    whole level diverged it has the pace of the others in its cell.
     """
     axes = grid.axes(results.config)
     done = results.metrics.groupby(axes)["step"].max().rename("done").reset_index()
@@ -207,9 +206,9 @@ def batch_size_effect(results: Results, dataset: str) -> Drawing:
 def explorer(results: Results, dataset: str) -> dict[str, object]:
     """The curves on a dataset, of every measure, level, cell and seed, as what JSON can hold.
 
-    `series[measure][level][cell]` is the index of its steps in `grids` and a list per seed: both lists
-    hold the first number and then the gaps to the next ones, values in units of ten to minus the
-    `decimals` of their measure, null where there is none.
+    `series[measure][level][cell]` is the index of its steps in `grids` and a list per seed: both lists hold
+    the first number and then the gaps to the next ones, values in units of ten to minus the `decimals` of
+    their measure, null where there is none.
     """
     frame = tidy(results, results.metrics, dataset)
     several = frame.groupby(["split", "metric"])["step"].transform("nunique") > 1

@@ -1,8 +1,8 @@
 """The figures of the studies, declared in report/figures.yaml.
 
-A figure is a tidy frame that steps of `frames` make of the study's table, a kind of `report.plots`, and
-what `overlays` draws into its panels. Nothing is drawn for an arm, a depth or a rate that the table does
-not have, and runs are scored as the claims score them.
+A figure is a tidy frame that steps of `frames` make of the study's table, a kind of `report.plots`, and what
+`overlays` draws into its panels. Nothing is drawn for an arm, a depth or a rate that the table does not have,
+and runs are scored as the claims score them.
 """
 
 from collections.abc import Callable

@@ -76,9 +76,9 @@ def soft_rank(activations: Tensor) -> int:
 def last_activations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Inputs of the last hidden nonlinearity, each of shape (samples, units), on the CPU.
 
-    A sample is an image or, in a convolutional network, a position of its map, whose channels are the
-    units. `raw` is the output of the last hidden linear layer or convolution; `train` and `eval` what
-    the nonlinearity gets, in training mode (statistics of these images) and in evaluation mode (running
+    A sample is an image or, in a convolutional network, a position of its map, whose channels are the units.
+    `raw` is the output of the last hidden linear layer or convolution; `train` and `eval` what the
+    nonlinearity gets, in training mode (statistics of these images) and in evaluation mode (running
     statistics). The three are equal in a perceptron without normalization. The network is left as it is.
     """
     twin = copy.deepcopy(model)
@@ -137,8 +137,8 @@ class Drift(Observer):
 def drift(before: Tensor, after: Tensor) -> float:
     """mean_j |mu_j(after) - mu_j(before)| / s_j over the units j that vary, s_j^2 the mean of two variances.
 
-    The shift of distributions that Ioffe and Szegedy (2015), section 2, have in mind, as a standardized
-    mean difference.
+    The shift of distributions that Ioffe and Szegedy (2015), section 2, have in mind, as a standardized mean
+    difference.
     """
     return per_deviation((after.mean(0) - before.mean(0)).abs(), before, after)
 
@@ -162,9 +162,9 @@ def per_deviation(distance: Tensor, before: Tensor, after: Tensor) -> float:
 class LastInputs(Observer):
     """What enters the last hidden layer's nonlinearity at every probe, as in Ioffe and Szegedy's figure 1.
 
-    On the images of the validation probe, in evaluation mode: with batch statistics the mean and the
-    variance of a normalized unit would be stable by construction. `percentile_15`, `_50` and `_85` are
-    those of one unit; `drift` is `mean_shift` since the last probe (none at the first).
+    On the images of the validation probe, in evaluation mode: with batch statistics the mean and the variance
+    of a normalized unit would be stable by construction. `percentile_15`, `_50` and `_85` are those of one
+    unit; `drift` is `mean_shift` since the last probe (none at the first).
     """
 
     state = ("before",)

@@ -84,9 +84,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return (a.flatten() @ b.flatten()).item() / lengths if lengths else 1.0
 
 
-def landscape(
-    model: nn.Module, inputs: Tensor, labels: Tensor, step_sizes: list[float]
-) -> dict[str, float]:
+def landscape(model: nn.Module, inputs: Tensor, labels: Tensor, step_sizes: list[float]) -> dict[str, float]:
     """The loss and its gradient along the gradient direction, for one batch in training mode.
 
     With g the gradient at theta and theta_eta = theta - eta g for each step size eta:
@@ -98,8 +96,8 @@ def landscape(
     - `relative_change`: max of |grad L(theta_eta) - g| / |g|, and `cosine`: mean of
       cos(grad L(theta_eta), g), both free of the scale of the weights.
 
-    The network stays as it is. Source: Santurkar et al. (2018), section 3.2, figure 4 and appendix
-    A.2.2; the scale-free measures are ours.
+    The network stays as it is. Source: Santurkar et al. (2018), section 3.2, figure 4 and appendix A.2.2; the
+    scale-free measures are ours.
     """
     twin = copy.deepcopy(model).train()
     _, direction = gradients(twin, inputs, labels)
@@ -132,10 +130,10 @@ def covariate_shift(
 ) -> dict[int, dict[str, float]]:
     """Internal covariate shift of each layer but the first: what one SGD step does to its gradient.
 
-    G_i is the gradient by the weights W_i of the i-th linear layer or convolution, G'_i the same on the
-    same batch after all layers before it have made their step. With normalization, a layer's step
-    includes the scale and shift that follow it. By layer, from 2: `shift` = |G_i - G'_i|,
-    `relative_shift` = |G_i - G'_i| / |G_i| and `cosine` = cos(G_i, G'_i), ideally 1.
+    G_i is the gradient by the weights W_i of the i-th linear layer or convolution, G'_i the same on the same
+    batch after all layers before it have made their step. With normalization, a layer's step includes the
+    scale and shift that follow it. By layer, from 2: `shift` = |G_i - G'_i|, `relative_shift` = |G_i - G'_i|
+    / |G_i| and `cosine` = cos(G_i, G'_i), ideally 1.
 
     The network stays as it is. Source: Santurkar et al. (2018), definition 2.1.
     """
@@ -164,9 +162,9 @@ def covariate_shift(
 class Sharpness(Observer):
     """`sharpness:t` of the batch of step t, every `sharpness_every` steps, and `sharpness`.
 
-    The latter is the median over the last third of the probes. In gradient descent with the whole
-    training set as its batch, sharpness rises to 2 / learning rate, the largest at which a quadratic
-    loss would be stable, and stays there (Cohen et al. 2021, arXiv:2103.00065).
+    The latter is the median over the last third of the probes. In gradient descent with the whole training
+    set as its batch, sharpness rises to 2 / learning rate, the largest at which a quadratic loss would be
+    stable, and stays there (Cohen et al. 2021, arXiv:2103.00065).
     """
 
     state = ("found",)
