@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from bnstudy.networks.optimizers import OPTIMIZERS
+from bnstudy.networks.optimizers import make_optimizer
 from bnstudy.settings import Settings
 
 
@@ -83,7 +83,7 @@ def optimizer_update(network: nn.Sequential, settings: Settings) -> Callable[[],
     """The update of every parameter of the network, given gradients."""
     for parameter in network.parameters():
         parameter.grad = torch.randn_like(parameter)
-    return OPTIMIZERS[settings.optimizer](network.parameters(), settings.learning_rate).step
+    return make_optimizer(network.parameters(), settings).step
 
 
 def seconds_of(action: Callable[[], None], times: int) -> float:

@@ -52,11 +52,11 @@ def test_kept_networks_against_a_plain_loop(data, splits):
     _, kept = train_and_keep(make_network(data, SETTINGS, CPU), splits, SETTINGS, steps)
     assert list(kept) == steps
     model = make_network(data, SETTINGS, CPU).train()
-    optimizer = Adam(model.parameters(), SETTINGS.learning_rate)
+    optimizer = Adam(model.parameters(), SETTINGS)
     order = torch.randperm(len(splits["train"]), generator=stream_generator(0, "order"))
     states = [copy.deepcopy(model.state_dict())]
     for inputs, labels in splits["train"].take(order).batches(128):
-        optimizer.zero_grad()
+        model.zero_grad()
         F.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
         states.append(copy.deepcopy(model.state_dict()))

@@ -20,37 +20,21 @@ if TYPE_CHECKING:
 class Optimizer:
     """Holds the parameters; a subclass updates them from their gradients, which all must have.
 
-    `learning_rate` may be set anew before every step. `memory` is what a step reads and writes.
+    `learning_rate` may be set anew before every step. `memory` is what it remembers of earlier steps.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        learning_rate: float,
-        *,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-    ):
+    def __init__(self, parameters: Iterable[Tensor], settings: "Settings"):
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.learning_rate, self.momentum = learning_rate, momentum
-        self.weight_decay = weight_decay
+        self.settings, self.learning_rate = settings, settings.learning_rate
         self.memory = self.empty_memory()
 
     def zeros(self) -> list[Tensor]:
         return [torch.zeros_like(p) for p in self.parameters]
 
-    def zero_grad(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
-
-    def state_dict(self) -> dict[str, list[Tensor]]:
-        """What it remembers of earlier steps, not copied."""
-        return self.memory
-
-    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
-        """Go on from the `state_dict` of an optimizer of the same parameters."""
+    def remember(self, memory: dict[str, list[Tensor]]) -> None:
+        """Go on from the `memory` of an optimizer of the same parameters."""
         for name, tensors in self.memory.items():
-            for mine, saved in zip(tensors, state[name], strict=True):
+            for mine, saved in zip(tensors, memory[name], strict=True):
                 mine.copy_(saved)
 
 
@@ -81,7 +65,7 @@ class Adam(Optimizer):
             beta1=0.9,
             beta2=0.999,
             lr=self.learning_rate,
-            weight_decay=self.weight_decay,
+            weight_decay=self.settings.weight_decay,
             eps=1e-8,
             maximize=False,
         )
@@ -95,7 +79,7 @@ class SGD(Optimizer):
     """
 
     def empty_memory(self) -> dict[str, list[Tensor]]:
-        return {"velocities": self.zeros() if self.momentum else []}
+        return {"velocities": self.zeros() if self.settings.momentum else []}
 
     @torch.no_grad()
     def step(self) -> None:
@@ -104,8 +88,8 @@ class SGD(Optimizer):
             [p.grad for p in self.parameters],
             self.memory["velocities"] or [None] * len(self.parameters),
             fused=True,
-            weight_decay=self.weight_decay,
-            momentum=self.momentum,
+            weight_decay=self.settings.weight_decay,
+            momentum=self.settings.momentum,
             lr=self.learning_rate,
             dampening=0.0,
             nesterov=False,
@@ -117,9 +101,7 @@ OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 
 def make_optimizer(parameters: Iterable[Tensor], settings: "Settings") -> Optimizer:
-    return OPTIMIZERS[settings.optimizer](
-        parameters, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
+    return OPTIMIZERS[settings.optimizer](parameters, settings)
 
 
 def learning_rate_at(step: int, n_steps: int, settings: "Settings") -> float:

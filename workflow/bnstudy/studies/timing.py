@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks.layers import fuse
-from bnstudy.networks.optimizers import OPTIMIZERS, Optimizer
+from bnstudy.networks.optimizers import Optimizer, make_optimizer
 from bnstudy.networks.weights import count_parameters
 from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits
@@ -62,7 +62,7 @@ def one_process(
     measured = {}
     for arm, model in models.items():
         if arm != "fused":
-            adam = OPTIMIZERS["adam"](model.parameters(), 1e-3)
+            adam = make_optimizer(model.parameters(), settings)
             measured["training", arm] = partial(training_step, model, adam, inputs, labels)
         measured["inference", arm] = partial(inference_step, model, inputs)
     time_of = partial(milliseconds_per_step, steps=options["steps"], device=device)
@@ -80,7 +80,7 @@ def one_process(
 
 def training_step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, labels: Tensor) -> None:
     model.train()
-    optimizer.zero_grad()
+    model.zero_grad()
     F.cross_entropy(model(inputs), labels).backward()
     optimizer.step()
 

@@ -150,7 +150,7 @@ def train(
             checkpoint.save(
                 {
                     "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
+                    "optimizer": optimizer.memory,
                     "order": order_state,
                     "noise": random_state(device),
                     "step": step,
@@ -193,7 +193,7 @@ def train(
         for observer, state in zip(observers, saved["observers"], strict=True):
             observer.load_state_dict(state)
         model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        optimizer.remember(saved["optimizer"])
         order_generator.set_state(saved["order"])
         set_random_state(device, saved["noise"])
         step, finite = saved["step"], saved["finite"]
@@ -215,7 +215,7 @@ def train(
         for i, (inputs, labels) in enumerate(shuffled.batches(settings.batch_size), start=first):
             if checkpoint is not None and i > first and checkpoint.due(step):
                 save(order_state, clock.unmeasured() - epoch_start)
-            optimizer.zero_grad()
+            model.zero_grad()
             loss = F.cross_entropy(forward(inputs), labels)
             loss.backward()
             if observers:
