@@ -22,15 +22,15 @@ from bnstudy.errors import UserError
 from bnstudy.files import replacing
 from bnstudy.logs import say
 from bnstudy.provenance import config_sha256
-from bnstudy.scoring import RESULTS
 from bnstudy.settings import SETTINGS, Settings, as_dict, run_name
 from bnstudy.studies import declaration
 from bnstudy.studies.rows import OUTCOME, ROWS, Metrics
 from bnstudy.training.checkpoints import AGAIN, NAME, Checkpoint
 from bnstudy.training.inputs import Split, make_splits
-from bnstudy.training.loop import Run, first_step_reaching, make_model, train
+from bnstudy.training.loop import first_step_reaching, make_model, train
 from bnstudy.training.observers import make_observers
 from bnstudy.training.progress import Progress
+from bnstudy.training.record import summarize
 
 FOLDER = ".progress"
 # What runs with the same images share.
@@ -114,24 +114,16 @@ def run_grid(
             around = (make_observers(observed), kept.checkpoint, Progress(name, settings.epochs))
             each_epoch = study.get("rows") == "epoch"
             run = train(model, splits[key], settings, None, *around, each_epoch=each_epoch)
-            outcome = describe(run, settings, len(data.classes))
-            return rows_of(study, settings, outcome, run.metrics)
+            summary = summarize(run, len(data.classes), splits[key], settings, {}, observed)
+            return rows_of(study, settings, summary, run.metrics)
 
         if found := known.get((config_sha256(asked["settings"]), data.sha256)):
-            folder, run = found
-            outcome = {key: run[key] for key in OUTCOME}
-            made = rows_of(study, settings, outcome, read_metrics(folder / "metrics.csv"))
+            folder, summary = found
+            made = rows_of(study, settings, summary, read_metrics(folder / "metrics.csv"))
         else:
             made = kept.rows(asked, make)
         rows += [levels | row for row in made]
     return rows
-
-
-def describe(run: Run, settings: Settings, n_classes: int) -> dict[str, object]:
-    """What became of a run, as run.json of the grid has it."""
-    size = {"status": run.status, "n_classes": n_classes, "n_steps": run.n_steps}
-    results = {name: run.last(*series) for name, series in RESULTS.items()}
-    return size | results | {"steps_to_target": run.steps_to(settings.target)}
 
 
 def read_metrics(path: Path) -> Metrics:
@@ -143,8 +135,9 @@ def read_metrics(path: Path) -> Metrics:
         ]
 
 
-def rows_of(study: dict, settings: Settings, outcome: dict, metrics: Metrics) -> list[dict]:
-    """The rows of a run in the study's table."""
+def rows_of(study: dict, settings: Settings, summary: dict, metrics: Metrics) -> list[dict]:
+    """The rows of a run in the study's table, from what run.json has of it and its metrics."""
+    outcome = {key: summary[key] for key in OUTCOME}
     probes = [(step, v) for _, step, s, m, v in metrics if (s, m) == ("probe", "accuracy")]
     for target in study.get("targets", []):
         reached = first_step_reaching(probes, target) if outcome["status"] == "ok" else None
