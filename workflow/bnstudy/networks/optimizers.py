@@ -31,6 +31,10 @@ class Optimizer:
     def zeros(self) -> list[Tensor]:
         return [torch.zeros_like(p) for p in self.parameters]
 
+    def zero_grad(self) -> None:
+        for parameter in self.parameters:  # the module's own method looks for them in every step
+            parameter.grad = None
+
     def remember(self, memory: dict[str, list[Tensor]]) -> None:
         """Go on from the `memory` of an optimizer of the same parameters."""
         for name, tensors in self.memory.items():

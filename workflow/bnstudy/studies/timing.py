@@ -80,7 +80,7 @@ def one_process(
 
 def training_step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, labels: Tensor) -> None:
     model.train()
-    model.zero_grad()
+    optimizer.zero_grad()
     F.cross_entropy(model(inputs), labels).backward()
     optimizer.step()
 

@@ -215,7 +215,7 @@ def train(
         for i, (inputs, labels) in enumerate(shuffled.batches(settings.batch_size), start=first):
             if checkpoint is not None and i > first and checkpoint.due(step):
                 save(order_state, clock.unmeasured() - epoch_start)
-            model.zero_grad()
+            optimizer.zero_grad()
             loss = F.cross_entropy(forward(inputs), labels)
             loss.backward()
             if observers:
