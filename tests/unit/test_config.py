@@ -329,7 +329,7 @@ def test_a_treatment_that_cannot_be_compared_is_refused(text: str):
 @pytest.mark.parametrize("seeds", range(2, 12))
 def test_seeds_are_too_few_exactly_when_eight_tests_cannot_reach_significance(seeds: int):
     """By the test itself: all differences of one sign, eight of them adjusted together."""
-    best = statistics.holm([statistics.sign_flip_test([1.0] * seeds)] * 8)[0]
+    best = statistics.holm([statistics.sign_flip([1.0] * seeds).p()] * 8)[0]
     config = changed(f"grid: {{seed: {list(range(seeds))}}}")
     if best < 0.05:
         check_config(config)

@@ -31,7 +31,7 @@ def enumerated_p(d: list[Fraction]) -> float:
 @pytest.mark.parametrize("n", range(3, 11))
 def test_sign_flip_is_the_enumeration(n):
     d = np.random.default_rng(n).normal(0.4, 1, n)
-    assert statistics.sign_flip_test(d) == enumerated_p([Fraction(x) for x in d])
+    assert statistics.sign_flip(d).p() == enumerated_p([Fraction(x) for x in d])
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,9 +41,7 @@ def test_sign_flip_is_the_enumeration(n):
 )
 def test_ties_count_as_ties_at_any_scale(counts, unit):
     # Multiples of 0.1 or 1/12000 tie on paper but not in the last bits of their sums.
-    assert statistics.sign_flip_test([c * unit for c in counts]) == enumerated_p(
-        [Fraction(c) for c in counts]
-    )
+    assert statistics.sign_flip([c * unit for c in counts]).p() == enumerated_p([Fraction(c) for c in counts])
 
 
 def test_accuracies_that_tie_only_on_paper():
@@ -51,23 +49,23 @@ def test_accuracies_that_tie_only_on_paper():
     baseline, norm = [1, 2, 3, 4, 7, 8], [4, 3, 5, 5, 8, 9]
     d = np.array(norm) / 10 - np.array(baseline) / 10
     assert len(set(d)) > 3  # 3, 1, 2, 1, 1, 1 on paper
-    assert statistics.sign_flip_test(d) == enumerated_p([Fraction(k) for k in (3, 1, 2, 1, 1, 1)])
+    assert statistics.sign_flip(d).p() == enumerated_p([Fraction(k) for k in (3, 1, 2, 1, 1, 1)])
 
 
 def test_sign_flip_known_values():
-    assert statistics.sign_flip_test(np.arange(1.0, 11)) == 2 / 1024
-    assert statistics.sign_flip_test(-np.arange(1.0, 11)) == 2 / 1024
-    assert statistics.sign_flip_test([0.2] * 10) == 2 / 1024
-    assert statistics.sign_flip_test([1, 1, 1, 1, 1]) == 0.0625
-    assert statistics.sign_flip_test([0.0] * 7) == 1
-    assert statistics.sign_flip_test([3.0]) == 1
-    assert math.isnan(statistics.sign_flip_test([]))
+    assert statistics.sign_flip(np.arange(1.0, 11)).p() == 2 / 1024
+    assert statistics.sign_flip(-np.arange(1.0, 11)).p() == 2 / 1024
+    assert statistics.sign_flip([0.2] * 10).p() == 2 / 1024
+    assert statistics.sign_flip([1, 1, 1, 1, 1]).p() == 0.0625
+    assert statistics.sign_flip([0.0] * 7).p() == 1
+    assert statistics.sign_flip([3.0]).p() == 1
+    assert math.isnan(statistics.sign_flip([]).p())
 
 
 def test_sign_flip_beyond_enumeration():
     d = np.random.default_rng(3).normal(0.35, 1, 20)
-    p = statistics.sign_flip_test(d)
-    assert p == statistics.sign_flip_test(d)  # drawn from a fixed seed
+    p = statistics.sign_flip(d).p()
+    assert p == statistics.sign_flip(d).p()  # drawn from a fixed seed
     assert p * 50_000 == pytest.approx(round(p * 50_000))
     # An independent exact p: the distribution of the sum, built up one seed at a time.
     sums = np.zeros(1)
@@ -75,7 +73,7 @@ def test_sign_flip_beyond_enumeration():
         sums = np.concatenate([sums + x, sums - x])
     exact = np.mean(np.abs(sums) >= abs(d.sum()) - 1e-9)
     assert p == pytest.approx(exact, abs=5 * math.sqrt(exact / 100_000))
-    assert statistics.sign_flip_test(np.ones(40)) == statistics.smallest_p(40) == 2e-5
+    assert statistics.sign_flip(np.ones(40)).p() == statistics.smallest_p(40) == 2e-5
 
 
 def test_random_signs_agree_with_all_of_them(monkeypatch):
@@ -93,7 +91,7 @@ def test_several_tests_at_once_are_the_tests_one_at_a_time():
     for n in (1, 6, 40):
         columns = [*np.random.default_rng(n).normal(0.3, 1, (3, n)), np.zeros(n)]
         found = [test.p() for test in statistics.sign_flips(columns)]
-        assert found == [statistics.sign_flip_test(d) for d in columns]
+        assert found == [statistics.sign_flip(d).p() for d in columns]
         assert found[-1] == 1
     assert math.isnan(statistics.sign_flips([[]])[0].p())
     assert statistics.sign_flips([]) == []
@@ -110,7 +108,7 @@ def test_against_another_effect_it_is_the_test_of_what_is_left():
     for n, effect in ((3, 0.25), (7, -0.5), (10, 0.75)):
         d = rng.integers(-4, 5, n) / 4  # exact in binary, with ties
         left = [Fraction(x) - Fraction(effect) for x in d]
-        assert statistics.sign_flip_test(d, effect) == enumerated_p(left)
+        assert statistics.sign_flip(d).p(effect) == enumerated_p(left)
         # One side each: the share of sign vectors whose sum is at least, or at most, the observed.
         sums = [
             sum(s * x for s, x in zip(signs, left, strict=True))
@@ -124,26 +122,26 @@ def test_against_another_effect_it_is_the_test_of_what_is_left():
 def test_the_interval_holds_exactly_what_is_not_rejected(level):
     rng = np.random.default_rng(11)
     for d in rng.normal(0.5, 1, (20, 12)):
-        low, high = statistics.interval(d, level)
+        low, high = statistics.sign_flip(d).interval(level)
         for end, outwards in ((low, -1), (high, 1)):
             near = 1e-6
-            assert statistics.sign_flip_test(d, end + outwards * near) < level
-            assert statistics.sign_flip_test(d, end - outwards * near) >= level
+            assert statistics.sign_flip(d).p(end + outwards * near) < level
+            assert statistics.sign_flip(d).p(end - outwards * near) >= level
 
 
 def test_the_interval_by_hand():
     # 1 to 6: sign vectors 2^6 = 64, so 0.05 leaves 1/64 at each side: the smallest and the largest mean
     # of a subset. At 0.1 it is 3/64 a side: 1, 1.5 (of 1 and 2) and 2 are the smallest means.
     d = [1, 2, 3, 4, 5, 6]
-    assert statistics.interval(d) == (1, 6)
-    assert statistics.interval(d, 0.1) == (2, 5)
-    assert all(math.isnan(end) for end in statistics.interval(d[:5]))
+    assert statistics.sign_flip(d).interval() == (1, 6)
+    assert statistics.sign_flip(d).interval(0.1) == (2, 5)
+    assert all(math.isnan(end) for end in statistics.sign_flip(d[:5]).interval())
 
 
 def test_the_interval_covers_as_often_as_it_says():
     rng = np.random.default_rng(3)
     draws = rng.normal(0.3, 1, (2_000, 8))
-    ends = [statistics.interval(d) for d in draws]
+    ends = [statistics.sign_flip(d).interval() for d in draws]
     covered = np.mean([low <= 0.3 <= high for low, high in ends])
     # The test is exact: 12/256 is the largest p below 0.05 that eight seeds can give.
     assert covered == pytest.approx(1 - 12 / 256, abs=3 * math.sqrt(0.05 / 2_000))
@@ -154,18 +152,18 @@ def test_equal_differences_have_no_spread():
     d = [0.9 - 0.8, 0.3 - 0.2, 0.1, 0.4 - 0.3]
     assert len(set(d)) > 1
     assert statistics.standard_deviation(d) == 0
-    assert statistics.interval(d * 2) == pytest.approx((0.1, 0.1))
+    assert statistics.sign_flip(d * 2).interval() == pytest.approx((0.1, 0.1))
     assert math.isnan(statistics.effect_size(d))
-    summary = statistics.paired_summary([0.0] * 6)
+    summary = statistics.sign_flip([0.0] * 6).summary()
     assert (summary["mean"], summary["ci_low"], summary["ci_high"]) == (0, 0, 0)
     assert (summary["p"], summary["share_of_seeds"]) == (1, 0)
 
 
 def test_summary_of_too_few():
-    empty = statistics.paired_summary([])
+    empty = statistics.sign_flip([]).summary()
     assert empty["n"] == 0
     assert all(math.isnan(value) for name, value in empty.items() if name != "n")
-    single = statistics.paired_summary([0.5])
+    single = statistics.sign_flip([0.5]).summary()
     nothing = [single.pop(name) for name in ("ci_low", "ci_high", "effect_size")]
     assert all(map(math.isnan, nothing))
     assert single == {"n": 1, "mean": 0.5, "p": 1, "share_of_seeds": 1}
@@ -179,11 +177,9 @@ def test_share_counts_ties_against():
 @pytest.mark.parametrize(
     "function",
     [
-        statistics.sign_flip_test,
-        statistics.interval,
+        statistics.sign_flip,
         statistics.effect_size,
         statistics.share_of_seeds,
-        statistics.paired_summary,
     ],
 )
 def test_what_is_no_difference_is_refused(function, bad):
@@ -297,7 +293,7 @@ def test_the_rule_is_its_definition():
         assert [one.verdict for one in found] == expected
         seen |= set(expected)
         for (d, delta), one in zip(families, found, strict=True):  # the interval shows the decision
-            low, high = statistics.interval(d, one.level)
+            low, high = statistics.sign_flip(d).interval(one.level)
             where = {"supported": low > delta, "refuted": high < -delta, "not supported": high < delta}
             assert where.get(one.verdict, low <= delta <= high)
     assert seen == {"supported", "refuted", "not supported", "inconclusive"}
@@ -344,7 +340,7 @@ def test_thousands_of_seeds_fit_into_memory():
     """All subsets that are drawn of 2,000 differences would take 1.6 GB."""
     differences = np.random.default_rng(0).normal(0.1, 1.0, 2_000)
     tracemalloc.start()
-    p = statistics.sign_flip_test(differences)
+    p = statistics.sign_flip(differences).p()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert p == pytest.approx(ttest_1samp(differences, 0).pvalue, abs=1e-3)

@@ -107,6 +107,12 @@ class SignFlip(NamedTuple):
         ends = np.partition(self.means, (rank - 1, len(self.means) - rank))
         return float(ends[rank - 1]), float(ends[-rank])
 
+    def summary(self) -> dict[str, float]:
+        """What the differences say; NaN where n is too small for the quantity to exist."""
+        low, high = self.interval()
+        found = {"n": len(self.d), "mean": mean(self.d), "ci_low": low, "ci_high": high, "p": self.p()}
+        return found | {"effect_size": effect_size(self.d), "share_of_seeds": share_of_seeds(self.d)}
+
 
 def sign_flips(columns: Sequence[Differences]) -> list[SignFlip]:
     """The tests of several sets of differences of one length, which share the subsets."""
@@ -141,18 +147,13 @@ def subsets(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield chosen.astype(np.float64), chosen.sum(axis=1, keepdims=True, dtype=np.float64)
 
 
-def sign_flip_test(d: Differences, effect: float = 0.0) -> float:
-    """Two-sided p-value of the sign-flip test, see `SignFlip`."""
-    return sign_flips([d])[0].p(effect)
-
-
-def interval(d: Differences, level: float = ALPHA) -> tuple[float, float]:
-    """The effects that `sign_flip_test` does not reject at a level; NaN for fewer than six differences."""
-    return sign_flips([d])[0].interval(level)
+def sign_flip(d: Differences) -> SignFlip:
+    """The test of one set of differences."""
+    return sign_flips([d])[0]
 
 
 def smallest_p(n: int) -> float:
-    """The smallest p that `sign_flip_test` can give for n differences, which is 2 / 2^n or 1e-5."""
+    """The smallest p that the test can give for n differences, which is 2 / 2^n or 1e-5."""
     return min(1.0, 2 / 2**n) if n <= EXACT_UP_TO else 2 / (MONTE_CARLO_SIGNS + 1)
 
 
@@ -196,22 +197,6 @@ def holm_level(p: Sequence[float], alpha: float = ALPHA) -> float:
     return alpha / max(1, len(p) - rejected)
 
 
-def paired_summary(d: Differences) -> dict[str, float]:
-    """What n paired differences say; NaN where n is too small for the quantity to exist."""
-    return paired_summaries([d])[0]
-
-
-def paired_summaries(columns: Sequence[Differences]) -> list[dict[str, float]]:
-    """`paired_summary` of several sets of differences of one length: n, mean, 95 % interval, exact p, ..."""
-    return [
-        {"n": len(test.d), "mean": mean(test.d)}
-        | dict(zip(("ci_low", "ci_high"), test.interval(), strict=True))
-        | {"p": test.p(), "effect_size": effect_size(test.d)}
-        | {"share_of_seeds": share_of_seeds(test.d)}
-        for test in sign_flips(columns)
-    ]
-
-
 def verdicts(questions: Sequence[Question], alpha: float = ALPHA) -> list[Verdict]:
     """Judge a family of claims, each by an effect and the smallest effect that matters, delta.
 
@@ -234,7 +219,7 @@ def verdicts(questions: Sequence[Question], alpha: float = ALPHA) -> list[Verdic
     for delta in (one.delta for one in questions):
         if not (math.isfinite(delta) and delta > 0):
             raise ValueError(f"the smallest effect that matters must be above zero, not {delta}")
-    tests = [sign_flips([one.d])[0] if len(one.d) else None for one in questions]
+    tests = [sign_flip(one.d) if len(one.d) else None for one in questions]
     families = []
     for sign in (1, -1):
         found = [tested(one, test, sign) for one, test in zip(questions, tests, strict=True)]

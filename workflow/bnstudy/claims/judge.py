@@ -189,7 +189,7 @@ def p_above_zero(condition: Endpoint) -> float:
     """p of a condition, 1 where its effect is on the wrong side."""
     if not condition.effect.mean() > 0:
         return 1.0
-    return statistics.sign_flip_test(condition.effect) if condition.p is None else condition.p
+    return statistics.sign_flip(condition.effect).p() if condition.p is None else condition.p
 
 
 def row_of(
@@ -209,8 +209,8 @@ def row_of(
             smallest_effect=endpoint.tolerance,
             reason=f"worst error {endpoint.value:.3g}, tolerance {endpoint.tolerance:.3g}",
         )
-    (test,) = statistics.sign_flips([endpoint.effect.to_numpy(dtype=float)])
-    delta, summary = claim["smallest_effect"], statistics.paired_summary(test.d)
+    test = statistics.sign_flip(endpoint.effect.to_numpy(dtype=float))
+    delta, summary = claim["smallest_effect"], test.summary()
     summary["effect"] = summary.pop("mean")
     low, high = test.interval(answer.level)
     missing: list[str] = []

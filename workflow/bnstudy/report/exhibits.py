@@ -218,7 +218,7 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
         if len(results.treatments) == 1:
             differences = by[results.treatments[0]] - by[results.baseline]
             row["difference (pp)"] = 100 * statistics.mean(differences)
-            row[INTERVAL] = METRICS["test_accuracy"].interval(*statistics.interval(differences))
+            row[INTERVAL] = METRICS["test_accuracy"].interval(*statistics.sign_flip(differences).interval())
         rows.append(row)
     cut = f" The {MOST_CLASSES} rarest of {len(rows)} classes." if len(rows) > MOST_CLASSES else ""
     rows = sorted(rows, key=lambda row: row["images"])[:MOST_CLASSES] if cut else rows

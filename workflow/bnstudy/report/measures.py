@@ -252,7 +252,7 @@ class Comparison:
 
 def paired(of: Metric, after: pd.Series, before: pd.Series, **names: object) -> Comparison:
     """A comparison of values by seed; p_holm is p, until it is corrected for others."""
-    found = statistics.paired_summary((after - before).to_numpy())
+    found = statistics.sign_flip((after - before).to_numpy()).summary()
     found["p"] = found["p_holm"] = found["p"] if found["n"] > 1 else math.nan
     if of.better == "lower":
         found["share_of_seeds"] = 1 - found["share_of_seeds"]

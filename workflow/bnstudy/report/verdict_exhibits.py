@@ -122,9 +122,10 @@ def further(claims: Claims, study: str) -> Exhibit | None:
             continue
         row = {"measure": typographic(title)}
         row["effect"] = effect_cell(statistics.mean(d), endpoint.unit)
-        low, high = statistics.interval(d)
+        test = statistics.sign_flip(d)
+        low, high = test.interval()
         row[INTERVAL] = "n/a" if math.isnan(low) else interval(low, high, endpoint.unit)
-        row["p"] = statistics.sign_flip_test(d) if len(d) > 1 else math.nan
+        row["p"] = test.p() if len(d) > 1 else math.nan
         rows.append(row | {"above zero": f"{int((d > 0).sum())}/{len(d)}"})
     words = {"code": claims.headings[study].split()[0]}
     words |= {"fold": "Further measures" if claims.of(study) else ""}

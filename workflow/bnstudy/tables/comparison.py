@@ -70,7 +70,7 @@ def paired(scores: dict, bad: set, arms: list[tuple], level: object) -> Iterator
         for metric in metrics
     }
     differences = [[b - a for a, b in zip(*pair, strict=True)] for pair in means.values()]
-    summaries = statistics.paired_summaries(differences)
+    summaries = [test.summary() for test in statistics.sign_flips(differences)]
     for metric, difference, summary in zip(metrics, differences, summaries, strict=True):
         better = difference if metric.endswith("accuracy") else [-d for d in difference]
         yield summary | {
