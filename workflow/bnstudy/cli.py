@@ -24,7 +24,7 @@ COMMANDS = {
     "partial": ("bnstudy.tables.partial", "gather what there is of an unfinished study"),
     "report": ("bnstudy.report.command", "execute the notebook and render the HTML report"),
     "verify": ("bnstudy.tables.verification", "compare runs trained here with the published ones"),
-    "compare": ("bnstudy.tables.two_studies", "say what differs between two studies"),
+    "compare": ("bnstudy.tables.verification:main_of_studies", "say what differs between two studies"),
     "tensorboard": ("bnstudy.tables.events", "write metrics as they come, for TensorBoard"),
     "publish": ("bnstudy.tables.published", "write the summary that verify compares with"),
     "note": ("bnstudy.made", "note what results were made from, and what they hold"),
@@ -55,7 +55,8 @@ def load(command: str) -> Callable[[list[str]], None]:
     PyTorch takes a third less time from start to end.
     """
     gc.disable()
-    found = importlib.import_module(COMMANDS[command][0]).main
+    module, _, function = COMMANDS[command][0].partition(":")
+    found = getattr(importlib.import_module(module), function or "main")
     gc.freeze()
     gc.enable()
     return found
