@@ -255,19 +255,15 @@ def like(name: str, default: object) -> dict:
         keys = {key: like(key, one) for key, one in default.items()}
         found = {"type": "object", "required": list(keys), "properties": keys}
         return found | {"additionalProperties": False}
-    if isinstance(default, list):
-        return {"type": "array", "minItems": 1, "items": like_one_of(name, default)}
-    return like_one_of(name, [default])
-
-
-def like_one_of(name: str, defaults: list) -> dict:
-    kinds = {PLAIN[type(one)] for one in defaults}
-    if "string" in kinds:
-        more = SETTINGS[name].names if name in SETTINGS else None
-        return {"enum": list(dict.fromkeys([*defaults, *(more or ())]))}
+    several = default if isinstance(default, list) else [default]
+    kinds = {PLAIN[type(one)] for one in several}
     if "number" in kinds:
         kinds -= {"integer"}  # which is one
-    return {"type": sorted(kinds, reverse=True), "minimum": 0}
+    one = {"type": sorted(kinds, reverse=True), "minimum": 0}
+    if "string" in kinds:
+        more = SETTINGS[name].names if name in SETTINGS else None
+        one = {"enum": list(dict.fromkeys([*several, *(more or ())]))}
+    return {"type": "array", "minItems": 1, "items": one} if several is default else one
 
 
 def impossible(name: str, study: dict, dataset: str) -> Iterator[str]:

@@ -19,8 +19,6 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from bnstudy.logs import last_words, say
 
 TRAINING_RULES = {"train", "run_study", "retrain"}
-
-
 OWNER = Path(".snakemake/owner.json")
 
 

@@ -92,10 +92,8 @@ def gather(config_path: Path, claims_path: Path, results: Path, out: Path) -> No
     for study, settings in enabled_studies(config).items():
         asked = cells(settings)
         rows = {name: results / "studies" / study / name / "rows.csv" for name in asked}
-        lacking = [name for name, path in rows.items() if not path.is_file()]
-        for name in lacking:
-            missing.append(lack(study, name, dataset_of(settings, asked[name], config), results))
-        if lacking:
+        if lacking := [name for name, path in rows.items() if not path.is_file()]:
+            missing += [lack(study, n, dataset_of(settings, asked[n], config), results) for n in lacking]
             continue
         try:
             merge([*rows.values()], out / f"{study}.csv")

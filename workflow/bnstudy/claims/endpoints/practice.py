@@ -49,7 +49,6 @@ def core(runs: pd.DataFrame, metrics: pd.DataFrame, timings: pd.DataFrame) -> di
     runs = runs.merge(first, on=RUN, how="left")
     by = ("batch_size",) if runs["dataset"].nunique() == 1 else ("dataset", "batch_size")
     loss = np.log(runs["first_epoch_loss"].fillna(np.log(runs["n_classes"])))
-
     late, shared = scored(runs, "ln_steps_to_97"), "Runs may have shared the machine with others."
 
     def none_over_batch(values: pd.Series, **rest: object) -> Endpoint:
