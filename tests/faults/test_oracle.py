@@ -63,7 +63,7 @@ SETTINGS = {
 # What is looked for in a file, and what it becomes.
 EDITS = {
     "claims": ("config/claims.yaml", "converges faster", "gets there first"),
-    "table": ("workflow/bnstudy/tables/comparison.py", ': summary["mean"],', ': summary["mean"] + 0.25,'),
+    "table": ("workflow/bnstudy/tables/aggregate.py", ': summary["mean"],', ': summary["mean"] + 0.25,'),
     "training": ("workflow/bnstudy/networks/mlp.py", "\n", "\n# edited\n"),
     "notebook": ("report/notebook.py", "# %% [markdown]\n", "# %% [markdown]\n# More words.\n#\n"),
 }

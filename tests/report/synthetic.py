@@ -20,8 +20,7 @@ from bnstudy.data.splits import split_sizes
 from bnstudy.files import write_table
 from bnstudy.grid import axes, table_value
 from bnstudy.scoring import RESULTS
-from bnstudy.tables.aggregate import JOB_COLUMNS
-from bnstudy.tables.comparison import columns, compare
+from bnstudy.tables.aggregate import JOB_COLUMNS, compare, comparison_columns
 
 STUDIES = Path(__file__).parents[2] / "config" / "studies.yaml"
 ALL_NORMS = ("none", "batch")
@@ -141,7 +140,7 @@ def write_study(
     write_table(out / "metrics.csv", list(metrics[0]), metrics)
     write_table(out / "timings.csv", list(timings[0]), timings)
     write_table(out / "classes.csv", list(classes[0]), classes)
-    write_table(out / "comparison.csv", columns(settings), compare(runs, settings))
+    write_table(out / "comparison.csv", comparison_columns(settings), compare(runs, settings))
     if absent:
         rows = [
             {

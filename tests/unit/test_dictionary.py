@@ -13,8 +13,7 @@ from bnstudy.provenance import ORIGIN
 from bnstudy.schema import documents
 from bnstudy.studies.rows import OUTCOME
 from bnstudy.tables import dictionary
-from bnstudy.tables.aggregate import JOB_COLUMNS
-from bnstudy.tables.comparison import columns as comparison_columns
+from bnstudy.tables.aggregate import JOB_COLUMNS, comparison_columns
 from bnstudy.training.observers import OBSERVERS
 
 ROOT = Path(__file__).parents[2]

@@ -31,7 +31,7 @@ from bnstudy.provenance import file_sha256
 from bnstudy.scoring import METRICS, RESULTS
 from bnstudy.settings import ALWAYS_NAMED, SETTINGS, show
 from bnstudy.tables import aggregate as tables
-from bnstudy.tables import comparison, published
+from bnstudy.tables import published
 
 BITWISE, WITHIN, DIFFERENT = OUTCOMES = ("bitwise", "within interval", "different")
 ALPHA = 0.05
@@ -227,7 +227,7 @@ def compare_studies(a: Sequence[dict], b: Sequence[dict]) -> tuple[list[dict], l
     # A setting that differs is the same place of the grid.
     place_of_all = {n: in_a[both[0]][n] for n in grid.axes(design) if n not in paired_by}
     runs = [study[key] | {"study": name} | place_of_all for name, study in studies for key in both]
-    return pairs, comparison.compare(runs, design), design
+    return pairs, tables.compare(runs, design), design
 
 
 def changed_verdicts(a: Path, b: Path) -> list[str]:
@@ -258,7 +258,7 @@ def text_of_studies(pairs: Sequence[dict], rows: Sequence[dict], settings: Mappi
     text += [f"Of some runs: {note}." for note in notes]
     lines = [("dataset", "metric", "A", "B", "B - A", "95 % interval", "Holm p", "seeds")]
     for row in rows:
-        if row["scope"] == comparison.ALL and row["metric"] in METRICS and row["difference"]:
+        if row["scope"] == tables.ALL and row["metric"] in METRICS and row["difference"]:
             numbers = [f"{row[key]:.5g}" for key in ("mean_baseline", "mean_level", "difference")]
             ends = row["ci_low"], row["ci_high"]
             interval = "too few seeds" if math.isnan(ends[0]) else "{:.3g} to {:.3g}".format(*ends)
@@ -298,7 +298,7 @@ def main_of_studies(argv: list[str]) -> None:
     a, b = read_study(arguments.a), read_study(arguments.b)
     pairs, rows, design = compare_studies(a, b)
     write_table(arguments.out / "runs.csv", columns(STUDIES), pairs)
-    write_table(arguments.out / "comparison.csv", comparison.columns(design), rows)
+    write_table(arguments.out / "comparison.csv", tables.comparison_columns(design), rows)
     print(text_of_studies(pairs, rows, differing(a, b)))
     if alone := len(a) + len(b) - 2 * len(pairs):
         print(f"{alone} runs are in one of the studies only.")
