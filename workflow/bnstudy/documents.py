@@ -16,7 +16,11 @@ PLAIN = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 
 def read_yaml(path: Path) -> object:
     """What a YAML file holds: plain values, never objects."""
-    return yaml.load(path.read_text(encoding="utf-8"), LOADER)
+    loader = LOADER(path.read_text(encoding="utf-8"))
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def surprises(path: Path) -> Iterator[str]:
