@@ -100,7 +100,9 @@ def test_several_tests_at_once_are_the_tests_one_at_a_time():
 def test_effect_size_of_students_sleep_data():
     # R, t.test(extra ~ group, paired = TRUE): t = 4.0621, mean 1.58.
     assert statistics.mean(SLEEP) == pytest.approx(1.58)
-    assert statistics.effect_size(SLEEP) == pytest.approx(4.0621 / math.sqrt(10), abs=1e-5)
+    assert statistics.sign_flip(SLEEP).summary()["effect_size"] == pytest.approx(
+        4.0621 / math.sqrt(10), abs=1e-5
+    )
 
 
 def test_against_another_effect_it_is_the_test_of_what_is_left():
@@ -153,7 +155,7 @@ def test_equal_differences_have_no_spread():
     assert len(set(d)) > 1
     assert statistics.standard_deviation(d) == 0
     assert statistics.sign_flip(d * 2).interval() == pytest.approx((0.1, 0.1))
-    assert math.isnan(statistics.effect_size(d))
+    assert math.isnan(statistics.sign_flip(d).summary()["effect_size"])
     summary = statistics.sign_flip([0.0] * 6).summary()
     assert (summary["mean"], summary["ci_low"], summary["ci_high"]) == (0, 0, 0)
     assert (summary["p"], summary["share_of_seeds"]) == (1, 0)
@@ -178,7 +180,7 @@ def test_share_counts_ties_against():
     "function",
     [
         statistics.sign_flip,
-        statistics.effect_size,
+        statistics.standard_deviation,
         statistics.share_of_seeds,
     ],
 )

@@ -108,10 +108,14 @@ class SignFlip(NamedTuple):
         return float(ends[rank - 1]), float(ends[-rank])
 
     def summary(self) -> dict[str, float]:
-        """What the differences say; NaN where n is too small for the quantity to exist."""
-        low, high = self.interval()
+        """What the differences say; NaN where n is too small for the quantity to exist.
+
+        The effect size is Cohen's d_z, mean over standard deviation; a ratio to no spread is no size.
+        """
+        (low, high), spread = self.interval(), standard_deviation(self.d)
         found = {"n": len(self.d), "mean": mean(self.d), "ci_low": low, "ci_high": high, "p": self.p()}
-        return found | {"effect_size": effect_size(self.d), "share_of_seeds": share_of_seeds(self.d)}
+        found["effect_size"] = found["mean"] / spread if spread > 0 else math.nan
+        return found | {"share_of_seeds": share_of_seeds(self.d)}
 
 
 def sign_flips(columns: Sequence[Differences]) -> list[SignFlip]:
@@ -164,12 +168,6 @@ def standard_deviation(d: Differences) -> float:
         return math.nan
     is_equal = np.ptp(d) <= RELATIVE_TOLERANCE * np.abs(d).max()
     return 0.0 if is_equal else float(np.std(d, ddof=1))
-
-
-def effect_size(d: Differences) -> float:
-    """Cohen's d_z, mean over standard deviation; NaN without a spread: a ratio to none is no size."""
-    spread = standard_deviation(d)
-    return mean(d) / spread if spread > 0 else math.nan
 
 
 def share_of_seeds(d: Differences) -> float:
