@@ -26,7 +26,7 @@ from torch import nn
 
 from bnstudy import provenance
 from bnstudy.networks import mlp, norms
-from bnstudy.report import design, exhibits, figures, findings, verdict_exhibits, verdicts
+from bnstudy.report import design, exhibits, figures, findings, pictures, verdict_exhibits, verdicts
 from bnstudy.report.look import looks_of, series
 from bnstudy.report.panels import small_multiples
 from bnstudy.report.rendering import slug
@@ -45,7 +45,7 @@ first = results.datasets[0]
 # Processes of their own draw the figures, while networks are trained and sentences found
 pairs = (partial(figures.paired_differences, level=norm) for norm in results.treatments)
 compared = [
-    *(figures.learning_curves, *pairs, figures.train_against_validation, figures.confusion),
+    *(figures.learning_curves, *pairs, figures.train_against_validation, pictures.confusion),
     *(figures.probe_curves, figures.steps_to_target, figures.batch_size_effect),
     figures.accuracy_by_time,
 ]
@@ -99,7 +99,7 @@ for benefit in verdicts.QUOTES["benefits"]:
 # {{ text/layer.md }}
 
 # %% tags=["remove-input"]
-report.figure(figures.computation())
+report.figure(pictures.computation())
 
 # %% [markdown]
 # A batch of four samples, worked by hand, with $\gamma = 1.5$ and $\beta = 0.5$:
@@ -111,7 +111,7 @@ mean, variance = x.mean(), x.var(ddof=0)
 normalized = (x - mean) / (variance + epsilon) ** 0.5
 output = gamma * normalized + beta
 steps = pd.DataFrame({"input": x, "normalized": normalized, "output": output})
-report.figure(figures.four_samples(steps), live={"kind": "playground"})
+report.figure(pictures.four_samples(steps), live={"kind": "playground"})
 
 # %% tags=["remove-input"]
 words = {"mean": mean, "variance": variance, "x": x, "normalized": normalized}
@@ -179,7 +179,7 @@ report.frame("check", agreement)
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.text(design.dataset_sentence(report.data[dataset], in_a_row=True))
-    report.figure(figures.sample_images(report.data[dataset], results.label("samples", dataset)))
+    report.figure(pictures.sample_images(report.data[dataset], results.label("samples", dataset)))
 
 # %% [markdown]
 # {{ text/loading.md }}
@@ -296,8 +296,8 @@ report.frame("numbers learned", rows, label="parameters")
 
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
-    built = figures.networks(report.config, report.data[dataset])
-    report.figure(figures.network_blocks(results, dataset, built))
+    built = pictures.networks(report.config, report.data[dataset])
+    report.figure(pictures.network_blocks(results, dataset, built))
 
 # %% [markdown]
 # Is this the network that the study trained? Its weights are copied into one that the study's own
@@ -466,7 +466,7 @@ for dataset in report.each_dataset():
 # %% tags=["remove-input"]
 for dataset in report.each_dataset():
     report.table(exhibits.classes(results, dataset))
-    report.figure(figures.confusion(results, dataset))
+    report.figure(pictures.confusion(results, dataset))
 
 # %% [markdown]
 # {{ text/batch_sizes.md }}

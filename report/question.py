@@ -9,7 +9,7 @@ data = ["results/data/mnist/prepared.safetensors"]
 from itertools import chain
 
 from bnstudy import provenance
-from bnstudy.report import design, exhibits, figures, findings
+from bnstudy.report import design, exhibits, figures, findings, pictures
 from bnstudy.report.reporting import Report
 from bnstudy.report.words import say
 
@@ -102,7 +102,7 @@ if any(by_class):
     report.text("### By class", say("question", "classes"))
     for dataset, table in zip(results.datasets, by_class, strict=True):
         report.table(table)
-        report.figure(figures.confusion(results, dataset))
+        report.figure(pictures.confusion(results, dataset))
 
 # %% [markdown]
 # ### Every arm
@@ -147,13 +147,13 @@ for dataset in report.each_dataset():
 # %% tags=["remove-input"]
 for name, images in report.data.items():
     report.text(design.dataset_sentence(images))
-    report.figure(figures.sample_images(images, f"samples-{name}"))
-    report.figure(figures.class_balance(images, f"balance-{name}"))
+    report.figure(pictures.sample_images(images, f"samples-{name}"))
+    report.figure(pictures.class_balance(images, f"balance-{name}"))
 report.table(exhibits.splits(results))
 report.text(design.scaling_sentence(results))
 for dataset in results.values("dataset"):
-    networks = figures.networks(report.config, report.data[dataset])
-    report.figure(figures.network_blocks(results, dataset, networks))
+    networks = pictures.networks(report.config, report.data[dataset])
+    report.figure(pictures.network_blocks(results, dataset, networks))
     report.table(exhibits.parameters(results, dataset, networks))
 report.table(exhibits.settings_table(results))
 

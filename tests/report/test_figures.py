@@ -12,8 +12,8 @@ import synthetic
 import torch
 
 from bnstudy.data.prepared import PreparedData, open_prepared
-from bnstudy.report import figures
-from bnstudy.report.figures.runs import frontier
+from bnstudy.report import figures, pictures
+from bnstudy.report.figures import frontier
 from bnstudy.report.look import Drawing
 from bnstudy.report.results import DatasetFacts, Results
 
@@ -181,9 +181,9 @@ def test_curves_hold_the_means_of_the_metrics(made_up):
 def test_images_of_any_number_of_classes_and_channels(images, tmp_path):
     colour = open_prepared(synthetic.write_images(tmp_path / "c.safetensors", "cifar10", colour=True))
     for data, n in ((open_prepared(images), 10), (colour, 10), (many_classes(colour, 45), 20)):
-        samples = figures.sample_images(data)
+        samples = pictures.sample_images(data)
         assert samples.data["class"].nunique() == n
-        balance = figures.class_balance(data)
+        balance = pictures.class_balance(data)
         assert len(balance.data) == len(data.classes)
         assert balance.data["training and validation images"].sum() == len(data.train_labels)
         for drawing in (samples, balance):
@@ -208,7 +208,7 @@ def many_classes(data: PreparedData, n: int) -> object:
 
 def test_the_layer_is_drawn_for_page_and_phone():
     table = pd.DataFrame({"input": [4.0, 5, 7, 8], "normalized": [-1.26, -0.63, 0.63, 1.26]})
-    four = figures.four_samples(table)
+    four = pictures.four_samples(table)
     assert "mean moves from 6.00 to 0.00" in four.finding
-    for drawing in (four, figures.computation()):
+    for drawing in (four, pictures.computation()):
         ET.fromstring(drawing.pictures().svg)

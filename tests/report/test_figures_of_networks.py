@@ -8,9 +8,9 @@ import torch
 from bnstudy.data.prepared import PreparedData
 from bnstudy.networks import models
 from bnstudy.networks.weights import count_parameters
-from bnstudy.report import exhibits, figures
-from bnstudy.report.figures.pictures import blocks_of, words_of
+from bnstudy.report import exhibits, pictures
 from bnstudy.report.look import WIDTH
+from bnstudy.report.pictures import blocks_of, words_of
 from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.settings import Settings
 
@@ -33,7 +33,7 @@ def blocks(data, **axes):
     config = synthetic.config(**axes)
     return [
         [(b.times, [words_of(layer) for layer in b.layers]) for b in blocks_of(network.layers)]
-        for network in figures.networks(config, data)
+        for network in pictures.networks(config, data)
     ]
 
 
@@ -58,7 +58,7 @@ def test_blocks_are_those_of_the_model(data):
 
 def test_every_different_network_of_the_grid_is_shown_once_with_its_parameters(data):
     config = synthetic.config(kind=["mlp", "cnn"], norm=["none", "batch"], learning_rate=[0.1, 1])
-    found = figures.networks(config, data)
+    found = pictures.networks(config, data)
     assert [network.title for network in found] == [
         "no normalization, multilayer perceptron",
         "no normalization, convolutional network",
@@ -69,7 +69,7 @@ def test_every_different_network_of_the_grid_is_shown_once_with_its_parameters(d
     for network, kind, norm in zip(found, ["mlp", "cnn"] * 2, ["none"] * 2 + ["batch"] * 2, strict=True):
         model = models.build(Settings(kind=kind, norm=norm), (1, 8, 8), 3)
         assert table[network.title].iat[-1] == count_parameters(model)
-    drawing = figures.network_blocks(results_of(config), "digits", found)
+    drawing = pictures.network_blocks(results_of(config), "digits", found)
     assert drawing.data["parameters"].sum() == sum(table[one.title].iat[-1] for one in found)
     assert "max pooling, batch normalization and ReLU" in drawing.finding
     assert [picture.get_figwidth() for picture in drawing.draw()] == [WIDTH] * len(found)
@@ -87,7 +87,7 @@ def test_a_confusion_matrix_by_hand():
     config = synthetic.config(norm=["none", "batch"], batch_size=[32, 64])
     runs = pd.DataFrame(rows)[["dataset", "norm", "batch_size"]].drop_duplicates().assign(seed=0)
     results = Results(config, FACTS, runs, NOTHING, NOTHING, NOTHING, confusion=pd.DataFrame(rows))
-    drawing = figures.confusion(results, "digits")
+    drawing = pictures.confusion(results, "digits")
     assert "without normalization, 50.0 percent of class c are taken for a" in drawing.finding
     assert "with batch normalization, 10.0 percent of class a are taken for b" in drawing.finding
     data = drawing.data.set_index(["norm", "true", "predicted"])
@@ -97,7 +97,7 @@ def test_a_confusion_matrix_by_hand():
     assert letters == {"20", "50", "10", ""}  # what was right is not there
     many = {"digits": DatasetFacts("Digits", 40, 400, 100, tuple(map(str, range(40))))}
     assert (
-        figures.confusion(
+        pictures.confusion(
             Results(config, many, runs, NOTHING, NOTHING, NOTHING, confusion=pd.DataFrame(rows)), "digits"
         )
         is None

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 
 from bnstudy.report.exhibits import PARTS
-from bnstudy.report.figures.runs import explorer, gaps
+from bnstudy.report.figures import explorer, gaps
 from bnstudy.report.findings import Opening, first_screen
 from bnstudy.report.results import DatasetFacts, Results
 from bnstudy.report.verdicts import strip

@@ -24,7 +24,7 @@ from bnstudy.report.words import INTERVAL, Words
 
 if TYPE_CHECKING:
     from bnstudy.networks.weights import Layer
-    from bnstudy.report.figures.pictures import Network
+    from bnstudy.report.pictures import Network
 
 DECLARED = read_yaml(ROOT / "report/tables.yaml")
 SHORT_UNITS = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
