@@ -17,7 +17,7 @@ from bnstudy.claims.endpoints.base import Endpoint, Exact
 from bnstudy.config import default_studies
 from bnstudy.errors import UserError
 from bnstudy.files import write_rows
-from bnstudy.report import amounts, verdict_exhibits, verdicts
+from bnstudy.report import verdict_exhibits, verdicts, words
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.svg import compact, short_name
 from conftest import ROOT
@@ -289,14 +289,14 @@ def test_controls(judge, expected, values, words):
     ],
 )
 def test_amounts(x, unit, amount, cell):
-    assert plain(amounts.amount(x, unit)) == amount
-    assert plain(amounts.effect_cell(x, unit)) == cell
+    assert plain(words.amount(x, unit)) == amount
+    assert plain(words.effect_cell(x, unit)) == cell
 
 
 def test_small_numbers_and_signs():
-    assert plain(amounts.small(1e-12)) == "1 x 10⁻¹²"
-    assert amounts.small(0.05) == "0.05"
-    assert plain(amounts.typographic("+-1 of -0.74, 1e-5 of 784-128 and (B - 2)")) == (
+    assert plain(words.small(1e-12)) == "1 x 10⁻¹²"
+    assert words.small(0.05) == "0.05"
+    assert plain(words.typographic("+-1 of -0.74, 1e-5 of 784-128 and (B - 2)")) == (
         "±1 of -0.74, 1 x 10⁻⁵ of 784-128 and (B - 2)"
     )
 
@@ -469,7 +469,7 @@ def test_the_layer_in_numpy_beside_pytorch(tmp_path):
         rows = verdict_exhibits.published(claims).frame.set_index("quantity")
         row = rows.loc["H13: the layer and its gradients in numpy"]
         assert row["outcome"] == word
-        assert amounts.small(error) in row["ours"]
+        assert words.small(error) in row["ours"]
 
 
 def test_growth_and_groups_beside_published_values(tmp_path):

@@ -16,11 +16,11 @@ from jinja2 import Environment, FileSystemLoader
 from bnstudy import settings, statistics
 from bnstudy.config import ROOT
 from bnstudy.documents import read_yaml
-from bnstudy.report import amounts, measures
+from bnstudy.report import measures
 from bnstudy.report.design import averaging
 from bnstudy.report.measures import METRICS, SPACE, counted, decimal, level_name, listed, short_name
 from bnstudy.report.results import Level, Results, as_level
-from bnstudy.report.words import INTERVAL, Words
+from bnstudy.report.words import INTERVAL, Words, effect_cell, interval, small
 
 if TYPE_CHECKING:
     from bnstudy.networks.weights import Layer
@@ -35,7 +35,7 @@ ROLES = ("compared", "swept", "not the default", "")  # of settings, in the orde
 MOST_CLASSES = 30  # that a table lists
 WRITERS: dict[str, Callable[[float], str]] = {
     "p": measures.p_text,
-    "small": amounts.small,
+    "small": small,
     "plain": "{:g}".format,
     "whole": "{:,.0f}".format,
     "power": "{:.1e}".format,
@@ -229,8 +229,8 @@ def claims(judged: pd.DataFrame) -> Exhibit | None:
     """Claims with their verdicts, as rows of claims.csv; None without any."""
     rows = []
     for row in judged.fillna({"unit": "", "reason": ""}).to_dict("records"):
-        ends = amounts.interval(row["ci_low"], row["ci_high"], row["unit"])
-        found = f"{amounts.effect_cell(row['effect'], row['unit'])} ({ends})"
+        ends = interval(row["ci_low"], row["ci_high"], row["unit"])
+        found = f"{effect_cell(row['effect'], row['unit'])} ({ends})"
         said = {"claim": row["id"], "what is claimed": row["claim"], "prior": row["prior"]}
         said["verdict"] = row["verdict"]
         said[f"effect ({INTERVAL})"] = "n/a" if pd.isna(row["effect"]) else found

@@ -15,13 +15,12 @@ import pandas as pd
 
 from bnstudy import settings, statistics
 from bnstudy.report import measures
-from bnstudy.report.amounts import effect_cell, interval, shown
 from bnstudy.report.design import averaging, why_no_comparison
 from bnstudy.report.exhibits import Exhibit, exhibit
 from bnstudy.report.measures import ALPHA, SPACE, SPOKEN, Comparison, capitalized, decimal, listed
 from bnstudy.report.results import Level, Results
 from bnstudy.report.verdicts import QUOTES, Claims, Judged
-from bnstudy.report.words import INTERVAL, say
+from bnstudy.report.words import INTERVAL, effect_cell, interval, say, shown
 
 # Ratios that have a name, up to a tenth of themselves.
 SHARES = {1 / 2: "half", 1 / 3: "a third", 1 / 4: "a quarter", 1 / 5: "a fifth", 1 / 10: "a tenth"}

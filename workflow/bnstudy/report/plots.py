@@ -9,6 +9,7 @@ says of the marks follow from the frame:
 Options are those of `marks.Plot` and of `panels.small_multiples`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from inspect import signature
@@ -26,7 +27,7 @@ from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, looks_of, 
 from bnstudy.report.marks import Plot
 from bnstudy.report.measures import capitalized, listed
 from bnstudy.report.panels import of_panel, said, small_multiples
-from bnstudy.report.words import Words, bands_of, interval_phrase, number, seeds_in, seeds_of
+from bnstudy.report.words import Words, bands_of, interval_phrase, seeds_in, seeds_of
 
 MOST_WORDS = 60  # of an alternative text
 ONE_BY_ONE = 4  # of more levels it names the extremes
@@ -187,6 +188,14 @@ def alternative(frame: pd.DataFrame, of: Plot) -> str:
     while len(parts) > 1 and len(f"{told} {' '.join(parts)}".split()) > MOST_WORDS:
         parts.pop()
     return f"{told} {'; '.join(parts)}." if parts else f"{start}: nothing was measured."
+
+
+def number(x: float) -> str:
+    """Three significant digits, `1.2e-9` below a ten thousandth."""
+    if not math.isfinite(x):
+        return "n/a"
+    text = f"{x if abs(x) > 1e-12 else 0:.3g}"
+    return text if "e" not in text or abs(x) < 1 else f"{x:,.0f}"
 
 
 def means(frame: pd.DataFrame, by: Sequence[str], scale: object) -> pd.DataFrame:

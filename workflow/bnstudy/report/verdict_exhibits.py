@@ -24,7 +24,6 @@ from bnstudy.config import ALPHA
 from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
 from bnstudy.report import marks
-from bnstudy.report.amounts import effect_cell, interval, small, threshold, typographic
 from bnstudy.report.exhibits import DECLARED, Code, Exhibit, Link, exhibit
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Look
 from bnstudy.report.marks import Plot, note
@@ -34,7 +33,7 @@ from bnstudy.report.plots import plot
 from bnstudy.report.rendering import slug
 from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.verdicts import LOOKED, QUOTES, SIGNS, Claims, Judged, quoted
-from bnstudy.report.words import INTERVAL, Words, say
+from bnstudy.report.words import INTERVAL, Words, effect_cell, interval, say, small, threshold, typographic
 
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
 NAMED = 30  # claims that an alternative text names one by one

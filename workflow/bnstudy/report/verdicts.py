@@ -21,10 +21,9 @@ from bnstudy.claims.judge import SEPARATOR, Row, read_table
 from bnstudy.claims.listed import CORE, judged_claims, read
 from bnstudy.config import ALPHA, ROOT, default_studies, enabled_studies
 from bnstudy.documents import read_yaml
-from bnstudy.report.amounts import amount, interval, sentence_of, shown, threshold
 from bnstudy.report.exhibits import PARTS
 from bnstudy.report.measures import MINUS, SPACE, p_value
-from bnstudy.report.words import say
+from bnstudy.report.words import amount, interval, say, sentence_of, shown, threshold
 
 NOT_RUN = "not run"
 # How a verdict is shown without words

@@ -18,7 +18,6 @@ from bnstudy.claims.endpoints.initialization import BEYOND
 from bnstudy.claims.endpoints.mechanisms import matched_gaps
 from bnstudy.claims.listed import is_steps, result
 from bnstudy.report import words
-from bnstudy.report.amounts import small
 from bnstudy.report.look import DECLARED, looks_of, summary
 from bnstudy.report.marks import SIGNS, Plot
 from bnstudy.report.measures import SPACE, counted, decimal, level_name, listed
@@ -268,7 +267,7 @@ def identity_errors(table: pd.DataFrame, options: dict) -> Made | None:
     kept, broken, worst = checks[: int(passed.sum())], checks[int(passed.sum()) :], ""
     if kept:
         of = frame.loc[frame["value"].where(frame["check"].isin(kept)).idxmax()]
-        worst = f"{small(of['value'])} times its tolerance ({of['check']})"
+        worst = f"{words.small(of['value'])} times its tolerance ({of['check']})"
         worst = f", the largest error of them being {worst}"
     zero = 10.0 ** (math.floor(math.log10(frame["value"].replace(0, 1e-3).min())) - 1)
     said = {"kept": len(kept), "checks": len(checks), "worst": worst, "zero": zero}
