@@ -27,7 +27,7 @@ from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, looks_of, 
 from bnstudy.report.marks import Plot
 from bnstudy.report.measures import capitalized, listed
 from bnstudy.report.panels import of_panel, said, small_multiples
-from bnstudy.report.words import Words, bands_of, interval_phrase, seeds_in, seeds_of
+from bnstudy.report.words import Words, bands_of, said_of, seeds_in, seeds_of
 
 MOST_WORDS = 60  # of an alternative text
 ONE_BY_ONE = 4  # of more levels it names the extremes
@@ -126,10 +126,7 @@ def strips(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
     names = of.names or ("{:g}".format if numeric else name_of(of.x or ""))
     of.names = {value: said(names, value) for value in (sorted(values) if numeric else values)}
     of.panels.setdefault("xscale", None)
-    return frame, (
-        f"Small marks are single runs ({seeds_in(frame)}), a thin line joins those of a seed, large "
-        f"marks are means{interval_phrase(frame)}."
-    )
+    return frame, said_of("strips", frame)
 
 
 def rows(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:

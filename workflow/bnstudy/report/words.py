@@ -70,11 +70,6 @@ def bands_of(table: pd.DataFrame, dots: str = ", dots the {}") -> str:
     return said_of("bands", table, dots=dots.format(seeds_in(table)))
 
 
-def interval_phrase(table: pd.DataFrame) -> str:
-    """What stands behind a mean; nothing for fewer seeds than an interval takes."""
-    return say("bands", "interval") if table["seed"].nunique() >= ENOUGH else ""
-
-
 def failures(kind: str, runs: pd.DataFrame, keys: list[str]) -> str:
     """A sentence on failed runs that are `left out` or count as `guessing`, none where there are none."""
     n = len(runs[keys].drop_duplicates())
