@@ -174,11 +174,8 @@ def conclusion(results: Results, dataset: str, level: Level) -> list[str]:
 
 def gap_sentence(c: Comparison) -> str:
     """How much wider the gap between validation and training loss is than the baseline's."""
-    values = [decimal(mean, 4) for mean in (c.mean_level, c.mean_baseline)]
-    words = {"c": c, "arms": f"{values[0]} against {values[1]} nats {c.with_baseline}"}
-    words |= {"size": decimal(abs(c.difference), 4)}
-    words |= {"wider": "wider" if c.difference > 0 else "narrower"}
-    return say("gap", "single" if c.n < 2 else "shown" if c.shown else "unclear", **words)
+    wider = "wider" if c.difference > 0 else "narrower"
+    return say("gap", "single" if c.n < 2 else "shown" if c.shown else "unclear", c=c, wider=wider)
 
 
 def steps_along(results: Results, axis: str) -> list[tuple[Level, Level]]:

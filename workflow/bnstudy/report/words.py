@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from string import Formatter
 
-import numpy as np
 import pandas as pd
 
 from bnstudy.config import ROOT
@@ -74,10 +73,6 @@ def failures(kind: str, runs: pd.DataFrame, keys: list[str]) -> str:
     """A sentence on failed runs that are `left out` or count as `guessing`, none where there are none."""
     n = len(runs[keys].drop_duplicates())
     return say("failed", kind, n=n) if n else ""
-
-
-def geometric_mean(values: pd.Series) -> float:
-    return math.exp(np.log(values.astype(float)).mean()) if len(values) else math.nan
 
 
 def without_markup(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import gmean
 
 from bnstudy.claims.endpoints import base
 from bnstudy.claims.endpoints.base import accuracy
@@ -375,7 +376,7 @@ def overfitting_path(table: pd.DataFrame, options: dict) -> Made:
     """Training and validation loss after every epoch."""
     losses = ["train_loss", "val_loss"]
     found = table[(table[losses] > 0).all(axis=1)]
-    data = found.groupby(["arm", "epoch"])[losses].agg(words.geometric_mean).reset_index()
+    data = found.groupby(["arm", "epoch"])[losses].agg(gmean).reset_index()
     return found.assign(value=found["val_loss"]), {"data": data}
 
 

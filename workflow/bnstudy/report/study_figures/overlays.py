@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from scipy.stats import gmean
 
 from bnstudy.claims.endpoints.initialization import skip_in_theory
 from bnstudy.claims.endpoints.practice import BAND_POINTS
@@ -17,7 +18,6 @@ from bnstudy.report.marks import Plot, dots, heat, note, rank_of, row_names
 from bnstudy.report.panels import power
 from bnstudy.report.plots import BAR, THEORY
 from bnstudy.report.study_figures.frames import UNTRAINED
-from bnstudy.report.words import geometric_mean
 from bnstudy.training.observers.angles import equilibrium
 
 TOLERANCE = 0.05  # of the shaded band around theory, relative
@@ -88,15 +88,15 @@ def random_walk(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
 def root_law(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     """One over the root of the batch size, through the geometric mean of what was measured."""
     if part["panel"].iat[0] == "batch":
-        means = part.groupby("size")["value"].agg(geometric_mean)
+        means = part.groupby("size")["value"].agg(gmean)
         roots = np.sqrt(means.index.to_numpy())
-        ax.plot(means.index, geometric_mean(means * roots) / roots, **THEORY)
+        ax.plot(means.index, gmean(means * roots) / roots, **THEORY)
 
 
 def both_norms(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     """Vertical lines at the geometric means without and with batch normalization."""
     for arm, one in part[part["arm"].isin(["none", "batch"])].groupby("arm"):
-        ax.axvline(geometric_mean(one["value"]), **plot.looks[arm].line(lw=1, alpha=0.6))
+        ax.axvline(gmean(one["value"]), **plot.looks[arm].line(lw=1, alpha=0.6))
 
 
 def grows_to_the_right(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
@@ -139,7 +139,7 @@ def clouds(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     """A small mark per run at its drift and loss, a large one at the geometric means."""
     for arm, runs in part.groupby("arm"):
         dots(ax, runs["drift"], runs["value"], plot.looks[arm])
-        center = runs[["drift", "value"]].agg(geometric_mean)
+        center = runs[["drift", "value"]].agg(gmean)
         ax.plot(*center, **plot.looks[arm].point(6.5), zorder=3)
 
 
@@ -149,7 +149,7 @@ def paths(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
         one, losses = part[part["arm"] == arm], ["train_loss", "val_loss"]
         for _, run in thinned(one, "epoch", points=16).groupby("seed"):
             ax.plot(*run[losses].to_numpy().T, color=look.color, lw=0.5, alpha=0.25)
-        mean = one.groupby("epoch")[losses].agg(geometric_mean).reset_index()
+        mean = one.groupby("epoch")[losses].agg(gmean).reset_index()
         mean = thinned(mean, "epoch", points=24)[losses]
         ends = look.point(4.5) | {"ls": look.linestyle, "markevery": [0, len(mean) - 1]}
         ax.plot(*mean.to_numpy().T, zorder=3, **ends)
