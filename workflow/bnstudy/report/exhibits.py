@@ -116,12 +116,14 @@ def table_html(exhibit: Exhibit, number: int) -> str:
     return str(PARTS.table(exhibit, number, words, list(zip_longest(rows, exhibit.overall))))
 
 
-def shown(name: str, results: Results, dataset: str, rows: list, **more: object) -> Exhibit | None:
-    """A table of the comparison as declared."""
-    words = {"dataset": results.title(dataset), "seeds": results.n_seeds}
-    words |= {"over": averaging(results), "units": DECLARED["units of measures"]}
-    words |= {"treatment": settings.label(results.axis), "label": results.label(name, dataset)}
-    return exhibit(name, rows, **words | more)
+def of_results(
+    name: str, results: Results, dataset: str, rows: object, level: Level | None = None, **more: object
+) -> Exhibit | None:
+    """A table of a dataset as declared, or of one level in it."""
+    words = {"results": results, "dataset": results.title(dataset), "over": averaging(results)}
+    words |= {"treatment": settings.label(results.axis), "label": results.label(name, dataset, level)}
+    words |= {} if level is None else {"level": results.level_name(level)}
+    return exhibit(name, rows, **words | {"units": DECLARED["units of measures"]} | more)
 
 
 def cell_columns(cell: dict[str, Level]) -> dict[str, object]:
@@ -154,10 +156,11 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
             difference = f"{c.of.difference(c.difference)}{SHORT_UNITS.get(c.of.kind, '')}"
             rows.append(row | {f"difference ({INTERVAL})": difference + ends})
     # Without a baseline, or of a partial study, there is none.
-    return shown("key-numbers", results, dataset, rows) or arms(results, dataset, "key-numbers")
+    label = results.label("key-numbers", dataset)
+    return of_results("key-numbers", results, dataset, rows) or arms(results, dataset)._replace(label=label)
 
 
-def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
+def arms(results: Results, dataset: str) -> Exhibit:
     """Mean and standard deviation over seeds in every cell of the grid."""
     scored = {METRICS[name]: results.scored(name) for name in ARM_METRICS}
     rows = []
@@ -171,8 +174,7 @@ def arms(results: Results, dataset: str, label: str = "arms") -> Exhibit:
             row[f"{of.title} ({unit})"] = mean.removesuffix(f"{SPACE}%") + spread
         rows.append(row)
     spread = " ± standard deviation over the seeds" if len(results.seeds) > 1 else ""
-    words = {"label": results.label(label, dataset), "epochs": results.epochs, "spread": spread}
-    return shown("arms", results, dataset, rows, **words)
+    return of_results("arms", results, dataset, rows, spread=spread)
 
 
 def comparison(results: Results, dataset: str, level: Level, *, others: bool = False) -> Exhibit | None:
@@ -196,11 +198,10 @@ def comparison(results: Results, dataset: str, level: Level, *, others: bool = F
         row |= {"difference": c.of.difference(c.difference), INTERVAL: c.interval}
         row |= {"p": c.p if c.n > 1 else math.nan, "d_z": c.effect_size}
         rows.append(row | {"seeds": f"{c.seeds_in_favour}/{c.n}"})
-    pair = f"{results.level_name(level)} against {results.level_name(results.baseline)}"
     text = [settings.label(axis) for axis in axes if isinstance(results.values(axis)[0], str)]
     name = "all-measures" if others else "comparison"
-    words = {"pair": pair, "label": results.label(name, dataset, level)}
-    return shown(name, results, dataset, rows, overall=overall, text=text, **words)
+    words = {"baseline": results.level_name(results.baseline), "overall": overall, "text": text}
+    return of_results(name, results, dataset, rows, level, **words)
 
 
 def classes(results: Results, dataset: str) -> Exhibit | None:
@@ -222,7 +223,7 @@ def classes(results: Results, dataset: str) -> Exhibit | None:
         rows.append(row)
     cut = f" The {MOST_CLASSES} rarest of {len(rows)} classes." if len(rows) > MOST_CLASSES else ""
     rows = sorted(rows, key=lambda row: row["images"])[:MOST_CLASSES] if cut else rows
-    return shown("classes", results, dataset, rows, cut=cut)
+    return of_results("classes", results, dataset, rows, cut=cut)
 
 
 def claims(judged: pd.DataFrame) -> Exhibit | None:
@@ -246,7 +247,7 @@ def times(results: Results, dataset: str) -> Exhibit:
         for cell, level, row in places(results)
     ]
     words = {"runs": len(table), "minutes": table["wall_seconds"].sum() / 60}
-    return shown("times", results, dataset, rows, **words)
+    return of_results("times", results, dataset, rows, **words)
 
 
 # What the runs were made from
@@ -267,9 +268,8 @@ def parameters(results: Results, dataset: str, networks: "Sequence[Network]") ->
     names = dict.fromkeys(chain(*sorted(counts.values(), key=len, reverse=True)))
     frame = pd.DataFrame(counts, list(names)).fillna(0).astype(int)
     frame.loc["all layers"] = frame.sum()
-    words = {"label": results.label("parameters", dataset), "dataset": results.title(dataset)}
-    words["overall"] = frame.index == "all layers"
-    return exhibit("parameters", frame.rename_axis("layer").reset_index(), **words)
+    rows = frame.rename_axis("layer").reset_index()
+    return of_results("parameters", results, dataset, rows, overall=frame.index == "all layers")
 
 
 def named_layers(layers: "Sequence[Layer]") -> dict[str, int]:

@@ -16,7 +16,7 @@ import pandas as pd
 from bnstudy import settings, statistics
 from bnstudy.report import measures
 from bnstudy.report.design import averaging, why_no_comparison
-from bnstudy.report.exhibits import Exhibit, exhibit
+from bnstudy.report.exhibits import Exhibit, of_results
 from bnstudy.report.measures import ALPHA, SPACE, SPOKEN, Comparison, capitalized, decimal, listed
 from bnstudy.report.results import Level, Results
 from bnstudy.report.verdicts import QUOTES, Claims, Judged
@@ -371,8 +371,7 @@ def remaining_table(results: Results, level: Level) -> Exhibit | None:
         rows.append({"condition": one.condition, "seeds": one.effects[0].n})
         for c, (title, unit), head in zip(one.effects, titles.items(), text, strict=True):
             rows[-1] |= {title + unit: c.of.difference(c.difference), head: c.interval}
-    label = results.label("remaining", results.datasets[0], level)
-    return exhibit("remaining", rows, label=label, text=text, level=results.level_name(level))
+    return of_results("remaining", results, results.datasets[0], rows, level, text=text)
 
 
 def remains(results: Results, level: Level) -> str:
@@ -449,5 +448,4 @@ def balance(results: Results, claims: Claims, dataset: str, level: Level) -> Exh
         for topic, way, words in said
         if way
     ]
-    label, names = results.label("balance", dataset, level), results.level_name(level)
-    return exhibit("balance", rows, label=label, level=names, dataset=results.title(dataset))
+    return of_results("balance", results, dataset, rows, level)
