@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnstudy.report.study_figures import FIGURES
+from bnstudy.report.figures import FIGURES
 from report.test_figures_of_training import LIMIT, NORMS, options, run_row
 
 

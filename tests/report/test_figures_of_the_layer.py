@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from bnstudy.report.figures import DECLARED, FIGURES
 from bnstudy.report.look import Drawing
 from bnstudy.report.panels import power
-from bnstudy.report.study_figures import DECLARED, FIGURES
 from bnstudy.studies.declaration import all_options
 from conftest import ROOT
 

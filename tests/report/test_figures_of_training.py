@@ -10,9 +10,9 @@ import yaml
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from bnstudy.report.figures import DECLARED, FIGURES, frames, overlays
 from bnstudy.report.marks import heat
 from bnstudy.report.plots import number
-from bnstudy.report.study_figures import DECLARED, FIGURES, frames, overlays
 from bnstudy.studies.declaration import all_options
 from bnstudy.studies.init_gradients import growth_in_theory
 from conftest import ROOT

@@ -18,7 +18,7 @@ from bnstudy.config import default_studies
 from bnstudy.errors import UserError
 from bnstudy.files import write_rows
 from bnstudy.report import verdict_exhibits, verdicts, words
-from bnstudy.report.study_figures import FIGURES
+from bnstudy.report.figures import FIGURES
 from bnstudy.report.svg import compact, short_name
 from conftest import ROOT
 

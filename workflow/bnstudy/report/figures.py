@@ -1,11 +1,18 @@
-"""The figures of the comparison, declared in report/figures.yaml: training over time, and what runs ended with.
+"""The figures of the comparison and of the studies, declared in report/figures.yaml.
 
-Series are the levels of the treatment, panels the combinations of the other axes, whatever they are. At the
-end the same curves as compact numbers, which the page's script draws as the reader likes: it names nothing
-itself, and `report/templates/report/explorer.js` documents how it reads them.
+In those of the comparison, training over time and what runs ended with, series are the levels of the
+treatment, panels the combinations of the other axes, whatever they are. The same curves follow as compact
+numbers, which the page's script draws as the reader likes: it names nothing itself, and
+`report/templates/report/explorer.js` documents how it reads them.
+
+A figure of a study is a tidy frame that steps of `frames` make of the study's table, a kind of
+`report.plots`, and what `overlays` draws into its panels. Nothing is drawn for an arm, a depth or a rate that
+the table does not have, and runs are scored as the claims score them.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,13 +20,13 @@ from matplotlib.axes import Axes
 from scipy.special import stdtrit
 
 from bnstudy import grid, scoring, settings
-from bnstudy.report import look
+from bnstudy.report import frames, look, overlays
 from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, summary
 from bnstudy.report.marks import Plot, note
 from bnstudy.report.measures import MAIN, listed, percent, short_name
 from bnstudy.report.plots import declared
 from bnstudy.report.results import Level, Results, as_level
-from bnstudy.report.words import bands_of, say
+from bnstudy.report.words import Words, bands_of, failures, say, seeds_in
 
 KEYS = ["level", "cell"]
 BEST, TIME = "best of all", "training_seconds"
@@ -303,3 +310,44 @@ def paces(results: Results, dataset: str) -> dict[str, list[list[float | None]]]
 
 def finite(x: float) -> float | None:
     return float(f"{x:.8g}") if math.isfinite(x) else None
+
+
+# The figures of the studies.
+
+
+def of_study(label: str, said: dict, table: pd.DataFrame, options: dict) -> Drawing | None:
+    """A figure as declared, of the table and the options of its study.
+
+    None where a reduced grid has left nothing to draw.
+    """
+    said, frame, found = dict(said), table, {}
+    runs, told = said.pop("runs", None), said.pop("told", {})
+    chosen = options | {"looks": [*said.get("looks", ())]}
+    for name, given in Words().filled(said.pop("frame"), options).items():
+        made = getattr(frames, name)(frame, chosen, *([given] if given else []))
+        frame, more = made if isinstance(made, tuple) else (made, {})
+        if frame is None or frame.empty:
+            return None
+        found |= more
+    if (looks := found.get("looks", said.get("looks"))) is not None:
+        frame = frame[frame[said.get("hue", "norm")].isin(looks)]
+        if frame.empty:
+            return None
+    words = options | {name: table.eval(expression) for name, expression in told.items()}
+    if "seed" in table:
+        words["seeds"] = seeds_in(frame if "seed" in frame else table)
+    if "n_classes" in table:
+        words["floor"] = scoring.fails_below(table["n_classes"].max())
+    if "dataset" in table:
+        names = table["dataset"].unique()
+        words["datasets"] = [settings.level_name("dataset", name) for name in names]
+    if runs:
+        words["guessing"] = failures("guessing", table[scoring.failed(table)], runs)
+    said |= {key: getattr(overlays, said[key]) for key in ("mark", "then") if said.get(key)}
+    return declared(label, said, frame, words, found)
+
+
+FIGURES: dict[str, dict[str, Callable[[pd.DataFrame, dict], Drawing | None]]] = {
+    study: {label: partial(of_study, label, said) for label, said in figures.items()}
+    for study, figures in DECLARED["studies"].items()
+}

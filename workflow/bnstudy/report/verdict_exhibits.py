@@ -25,13 +25,13 @@ from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
 from bnstudy.report import marks
 from bnstudy.report.exhibits import DECLARED, Code, Exhibit, Link, exhibit
+from bnstudy.report.figures import FIGURES
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Look
 from bnstudy.report.marks import Plot, note
 from bnstudy.report.measures import SPACE, capitalized, decimal, listed, p_text
 from bnstudy.report.panels import plain
 from bnstudy.report.plots import plot
 from bnstudy.report.rendering import slug
-from bnstudy.report.study_figures import FIGURES
 from bnstudy.report.verdicts import LOOKED, QUOTES, SIGNS, Claims, Judged, quoted
 from bnstudy.report.words import INTERVAL, Words, effect_cell, interval, say, small, threshold, typographic
 

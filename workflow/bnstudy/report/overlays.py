@@ -13,11 +13,11 @@ from scipy.stats import gmean
 
 from bnstudy.claims.endpoints.initialization import skip_in_theory
 from bnstudy.claims.endpoints.practice import BAND_POINTS
+from bnstudy.report.frames import UNTRAINED
 from bnstudy.report.look import BLUE, GRID, MUTED, RED, RULE, Look, summary, thinned
 from bnstudy.report.marks import Plot, dots, heat, note, rank_of, row_names
 from bnstudy.report.panels import power
 from bnstudy.report.plots import BAR, THEORY
-from bnstudy.report.study_figures.frames import UNTRAINED
 from bnstudy.training.observers.angles import equilibrium
 
 TOLERANCE = 0.05  # of the shaded band around theory, relative
