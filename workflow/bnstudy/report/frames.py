@@ -31,7 +31,6 @@ INITS, CHECKS = DECLARED["inits"], DECLARED["checks"]
 PHASES = DECLARED["studies"]["timing"]["timing"]["col_name"]
 SWEEPS = ("M4 in training", "M4 slope", "M7 with epsilon")  # have a figure of their own
 SMALLEST_GRADIENT = 1e-12  # what is smaller, or zero, is drawn as this
-SMALLEST_ERROR = 0.05  # percent: one of the 2,000 probe images
 LEAST = 1e-17  # an error of exactly zero is drawn here
 FAR = 1.6  # times the largest median, or below the smallest, a block is drawn at the edge
 
@@ -244,12 +243,6 @@ def covariate_shift(rows: pd.DataFrame, options: dict) -> Made:
     rows = rows[(rows["metric"] == "ics_cosine") & rows["value"].notna()]
     parts = (rows.assign(place=rows[by], by=by) for by in ("step", "layer"))
     return pd.concat(mean(part, ["network", "norm", "seed", "place", "by"]) for part in parts)
-
-
-def sigmoid_training(table: pd.DataFrame, options: dict) -> Made:
-    error = (100 - 100 * table["accuracy"].astype(float)).clip(lower=SMALLEST_ERROR)
-    frame = melted(table.assign(error=error), ["error", "drift"], "measure")
-    return frame[frame["value"] > 0]
 
 
 # The layer taken apart.
