@@ -398,17 +398,12 @@ def dropout(table: pd.DataFrame, options: dict) -> Made | None:
     last = table[table["epoch"] == table["epoch"].max()]
     if not last["arm"].str.contains("dropout").any():
         return None
-    shifts = {c: f"variance, layer {c[-1]}" for c in last if c.startswith("variance_shift_")}
-    titles = {"test_accuracy": "test accuracy (%)"} | shifts
+    titles = {c: f"variance, layer {c[-1]}" for c in last if c.startswith("variance_shift_")}
+    titles = {"test_accuracy": "test accuracy (%)"} | titles
     last = last.assign(test_accuracy=accuracy(last, "test_accuracy"))
     frame = melted(last, [*titles], "panel")
     normalized = ~frame["arm"].str.startswith("none") | (frame["panel"] == "test_accuracy")
-    return frame[normalized], {
-        "col_name": titles,
-        "value": dict.fromkeys(shifts, "inference over running") | {"test_accuracy": "percent"},
-        "scale": dict.fromkeys(shifts, "geometric") | {"test_accuracy": "linear"},
-        "rule": dict.fromkeys(shifts, 1),
-    }
+    return frame[normalized], {"col_name": titles}
 
 
 def step_times(table: pd.DataFrame, options: dict) -> Made | None:

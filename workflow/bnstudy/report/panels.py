@@ -143,9 +143,9 @@ def small_multiples(
 
 
 def of_panel(value: object, key: tuple) -> object:
-    """What holds for a panel: one value for all, or a mapping from values of row or column."""
+    """What holds for a panel: one value for all, or a mapping from values of row or column, `*` for others."""
     if isinstance(value, Mapping):
-        return next((value[level] for level in key if level in value), None)
+        return next((value[level] for level in key if level in value), value.get("*"))
     return value
 
 
