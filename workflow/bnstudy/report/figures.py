@@ -30,7 +30,7 @@ from bnstudy.report.words import Words, bands_of, failures, say, seeds_in
 
 KEYS = ["level", "cell"]
 BEST, TIME = "best of all", "training_seconds"
-MISSED, ALL = "not reached", "all"
+ALL = "all"
 EFFECTS = ("test_accuracy", "test_loss", "steps_to_target")
 EXPLORER = DECLARED["explorer"]
 POINTS = 60_000  # of all its curves together; more would make the page slow and large
@@ -160,10 +160,8 @@ def frontier(curves: pd.DataFrame) -> pd.DataFrame:
 
 def steps_to_target(results: Results, dataset: str) -> Drawing:
     """Steps to the target of each seed, the levels side by side, a panel per cell."""
-    runs = tidy(results, results.scored("steps_to_target"), dataset)
-    runs[MISSED] = runs["steps_to_target"].isna() | scoring.failed(runs)
-    runs["value"] = runs["value"].clip(lower=1)
-    data = runs[[results.axis, *results.cell_axes, "seed", "value", MISSED]]
+    runs = frames.scored(tidy(results, results.runs, dataset), {}, "steps_to_target")
+    data = runs[[results.axis, *results.cell_axes, "seed", "value", frames.MISSED]]
     data = data.rename(columns={"value": "steps"})
     return drawing("steps", results, dataset, runs, data=data)
 
@@ -201,8 +199,6 @@ def paired_differences(results: Results, dataset: str, level: object) -> Drawing
 def batch_size_effect(results: Results, dataset: str) -> Drawing:
     """How test accuracy, test loss and speed of each level change with the batch size."""
     frame = pd.concat(tidy(results, results.scored(m), dataset).assign(metric=m) for m in EFFECTS)
-    steps = frame["metric"] == "steps_to_target"
-    frame["value"] = frame["value"].where(~steps, frame["value"].clip(lower=1))
     titles = {metric: results.metric(metric).title for metric in EFFECTS}
     return drawing("batch-size", results, dataset, frame, col_name=titles)
 

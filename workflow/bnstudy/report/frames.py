@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import gmean
 
-from bnstudy.claims.endpoints import base
+from bnstudy.claims.endpoints import base, practice
 from bnstudy.claims.endpoints.base import accuracy
 from bnstudy.claims.endpoints.initialization import BEYOND
 from bnstudy.claims.endpoints.mechanisms import matched_gaps

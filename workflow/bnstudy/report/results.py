@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bnstudy import grid, scoring, settings
+from bnstudy.claims.endpoints import base
 from bnstudy.data.splits import split_sizes
 from bnstudy.documents import read_yaml
 from bnstudy.errors import UserError
@@ -287,13 +288,8 @@ class Results:
 
     def scored(self, metric: str) -> pd.DataFrame:
         """Runs with a column `value` of the metric, scored as in comparison.csv."""
-        steps, observed = self.runs["steps_to_target"], {metric} - {*scoring.METRICS}
-        runs = self.runs.assign(steps_to_target=steps.astype(object).where(steps.notna(), None))
-        scores = [
-            scoring.score(run | {"observed": {name: run[name] for name in observed}})[metric]
-            for run in runs.to_dict("records")
-        ]
-        return self.runs.assign(value=list(map(float, scores)))
+        scale = 100 if metric.endswith("accuracy") else 1  # the claims have them in percent
+        return self.runs.assign(value=base.scored(self.runs, metric) / scale)
 
     def diverged(self, dataset: str, level: Level) -> int:
         """Number of runs with a level that diverged."""
