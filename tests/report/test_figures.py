@@ -33,7 +33,7 @@ def study(accuracies: dict, training_seconds: dict) -> Results:
     """Runs of one dataset, by norm, batch size and seed: accuracies at steps 0, 10 and 20."""
     keys = ["norm", "batch_size", "seed"]
     cells = [dict(zip(keys, key, strict=True)) | {"dataset": "digits"} for key in accuracies]
-    runs = pd.DataFrame(cells).assign(status="ok")
+    runs = pd.DataFrame(cells).assign(status="ok", n_steps=20)
     metrics = [
         cell | {"epoch": 1, "step": step, "split": "probe", "metric": "accuracy", "value": value}
         for cell, values in zip(cells, accuracies.values(), strict=True)

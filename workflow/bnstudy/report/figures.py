@@ -141,10 +141,8 @@ def seconds_per_step(results: Results, dataset: str) -> pd.DataFrame:
     whole level diverged it has the pace of the others in its cell.
     """
     axes = grid.axes(results.config)
-    done = results.metrics.groupby(axes)["step"].max().rename("done").reset_index()
-    runs = results.runs.merge(done, on=axes).merge(results.timings[[*axes, TIME]], on=axes)
-    runs = tidy(results, runs, dataset)
-    own = (runs[TIME] / runs["done"]).where((runs["status"] == "ok") & (runs["done"] > 0))
+    runs = tidy(results, results.runs.merge(results.timings[[*axes, TIME]], on=axes), dataset)
+    own = (runs[TIME] / runs["n_steps"]).where(runs["status"] == "ok")
     own = own.fillna(own.groupby([runs[key] for key in KEYS]).transform("median"))
     own = own.fillna(own.groupby(runs["cell"]).transform("median"))
     pace = own.groupby([runs[key] for key in KEYS]).median()
