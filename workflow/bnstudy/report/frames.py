@@ -430,17 +430,14 @@ def step_times(table: pd.DataFrame, options: dict) -> Made | None:
 
 def controls(table: pd.DataFrame, options: dict) -> Made | None:
     """Differences that must be nothing, and differences that must be something."""
-    runs = scored(table, options, "test_accuracy")
-    values = runs.pivot(index="seed", columns="learning_rate", values="value")
-    rates, half = sorted(values.columns), len(values) // 2
-    if half == 0:
+    same = practice.controls(table, options)["same"].effect
+    if same.empty:
         return None
-    usual = values[rates[-1]]
-    first, second = usual.iloc[:half], usual.iloc[half : 2 * half]
-    found = {"same settings, other seeds": first - second.set_axis(first.index)}
-    if len(rates) > 1:
+    found = {"same settings, other seeds": same}
+    values = base.wide(table, accuracy(table, "test_accuracy"), "learning_rate")
+    if len(rates := values.columns) > 1:
         low, high = (np.format_float_positional(x, trim="-") for x in (rates[0], rates[-1]))
-        found[f"learning rate {high} or {low}"] = first - values[rates[0]].iloc[:half]
+        found[f"learning rate {high} or {low}"] = (values[rates[-1]] - values[rates[0]])[same.index]
     return pd.concat(found, names=["control"]).rename("value").reset_index().assign(norm="none")
 
 
