@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain, product, zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
@@ -19,12 +19,9 @@ from bnstudy.documents import read_yaml
 from bnstudy.report import measures
 from bnstudy.report.design import averaging
 from bnstudy.report.measures import METRICS, SPACE, counted, decimal, level_name, listed, short_name
+from bnstudy.report.pictures import WEIGHTED, Network
 from bnstudy.report.results import Level, Results, as_level
 from bnstudy.report.words import INTERVAL, Words, effect_cell, interval, small
-
-if TYPE_CHECKING:
-    from bnstudy.networks.weights import Layer
-    from bnstudy.report.pictures import Network
 
 DECLARED = read_yaml(ROOT / "report/tables.yaml")
 SHORT_UNITS = {"accuracy": f"{SPACE}pp", "loss": f"{SPACE}nats"}
@@ -47,15 +44,8 @@ TEMPLATES = Environment(loader=FileSystemLoader(ROOT / "report/templates"), auto
 PARTS = TEMPLATES.get_template("parts.html.j2").module
 
 
-class Link(NamedTuple):
-    """A cell that leads to an anchor of the page."""
-
-    text: str
-    anchor: str
-
-
-class Code(NamedTuple):
-    """A cell set as code, such as a hash."""
+class Cell(NamedTuple):
+    """A cell that leads to an anchor of the page, or without one is set as code, such as a hash."""
 
     text: str
 
@@ -107,7 +97,7 @@ def table_html(exhibit: Exhibit, number: int) -> str:
     def cell(column: str, value: object) -> tuple[str, object, str]:
         if isinstance(value, float) and math.isnan(value):
             return column, value, "n/a"
-        text = value.text if isinstance(value, Link | Code) else value
+        text = value.text if isinstance(value, Cell) else value
         return column, value, exhibit.formats.get(column, str)(text)
 
     columns = list(exhibit.frame)
@@ -147,7 +137,7 @@ def key_numbers(results: Results, dataset: str) -> Exhibit:
     several = len(results.treatments) > 1
     for metric, level in product(DRAWN, results.treatments):
         if c := results.compare(dataset, level, metric):
-            row: dict[str, object] = {"measure": Link(c.of.title, DRAWN[metric])}
+            row: dict[str, object] = {"measure": Cell(c.of.title, DRAWN[metric])}
             if several:
                 row[settings.label(results.axis)] = short_name(results.axis, level)
             row[results.level_name(c.baseline)] = c.of.value(c.mean_baseline)
@@ -264,7 +254,7 @@ def splits(results: Results) -> Exhibit:
 
 def parameters(results: Results, dataset: str, networks: "Sequence[Network]") -> Exhibit:
     """Trainable parameters by layer, a column per network."""
-    counts = {network.title: named_layers(network.layers) for network in networks}
+    counts = {network.title: named_layers(network) for network in networks}
     names = dict.fromkeys(chain(*sorted(counts.values(), key=len, reverse=True)))
     frame = pd.DataFrame(counts, list(names)).fillna(0).astype(int)
     frame.loc["all layers"] = frame.sum()
@@ -272,15 +262,13 @@ def parameters(results: Results, dataset: str, networks: "Sequence[Network]") ->
     return of_results("parameters", results, dataset, rows, overall=frame.index == "all layers")
 
 
-def named_layers(layers: "Sequence[Layer]") -> dict[str, int]:
+def named_layers(network: Network) -> dict[str, int]:
     """Parameters of the layers that have some, by a name that tells place and size."""
-    kinds = {"Linear": "linear, {} units", "Conv2d": "convolution, {} channels"}
-    named: dict[str, int] = {}
-    block = 0
-    for layer in layers:
-        block += layer.kind in kinds
+    named, block = {}, 0
+    for layer in network.layers:
+        block += layer.kind in WEIGHTED
         if layer.n_parameters:
-            name = kinds.get(layer.kind, "normalization of {} features").format(layer.shape[0])
+            name = WEIGHTED.get(layer.kind, "normalization of {} features").format(layer.shape[0])
             named[f"{block}. {name}"] = layer.n_parameters
     return named
 
@@ -307,7 +295,7 @@ def missing(results: Results) -> Exhibit | None:
         "missing": results.missing["cell"].str.replace("/", ", ").str.replace("~", " "),
         "part of": part.where(part != "core", "the grid").str.replace("_", " "),
         "reason": results.missing["reason"],
-        "log": results.missing["log"].map(Code),
+        "log": results.missing["log"].map(Cell),
     }
     return exhibit("missing", pd.DataFrame(columns))
 
@@ -316,17 +304,17 @@ def origin(results: Results, data: Mapping[str, object]) -> Exhibit:
     """Commit, code, settings and data of the runs, and the data this page was made from."""
     runs = results.runs
     rows = {
-        "commit of the runs": Code(every(runs["git_commit"])),
-        "SHA-256 of the training code": Code(every(runs["code_sha256"])),
+        "commit of the runs": Cell(every(runs["git_commit"])),
+        "SHA-256 of the training code": Cell(every(runs["code_sha256"])),
         "different settings": f"{runs['config_sha256'].nunique():,}",
         "runs": f"{len(runs):,}, of which {(runs['status'] == 'diverged').sum()} diverged",
     }
     for dataset in results.values("dataset"):
         title, shown = results.title(dataset), data[dataset].sha256
         used = results.select(runs, dataset=dataset)["data_sha256"]
-        rows[f"SHA-256 of {title}"] = Code(every(used))
+        rows[f"SHA-256 of {title}"] = Cell(every(used))
         if set(used) != {shown}:
-            rows[f"SHA-256 of the {title} shown here"] = Code(shown)
+            rows[f"SHA-256 of the {title} shown here"] = Cell(shown)
     return exhibit("origin", rows.items())
 
 

@@ -24,7 +24,7 @@ from bnstudy.config import ALPHA
 from bnstudy.errors import UserError
 from bnstudy.provenance import came_before, last_commit
 from bnstudy.report import marks
-from bnstudy.report.exhibits import DECLARED, Code, Exhibit, Link, exhibit
+from bnstudy.report.exhibits import DECLARED, Cell, Exhibit, exhibit
 from bnstudy.report.figures import FIGURES
 from bnstudy.report.look import GRID, INK, MUTED, Drawing, Look
 from bnstudy.report.marks import Plot, note
@@ -53,7 +53,7 @@ def scorecard(claims: Claims) -> Exhibit | None:
     found = [claim for claim in statistical if claim.was_run]
     rows = [
         {
-            "claim": Link(claim.name, slug(claim.heading)),
+            "claim": Cell(claim.name, slug(claim.heading)),
             "verdict": claim.word,
             "effect": effect_cell(claim.effect, claim.unit),
             INTERVAL: interval(claim.ci_low, claim.ci_high, claim.unit),
@@ -144,10 +144,10 @@ def errata(claims: Claims) -> Exhibit:
     rows = []
     for erratum in QUOTES["errata"]:
         claim, (line, said) = claims[erratum["shown"]], erratum.get("quote", ("", ""))
-        found = Link("both arms, every seed", erratum["shown"])
+        found = Cell("both arms, every seed", erratum["shown"])
         if claim is not None:
             text = f"{claim.id}: {claim.word}"
-            found = Link(text, slug(claim.heading)) if claim.was_run else text
+            found = Cell(text, slug(claim.heading)) if claim.was_run else text
         row = {"erratum": erratum["id"]}
         row["the text"] = f"“{said}” (line{SPACE}{line})" if said else ""
         rows.append(row | {"what is right": typographic(erratum["right"]), "shown by": found})
@@ -264,9 +264,9 @@ def registration(claims: Claims) -> Exhibit:
     looked = ", ".join(claim.id for claim in claims.judged if claim.looked) or "none"
     rows = {
         "version of the list of claims": claims.listed["version"],
-        "its hash by `git hash-object`": Code(git_blob_hash(claims.path)),
-        "its commit": Code(listed_at),
-        "commit of the runs": Code(", ".join(ran_at)),
+        "its hash by `git hash-object`": Cell(git_blob_hash(claims.path)),
+        "its commit": Cell(listed_at),
+        "commit of the runs": Cell(", ".join(ran_at)),
         "is the first an ancestor of the second?": ", ".join(first),
         "entries written or changed knowing the results of earlier seeds": looked,
     }
