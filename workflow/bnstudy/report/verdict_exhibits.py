@@ -156,15 +156,10 @@ def errata(claims: Claims) -> Exhibit:
 
 def published(claims: Claims) -> Exhibit:
     """Published values beside ours, as declared in report/tables.yaml."""
-    rows = []
-    for declared in DECLARED["rows of published"]:
-        claim, words = claims[declared.get("claim")], dict.fromkeys(("note", "error", "allowed"))
-        if claim is not None:
-            words |= {"note": typographic(claim.note), "error": small(claim.effect)}
-            words |= {"allowed": small(claim.smallest_effect)}
-        said = Words().filled(declared, words)
-        row = {key: said[key] for key in ("quantity", "source", "published")}
-        row |= {"ours": "", "accepted": said["accepted"], "outcome": "not run"}
+    rows, columns = [], ("quantity", "source", "published", "ours", "accepted")
+    for said in DECLARED["rows of published"]:
+        claim = claims[said.get("claim")]
+        row = Words().filled({key: said.get(key, "") for key in columns}, {}) | {"outcome": "not run"}
         ran = said.get("study") in claims.studies or (claim is not None and claim.was_run)
         found = READ[said["read"]](claims, claim, said) if ran else [{}]
         rows += [row | one for one in found]
@@ -192,7 +187,8 @@ def growth(claims: Claims, _: None, said: dict) -> Iterator[dict]:
 
 def stated(claims: Claims, claim: Judged, said: dict) -> Iterator[dict]:
     """A claim that is a statement, in the words declared for one that was checked."""
-    yield said["checked"] | {"outcome": outcome(claim.verdict == "holds")}
+    checked = Words().filled(said["checked"], {"claim": claim})
+    yield checked | {"outcome": outcome(claim.verdict == "holds")}
 
 
 def direction(claims: Claims, claim: Judged, said: dict) -> Iterator[dict]:

@@ -33,6 +33,7 @@ class Words(Formatter):
         if kind == "count":
             return counted(len(value) if isinstance(value, list) else int(value), noun)
         known = {"percent": percent, "list": listed, "capital": capitalized}
+        known |= {"small": small, "typographic": typographic}
         return known[kind](value) if kind in known else super().format_field(value, spec)
 
     def filled(self, part: object, words: Mapping[str, object]) -> object:
