@@ -66,8 +66,7 @@ def drawing(
     frame = measured(name, results, dataset) if frame is None else frame
     broken = sum(results.diverged(dataset, one) for one in results.levels)
     axes = listed(settings.label(axis) for axis in results.cell_axes)
-    words = {"dataset": results.title(dataset), "seeds": results.n_seeds, "epochs": results.epochs}
-    words |= {"target": results.target, "targets": results.values("target")}
+    words = {"results": results, "dataset": results.title(dataset)}
     words["panels"] = f", a panel per {axes}" if axes else ""
     words["diverged"] = say("figures", "diverged", n=broken) if broken else ""
     figure = {key: said for key, said in DECLARED["comparison"][name].items() if key != "where"}
@@ -107,7 +106,7 @@ def probe_curves(results: Results, dataset: str) -> Drawing:
 def rising(ax: Axes, part: pd.DataFrame, plot: Plot) -> None:
     """The axis of an accuracy from 80 %, or where the curves start, and the targets on it."""
     ax.set_ylim(max(0.0, min(0.8, float(plot.data["mean"].min()))), 1)
-    for target in plot.words["targets"]:
+    for target in plot.words["results"].values("target"):
         ax.axhline(target, **RULE)
         note(ax, percent(target), (0, target), (3, 2), "axes data")
 
