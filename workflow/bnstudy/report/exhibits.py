@@ -48,6 +48,7 @@ class Cell(NamedTuple):
     """A cell that leads to an anchor of the page, or without one is set as code, such as a hash."""
 
     text: str
+    anchor: str = ""
 
 
 class Exhibit(NamedTuple):
@@ -252,14 +253,15 @@ def splits(results: Results) -> Exhibit:
     return exhibit("splits", rows)
 
 
-def parameters(results: Results, dataset: str, networks: "Sequence[Network]") -> Exhibit:
+def parameters(results: Results, dataset: str, networks: Sequence[Network]) -> Exhibit:
     """Trainable parameters by layer, a column per network."""
     counts = {network.title: named_layers(network) for network in networks}
     names = dict.fromkeys(chain(*sorted(counts.values(), key=len, reverse=True)))
     frame = pd.DataFrame(counts, list(names)).fillna(0).astype(int)
     frame.loc["all layers"] = frame.sum()
-    rows = frame.rename_axis("layer").reset_index()
-    return of_results("parameters", results, dataset, rows, overall=frame.index == "all layers")
+    words = {"label": results.label("parameters", dataset), "dataset": results.title(dataset)}
+    words["overall"] = frame.index == "all layers"
+    return exhibit("parameters", frame.rename_axis("layer").reset_index(), **words)
 
 
 def named_layers(network: Network) -> dict[str, int]:

@@ -331,7 +331,7 @@ def short_verdict(claim: Judged) -> str:
     """`[B3](#its-section) faster convergence: **supported**, +1.4 pp (+1.3 to +1.5)`, as Markdown."""
     name = shown(claim.short or claim.claim).rstrip(".")
     found = f"[{claim.id}](#{claim.heading.replace(' ', '-')}) {name}: **{claim.word}**"
-    if claim.exact:
+    if claim.kind == "exact":
         return found
     size = effect_cell(claim.effect, claim.unit)
     around = f" ({interval(claim.ci_low, claim.ci_high, claim.unit)})" if claim.n > 1 else ""

@@ -27,7 +27,7 @@ from bnstudy.report.look import DECLARED, MUTED, RULE, Drawing, Look, looks_of, 
 from bnstudy.report.marks import Plot
 from bnstudy.report.measures import capitalized, listed
 from bnstudy.report.panels import of_panel, said, small_multiples
-from bnstudy.report.words import Words, bands_of, said_of, seeds_in, seeds_of
+from bnstudy.report.words import Words, bands_of, said_of, seeds_in
 
 MOST_WORDS = 60  # of an alternative text
 ONE_BY_ONE = 4  # of more levels it names the extremes
@@ -135,7 +135,8 @@ def rows(frame: pd.DataFrame, of: Plot) -> tuple[pd.DataFrame, str]:
     height = 0.4 + 0.2 * len(of.looks or frame[of.hue].unique())
     of.panels = {"yscale": None, "sharex": False, "height": height, "wrap": 1} | of.panels
     geometric = "geometric" in (of.scale.values() if isinstance(of.scale, Mapping) else [of.scale])
-    return frame, seeds_of(frame, geometric=geometric, noun=of.noun) if of.noun else ""
+    means = "geometric means" if geometric else "means"
+    return frame, said_of("circles", frame, noun=of.noun, means=means) if of.noun else ""
 
 
 KINDS = {"curves": curves, "strips": strips, "rows": rows}
@@ -148,8 +149,7 @@ def alternative(frame: pd.DataFrame, of: Plot) -> str:
     figure over `x` they are those at its last value, or where the levels are furthest `apart`.
     """
     x, parts, places = of.x, [], []
-    names = {of.row: of.panels.get("row_name"), of.col: of.panels.get("col_name")}
-    names.pop(None, None)
+    names = {c: of.panels.get(key) for key, c in (("row_name", of.row), ("col_name", of.col)) if c}
     groups = frame.groupby([*names], sort=False, observed=True) if names else [((), frame)]
     order = [*pd.unique(frame[x].dropna())] if x else []
     order = sorted(order) if all(isinstance(v, Number) for v in order) else order

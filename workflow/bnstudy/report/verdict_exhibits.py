@@ -70,7 +70,7 @@ def scorecard(claims: Claims) -> Exhibit | None:
 
 def exact(claims: Claims, study: str) -> Exhibit | None:
     """The exact statements of a study: a row each, with its error and what was seen."""
-    found = [claim for claim in claims.of(study) if claim.exact]
+    found = [claim for claim in claims.of(study) if claim.kind == "exact"]
     rows = [
         {
             "statement": typographic(f"{claim.id}: {claim.claim}") + quoted(claim, str),
@@ -88,14 +88,12 @@ def exact(claims: Claims, study: str) -> Exhibit | None:
 
 def not_run(claims: Claims) -> Exhibit | None:
     """The studies that were not run, or lack jobs, with the claims that wait for them."""
-    waiting = {study: [] for study in claims.headings if study not in [*claims.studies, CORE]}
-    for claim in claims.judged:
-        if not claim.was_run:
-            waiting.setdefault(claim.study, []).append(claim.id)
     rows = []
-    for study in sorted(waiting, key=[*claims.headings, *waiting].index):
-        why = "jobs are missing" if study in claims.incomplete else "not part of this run"
-        rows.append([claims.headings.get(study, study), listed(waiting[study]), why])
+    for study in dict.fromkeys([*claims.headings, *(claim.study for claim in claims.judged)]):
+        waiting = [c.id for c in claims.judged if c.study == study and not c.was_run]
+        if waiting or study not in (*claims.studies, CORE):
+            why = "jobs are missing" if study in claims.incomplete else "not part of this run"
+            rows.append([claims.headings.get(study, study), listed(waiting), why])
     return exhibit("not-run", rows)
 
 
@@ -161,8 +159,7 @@ def published(claims: Claims) -> Exhibit:
         claim = claims[said.get("claim")]
         row = Words().filled({key: said.get(key, "") for key in columns}, {}) | {"outcome": "not run"}
         ran = said.get("study") in claims.studies or (claim is not None and claim.was_run)
-        found = READ[said["read"]](claims, claim, said) if ran else [{}]
-        rows += [row | one for one in found]
+        rows += [row | one for one in (READ[said["read"]](claims, claim, said) if ran else [{}])]
     return exhibit("published", rows)
 
 

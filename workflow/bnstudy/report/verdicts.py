@@ -61,10 +61,6 @@ class Judged(Row):
         return self.verdict != NOT_RUN
 
     @property
-    def exact(self) -> bool:
-        return self.kind == "exact"
-
-    @property
     def name(self) -> str:
         """`B3 faster convergence`, with a mark if it was written knowing earlier results."""
         text = self.short or textwrap.shorten(self.claim, 34, placeholder="…")
@@ -182,10 +178,8 @@ def verdict_sentence(claim: Judged, *, with_scope: bool = True) -> str:
     if claim.mixed:
         way = "opposite is true" if claim.verdict == "supported" else "claim holds"
         found.append(part("mixed", way=way, cells=map(shown, claim.mixed.split(SEPARATOR))))
-    if claim.kind == "exploratory":
-        found.append(part("exploratory"))
-    if claim.kind == "control":
-        found.append(control_sentence(claim))
+    of_kind = {"exploratory": part("exploratory"), "control": control_sentence(claim)}
+    found.append(of_kind.get(claim.kind, ""))
     found.append(sentence_of(shown(claim.note)))
     before = f"{shown(claim.expected).rstrip('.')}; " if claim.expected else ""
     details = [part("measure", measure=shown(claim.measure)), part("expected", before=before)]
@@ -225,7 +219,7 @@ def because(claim: Judged) -> str:
 
 def verdict_sentences(claims: Sequence[Judged]) -> list[str]:
     """A sentence per claim that seeds decide, as Markdown items; a common scope is said once."""
-    claims = [claim for claim in claims if not claim.exact]
+    claims = [claim for claim in claims if claim.kind != "exact"]
     common, count = next(iter(Counter(claim.scope for claim in claims).most_common(1)), ("", 0))
     if count < 3:
         return list(map(verdict_sentence, claims))
@@ -267,7 +261,7 @@ def surprises(claims: Claims) -> str:
     against = [c for c in decided if (c.verdict in TRUE) != (c.prior > 0.5) and c.prior != 0.5]
     named = [f"{c.id} ({c.verdict}, prior {c.prior:g})" for c in against]
     found = [say("verdicts", "surprises", against=named)] if named else []
-    errors = [(c.prior - (c.verdict in TRUE)) ** 2 for c in decided if not c.exact]
+    errors = [(c.prior - (c.verdict in TRUE)) ** 2 for c in decided if c.kind != "exact"]
     if errors:
         found.append(say("verdicts", "brier", score=np.mean(errors), n=len(errors)))
     return " ".join(found)

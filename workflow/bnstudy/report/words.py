@@ -56,17 +56,12 @@ def said_of(place: str, table: pd.DataFrame, **words: object) -> str:
     return say(place, "one" if n == 1 else "few" if n < ENOUGH else "many", n=n, **words)
 
 
-def seeds_of(table: pd.DataFrame, *, geometric: bool = False, noun: str = "seed") -> str:
-    """What circles and large marks are, and how many seeds a mean stands for."""
-    return said_of("circles", table, noun=noun, means="geometric means" if geometric else "means")
-
-
 def seeds_in(table: pd.DataFrame) -> str:
     return counted(table["seed"].nunique(), "seed")
 
 
 def bands_of(table: pd.DataFrame, dots: str = ", dots the {}") -> str:
-    """The same for lines; `dots` says where the seeds are, with their number in place of `{}`."""
+    """What lines and bands are; `dots` says where the seeds are, with their number in place of `{}`."""
     return said_of("bands", table, dots=dots.format(seeds_in(table)))
 
 
