@@ -4,18 +4,7 @@ from pathlib import Path
 
 import pytest
 from figure import draw
-from processes import (
-    BASELINE,
-    RESULTS,
-    ROOT,
-    ensure_mnist,
-    key,
-    machine,
-    read_table,
-    summary_row,
-    verdict,
-    write_table,
-)
+from processes import BASELINE, RESULTS, ROOT, ensure_mnist, key, machine, read_table, summary_row, verdict, write_table
 
 TABLE = RESULTS / "speed.csv"
 # What was measured, each with the baseline's row of the same quantity or None.
@@ -25,9 +14,7 @@ ROWS: list[tuple[dict, dict | None]] = []
 def pytest_addoption(parser):
     group = parser.getgroup("speed")
     group.addoption("--accept", action="store_true", help="make what is measured the new baseline")
-    group.addoption(
-        "--study", type=Path, default=ROOT, help="folder of a finished study: its runs and its report"
-    )
+    group.addoption("--study", type=Path, default=ROOT, help="folder of a finished study: its runs and its report")
 
 
 def pytest_collection_modifyitems(items):

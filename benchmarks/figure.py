@@ -11,10 +11,7 @@ COLORS = ("#de8f05", "#0173b2", "#029e73", "#cc78bc", "#949494")
 FLOOR = "#c4c9cf"
 BARS = {
     "A training step (ms)": ("step: ", ("gather", "forward", "backward", "update")),
-    "A whole run of five epochs (s)": (
-        "run: ",
-        ("start", "data", "training", "evaluation", "everything else"),
-    ),
+    "A whole run of five epochs (s)": ("run: ", ("start", "data", "training", "evaluation", "everything else")),
 }
 
 
@@ -43,9 +40,7 @@ def draw(rows: list[dict[str, str]]) -> str:
                     width = medians.get((f"{prefix}{phase}", *cell), 0.0)
                     ax.barh(place + 0.12, width, left=left, height=0.46, color=color)
                     left += width
-            handles = [
-                ax.barh(0, 0, color=color, label=phase) for phase, color in zip(phases, COLORS, strict=False)
-            ]
+            handles = [ax.barh(0, 0, color=color, label=phase) for phase, color in zip(phases, COLORS, strict=False)]
             handles.append(ax.barh(0, 0, color=FLOOR, label="products and updates alone"))
             ax.set_yticks(range(len(cells)), [f"{norm}, {size}" for norm, size in cells])
             ax.invert_yaxis()

@@ -38,8 +38,7 @@ def layer_work(network: nn.Module, images: torch.Tensor, backward: bool) -> Call
     seen: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
     layers = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
     hooks = [
-        layer.register_forward_hook(lambda layer, got, gives: seen.append((layer, got[0], gives)))
-        for layer in layers
+        layer.register_forward_hook(lambda layer, got, gives: seen.append((layer, got[0], gives))) for layer in layers
     ]
     with torch.no_grad():
         network(images)

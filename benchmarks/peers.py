@@ -141,11 +141,7 @@ def differences_of(accuracies: list[dict]) -> dict[str, list[float]]:
     for row in accuracies:
         found[int(row["turn"]), row["way"]].append(100 * float(row["val_accuracy"]))
     turns = sorted({turn for turn, _ in found})
-    return {
-        way: [mean(found[turn, way]) - mean(found[turn, OURS]) for turn in turns]
-        for way in WAYS
-        if way != OURS
-    }
+    return {way: [mean(found[turn, way]) - mean(found[turn, OURS]) for turn in turns] for way in WAYS if way != OURS}
 
 
 def summarize(times: list[dict], accuracies: list[dict]) -> list[dict]:
@@ -190,9 +186,7 @@ def draw(times: list[dict]) -> str:
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the tables")

@@ -57,9 +57,7 @@ def measure(command: Sequence[object], log: Path, folder: Path | None = None) ->
     out = log.with_name(f"{log.name}.json").resolve()
     watched = [sys.executable, "-S", HERE / "stopwatch.py", out, *command]
     with open(log, "w") as output:
-        done = subprocess.run(
-            list(map(str, watched)), check=False, cwd=folder, stdout=output, stderr=subprocess.STDOUT
-        )
+        done = subprocess.run(list(map(str, watched)), check=False, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
     if done.returncode:
         failed = f"{' '.join(map(str, command))} failed:"
         raise RuntimeError(f"{failed}\n{log.read_text(errors='replace')[-3000:]}")
@@ -152,9 +150,7 @@ def write_table(path: Path, rows: list[dict]) -> None:
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
-        )
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

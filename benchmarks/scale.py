@@ -19,18 +19,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
-from processes import (
-    BNSTUDY,
-    RESULTS,
-    ROOT,
-    machine,
-    measure,
-    read_table,
-    say,
-    snakemake,
-    write_grid,
-    write_table,
-)
+from processes import BNSTUDY, RESULTS, ROOT, machine, measure, read_table, say, snakemake, write_grid, write_table
 
 from bnstudy.provenance import config_sha256
 from bnstudy.report.look import PAPER, Drawing
@@ -40,11 +29,7 @@ from bnstudy.training.command import seal
 from bnstudy.training.observers import asked_of_run
 
 AXES = {"dataset": ["mnist"], "norm": ["none", "batch"], "batch_size": [32, 64, 128, 256]}
-ARMS = [
-    {"dataset": "mnist", "norm": norm, "batch_size": size}
-    for norm in AXES["norm"]
-    for size in AXES["batch_size"]
-]
+ARMS = [{"dataset": "mnist", "norm": norm, "batch_size": size} for norm in AXES["norm"] for size in AXES["batch_size"]]
 # What is drawn of each measurement: colour (of seaborn's colour-blind-safe palette), dashes, marker.
 STYLES = {
     "dry run": ("#0173b2", "solid", "o"),
@@ -98,9 +83,7 @@ def copy_runs(results: Path, out: Path, runs: int) -> None:
     for arm in ARMS:
         source = run_name(make(arm | {"seed": first}))
         run = json.loads((results / "runs" / source / "run.json").read_text())
-        timing, metrics = (
-            (results / "runs" / source / name).read_text() for name in ("timing.json", "metrics.csv")
-        )
+        timing, metrics = ((results / "runs" / source / name).read_text() for name in ("timing.json", "metrics.csv"))
         benchmark = (results / "benchmarks/train" / f"{source}.tsv").read_text()
         for seed in config["grid"]["seed"]:
             settings = run["settings"] | {"seed": seed}
@@ -156,9 +139,7 @@ def measure_batch(folder: Path, runs: int, log: Path) -> dict:
     return measure(command_for(folder, runs, *options), log)
 
 
-def measure_jobs(
-    python: Path, folder: Path, runs: int, cores: int, settings: Sequence[str], log: Path
-) -> dict:
+def measure_jobs(python: Path, folder: Path, runs: int, cores: int, settings: Sequence[str], log: Path) -> dict:
     """All jobs up to training, done by the stub."""
     options = ("--cores", str(cores), *settings, "--until", "train", "--", "tables")
     return measure(command_for(folder, runs, *options, python=python), log)
@@ -239,9 +220,7 @@ def draw(rows: list[dict[str, str]]) -> str:
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="a finished study")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the table")
     parser.add_argument("--runs", type=int, nargs="+", default=[1_000, 10_000, 50_000])

@@ -48,8 +48,7 @@ def test_whole_run(benchmark, record, mnist, tmp_path, norm, batch_size):
         record(f"run: {phase}", seconds, "s", at_most=targets.get(phase), **cell)
     # The network, the hashes of what it comes from, checkpoints, writing, the end of the process.
     others = [
-        wall - sum(timing[f"{phase}_seconds"] for phase in PHASES)
-        for wall, timing in zip(walls, timings, strict=True)
+        wall - sum(timing[f"{phase}_seconds"] for phase in PHASES) for wall, timing in zip(walls, timings, strict=True)
     ]
     record("run: everything else", others, "s", **cell)
     record("run: peak memory", memory, "MB", at_most=1_000, **cell)

@@ -18,9 +18,7 @@ ARGUMENTS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "fault(name): a fault; `make test-faults` lists those of tests/unit too"
-    )
+    config.addinivalue_line("markers", "fault(name): a fault; `make test-faults` lists those of tests/unit too")
     config.addinivalue_line("markers", "network: needs a package registry; skips without one")
 
 

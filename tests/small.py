@@ -17,11 +17,7 @@ INFERENCE_STATISTICS = {  # its options
     "evaluation_images": 200,
     "staleness": {"batch_size": 128, "epochs": 1, "momenta": [0.1, None], "steps": [1, 2, 9]},
     "last_batch": {"batch_size": 64, "epochs": 2},
-    "shift": {
-        "batch_size": 64,
-        "epochs": 1,
-        "shifts": {"contrast": [1.0, 0.5], "brightness": [0.2], "noise": [0.2]},
-    },
+    "shift": {"batch_size": 64, "epochs": 1, "shifts": {"contrast": [1.0, 0.5], "brightness": [0.2], "noise": [0.2]}},
 }
 
 

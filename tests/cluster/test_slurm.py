@@ -37,9 +37,7 @@ def test_quick_study_gives_the_same_tables_on_a_gpu_each(slurm, quick_study, tmp
     check_gpus(slurm.tasks()[before:], jobs=6 + 15)
     columns = "Comment:40,TimeLimit,Account,Partition,Feature"
     submitted = slurm.call("squeue", "--states=all", "-h", "-O", columns).splitlines()
-    assert [line.split()[1:] for line in submitted if "rule_train" in line] == [
-        ["10:00", "physics", "gpu", "a100"]
-    ] * 6
+    assert [line.split()[1:] for line in submitted if "rule_train" in line] == [["10:00", "physics", "gpu", "a100"]] * 6
     rest = {line.split()[-2] for line in submitted if "rule_train" not in line}
     assert rest == {"debug"}
 

@@ -95,8 +95,7 @@ class ThrowawayGridEngine(Throwaway):
         """Change some lines of what `qconf` shows."""
         lines = [line for line in self.call("qconf", show).splitlines() if line[:1] != "#"]
         text = "".join(
-            f"{key} {values[key]}\n" if (key := line.partition(" ")[0]) in values else f"{line}\n"
-            for line in lines
+            f"{key} {values[key]}\n" if (key := line.partition(" ")[0]) in values else f"{line}\n" for line in lines
         )
         (self.folder / name).write_text(text)
         self.call("qconf", change, str(self.folder / name))

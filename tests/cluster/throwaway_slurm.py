@@ -66,9 +66,7 @@ class ThrowawaySlurm(Throwaway):
         super().__init__("slurm-")
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("SLURM", "SBATCH", "SRUN"))
+            name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SRUN"))
         } | {"SLURM_CONF": f"{self.folder}/etc/slurm.conf", "PATH": f"{self.folder}/bin:{SEARCH}"}
         try:
             self._configure(gpus, cpus)

@@ -66,9 +66,7 @@ class Aftermath:
         if told is not None:
             fault.wrong(told not in said, f"'{told}' was not said: {said}")
 
-    def __call__(
-        self, study: Checkout, fault: Fault, said: str, told: str | None, target: str = "tables"
-    ) -> str:
+    def __call__(self, study: Checkout, fault: Fault, said: str, told: str | None, target: str = "tables") -> str:
         """Look, continue, and compare with the undisturbed study; returns what was said then."""
         self.look(study, fault, said, told)
         before = dates(study)

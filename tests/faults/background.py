@@ -13,9 +13,7 @@ from checkouts import Checkout
 PATIENCE = 120  # seconds; generous, for it only ends a test that hangs
 
 
-def start(
-    study: Checkout, *arguments: str, before: tuple[str, ...] = (), **environment: str
-) -> subprocess.Popen:
+def start(study: Checkout, *arguments: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
     """Start Snakemake in a process group of its own, as a terminal does.
 
     `before` is a command that starts it in turn, such as `unshare`.
@@ -53,8 +51,4 @@ def stop(process: subprocess.Popen, how: signal.Signals) -> str:
 
 def content(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -58,8 +58,7 @@ def little_memory(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "how"),
-    [("a run is killed (SIGKILL)", signal.SIGKILL), ("a run hits its limit (SIGTERM)", signal.SIGTERM)],
+    ("name", "how"), [("a run is killed (SIGKILL)", signal.SIGKILL), ("a run hits its limit (SIGTERM)", signal.SIGTERM)]
 )
 def test_a_run_that_is_killed(finished, fault, aftermath, name, how):
     """As the kernel does when memory runs out, and a scheduler when time does."""
@@ -132,9 +131,7 @@ def test_a_run_that_diverges_is_a_result(finished, fault):
     settings = "--norm none --batch-size 32 --seed 0 --optimizer sgd --learning-rate 1e30"
     out = finished.study / "diverged"
     diverge.tried()
-    done = finished.bnstudy(
-        "train", "results/data/digits/prepared.safetensors", *settings.split(), "--out", out
-    )
+    done = finished.bnstudy("train", "results/data/digits/prepared.safetensors", *settings.split(), "--out", out)
     diverge.wrong(done.returncode != 0, "it failed")
     diverge.wrong("diverged" not in done.stderr, "it did not say so")
     run = json.loads((out / "run.json").read_text())

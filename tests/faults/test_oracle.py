@@ -55,11 +55,7 @@ studies:
   a_study: {{enabled: true, code: X1, title: A study, text: Some of its runs are those of the grid.,
     seeds: 1, settings: {{batch_size: 32, epochs: 1}}, grid: {{norm: [none, batch]}}}}
 """
-SETTINGS = {
-    "seeds": ["[1000]", "[1000, 1001]"],
-    "rate": ["0.001", "0.01"],
-    "title": ["One title", "Another title"],
-}
+SETTINGS = {"seeds": ["[1000]", "[1000, 1001]"], "rate": ["0.001", "0.01"], "title": ["One title", "Another title"]}
 # What is looked for in a file, and what it becomes.
 EDITS = {
     "claims": ("config/claims.yaml", "converges faster", "gets there first"),

@@ -291,9 +291,7 @@ def test_a_checkpoint_of_another_run_is_refused(new_run, fault, tmp_path):
     data = vars(open_prepared(run.data)) | {"title": "other digits"}
     del data["sha256"]
     write_prepared(tmp_path / "other.safetensors", **data)
-    elsewhere, elsewhere_twin = (
-        Run(tmp_path / "other.safetensors", r.folder, r.options) for r in (run, twin)
-    )
+    elsewhere, elsewhere_twin = (Run(tmp_path / "other.safetensors", r.folder, r.options) for r in (run, twin))
     elsewhere_twin.finish()
     run.checkpoint.write_bytes(whole)
     check(elsewhere.finish(), "data", elsewhere.outputs(), elsewhere_twin.outputs())
@@ -381,9 +379,7 @@ class Study:
     """A study of one run that takes long enough to be disturbed, in a copy of the checkout."""
 
     checkout: Checkout
-    run: Path = Path(
-        "results/runs/dataset~digits/norm~batch/dropout~0.3/epochs~60/probe_every~7/batch_size~16/seed~0"
-    )
+    run: Path = Path("results/runs/dataset~digits/norm~batch/dropout~0.3/epochs~60/probe_every~7/batch_size~16/seed~0")
 
     @property
     def folder(self) -> Path:

@@ -196,9 +196,7 @@ def test_a_study_whose_prepared_data_is_damaged_keeps_its_runs(finished, fault, 
     path = finished.study / "results/data/digits/prepared.safetensors"
     whole = path.read_bytes()
     shutil.rmtree(finished.study / "results/tables")
-    shutil.rmtree(
-        finished.study / "results/runs/dataset~digits/norm~none/epochs~20/probe_every~5/batch_size~32/seed~1"
-    )
+    shutil.rmtree(finished.study / "results/runs/dataset~digits/norm~none/epochs~20/probe_every~5/batch_size~32/seed~1")
     path.write_bytes(whole[:-1] + b"\x07")
     damage.tried()
     done = finished.snakemake("--cores", "2", "tables")

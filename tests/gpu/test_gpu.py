@@ -93,15 +93,11 @@ def test_a_run_gives_the_same_bytes_again_and_after_a_kill(kind, digits_data, tm
     finish(*(word if word != "cuda" else "cpu" for word in words("cpu")))
     here, there = (table(tmp_path / name / "metrics.csv") for name in ("cpu", "once"))
     assert [{**row, "value": 0} for row in here] == [{**row, "value": 0} for row in there]
-    first = [
-        (float(h["value"]), float(t["value"])) for h, t in zip(here, there, strict=True) if h["step"] == "0"
-    ]
+    first = [(float(h["value"]), float(t["value"])) for h, t in zip(here, there, strict=True) if h["step"] == "0"]
     assert first
     for ours, theirs in first:
         assert theirs == pytest.approx(ours, rel=2e-5)  # convolutions in TF32 would be off by more
-    last = [
-        [float(row["value"]) for row in rows if row["metric"] == "accuracy"][-1] for rows in (here, there)
-    ]
+    last = [[float(row["value"]) for row in rows if row["metric"] == "accuracy"][-1] for rows in (here, there)]
     assert last[1] == pytest.approx(last[0], abs=0.05)
 
 

@@ -39,17 +39,10 @@ def study(accuracies: dict, training_seconds: dict) -> Results:
         for cell, values in zip(cells, accuracies.values(), strict=True)
         for step, value in zip((0, 10, 20), values, strict=True)
     ]
-    timings = [
-        cell | {"training_seconds": training_seconds[cell["norm"], cell["batch_size"]]} for cell in cells
-    ]
+    timings = [cell | {"training_seconds": training_seconds[cell["norm"], cell["batch_size"]]} for cell in cells]
     axes = {key: list(dict.fromkeys(cell[key] for cell in cells)) for key in ["dataset", *keys]}
     return Results(
-        synthetic.config() | {"grid": axes},
-        FACTS,
-        runs,
-        pd.DataFrame(metrics),
-        pd.DataFrame(timings),
-        pd.DataFrame(),
+        synthetic.config() | {"grid": axes}, FACTS, runs, pd.DataFrame(metrics), pd.DataFrame(timings), pd.DataFrame()
     )
 
 

@@ -32,10 +32,7 @@ def identities(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
         ("M9", "largest change of a logit by fusing the layers", 6e-7, 0, 1e-5),
         ("E6", "variance of a dead unit after normalization", 0, 1, 0.01),
         ("M4 slope", "slope of ln deviation over ln batch size in training mode", -0.5, -0.5, 0.1),
-        *(
-            ("M7", f"relative change of the output with weights times {a:g}", 1e-15, 0, 1e-5)
-            for a in (0.1, 10, 100)
-        ),
+        *(("M7", f"relative change of the output with weights times {a:g}", 1e-15, 0, 1e-5) for a in (0.1, 10, 100)),
         *(
             (
                 "M4 in training",
@@ -76,9 +73,7 @@ def identities(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 def mechanisms(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
     for arm, network, seed in product(
-        DECLARED["studies"]["mechanisms"]["mechanisms"]["looks"],
-        options("mechanisms")["network"],
-        range(seeds),
+        DECLARED["studies"]["mechanisms"]["mechanisms"]["looks"], options("mechanisms")["network"], range(seeds)
     ):
         stuck = network == "sigmoid3" and arm in ("none", "noisy_none")
         rows.append(
@@ -145,11 +140,7 @@ def inference_statistics(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
             add("staleness", seed, momentum=momentum, step=375, statistics="frozen", **rest)
         for end in (376, 752):
             for kind, more in (
-                *zip(
-                    DECLARED["studies"]["inference_statistics"]["last-batch"]["looks"],
-                    (0.1, 0.05, 0),
-                    strict=True,
-                ),
+                *zip(DECLARED["studies"]["inference_statistics"]["last-batch"]["looks"], (0.1, 0.05, 0), strict=True),
                 ("precise", 0),
             ):
                 loss = 0.1 * factor * (1 + more * rng.random())
@@ -284,11 +275,7 @@ def test_equal_tables_give_equal_bytes():
 REDUCED = {
     "two mechanisms": ("mechanisms", lambda t: t[t["arm"].isin(["noisy_none", "layer"])], 2),
     "one network": ("mechanisms", lambda t: t[t["network"] == "relu5"], 2),
-    "an arm on one network only": (
-        "mechanisms",
-        lambda t: t[(t["arm"] != "layer") | (t["network"] == "relu2")],
-        2,
-    ),
+    "an arm on one network only": ("mechanisms", lambda t: t[(t["arm"] != "layer") | (t["network"] == "relu2")], 2),
     "no references": ("small_batches", lambda t: t[t["norm"] == "ghost"], 1),
     "no batch statistics": ("small_batches", lambda t: t[t["norm"] == "layer"], 0),
     "one group size": ("small_batches", lambda t: t[(t["norm"] == "ghost") & (t["group_size"] == 8)], 1),

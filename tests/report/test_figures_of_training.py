@@ -71,16 +71,11 @@ def learning_rates(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def init_gains(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
-    cells = product(
-        NORMS, ("sgd", "adam"), ("all", "hidden"), range(seeds), STUDIES["init_gains"]["grid"]["gain"]
-    )
+    cells = product(NORMS, ("sgd", "adam"), ("all", "hidden"), range(seeds), STUDIES["init_gains"]["grid"]["gain"])
     return pd.DataFrame(
         {"norm": norm, "optimizer": optimizer, "scaled": scaled, "seed": seed, "gain": gain}
         | run_row(
-            rng,
-            0.12
-            if norm == "none" and gain < 0.1
-            else 0.97 - 0.03 * (1 + (norm == "none")) * abs(math.log10(gain)),
+            rng, 0.12 if norm == "none" and gain < 0.1 else 0.97 - 0.03 * (1 + (norm == "none")) * abs(math.log10(gain))
         )
         for norm, optimizer, scaled, seed, gain in cells
     )
@@ -88,9 +83,7 @@ def init_gains(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 
 def depth(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
-    for norm, activation, init, seed in product(
-        NORMS, ("relu", "tanh", "sigmoid"), ("default", "he"), range(seeds)
-    ):
+    for norm, activation, init, seed in product(NORMS, ("relu", "tanh", "sigmoid"), ("default", "he"), range(seeds)):
         for layers in (2, 5, 10, 20) if activation == "relu" else (2, 5):
             fails = norm == "none" and init == "default" and layers >= 10
             fails |= norm == "none" and activation == "sigmoid" and layers == 5
@@ -174,9 +167,7 @@ LANDSCAPE = {
 def landscape(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     depths = {"relu2": 2, "relu5": 5, "sigmoid3": 3}
     rows = []
-    for norm, network, rate, seed, step in product(
-        NORMS, depths, (0.03, 0.1, 0.3), range(seeds), range(0, 375, 25)
-    ):
+    for norm, network, rate, seed, step in product(NORMS, depths, (0.03, 0.1, 0.3), range(seeds), range(0, 375, 25)):
         values = [
             (None, metric, value * (1 + (norm == "none")) * math.exp(rng.normal(0, 0.3)))
             for metric, value in LANDSCAPE.items()
@@ -210,10 +201,7 @@ def fashion(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(
         {"dataset": "fashion_mnist", "norm": norm, "batch_size": size, "seed": seed}
         | run_row(rng, 0.87 + 0.01 * (norm == "batch"))
-        | {
-            "steps_to_target": None if norm == "none" and seed == 0 else 600.0 - size,
-            "first_epoch_val_loss": 0.4,
-        }
+        | {"steps_to_target": None if norm == "none" and seed == 0 else 600.0 - size, "first_epoch_val_loss": 0.4}
         for norm, size, seed in product(NORMS, (64, 256), range(seeds))
     )
 
@@ -406,8 +394,6 @@ def test_targets_not_reached_stand_at_the_last_step():
     assert frame["not reached"].tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize(
-    ("x", "text"), [(0.518, "0.518"), (2469.6, "2,470"), (5.1e-12, "5.1e-12"), (math.nan, "n/a")]
-)
+@pytest.mark.parametrize(("x", "text"), [(0.518, "0.518"), (2469.6, "2,470"), (5.1e-12, "5.1e-12"), (math.nan, "n/a")])
 def test_numbers_have_three_digits(x, text):
     assert number(x) == text

@@ -164,8 +164,7 @@ def test_steps_unclear_equal_and_untested():
 
 
 @pytest.mark.parametrize(
-    ("baseline", "norm", "words"),
-    [(3, 0, "smaller still"), (0, 2, "larger still"), (3, 2, "larger or smaller")],
+    ("baseline", "norm", "words"), [(3, 0, "smaller still"), (0, 2, "larger still"), (3, 2, "larger or smaller")]
 )
 def test_runs_that_never_arrived_are_counted(baseline, norm, words):
     notes = findings.caveats(steps(censored_baseline=baseline, censored_level=norm))
@@ -302,12 +301,7 @@ def test_scores_agree_with_the_comparison_table(study):
         (
             "optimizer",
             "adam",
-            {
-                "norm": ["none"],
-                "optimizer": ["sgd", "adam"],
-                "learning_rate": [0.1, 0.001],
-                "batch_size": [64],
-            },
+            {"norm": ["none"], "optimizer": ["sgd", "adam"], "learning_rate": [0.1, 0.001], "batch_size": [64]},
             [{"learning_rate": 0.1}, {"learning_rate": 0.001}],
         ),
         (

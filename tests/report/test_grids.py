@@ -22,20 +22,14 @@ STUDIES = {
         {"norm": ["batch", "layer", "none"]},
         {"diverged": [("none", 32, 0), ("layer", 64, 1), ("layer", 64, 2)]},
     ),
-    "all of an arm diverged": (
-        {"batch_size": [32], "seed": [0, 1]},
-        {"diverged": [("none", 32, 0), ("none", 32, 1)]},
-    ),
+    "all of an arm diverged": ({"batch_size": [32], "seed": [0, 1]}, {"diverged": [("none", 32, 0), ("none", 32, 1)]}),
     "everything diverged": (
         {"batch_size": [32], "seed": [0, 1]},
         {"diverged": [(norm, 32, seed) for norm in ("none", "batch") for seed in (0, 1)]},
     ),
     "one cell lacks": ({}, {"lacking": [("none", 64, s) for s in SEEDS]}),
     "one arm lacks": ({}, {"lacking": [("batch", b, s) for b in (32, 64) for s in SEEDS]}),
-    "no pair at any size": (
-        {},
-        {"lacking": [("batch", 32, s) for s in SEEDS] + [("none", 64, s) for s in SEEDS]},
-    ),
+    "no pair at any size": ({}, {"lacking": [("batch", 32, s) for s in SEEDS] + [("none", 64, s) for s in SEEDS]}),
     "layer norm, one diverged, one lacks": (
         {"norm": ["batch", "layer", "none"]},
         {"diverged": [("none", 32, 0)], "lacking": [("none", 32, 1), ("layer", 64, 2)]},
@@ -44,9 +38,7 @@ STUDIES = {
 }
 
 
-def executed(
-    parameters: dict, monkeypatch: pytest.MonkeyPatch, source: Path = SOURCE
-) -> nbformat.NotebookNode:
+def executed(parameters: dict, monkeypatch: pytest.MonkeyPatch, source: Path = SOURCE) -> nbformat.NotebookNode:
     """The notebook, run in this process without a kernel."""
     nb = read_notebook(source, synthetic.config())
     outputs: list = []

@@ -56,8 +56,7 @@ def check_reading(tab: object, values: dict) -> None:
     said = tab.locator("#fig-curves .explorer > output").inner_text().replace("\xa0", " ")
     measure = tab.locator("#fig-curves select[name=measure] option:checked").inner_text()
     size = tab.evaluate(
-        "[...document.querySelectorAll('#fig-curves .pills label')]"
-        ".find(label => label.firstChild.checked).textContent"
+        "[...document.querySelectorAll('#fig-curves .pills label')].find(label => label.firstChild.checked).textContent"
     )
     step = int(number(re.match(r"step ([\d,]+)", said)[1]))
     split, metric = NAMES[measure]
@@ -71,9 +70,7 @@ def check_reading(tab: object, values: dict) -> None:
         low, _ = stats.t.interval(0.95, 7, sum(seeds) / 8, stats.sem(seeds))
         assert float(half) == pytest.approx(sum(seeds) / 8 - low, abs=slack)
     pairs = [values[split, metric, norm, size, step] for norm in ("none", "batch")]
-    better = sum(
-        (pairs[1][s] > pairs[0][s]) == (metric == "accuracy") and pairs[1][s] != pairs[0][s] for s in pairs[0]
-    )
+    better = sum((pairs[1][s] > pairs[0][s]) == (metric == "accuracy") and pairs[1][s] != pairs[0][s] for s in pairs[0])
     assert f"better in {better} of 8 seeds" in said
 
 

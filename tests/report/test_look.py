@@ -248,9 +248,7 @@ def test_curves_have_a_band_where_there_are_seeds_for_it():
     assert (low, high) == pytest.approx(t_interval([1, 2, 6]))
     assert len(ax.patches[0].get_path().vertices) == 2 * 6  # every seed is a dot
     assert not np.isfinite(
-        np.concatenate(
-            [path.vertices for band in ax.collections[1:] for path in band.get_paths()] or [[np.nan]]
-        )
+        np.concatenate([path.vertices for band in ax.collections[1:] for path in band.get_paths()] or [[np.nan]])
     ).any()
 
 
@@ -289,8 +287,7 @@ def test_an_alternative_text_tells_the_means_of_the_frame():
     table = runs()
     drawn = plots.plot("strips", "x", table, "Said.", x="batch_size", value="accuracy (%)")
     assert drawn.finding == (
-        "Accuracy (%) against batch size. Means at batch size 64: no normalization 65.5 and batch "
-        "normalization 75.5."
+        "Accuracy (%) against batch size. Means at batch size 64: no normalization 65.5 and batch normalization 75.5."
     )
     assert drawn.caption.startswith("Said. Small marks are single runs (4\N{NO-BREAK SPACE}seeds)")
     panels = plots.plot("curves", "x", table, "", x="seed", col="batch_size", value="loss", scale="geometric")

@@ -83,8 +83,7 @@ class Study:
         self.timings = pd.read_csv(tables / "timings.csv", **read)
         self.config = yaml.safe_load((folder / "results" / "run_config.yaml").read_text())
         self.listed = {
-            entry["id"]: entry
-            for entry in yaml.safe_load((ROOT / "config" / "claims.yaml").read_text())["claims"]
+            entry["id"]: entry for entry in yaml.safe_load((ROOT / "config" / "claims.yaml").read_text())["claims"]
         }
         self.sizes = sorted(self.runs["batch_size"].unique())
         self.seeds = self.runs["seed"].nunique()

@@ -103,9 +103,7 @@ def test_what_remains_comes_from_the_studies_that_were_run(screen, tmp_path):
     assert plain(found.tiles[3].value) == "+0.10 points"
     assert plain(found.tiles[3].label) == "of test accuracy with centred input and long training"
     assert plain(found.tiles[3].detail) == "long training: +0.60 points"
-    assert found.sentences.endswith(
-        "Most of the lead in accuracy is gone with centred input and long training."
-    )
+    assert found.sentences.endswith("Most of the lead in accuracy is gone with centred input and long training.")
 
 
 def test_the_page_shows_a_title_with_markup_as_text(screen):

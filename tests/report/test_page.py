@@ -88,8 +88,7 @@ def test_nothing_is_cut_in_print(browser, rendered):
     assert len(rules) > 10
     assert set(rules) == {"avoid"}
     widths = tab.evaluate(
-        "[...document.querySelectorAll('table')].filter(e => e.checkVisibility())"
-        ".map(e => [e.id, e.offsetWidth])"
+        "[...document.querySelectorAll('table')].filter(e => e.checkVisibility()).map(e => [e.id, e.offsetWidth])"
     )
     assert [name for name, width in widths if width > PRINTED["width"]] == []
     pages = re.findall(rb"/Type\s*/Page\b", tab.pdf(prefer_css_page_size=True))

@@ -496,10 +496,7 @@ def test_growth_and_groups_beside_published_values(tmp_path):
         ],
     )
     groups.to_csv(tmp_path / "small_batches.csv", index=False)
-    ran = {
-        "init_gradients": {"options": {"theory_depth": 30, "middle": [8, 22]}},
-        "small_batches": {"options": {}},
-    }
+    ran = {"init_gradients": {"options": {"theory_depth": 30, "middle": [8, 22]}}, "small_batches": {"options": {}}}
     frame = verdict_exhibits.published(replace(claims, studies=claims.studies | ran)).frame
     by_quantity = frame.set_index("quantity")
     relu = by_quantity.loc["H1: squared gradient norm, growth a layer, ReLU, B = 32"]
@@ -524,10 +521,7 @@ def test_further_measures(tmp_path):
     studies = {"fashion": default_studies()["fashion"] | {"enabled": True}}
     claims = verdicts.Claims.load(LIST, tmp_path, {"studies": studies})
     exhibit = verdict_exhibits.further(claims, "fashion")
-    assert list(exhibit.frame["measure"]) == [
-        "steps to the target, none over batch",
-        "test accuracy, batch minus none",
-    ]
+    assert list(exhibit.frame["measure"]) == ["steps to the target, none over batch", "test accuracy, batch minus none"]
     assert exhibit.fold == ""
     assert plain(exhibit.frame["effect"][1]) == "+5.00 pp"
     assert plain(exhibit.frame["effect"][0]) == "x1.67"  # 50 steps against 30

@@ -51,14 +51,11 @@ def tables(seeds: int = 3) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
                 where | {"epoch": 1, "step": step, "split": "probe", "metric": "accuracy", "value": accuracy}
             )
         metrics.append(
-            where
-            | {"epoch": 1, "step": budget, "split": "validation", "metric": "loss", "value": run["val_loss"]}
+            where | {"epoch": 1, "step": budget, "split": "validation", "metric": "loss", "value": run["val_loss"]}
         )
     timings = runs[["run", *keys]].assign(
         # A normalized step costs 1.5 times as much.
-        training_seconds=[
-            BUDGET[r.batch_size] * {"none": 0.001, "batch": 0.0015}[r.norm] for r in runs.itertuples()
-        ]
+        training_seconds=[BUDGET[r.batch_size] * {"none": 0.001, "batch": 0.0015}[r.norm] for r in runs.itertuples()]
     )
     return runs, pd.DataFrame(metrics), timings
 
@@ -140,9 +137,7 @@ def test_steps_to_agrees_with_the_training_loop():
             {"step": 25 * np.arange(12), "value": values, "split": "probe", "metric": "accuracy"}
         ).assign(dataset="mnist", norm="none", batch_size=32, seed=seed)
         expected = first_step_reaching(list(zip(probes["step"], values, strict=True)), 0.6)
-        assert steps_to(probes.sample(frac=1, random_state=1), 0.6).tolist() == (
-            [] if expected is None else [expected]
-        )
+        assert steps_to(probes.sample(frac=1, random_state=1), 0.6).tolist() == ([] if expected is None else [expected])
 
 
 def test_without_both_arms_or_several_batch_sizes():

@@ -13,12 +13,7 @@ from bnstudy.settings import Settings
 from bnstudy.training.inputs import make_splits
 from bnstudy.training.loop import make_model, train
 from bnstudy.training.observers.activations import last_hidden_activations, soft_rank
-from bnstudy.training.observers.gradients import (
-    DECADES_AT_MOST,
-    dynamic_range,
-    hidden_gradient_norms,
-    log_size,
-)
+from bnstudy.training.observers.gradients import DECADES_AT_MOST, dynamic_range, hidden_gradient_norms, log_size
 from small import rows, study
 
 CPU = torch.device("cpu")

@@ -43,16 +43,12 @@ def test_a_row_per_step_and_layer_as_by_hand(digits_data):
         (step, layer) for step in (0, 2, 7) for layer in (1, 2, 3)
     ]
     # The first batch and the first weights, without the training loop.
-    settings = Settings(
-        norm="none", batch_size=64, seed=1003, hidden=(16,) * 3, initialization="he", epochs=1
-    )
+    settings = Settings(norm="none", batch_size=64, seed=1003, hidden=(16,) * 3, initialization="he", epochs=1)
     train_split = make_splits(data, settings, CPU)["train"]
     order = torch.randperm(len(train_split), generator=stream_generator(1003, "order"))
     batch = train_split.take(order[:64])
     parameters = [p.detach().double().numpy() for p in make_model(64, 10, settings).parameters()]
-    expected = backpropagated(
-        parameters[::2], parameters[1::2], batch.inputs.double().numpy(), batch.labels.numpy()
-    )
+    expected = backpropagated(parameters[::2], parameters[1::2], batch.inputs.double().numpy(), batch.labels.numpy())
     assert [row["gradient_norm"] for row in found[:3]] == pytest.approx(expected, rel=1e-4)
 
 

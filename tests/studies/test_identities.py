@@ -31,9 +31,7 @@ def test_what_holds(rows):
 def test_values_known_in_advance(rows):
     value = {row["quantity"]: row["value"] for row in rows}
     assert value["batches that the running mean averages, of an epoch's 750"] == pytest.approx(19)
-    assert value["variance of a unit with variance epsilon after normalization"] == pytest.approx(
-        0.5, abs=1e-6
-    )
+    assert value["variance of a unit with variance epsilon after normalization"] == pytest.approx(0.5, abs=1e-6)
     assert value["more parameters"] == 384
 
 
@@ -52,9 +50,7 @@ def test_formula_by_hand():
 
 def test_finite_differences():
     x = np.array([[1.0, 2.0], [3.0, 4.0]])
-    np.testing.assert_allclose(
-        identities.finite_differences(lambda v: float((v**2).sum()), x), 2 * x, rtol=1e-8
-    )
+    np.testing.assert_allclose(identities.finite_differences(lambda v: float((v**2).sum()), x), 2 * x, rtol=1e-8)
 
 
 def test_worst_row_is_reported(monkeypatch):

@@ -35,9 +35,7 @@ def test_scaling_hidden_layers_leaves_a_normalized_network_as_it_was(gain):
 
 
 def test_weights_have_he_s_deviation_times_the_gain():
-    model = build_model(
-        400, 10, hidden=(500,), initialization="he", generator=torch.Generator().manual_seed(0)
-    )
+    model = build_model(400, 10, hidden=(500,), initialization="he", generator=torch.Generator().manual_seed(0))
     scale_weights(model, 3.0, "all")
     assert model[0].weight.std().item() == pytest.approx(3 * (2 / 400) ** 0.5, rel=0.01)
     assert not model[0].bias.any()

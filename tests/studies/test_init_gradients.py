@@ -25,9 +25,7 @@ def test_theory_relu(batch_size, published):
     assert growth_in_theory("batch_relu", batch_size) == pytest.approx(published, abs=6e-4)
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "published"), [(32, 1.0345), (64, 1.0164), (128, 1.0080), (256, 1.0040)]
-)
+@pytest.mark.parametrize(("batch_size", "published"), [(32, 1.0345), (64, 1.0164), (128, 1.0080), (256, 1.0040)])
 def test_theory_linear(batch_size, published):
     assert growth_in_theory("batch_linear", batch_size) == pytest.approx(published, abs=6e-5)
 

@@ -31,8 +31,7 @@ def test_disturbances_by_hand():
     pixels, gradient = torch.tensor([[0.2, 0.6]]), torch.tensor([[3.0, -0.1]])
     draws = torch.tensor([[-2.0, 0.5]])
     found = {
-        kind: disturb(kind, 0.1, pixels, gradient, draws).tolist()[0]
-        for kind in ("fgsm", "sign", "noise", "contrast")
+        kind: disturb(kind, 0.1, pixels, gradient, draws).tolist()[0] for kind in ("fgsm", "sign", "noise", "contrast")
     }
     assert found["fgsm"] == pytest.approx([0.3, 0.5])
     assert found["sign"] == pytest.approx([0.1, 0.7])
@@ -133,10 +132,7 @@ def test_only_what_is_chosen_moves(trained, count):
                 parameter.sub_(parameter.grad + 1)
     layers = zip(before, (model[0], model[3], model[6]), strict=True)
     changed = [int((old != layer.weight).sum()) for old, layer in layers]
-    assert (
-        changed
-        == {"all": [30, 20, 12], "affine": [0, 0, 0], "random": [10, 8, 0], "output": [0, 0, 12]}[trained]
-    )
+    assert changed == {"all": [30, 20, 12], "affine": [0, 0, 0], "random": [10, 8, 0], "output": [0, 0, 12]}[trained]
 
 
 @pytest.mark.parametrize(("norm", "trained"), [("none", "affine"), ("weight", "random")])
@@ -151,9 +147,7 @@ def test_nothing_to_train_is_said_before_a_run(norm, trained):
 
 
 NEW = ("robustness", "weight_decay", "large_batches", "affine_only", "convolutional")
-CLAIMS = [
-    one for one in read(ROOT / "config/claims.yaml")["claims"] if one.get("study") in NEW and "metric" in one
-]
+CLAIMS = [one for one in read(ROOT / "config/claims.yaml")["claims"] if one.get("study") in NEW and "metric" in one]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
@@ -215,8 +209,6 @@ def test_every_arm_of_the_convolutional_study_has_its_rate():
     rates = {(one.norm, one.batch_size): one.learning_rate for _, one in runs}
     said = shipped["variants"]["norm,batch_size"]
     assert rates == {
-        (norm, int(size)): one["learning_rate"]
-        for key, one in said.items()
-        for norm, size in [key.split(",")]
+        (norm, int(size)): one["learning_rate"] for key, one in said.items() for norm, size in [key.split(",")]
     }
     assert len(rates) == 8

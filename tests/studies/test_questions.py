@@ -115,9 +115,7 @@ def test_random_networks_on_real_images(digits_data, name):
     data = open_prepared(digits_data)
     options = all_shipped()[name]["options"] | {"depth": 14, "images": 100}
     cell = {"width": 32} if name == "rank" else {}
-    none, batch = (
-        random_networks.run(data, {"norm": norm, **cell}, options, 0, CPU) for norm in ("none", "batch")
-    )
+    none, batch = (random_networks.run(data, {"norm": norm, **cell}, options, 0, CPU) for norm in ("none", "batch"))
     if name == "rank":
         assert [row["layer"] for row in none] == list(range(1, 15))
         assert none[-1]["rank"] < 2 < batch[-1]["rank"]
@@ -182,9 +180,7 @@ def test_wrong_labels_are_other_classes_and_hit_training_alone(digits_data):
     assert torch.bincount(distance, minlength=10)[1:].min() > 0.8 * wrong.sum() / 9
     assert torch.equal(changed, noisy(labels, 0.4, 10, seed=3))
     data = open_prepared(digits_data)
-    clean, with_noise = (
-        make_splits(data, Settings(dataset="digits", label_noise=share), CPU) for share in (0, 0.4)
-    )
+    clean, with_noise = (make_splits(data, Settings(dataset="digits", label_noise=share), CPU) for share in (0, 0.4))
     assert not torch.equal(clean["train"].labels, with_noise["train"].labels)
     assert torch.equal(clean["train"].pixels, with_noise["train"].pixels)
     for name in ("validation", "test"):

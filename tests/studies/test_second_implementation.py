@@ -121,8 +121,6 @@ def test_gap_of_normalization_in_groups(data, arm):
     target = (train_losses[5] * train_losses[7]) ** 0.5
     assert train_losses == sorted(train_losses, reverse=True)  # or "first" would matter
     at_target = np.interp(-np.log(target), -np.log(train_losses), validation_losses)
-    gap, reached = matched_gap(
-        *(np.array([row[name] for row in found]) for name in ("train_loss", "val_loss")), target
-    )
+    gap, reached = matched_gap(*(np.array([row[name] for row in found]) for name in ("train_loss", "val_loss")), target)
     assert reached
     assert gap == pytest.approx(at_target - target, rel=2e-2)

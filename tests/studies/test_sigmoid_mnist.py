@@ -75,9 +75,7 @@ def test_rows_are_the_checkpoints(data):
     assert found == rows(SMALL, data, norm="batch", learning_rate=0.5)
 
 
-def curve(
-    norm: str, accuracies: list[float | None], drifts: list[float | None], rate: float = 0.1
-) -> list[dict]:
+def curve(norm: str, accuracies: list[float | None], drifts: list[float | None], rate: float = 0.1) -> list[dict]:
     return [
         {
             "learning_rate": rate,

@@ -16,10 +16,7 @@ from small import rows, study
 
 OPTIONS = {"reference_group_size": 8}
 SMALL = study("small_batches", observers=[{"statistics": {"statistics_images": 300}}])
-SMALL["variants"]["design"] = {
-    "groups": {"batch_size": 64, "epochs": 1},
-    "batches": {"train_images": 100, "epochs": 1},
-}
+SMALL["variants"]["design"] = {"groups": {"batch_size": 64, "epochs": 1}, "batches": {"train_images": 100, "epochs": 1}}
 SMALL["grid"][0]["group_size"] = [2, 8, 64]
 SMALL["grid"][2]["batch_size"] = [2, 16]
 CPU = torch.device("cpu")
@@ -29,9 +26,7 @@ def test_page_against_every_permutation():
     doses = np.array([[1.0, 3, 2], [1, 2, 3], [4, 5, 6]])
     orders = list(itertools.permutations((1, 2, 3)))
     observed = sum(np.dot(row.argsort().argsort() + 1, (1, 2, 3)) for row in doses)
-    sums = [
-        sum(np.dot(ranks, (1, 2, 3)) for ranks in chosen) for chosen in itertools.product(orders, repeat=3)
-    ]
+    sums = [sum(np.dot(ranks, (1, 2, 3)) for ranks in chosen) for chosen in itertools.product(orders, repeat=3)]
     exact = np.mean(np.array(sums) >= observed)
     table = pd.DataFrame(doses)
     assert page_test(table) == pytest.approx(2 * exact)
@@ -111,10 +106,7 @@ def test_endpoints_by_hand():
                 row(seed, "ghost", "groups", size, "batch", accuracy - 0.2 / size - wobble),
             ]
         for norm, small, large in (("batch", 0.80, 0.94), ("none", 0.90, 0.93), ("layer", 0.91, 0.95)):
-            made += [
-                row(seed, norm, "batches", 2, "running", small),
-                row(seed, norm, "batches", 16, "running", large),
-            ]
+            made += [row(seed, norm, "batches", 2, "running", small), row(seed, norm, "batches", 16, "running", large)]
     table = pd.DataFrame(made)
     found = endpoints(table, OPTIONS)
     assert found["small_groups"].effect.to_numpy() == pytest.approx([5.0] * 10)

@@ -61,10 +61,7 @@ ROWS = {
     },
     "residual_init": {"norm": ["none", "batch"], "block": [1, 18]},
     "rank": {"norm": ["none", "batch"], "width": [64, 256], "layer": [1, 50]},
-    "test_time": {
-        "norm": ["none", "batch"],
-        "statistics": ["5", "5+16", "50", "50+16", "500", "500+16", "running"],
-    },
+    "test_time": {"norm": ["none", "batch"], "statistics": ["5", "5+16", "50", "50+16", "500", "500+16", "running"]},
 }
 FIXED = {
     "init_gradients": {"depth": 30, "batch_size": 32, "theory": 1.0},

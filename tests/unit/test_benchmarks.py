@@ -82,11 +82,7 @@ def test_peers_are_compared_within_a_turn(peers):
         for turn, slow in enumerate((1, 2))
         for way, seconds in zip(peers.WAYS, (30, 20, 40, 10), strict=True)
     ]
-    assert peers.ratios_of(times) == {
-        "notebook": [3, 3],
-        "scripts + parallel": [2, 2],
-        "Lightning + Hydra": [4, 4],
-    }
+    assert peers.ratios_of(times) == {"notebook": [3, 3], "scripts + parallel": [2, 2], "Lightning + Hydra": [4, 4]}
     accuracies = [
         {"turn": turn, "way": way, "batch_size": size, "val_accuracy": accuracy + 0.01 * worse}
         for turn in range(2)
@@ -104,12 +100,7 @@ def test_peers_are_compared_within_a_turn(peers):
 def test_time_of_a_study_is_the_sum_over_its_jobs(processes, tmp_path):
     import by_study
 
-    noted = {
-        "train/a/seed~0": (2, 3),
-        "train/a/seed~1": (4, 2),
-        "studies/depth/norm~none": (9, 5),
-        "render": (1, 8),
-    }
+    noted = {"train/a/seed~0": (2, 3), "train/a/seed~1": (4, 2), "studies/depth/norm~none": (9, 5), "render": (1, 8)}
     for name, (cpu, wall) in noted.items():
         path = tmp_path / f"results/benchmarks/{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,9 +37,7 @@ def configured(**more) -> dict:
     """The default configuration with another question: dropout, on the digits."""
     root = configuration.ROOT / "config"
     config = yaml.safe_load((root / "config.yaml").read_text())
-    config["studies"] = {
-        name: study | {"enabled": False} for name, study in configuration.default_studies().items()
-    }
+    config["studies"] = {name: study | {"enabled": False} for name, study in configuration.default_studies().items()}
     config["grid"] = {
         "dataset": ["digits"],
         "norm": ["batch"],
@@ -101,9 +99,7 @@ def test_what_does_not_exist_is_refused_in_a_sentence(claim, sentence):
 
 
 def test_what_is_missing_is_refused():
-    assert without("level") == [
-        "claims[0].level: this key is missing; dropout has the values [0.0, 0.2, 0.5]."
-    ]
+    assert without("level") == ["claims[0].level: this key is missing; dropout has the values [0.0, 0.2, 0.5]."]
     for key in ("prior", "smallest_effect", "direction", "metric"):
         (sentence,) = without(key)
         assert sentence.startswith(f"claims[0].{key}: this key is missing")

@@ -87,10 +87,7 @@ BAD = {
     "model: {dropout: 1.0}": ("model.dropout", "must be < 1"),
     "data: {validation_fraction: 0}": ("data.validation_fraction", "must be > 0"),
     "training: {learning_rate: 0}": ("training.learning_rate", "must be > 0"),
-    "grid: {norm: [none, weight]}\nobservers: [landscape]": (
-        "grid.norm[1]",
-        "cannot be observed by landscape",
-    ),
+    "grid: {norm: [none, weight]}\nobservers: [landscape]": ("grid.norm[1]", "cannot be observed by landscape"),
     "training: {probe_every: 0}": ("training.probe_every", "must be >= 1"),
     'data: {source: ""}': ("data.source", "null"),
     "report: {name: ../elsewhere}": ("report.name", "no folders"),

@@ -74,9 +74,7 @@ def assert_fails(tmp_path: Path, dataset: Dataset, source: str | None = None, **
 
 def test_registry_imports_nothing_heavy() -> None:
     code = "import sys, bnstudy.data.registry, bnstudy.data.own, bnstudy.data.prepare; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"torch", "torchvision", "requests", "urllib3", "tqdm", "numpy", "sklearn", "pandas"}
     assert heavy.isdisjoint(loaded)
 
@@ -195,12 +193,7 @@ def test_no_source_reachable(
     monkeypatch.setenv("BNSTUDY_DATA_SOURCE", refusing)
     message = assert_fails(tmp_path, tiny(unknown, server.url), str(tmp_path / "nowhere"))
     tried = [line for line in message.splitlines() if line.startswith("  ")]
-    assert [line.split(": ")[0].strip() for line in tried] == [
-        str(tmp_path / "nowhere"),
-        refusing,
-        unknown,
-        server.url,
-    ]
+    assert [line.split(": ")[0].strip() for line in tried] == [str(tmp_path / "nowhere"), refusing, unknown, server.url]
     assert tried[0].endswith("no such folder")
     assert tried[1].endswith("Connection refused (3 attempts)")
     assert tried[2].endswith("the host name cannot be resolved")
@@ -512,9 +505,7 @@ def test_images_that_are_not_what_the_registry_says(tmp_path: Path) -> None:
         assert not (tmp_path / "data").exists()
 
 
-def test_kmnist_is_known_by_its_archives(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kmnist_is_known_by_its_archives(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision publishes no sums of the raw files: archives are checked, raw files recorded."""
     server.files, server.headers = PACKED, {"Content-Encoding": "x-gzip"}
     theirs = torchvision.datasets.KMNIST
@@ -548,17 +539,14 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> 
     rows = np.random.default_rng(1).integers(0, 256, (12, 3 * 32 * 32), dtype=np.uint8)
     labels = np.random.default_rng(2).integers(0, 10, 12).tolist()
     batches = {
-        f"data_batch_{i + 1}": {"data": rows[2 * i : 2 * i + 2], "labels": labels[2 * i : 2 * i + 2]}
-        for i in range(5)
+        f"data_batch_{i + 1}": {"data": rows[2 * i : 2 * i + 2], "labels": labels[2 * i : 2 * i + 2]} for i in range(5)
     }
     batches["test_batch"] = {"data": rows[10:], "labels": labels[10:]}
     batches["batches.meta"] = {"label_names": list(DATASETS["cifar10"].classes)}
     files = {f"cifar-10-batches-py/{name}": pickle.dumps(b) for name, b in batches.items()}
     md5 = {name.split("/")[1]: hashlib.md5(body).hexdigest() for name, body in files.items()}
     theirs = torchvision.datasets.CIFAR10
-    monkeypatch.setattr(
-        theirs, "train_list", [[f"data_batch_{i}", md5[f"data_batch_{i}"]] for i in range(1, 6)]
-    )
+    monkeypatch.setattr(theirs, "train_list", [[f"data_batch_{i}", md5[f"data_batch_{i}"]] for i in range(1, 6)])
     monkeypatch.setattr(theirs, "test_list", [["test_batch", md5["test_batch"]]])
     monkeypatch.setattr(theirs, "meta", {**theirs.meta, "md5": md5["batches.meta"]})
 

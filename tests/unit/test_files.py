@@ -86,9 +86,4 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> N
         (tmp_path / name).touch()
     with only_writer(tmp_path):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {
-        ".checkpoint.pt",
-        ".hidden.1",
-        "run.json",
-        "metrics.csv",
-    }
+    assert {path.name for path in tmp_path.iterdir()} == {".checkpoint.pt", ".hidden.1", "run.json", "metrics.csv"}

@@ -172,8 +172,7 @@ class Jobs:
     def start(self, name: str, hold: float | str) -> subprocess.Popen:
         numbers = [str(self.slots), str(self.n_cards), str(hold)]
         process = subprocess.Popen(
-            [sys.executable, "-c", JOB, self.folder / "leases", self.log, name, *numbers],
-            stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", JOB, self.folder / "leases", self.log, name, *numbers], stderr=subprocess.DEVNULL
         )
         self.processes[name] = process
         return process

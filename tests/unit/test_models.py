@@ -28,8 +28,7 @@ def test_normalization_sits_between_linear_and_activation():
     layers = [type(layer).__name__ for layer in build_model(4, 2, hidden=(3,), norm="batch")]
     assert layers == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
     layers = [
-        type(layer).__name__
-        for layer in build_model(4, 2, hidden=(3,), norm="layer", activation="tanh", dropout=0.5)
+        type(layer).__name__ for layer in build_model(4, 2, hidden=(3,), norm="layer", activation="tanh", dropout=0.5)
     ]
     assert layers == ["Linear", "LayerNorm", "Tanh", "Dropout", "Linear"]
 
@@ -62,9 +61,7 @@ def test_default_initialization_is_that_of_pytorch():
     torch.testing.assert_close(ours.bias, theirs.bias)
 
 
-@pytest.mark.parametrize(
-    ("initialization", "variance"), [("he", 2 / 400), ("xavier", 2 / 1000), ("default", 1 / 1200)]
-)
+@pytest.mark.parametrize(("initialization", "variance"), [("he", 2 / 400), ("xavier", 2 / 1000), ("default", 1 / 1200)])
 def test_initial_weights_have_the_published_variance(initialization, variance):
     layer = nn.Linear(400, 600)
     initialize(layer, initialization, generator(0))

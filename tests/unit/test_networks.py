@@ -138,8 +138,7 @@ def test_convolutions_are_initialized_as_by_pytorch():
 
 
 @pytest.mark.parametrize(
-    ("initialization", "variance"),
-    [("he", 2 / 450), ("xavier", 2 / 1350), ("default", 1 / 1350), ("normal", 1)],
+    ("initialization", "variance"), [("he", 2 / 450), ("xavier", 2 / 1350), ("default", 1 / 1350), ("normal", 1)]
 )
 def test_variance_of_convolution_weights(initialization, variance):
     """A unit has 9 * 50 inputs, and each input goes to 9 * 100 outputs."""
@@ -167,9 +166,7 @@ def test_gain_multiplies_what_was_drawn(kind):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_momentum_epsilon_activation_and_dropout_reach_the_layers(kind):
-    settings = Settings(
-        kind=kind, depth=8, norm="batch", norm_momentum=0.3, norm_epsilon=0.01, activation="tanh"
-    )
+    settings = Settings(kind=kind, depth=8, norm="batch", norm_momentum=0.3, norm_epsilon=0.01, activation="tanh")
     modules = list(build(settings, COLOUR, 10).modules())
     layers = [m for m in modules if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert {(m.momentum, m.eps) for m in layers} == {(0.3, 0.01)}

@@ -95,12 +95,9 @@ def test_the_command_gives_the_same_bytes_twice(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "flowers", random_images(300, 8, 8))
     for out in "ab":
         command = ["prepare", "flowers", "--path", str(folder), "--out", str(tmp_path / out)]
-        done = subprocess.run(
-            [sys.executable, "-m", "bnstudy", *command], check=True, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, "-m", "bnstudy", *command], check=True, capture_output=True, text=True)
         assert done.stderr == (
-            "flowers: 249 training and 51 test images, split off, 8 x 8 pixels, grey; 3 classes: "
-            "daisy, rose, tulip\n"
+            "flowers: 249 training and 51 test images, split off, 8 x 8 pixels, grey; 3 classes: daisy, rose, tulip\n"
         )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -226,12 +223,7 @@ def test_csv(tmp_path: Path, at: int) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "size", "found"),
-    [
-        ((5, 5, 3), None, (3, 5, 5)),
-        ((6, 3), [6, 3], (1, 6, 3)),
-        ((6, 3, 3), [6, 3], (3, 6, 3)),
-        ((8, 8), 4, (1, 4, 4)),
-    ],
+    [((5, 5, 3), None, (3, 5, 5)), ((6, 3), [6, 3], (1, 6, 3)), ((6, 3, 3), [6, 3], (3, 6, 3)), ((8, 8), 4, (1, 4, 4))],
 )
 def test_shapes_of_a_csv(tmp_path: Path, shape: tuple, size: object, found: tuple) -> None:
     images = random_images(24, *shape)
@@ -452,9 +444,7 @@ def test_a_configuration_knows_it_without_pytorch(tmp_path: Path) -> None:
         "check_config(yaml.safe_load(open('config.yaml'))); found = DATASETS['flowers']; print(found.n_train, found.shape, len(found.classes));"
         "print('torch' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "51 (1, 8, 8) 3\nFalse\n"
 
 

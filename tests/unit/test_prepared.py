@@ -83,9 +83,7 @@ def test_hash_changes_with_anything_that_has_a_meaning(tmp_path: Path) -> None:
         sha256(name="other"),
         sha256(classes=("left", "up", "right")),
         sha256(split_off=True),
-        sha256(
-            train_images=images.reshape(6, 1, 1, 4), test_images=example()["test_images"].reshape(3, 1, 1, 4)
-        ),
+        sha256(train_images=images.reshape(6, 1, 1, 4), test_images=example()["test_images"].reshape(3, 1, 1, 4)),
         sha256(train_images=images.flip(0)),
         sha256(train_labels=1 - (example()["train_labels"] > 0).long()),
     }
@@ -209,9 +207,7 @@ def split(data: dict) -> tuple[dict, dict]:
         ({"unknown": torch.zeros(3)}, "damaged or not a prepared dataset: make"),
     ],
 )
-def test_nonsense_with_a_right_hash_is_refused_in_one_sentence(
-    tmp_path: Path, changes: dict, said: str
-) -> None:
+def test_nonsense_with_a_right_hash_is_refused_in_one_sentence(tmp_path: Path, changes: dict, said: str) -> None:
     path = tmp_path / "data"
     further = {key: changes[key] for key in changes.keys() & {"unknown"}}
     forge(path, *split(example() | {key: changes[key] for key in changes.keys() - further}), **further)

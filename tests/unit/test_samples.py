@@ -43,9 +43,7 @@ def test_every_arm_is_that_of_the_published_runs(where):
     groups = runs.groupby(["batch_size", "norm"])
     assert len(shown) == len(groups)
     for (size, norm), group in groups:
-        (row,) = [
-            row for row in shown if (row["batch size"], row["normalization"]) == (str(size), words[norm])
-        ]
+        (row,) = [row for row in shown if (row["batch size"], row["normalization"]) == (str(size), words[norm])]
         for column, head in COLUMNS.items():
             scale, digits = (100, 2) if column.endswith("accuracy") else (1, 4)
             values = scale * group[column]

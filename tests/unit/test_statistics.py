@@ -22,8 +22,7 @@ def enumerated_p(d: list[Fraction]) -> float:
     """Two-sided sign-flip p by trying every sign vector in exact arithmetic."""
     observed = abs(sum(d))
     sums = [
-        abs(sum(s * x for s, x in zip(signs, d, strict=True)))
-        for signs in itertools.product((1, -1), repeat=len(d))
+        abs(sum(s * x for s, x in zip(signs, d, strict=True))) for signs in itertools.product((1, -1), repeat=len(d))
     ]
     return sum(total >= observed for total in sums) / len(sums)
 
@@ -35,10 +34,7 @@ def test_sign_flip_is_the_enumeration(n):
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(-4, 4), min_size=1, max_size=8),
-    st.sampled_from([0.1, 1 / 3, 1e-300, 1e300, 1 / 12_000]),
-)
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=8), st.sampled_from([0.1, 1 / 3, 1e-300, 1e300, 1 / 12_000]))
 def test_ties_count_as_ties_at_any_scale(counts, unit):
     # Multiples of 0.1 or 1/12000 tie on paper but not in the last bits of their sums.
     assert statistics.sign_flip([c * unit for c in counts]).p() == enumerated_p([Fraction(c) for c in counts])
@@ -100,9 +96,7 @@ def test_several_tests_at_once_are_the_tests_one_at_a_time():
 def test_effect_size_of_students_sleep_data():
     # R, t.test(extra ~ group, paired = TRUE): t = 4.0621, mean 1.58.
     assert statistics.mean(SLEEP) == pytest.approx(1.58)
-    assert statistics.sign_flip(SLEEP).summary()["effect_size"] == pytest.approx(
-        4.0621 / math.sqrt(10), abs=1e-5
-    )
+    assert statistics.sign_flip(SLEEP).summary()["effect_size"] == pytest.approx(4.0621 / math.sqrt(10), abs=1e-5)
 
 
 def test_against_another_effect_it_is_the_test_of_what_is_left():
@@ -112,10 +106,7 @@ def test_against_another_effect_it_is_the_test_of_what_is_left():
         left = [Fraction(x) - Fraction(effect) for x in d]
         assert statistics.sign_flip(d).p(effect) == enumerated_p(left)
         # One side each: the share of sign vectors whose sum is at least, or at most, the observed.
-        sums = [
-            sum(s * x for s, x in zip(signs, left, strict=True))
-            for signs in itertools.product((1, -1), repeat=n)
-        ]
+        sums = [sum(s * x for s, x in zip(signs, left, strict=True)) for signs in itertools.product((1, -1), repeat=n)]
         shares = [np.mean([f(s, sum(left)) for s in sums]) for f in (Fraction.__ge__, Fraction.__le__)]
         assert statistics.sign_flips([d])[0].one_sided(effect) == pytest.approx(shares, abs=0)
 
@@ -176,14 +167,7 @@ def test_share_counts_ties_against():
 
 
 @pytest.mark.parametrize("bad", [[1.0, math.nan], [math.inf, 1.0], [[1.0, 2.0]]])
-@pytest.mark.parametrize(
-    "function",
-    [
-        statistics.sign_flip,
-        statistics.standard_deviation,
-        statistics.share_of_seeds,
-    ],
-)
+@pytest.mark.parametrize("function", [statistics.sign_flip, statistics.standard_deviation, statistics.share_of_seeds])
 def test_what_is_no_difference_is_refused(function, bad):
     with pytest.raises(ValueError, match="differences must"):
         function(bad)
@@ -330,8 +314,7 @@ def test_a_family_at_its_margins_is_rarely_wrong(effect):
 def test_controls_get_their_verdicts():
     rng = np.random.default_rng(7)
     tally = {
-        effect: [judge(rng.normal(effect, 0.5, 12), 1.0).verdict for _ in range(300)]
-        for effect in (0.0, 2.0, -2.0)
+        effect: [judge(rng.normal(effect, 0.5, 12), 1.0).verdict for _ in range(300)] for effect in (0.0, 2.0, -2.0)
     }
     assert tally[0.0].count("not supported") >= 0.9 * 300
     assert tally[2.0].count("supported") >= 0.98 * 300

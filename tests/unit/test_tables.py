@@ -25,12 +25,7 @@ def study(norms=("none", "batch"), batch_sizes=(16, 32), seeds=(0, 1, 2)) -> dic
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     config |= yaml.safe_load((ROOT / "config" / "studies.yaml").read_text())
     config["exploratory"] = True
-    config["grid"] = {
-        "dataset": ["digits"],
-        "norm": list(norms),
-        "batch_size": list(batch_sizes),
-        "seed": list(seeds),
-    }
+    config["grid"] = {"dataset": ["digits"], "norm": list(norms), "batch_size": list(batch_sizes), "seed": list(seeds)}
     return config
 
 
@@ -150,9 +145,7 @@ class Results:
         out = self.folder / "tables"
         argv = [str(self.config_file), "--results", str(self.folder), "--out", str(out), *options]
         tables.main(argv)
-        return {
-            name: pd.read_csv(out / f"{name}.csv", keep_default_na=False, na_values=[""]) for name in TABLES
-        }
+        return {name: pd.read_csv(out / f"{name}.csv", keep_default_na=False, na_values=[""]) for name in TABLES}
 
     def bytes(self) -> dict[str, bytes]:
         self.aggregate()
@@ -356,9 +349,7 @@ def test_any_axis_can_be_the_treatment_over_any_others(tmp_path):
 
 def test_several_levels_are_compared_with_one_baseline(tmp_path):
     config = treated(
-        study(norms=("batch",), batch_sizes=(16,)),
-        {"axis": "hidden", "baseline": [32]},
-        hidden=[[32], [32, 16], [8]],
+        study(norms=("batch",), batch_sizes=(16,)), {"axis": "hidden", "baseline": [32]}, hidden=[[32], [32, 16], [8]]
     )
     results = Results(tmp_path / "results", config, order=nothing)
     for settings in tables.runs(config).values():
@@ -549,9 +540,7 @@ def test_runs_of_other_data_than_there_is_are_refused(tmp_path, digits_data):
     assert message.startswith("12 of 12 (as ")
     assert str(digits_data) in message
     for name in [path.parent for path in (results.folder / "runs").rglob("run.json")]:
-        results.edit(
-            str(name.relative_to(results.folder / "runs")), data_sha256=prepared_header(digits_data)["sha256"]
-        )
+        results.edit(str(name.relative_to(results.folder / "runs")), data_sha256=prepared_header(digits_data)["sha256"])
     assert len(results.aggregate("--data", str(digits_data))["runs"]) == 12
 
 

@@ -104,10 +104,7 @@ def test_every_epoch_sees_each_training_image_once(data, watched):
 
 
 def test_the_streams_of_a_seed_are_independent():
-    draws = {
-        stream: torch.randn(5, generator=inputs.stream_generator(0, stream)).tolist()
-        for stream in inputs.STREAMS
-    }
+    draws = {stream: torch.randn(5, generator=inputs.stream_generator(0, stream)).tolist() for stream in inputs.STREAMS}
     assert len({tuple(values) for values in draws.values()}) == len(inputs.STREAMS)
     assert inputs.STREAMS == ("split", "init", "order", "noise", "labels")
     with pytest.raises(ValueError, match="unknown random stream"):
@@ -183,9 +180,7 @@ def test_evaluation_weights_chunks_by_their_length(monkeypatch, shape, chunk):
     pixels[8, 0] = 5  # alone in the last chunk
     labels = torch.zeros(9, dtype=torch.int64)
     labels[8] = 1
-    loss, accuracy = training.evaluate(
-        torch.nn.Flatten(), Split(pixels, labels, Scaling(1, mean=0.0, deviation=1.0))
-    )
+    loss, accuracy = training.evaluate(torch.nn.Flatten(), Split(pixels, labels, Scaling(1, mean=0.0, deviation=1.0)))
     ln2, lone = 0.6931471805599453, 5.006715348489118  # ln 2 and ln(1 + e^5)
     assert loss == pytest.approx((8 * ln2 + lone) / 9, rel=1e-6)
     assert accuracy == pytest.approx(8 / 9)
@@ -329,9 +324,7 @@ def test_command_writes_three_files_and_repeats_bit_for_bit(digits_data, tmp_pat
 
 
 def test_divergence_is_recorded_not_dropped(digits_data, tmp_path):
-    row = train_by_command(
-        digits_data, tmp_path, *shlex.split("--norm none --optimizer sgd --learning-rate 1e30")
-    )
+    row = train_by_command(digits_data, tmp_path, *shlex.split("--norm none --optimizer sgd --learning-rate 1e30"))
     assert row["status"] == "diverged"
     assert row["test_accuracy"] is row["train_loss"] is row["steps_to_target"] is None
     assert row["steps_done"] <= row["n_steps"] == 18

@@ -16,9 +16,7 @@ def made(folder, learning_rate=None, seeds=range(6), **values):
     if learning_rate:
         config["training"]["learning_rate"] = learning_rate
         place = f"/learning_rate~{learning_rate}/batch_size"
-    found = Results(
-        folder, config, order=lambda names: [n.replace("/batch_size", place) for n in names], **values
-    )
+    found = Results(folder, config, order=lambda names: [n.replace("/batch_size", place) for n in names], **values)
     aggregate(found.config_file, folder, folder / "tables")
     return folder
 
@@ -70,9 +68,7 @@ def test_another_setting_pairs_the_same_seeds(tmp_path, capsys):
     said, tables = compare(capsys, a, b, out=tmp_path / "out")
     assert "learning_rate: 0.001 in A, 0.25 in B" in said
     assert "20 runs are in one of the studies only" in said
-    (row,) = (
-        row for row in tables["comparison"] if row["scope"] == "all" and row["metric"] == "test_accuracy"
-    )
+    (row,) = (row for row in tables["comparison"] if row["scope"] == "all" and row["metric"] == "test_accuracy")
     assert (row["n"], float(row["difference"])) == ("4", pytest.approx(4.5 / 800))
 
 

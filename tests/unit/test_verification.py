@@ -132,9 +132,7 @@ def test_what_is_printed():
     assert "digits   none  32          3     53.00%         53.00%     bitwise\n" in text
     assert "diverged       54.00%     different (diverged here, ok there)\n" in text
     assert text.endswith(conclusion(rows))
-    assert conclusion(rows) == (
-        "The published study does not reproduce here: of 2 runs 1 bitwise, 1 different."
-    )
+    assert conclusion(rows) == ("The published study does not reproduce here: of 2 runs 1 bitwise, 1 different.")
     assert conclusion(rows[:1]) == "The published study reproduces here: of 1 run 1 bitwise."
 
 

@@ -27,16 +27,7 @@ TRAIN = (
 )
 # What a training job imports besides: it parses, prints, waits, checks or says where a run came from.
 DECIDES_NOTHING = {
-    *(
-        "checks.py",
-        "cli.py",
-        "documents.py",
-        "errors.py",
-        "files.py",
-        "logs.py",
-        "plugins.py",
-        "provenance.py",
-    ),
+    *("checks.py", "cli.py", "documents.py", "errors.py", "files.py", "logs.py", "plugins.py", "provenance.py"),
     *("settings.py", "settings.yaml"),
     *("data/prepared.py", "data/registry.py", "training/checkpoints.py", "training/command.py"),
     *("training/devices.py", "training/leases.py", "training/progress.py"),
@@ -61,10 +52,7 @@ def imported(study, command: str, out: Path) -> set[str]:
         ("prepare digits --out {out}/digits.safetensors", "data.prepare"),
         ("aggregate results/run_config.yaml --results results --out {out}", "tables.aggregate"),
         (
-            (
-                "claims ../config/claims.yaml --config results/run_config.yaml --tables results/tables"
-                " --out {out}"
-            ),
+            ("claims ../config/claims.yaml --config results/run_config.yaml --tables results/tables --out {out}"),
             "claims.judge",
         ),
     ],

@@ -30,9 +30,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 RUNNING = [Requirement(text) for text in (*PROJECT["dependencies"], *EXTRAS["cluster"])]
 TESTING = [Requirement(text) for texts in EXTRAS.values() for text in texts]
-LINES = {
-    name: (ROOT / name).read_text().splitlines() for name in ("requirements.txt", "tests/requirements.txt")
-}
+LINES = {name: (ROOT / name).read_text().splitlines() for name in ("requirements.txt", "tests/requirements.txt")}
 PINNED = {
     name: [Requirement(line) for line in lines if line.strip() and not line.strip().startswith("#")]
     for name, lines in LINES.items()
@@ -126,9 +124,7 @@ def planned(tmp_path):
 
     def plan(*arguments: str) -> list[str]:
         command = ["make", "--dry-run", "--no-print-directory", *arguments]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 
     return plan
@@ -208,9 +204,7 @@ def test_a_wheel_holds_the_study(tmp_path):
     """Built, and installed into an environment that has the packages it needs and no checkout."""
     checkout = copy_checkout(tmp_path).root
     build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
-    built = subprocess.run(
-        [sys.executable, "-c", build], cwd=checkout, check=True, capture_output=True, text=True
-    )
+    built = subprocess.run([sys.executable, "-c", build], cwd=checkout, check=True, capture_output=True, text=True)
     wheel = checkout / built.stdout.split()[-1]
     place = tmp_path / "environment"
     venv.create(place, symlinks=True)
@@ -223,9 +217,7 @@ def test_a_wheel_holds_the_study(tmp_path):
 
     def run(*command):
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        done = subprocess.run(
-            command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
+        done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 

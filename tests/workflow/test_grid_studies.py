@@ -36,10 +36,7 @@ def test_one_entry_in_yaml_is_a_study(checkout):
     checkout.run(TABLE)
     table = rows(checkout)
     assert [(r["norm"], r["seed"], r["dropout"]) for r in table] == [
-        (norm, seed, dropout)
-        for norm in ("none", "batch")
-        for seed in ("1000", "1001")
-        for dropout in ("0.0", "0.2")
+        (norm, seed, dropout) for norm in ("none", "batch") for seed in ("1000", "1001") for dropout in ("0.0", "0.2")
     ]
     assert {row["status"] for row in table} == {"ok"}
     log = (checkout.study / "results/logs/studies/mine/norm~batch.log").read_text()

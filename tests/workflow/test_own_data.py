@@ -114,9 +114,7 @@ def test_a_password_in_the_source_is_written_nowhere(checkout):
     checkout.configure("data: {source: 'https://me:hush-hush@h.invalid/x?token=hush-hush'}")
     target = "results/data/fashion_mnist/raw"
     nobody = "http://127.0.0.1:1"  # where there is no copy on this machine, it fails
-    done = checkout.snakemake(
-        *("--printshellcmds", "--verbose", target), HTTPS_PROXY=nobody, HTTP_PROXY=nobody
-    )
+    done = checkout.snakemake(*("--printshellcmds", "--verbose", target), HTTPS_PROXY=nobody, HTTP_PROXY=nobody)
     assert "h.invalid" in (checkout.study / "results/logs/download/dataset~fashion_mnist.log").read_text()
     assert "hush-hush" not in done.stdout + done.stderr
     files = [path for path in checkout.study.rglob("*") if path.is_file()]

@@ -31,9 +31,7 @@ def contents(study: Path) -> dict[str, str]:
     own = ("results/partial/", "report/partial.html", "results/logs/partial.log", ".snakemake/")
     files = {str(path.relative_to(study)): path for path in study.rglob("*") if path.is_file()}
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in files.items()
-        if not name.startswith(own)
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if not name.startswith(own)
     }
 
 
@@ -81,16 +79,13 @@ def test_partial_report_shows_what_there_is_and_touches_nothing_else(unfinished,
         *("dataset digits, norm none, epochs 2, probe_every 5, batch_size 64, seed 2", "network none_he"),
     }
     assert (
-        missing["dataset digits, norm batch, epochs 2, probe_every 5, batch_size 32, seed 1"]["reason"]
-        == "not started"
+        missing["dataset digits, norm batch, epochs 2, probe_every 5, batch_size 32, seed 1"]["reason"] == "not started"
     )
     broken = missing["dataset digits, norm none, epochs 2, probe_every 5, batch_size 64, seed 2"]
     assert broken["reason"].endswith("its log says: killed by the storm")
     assert (study / broken["log"]).read_text().startswith("10 %")
     assert (study / missing["network none_he"]["log"]).is_file()
-    assert "This report is partial: 2 runs of the grid and 1 cell" in soup.get_text().replace(
-        "\N{NO-BREAK SPACE}", " "
-    )
+    assert "This report is partial: 2 runs of the grid and 1 cell" in soup.get_text().replace("\N{NO-BREAK SPACE}", " ")
     assert soup.title.get_text().endswith("(partial)")
 
     counts = {(row["batch size"], row["normalization"]): row["n"] for row in cells_of(soup, "arms")}
@@ -181,8 +176,6 @@ def test_data_that_cannot_be_had_cost_the_studies_of_them_alone(finished):
     rows = cells_of(soup, "missing")
     assert {row["part of"] for row in rows} == {"fashion"}
     for row in rows:
-        assert row["reason"] == (
-            "its images could not be had: no source has the right files of fashion_mnist."
-        )
+        assert row["reason"] == ("its images could not be had: no source has the right files of fashion_mnist.")
         assert row["log"] == "results/logs/download/dataset~fashion_mnist.log"
     assert "stability" in {path.stem for path in (study / "results/partial/tables").iterdir()}

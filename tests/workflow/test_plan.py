@@ -43,9 +43,7 @@ def test_targets(checkout):
 
 
 def test_every_dataset_is_prepared_and_digits_is_not_downloaded(checkout):
-    checkout.configure(
-        "exploratory: true\ngrid: {dataset: [mnist, digits, cifar10], seed: [3], batch_size: [32]}"
-    )
+    checkout.configure("exploratory: true\ngrid: {dataset: [mnist, digits, cifar10], seed: [3], batch_size: [32]}")
     counts = checkout.plan("tables").counts
     assert (counts["download"], counts["prepare"], counts["train"]) == (2, 3, 6)
 

@@ -9,8 +9,8 @@ from types import FrameType
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or end the process at once while it imports a module.
 
-    PyTorch starts in C++, and there an exception is dropped (the process goes on, or fails later over a NumPy
-    that is half imported) or aborts the process. Nothing is open yet that an end could harm.
+    PyTorch starts in C++, and there an exception is dropped (the process goes on, or fails later over a NumPy that is
+    half imported) or aborts the process. Nothing is open yet that an end could harm.
     """
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") != "__main__":
@@ -20,8 +20,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-# From here on, for much of a short command is imports. Where it is ignored, as in the background of a script,
-# it stays so.
+# From here on, for much of a short command is imports. Where it is ignored, as in the background of a script, it stays
+# so.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, interrupt)
 

@@ -10,9 +10,7 @@ from bnstudy.settings import Settings
 from bnstudy.training import observers
 
 
-def run_problem(
-    settings: Settings, data: Dataset, observed: Sequence[str | dict] = ()
-) -> tuple[str, str] | None:
+def run_problem(settings: Settings, data: Dataset, observed: Sequence[str | dict] = ()) -> tuple[str, str] | None:
     """The setting that makes a run impossible and why, as the end of a sentence; None if nothing does."""
     fraction = settings.validation_fraction
     n_train, n_validation = split_sizes(data.n_train, fraction)

@@ -1,7 +1,7 @@
 """The `bnstudy` command: finds the module behind a subcommand and hands it the arguments.
 
-Each module parses its own arguments, so that a job imports only what it uses and an edit of one command's
-options touches only the jobs of that command.
+Each module parses its own arguments, so that a job imports only what it uses and an edit of one command's options
+touches only the jobs of that command.
 """
 
 import argparse
@@ -36,9 +36,7 @@ COMMANDS = {
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser of a command, which says of it what the list of commands says."""
     summary = COMMANDS[command][1]
-    return argparse.ArgumentParser(
-        prog=f"bnstudy {command}", description=f"{summary[0].upper()}{summary[1:]}."
-    )
+    return argparse.ArgumentParser(prog=f"bnstudy {command}", description=f"{summary[0].upper()}{summary[1:]}.")
 
 
 def usage() -> str:
@@ -50,9 +48,9 @@ def usage() -> str:
 def load(command: str) -> Callable[[list[str]], None]:
     """The function behind a command, its module imported.
 
-    Imports make about a million objects that stay until the end. Nothing is gained by searching them for
-    garbage, at each of the collector's rounds and once more at exit: without that, a process that imports
-    PyTorch takes a third less time from start to end.
+    Imports make about a million objects that stay until the end. Nothing is gained by searching them for garbage, at
+    each of the collector's rounds and once more at exit: without that, a process that imports PyTorch takes a third
+    less time from start to end.
     """
     gc.disable()
     module, _, function = COMMANDS[command][0].partition(":")

@@ -116,17 +116,15 @@ def enabled_studies(config: dict) -> dict[str, dict]:
     """The studies that are switched on, in order; their `options` are all that they say of their runs."""
     studies = ordered_like(config["studies"], default_studies())
     return {
-        name: study | {"options": declaration.all_options(study)}
-        for name, study in studies.items()
-        if study["enabled"]
+        name: study | {"options": declaration.all_options(study)} for name, study in studies.items() if study["enabled"]
     }
 
 
 def ordered_like(value: object, reference: object) -> object:
     """The same value with the keys of its sections in the order of a reference, at every depth.
 
-    Snakemake puts the keys of a file that is laid over first, but the order of a study's axes names its
-    cells. Keys that the reference does not have come last, sorted.
+    Snakemake puts the keys of a file that is laid over first, but the order of a study's axes names its cells. Keys
+    that the reference does not have come last, sorted.
     """
     if not isinstance(value, dict):
         return value
@@ -305,10 +303,9 @@ def join(path: str, name: object) -> str:
 def config_text(config: dict) -> str:
     """A checked configuration as YAML, its keys in the order of the schema.
 
-    The same configuration gives the same text, whichever files and options it was merged from. `data.source`
-    is left out: it is a place on somebody's machine or network, the text is shown in the report, and since
-    every file is verified the place decides nothing. So is the place of a dataset that is no folder of the
-    study's.
+    The same configuration gives the same text, whichever files and options it was merged from. `data.source` is left
+    out: it is a place on somebody's machine or network, the text is shown in the report, and since every file is
+    verified the place decides nothing. So is the place of a dataset that is no folder of the study's.
     """
     config = config | {"data": config["data"] | {"source": None}}
     if config.get("datasets"):
@@ -326,8 +323,8 @@ def config_text(config: dict) -> str:
 def notebook_for(config: dict) -> str:
     """The notebook that answers the question of a configuration, a file in report/.
 
-    The textbook of batch normalization is about perceptrons with and without it, and batch sizes; everything
-    else has the short report of any treatment.
+    The textbook of batch normalization is about perceptrons with and without it, and batch sizes; everything else has
+    the short report of any treatment.
     """
     swept = {axis for axis, values in config["grid"].items() if len(values) > 1}
     default = config["compare"] == DEFAULTS["compare"]

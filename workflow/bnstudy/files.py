@@ -20,12 +20,11 @@ TEMPORARY = ".*." + 16 * "[0-9a-f]"
 def replacing(path: Path, *, binary: bool = False) -> Iterator[IO]:
     """Open a temporary file that takes the place of `path` once it is complete; its folder is made.
 
-    Its content is on the disk before it gets the name, so that a crash of the machine leaves the old file or
-    the new one, whole. An error of writing names `path`, not the temporary file.
+    Its content is on the disk before it gets the name, so that a crash of the machine leaves the old file or the new
+    one, whole. An error of writing names `path`, not the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Nobody can have put a file or a link there before: the name cannot be guessed, and "x" opens nothing
-    # that exists.
+    # Nobody can have put a file or a link there before: the name cannot be guessed, and "x" opens nothing that exists.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     text = {} if binary else {"newline": "", "encoding": "utf-8"}
     try:

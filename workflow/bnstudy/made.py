@@ -1,9 +1,9 @@
 """What every result was made from, so that content decides what is made again, and never a date.
 
-A result carries hashes of what it was made from: a run and a row of a study in themselves, anything else in a
-note beside the results (results/made), which has the hashes of the result's files too. Before anything runs,
-`Keys` says what each of them should be now, and `stale` finds what is not. Nothing here imports PyTorch, for
-every cluster job plans the workflow again.
+A result carries hashes of what it was made from: a run and a row of a study in themselves, anything else in a note
+beside the results (results/made), which has the hashes of the result's files too. Before anything runs, `Keys` says
+what each of them should be now, and `stale` finds what is not. Nothing here imports PyTorch, for every cluster job
+plans the workflow again.
 """
 
 import csv
@@ -59,8 +59,8 @@ def unpack(word: str) -> dict:
 class Keys:
     """What the results of a checked configuration should be made from: a hash for each.
 
-    `root` is the checkout, `here` the environment that jobs will have, as `provenance.environment` tells it;
-    None if that is not known, for they run elsewhere or on a GPU.
+    `root` is the checkout, `here` the environment that jobs will have, as `provenance.environment` tells it; None if
+    that is not known, for they run elsewhere or on a GPU.
     """
 
     def __init__(self, config: dict, root: Path, here: str | None = None):
@@ -140,8 +140,8 @@ class Keys:
     def environment(self, table: str) -> str:
         """The one environment that a table will have: what is there stays if nothing is to be added.
 
-        Otherwise it is that of the jobs to come; where their processor is not known, the most frequent one
-        that has their software.
+        Otherwise it is that of the jobs to come; where their processor is not known, the most frequent one that has
+        their software.
         """
         origins = self.origins(table).values()
         sound = [found for found, wanted in origins if found and not differing(found, wanted)]
@@ -278,8 +278,7 @@ def main(argv: list[str]) -> None:
     plugins.load(arguments.plugins)
     if sources(provenance.PACKAGE.parents[1], arguments.rule) != arguments.code:
         raise UserError(
-            "the code or the list of claims was edited while this job waited or ran; run the same "
-            "command again"
+            "the code or the list of claims was edited while this job waited or ran; run the same command again"
         )
     runs = []
     if RUNS in arguments.inputs:

@@ -35,8 +35,8 @@ INSTRUCTIONS = ("avx512_vnni", "avx512f", "avx2")
 def imported_code(module: str) -> tuple[str, ...]:
     """Files of the package that a module needs, itself and lists in YAML beside them included.
 
-    They are found by reading its imports. The module is named below the package, such as "training.loop"; so
-    are the files, sorted.
+    They are found by reading its imports. The module is named below the package, such as "training.loop"; so are the
+    files, sorted.
     """
     found: set[str] = set()
     open_names = {"__init__", module}
@@ -72,8 +72,8 @@ def own_imports(file: str) -> frozenset[str]:
     return frozenset(found)
 
 
-# The files that decide what is recorded of a run: editing one of them, and only these, trains again. What
-# prints, parses and waits is elsewhere.
+# The files that decide what is recorded of a run: editing one of them, and only these, trains again. What prints,
+# parses and waits is elsewhere.
 TRAINING_CODE = (*imported_code("training.loop"), "scoring.py", "training/record.py")
 # What names, hashes, checks and writes: imported by what decides rows, and decides none.
 NEUTRAL_CODE = {*(*imported_code("provenance"), *imported_code("settings"), *imported_code("files"))} - set(

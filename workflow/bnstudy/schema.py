@@ -1,7 +1,7 @@
 """The JSON Schema of the configuration, with what the definitions of the settings say of them.
 
-`bnstudy document` writes that into workflow/schemas/config.schema.yaml, which has the other keys, and the
-tables of config/README.md.
+`bnstudy document` writes that into workflow/schemas/config.schema.yaml, which has the other keys, and the tables of
+config/README.md.
 """
 
 from collections.abc import Iterable, Sequence
@@ -106,8 +106,7 @@ def registered() -> str:
     shipped = {key: config[key] for key in ("grid", *SECTIONS)}
     decide = ("seeds", "grid", "settings", "variants", "options")
     shipped["studies"] = {
-        name: {key: study[key] for key in decide if key in study}
-        for name, study in studies["studies"].items()
+        name: {key: study[key] for key in decide if key in study} for name, study in studies["studies"].items()
     }
     return yaml.dump(shipped, Dumper=PlainDumper, sort_keys=False, default_flow_style=None)
 

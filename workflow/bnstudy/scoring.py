@@ -1,8 +1,8 @@
 """What a run counts for in a comparison: one definition for tables, claims and the report.
 
-Divergence is a result. A run whose loss was not finite, or that hardly does better than guessing at its end,
-counts as one that guesses, and a target that was never reached as reached with the last step, a lower bound.
-No run is left out, which would flatter the arm that failed.
+Divergence is a result. A run whose loss was not finite, or that hardly does better than guessing at its end, counts as
+one that guesses, and a target that was never reached as reached with the last step, a lower bound. No run is left out,
+which would flatter the arm that failed.
 """
 
 import math

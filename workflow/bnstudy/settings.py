@@ -1,7 +1,7 @@
 """The settings of a run: those of settings.yaml, which says what each of them is.
 
-`Settings` and `Execution` hold values of them. Nothing here imports PyTorch, for every cluster job plans the
-workflow again.
+`Settings` and `Execution` hold values of them. Nothing here imports PyTorch, for every cluster job plans the workflow
+again.
 """
 
 import argparse
@@ -206,9 +206,7 @@ def make(values: Mapping[str, object], kind: type = Settings, *, are_options: bo
 def departures(settings: Settings) -> dict[str, object]:
     """The settings that always name a run, and those that differ from the code's defaults."""
     return {
-        name: value
-        for name, value in vars(settings).items()
-        if name in ALWAYS_NAMED or value != SETTINGS[name].default
+        name: value for name, value in vars(settings).items() if name in ALWAYS_NAMED or value != SETTINGS[name].default
     }
 
 

@@ -1,11 +1,10 @@
 """Paired statistics for few seeds, and the rule that turns them into a verdict.
 
-Throughout, `d` holds one difference per seed (shape (n,)), both arms of a pair sharing the seed. Test and
-interval are one thing, the exact sign-flip test: the interval holds the effects that it does not reject. What
-they assume is that differences scatter around the effect symmetrically and that seeds are independent,
-nothing else of the distribution. Without an effect symmetry is certain, for then the names of the two arms
-are arbitrary; around another effect it is an assumption, and bnstudy.studies.calibration shows what its
-failure costs.
+Throughout, `d` holds one difference per seed (shape (n,)), both arms of a pair sharing the seed. Test and interval are
+one thing, the exact sign-flip test: the interval holds the effects that it does not reject. What they assume is that
+differences scatter around the effect symmetrically and that seeds are independent, nothing else of the distribution.
+Without an effect symmetry is certain, for then the names of the two arms are arbitrary; around another effect it is an
+assumption, and bnstudy.studies.calibration shows what its failure costs.
 """
 
 import math
@@ -50,8 +49,7 @@ class Verdict(NamedTuple):
 def as_differences(d: Differences) -> np.ndarray:
     """Differences as float64 of shape (n,); a ValueError if that, or a finite value, is not what they are.
 
-    A diverged run has to be scored before it comes here; dropping its seed would flatter the arm that
-    diverged.
+    A diverged run has to be scored before it comes here; dropping its seed would flatter the arm that diverged.
     """
     d = np.asarray(d, dtype=np.float64)
     if d.ndim != 1:
@@ -70,15 +68,14 @@ def mean(d: Differences) -> float:
 class SignFlip(NamedTuple):
     """The exact sign-flip test of n paired differences against any effect, and its interval.
 
-    Without the differences' signs each of the 2^n sign vectors is equally likely. Flipping the signs of a
-    subset makes the sum of the differences from an effect as large as observed exactly where the mean of the
-    subset is at most that effect. So the one-sided p-value of "the effect is at most x" is the share of
-    subsets, the empty one included, whose mean is at most x, and an end of the interval is the mean of a
-    subset.
+    Without the differences' signs each of the 2^n sign vectors is equally likely. Flipping the signs of a subset makes
+    the sum of the differences from an effect as large as observed exactly where the mean of the subset is at most that
+    effect. So the one-sided p-value of "the effect is at most x" is the share of subsets, the empty one included, whose
+    mean is at most x, and an end of the interval is the mean of a subset.
 
-    Source: Fisher (1935), The Design of Experiments, section 21; Hartigan (1969), Using subsample values as
-    typical values. Up to 16 differences all subsets are taken. Beyond that 99,999 are drawn, always the same;
-    the empty one counts with them, which makes p valid and a multiple of 1e-5.
+    Source: Fisher (1935), The Design of Experiments, section 21; Hartigan (1969), Using subsample values as typical
+    values. Up to 16 differences all subsets are taken. Beyond that 99,999 are drawn, always the same; the empty one
+    counts with them, which makes p valid and a multiple of 1e-5.
     """
 
     d: np.ndarray
@@ -198,21 +195,21 @@ def holm_level(p: Sequence[float], alpha: float = ALPHA) -> float:
 def verdicts(questions: Sequence[Question], alpha: float = ALPHA) -> list[Verdict]:
     """Judge a family of claims, each by an effect and the smallest effect that matters, delta.
 
-    Every effect is tested against +delta and against -delta. Holm's method adjusts each of the two families
-    of tests, and what it leaves as level gives the interval that shows the decision:
+    Every effect is tested against +delta and against -delta. Holm's method adjusts each of the two families of tests,
+    and what it leaves as level gives the interval that shows the decision:
 
     - supported: the interval lies above +delta, and what the claim needs besides holds too.
     - refuted: it lies below -delta.
     - not supported: it lies below +delta; `equivalent` if above -delta too.
     - inconclusive: it reaches to both sides of +delta, or n differences cannot reject anything.
 
-    So every verdict but the last is a rejected hypothesis, and the probability that one or more of a family
-    is wrong is at most alpha. A wrong one is a rejection on the wrong side, which has half the level of a
-    two-sided test; of two margins that makes the whole.
+    So every verdict but the last is a rejected hypothesis, and the probability that one or more of a family is wrong is
+    at most alpha. A wrong one is a rejection on the wrong side, which has half the level of a two-sided test; of two
+    margins that makes the whole.
 
-    Source: Murphy and Myors (1999), Testing the hypothesis that treatments have negligible effects
-    (minimum-effect tests). Holm's method with a decision about the direction: Shaffer (1980), for independent
-    tests; for others bnstudy.studies.calibration simulates it.
+    Source: Murphy and Myors (1999), Testing the hypothesis that treatments have negligible effects (minimum-effect
+    tests). Holm's method with a decision about the direction: Shaffer (1980), for independent tests; for others
+    bnstudy.studies.calibration simulates it.
     """
     for delta in (one.delta for one in questions):
         if not (math.isfinite(delta) and delta > 0):

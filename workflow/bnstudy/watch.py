@@ -35,8 +35,8 @@ def who(pid: int) -> list | None:
 def remove_stale_locks() -> None:
     """Remove the locks of a Snakemake that is known to be gone, so that the next one continues.
 
-    Who holds them says so beside them (`own_locks`). Only where its process would be seen can it be known to
-    be gone; on another machine or in another container it may live, and its locks stay.
+    Who holds them says so beside them (`own_locks`). Only where its process would be seen can it be known to be gone;
+    on another machine or in another container it may live, and its locks stay.
     """
     with suppress(OSError, ValueError, TypeError, IndexError):
         owner, here = json.loads(OWNER.read_text()), who(os.getpid())
@@ -87,8 +87,8 @@ def failure_message(logs: Iterable[str]) -> str:
 class Failures(logging.Handler):
     """Remembers failed jobs, unless they succeed when they are tried again.
 
-    It also names the log that a cluster keeps of a failed submission, and what that says of its end: neither
-    Snakemake nor the logs of the rules tell that a job was cancelled or out of its limits.
+    It also names the log that a cluster keeps of a failed submission, and what that says of its end: neither Snakemake
+    nor the logs of the rules tell that a job was cancelled or out of its limits.
     """
 
     def __init__(self) -> None:
@@ -153,8 +153,8 @@ class TimeLeft(logging.Handler):
 def lift_default_rate_limit(workflow) -> None:
     """Take away Snakemake's own limit of 100 jobs a second; one that somebody asked for stays.
 
-    The limit makes the scheduler wake up once a second more for every job that has ended: after some hundred
-    jobs it would keep a core busy (measured with Snakemake 9.27).
+    The limit makes the scheduler wake up once a second more for every job that has ended: after some hundred jobs it
+    would keep a core busy (measured with Snakemake 9.27).
     """
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
@@ -164,8 +164,8 @@ def lift_default_rate_limit(workflow) -> None:
 def cancel_all(workflow) -> None:
     """Let Ctrl-C cancel every job that was submitted, also those whose state is just being asked for.
 
-    While it asks, an executor has them on no list that it cancels (Snakemake's interface for executors 9.4),
-    and with the second that a batch system is given for each answer it asks most of the time.
+    While it asks, an executor has them on no list that it cancels (Snakemake's interface for executors 9.4), and with
+    the second that a batch system is given for each answer it asks most of the time.
     """
     executor = workflow.scheduler._executor
     if not hasattr(executor, "check_active_jobs"):

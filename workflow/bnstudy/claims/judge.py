@@ -1,7 +1,7 @@
 """From measured endpoints to verdicts: `bnstudy claims` writes the table of claims.
 
-What is claimed, how it is measured and which effect is the smallest that matters stand in config/claims.yaml
-and in the configuration, written before any result. Nothing here knows a single claim.
+What is claimed, how it is measured and which effect is the smallest that matters stand in config/claims.yaml and in the
+configuration, written before any result. Nothing here knows a single claim.
 """
 
 import hashlib
@@ -155,8 +155,8 @@ def actual_scope(claim: dict, config: dict) -> str:
 def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row]:
     """Give every claim its verdict.
 
-    All statistical claims are one family, in which those that were not measured count too, so that leaving
-    studies out never makes a verdict easier. Controls and exploratory claims stand alone.
+    All statistical claims are one family, in which those that were not measured count too, so that leaving studies out
+    never makes a verdict easier. Controls and exploratory claims stand alone.
     """
     family = [claim for claim in claims if claim["kind"] == "statistical"]
     alone = [[claim] for claim in claims if claim["kind"] not in ("statistical", "exact")]
@@ -165,9 +165,7 @@ def judge(claims: list[dict], measured: dict[str, Endpoint | Exact]) -> list[Row
         asked = [question(claim, measured.get(claim["id"])) for claim in together]
         answers = zip(together, statistics.verdicts(asked, ALPHA), strict=True)
         found |= {claim["id"]: (answer, len(together)) for claim, answer in answers}
-    return [
-        row_of(claim, measured.get(claim["id"]), *found.get(claim["id"], (None, None))) for claim in claims
-    ]
+    return [row_of(claim, measured.get(claim["id"]), *found.get(claim["id"], (None, None))) for claim in claims]
 
 
 def question(claim: Mapping, endpoint: Endpoint | None) -> statistics.Question:
@@ -242,11 +240,7 @@ def row_of(
 
 
 def reason(
-    answer: statistics.Verdict,
-    endpoint: Endpoint,
-    delta: float,
-    interval: tuple[float, float],
-    missing: list[str],
+    answer: statistics.Verdict, endpoint: Endpoint, delta: float, interval: tuple[float, float], missing: list[str]
 ) -> str:
     """Why the verdict is what it is."""
     n, level = len(endpoint.effect), answer.level
@@ -281,9 +275,7 @@ def judge_all(path: Path, config: dict, tables: Path, out: Path, incomplete: Map
     """Write claims.csv and claim_effects.csv; `incomplete` says of studies why they have no verdict yet."""
     claims = judged_claims(path, config)
     studies = {CORE: {"options": {}}} | enabled_studies(config)
-    ready = {
-        name: Measured(name, said, config, tables) for name, said in studies.items() if name not in incomplete
-    }
+    ready = {name: Measured(name, said, config, tables) for name, said in studies.items() if name not in incomplete}
     measured = {
         claim["id"]: endpoint
         for claim in claims

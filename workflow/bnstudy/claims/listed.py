@@ -1,7 +1,7 @@
 """The list of claims: what stands in config/claims.yaml and in the configuration, and what is wrong with it.
 
-A claim whose endpoint is a metric of runs needs no code: it names the metric, a level of an axis, and the
-direction. Nothing here imports more than the configuration does, for it is checked before any job.
+A claim whose endpoint is a metric of runs needs no code: it names the metric, a level of an axis, and the direction.
+Nothing here imports more than the configuration does, for it is checked before any job.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -30,17 +30,15 @@ CONFIGURED_VARIABLE = "BNSTUDY_CONFIGURED_SOURCE"
 """How the workflow hands on `data.source`, which may hold a password: commands are printed."""
 
 
-def download(
-    dataset: Dataset, out: str | Path, source: str | None = None, patience: Patience | None = None
-) -> None:
+def download(dataset: Dataset, out: str | Path, source: str | None = None, patience: Patience | None = None) -> None:
     """Fetch the raw files of a dataset, check them, and put them all in a folder, or none.
 
-    Each file comes from the first of `places` that has it with the right content: an archive or the raw
-    files, directly, in torchvision's layout, or either of them below a folder named like the dataset. What
-    may be secret in an address, a password or a query, is told nowhere.
+    Each file comes from the first of `places` that has it with the right content: an archive or the raw files,
+    directly, in torchvision's layout, or either of them below a folder named like the dataset. What may be secret in an
+    address, a password or a query, is told nowhere.
 
-    The folder also gets ``source.json``: where each file came from, its SHA-256. If no source gives the right
-    files, that is refused with the answer of each, and nothing stays behind.
+    The folder also gets ``source.json``: where each file came from, its SHA-256. If no source gives the right files,
+    that is refused with the answer of each, and nothing stays behind.
     """
     if dataset.reader is None:
         raise UserError(
@@ -69,9 +67,7 @@ def download(
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _fetch_all(
-    dataset: Dataset, root: Path, source: str | None, patience: Patience
-) -> dict[str, dict[str, str]]:
+def _fetch_all(dataset: Dataset, root: Path, source: str | None, patience: Patience) -> dict[str, dict[str, str]]:
     """Put every raw file of a dataset below root; returns source and SHA-256 of each."""
     missing = list(archives(dataset))
     record: dict[str, dict[str, str]] = {}

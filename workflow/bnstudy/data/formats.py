@@ -153,8 +153,7 @@ def decode(path: Path, dataset: "Dataset", first: Path) -> "np.ndarray":
         if own.grey is None and found != channels:
             kinds = {1: "grey", 3: "in colour"}
             raise UserError(
-                f"{path} is {kinds[found]}, but {first} is {kinds[channels]}; say `grey: true` to "
-                "make all grey"
+                f"{path} is {kinds[found]}, but {first} is {kinds[channels]}; say `grey: true` to make all grey"
             )
         return fit(image, dataset, f"{path}", f"{first}")
 
@@ -226,8 +225,7 @@ def layout(shape: tuple[int, ...], place: str) -> tuple[tuple[int, int, int], tu
     if len(shape) == 4 and shape[1] in (1, 3):
         return shape[1:], (0, 1, 2, 3)
     raise UserError(
-        f"{place} has shape {shape}; it must be (images, height, width), grey, or have 1 or 3 "
-        "channels besides"
+        f"{place} has shape {shape}; it must be (images, height, width), grey, or have 1 or 3 channels besides"
     )
 
 
@@ -296,8 +294,7 @@ def look_at_csv(path: Path, entry: Mapping) -> Look:
                 if not line.strip():
                     continue
                 raise UserError(
-                    f"{path}, line {number}: there are not as many values as in the header, "
-                    f"{n + 1}; mend or remove it"
+                    f"{path}, line {number}: there are not as many values as in the header, {n + 1}; mend or remove it"
                 )
             labels.append(cells[column])
     return Look({"train": label_names(labels, str(path))}, shape_of(path, n, size), [path])
@@ -311,8 +308,7 @@ def shape_of(path: Path, n: int, size: object) -> tuple[int, int, int]:
         if n == channels * height * width > 0:
             return channels, height, width
     raise UserError(
-        f"{path} has {n} columns of pixels, which make no square, grey or colour; give `size` as "
-        "[height, width]"
+        f"{path} has {n} columns of pixels, which make no square, grey or colour; give `size` as [height, width]"
     )
 
 

@@ -1,9 +1,9 @@
 """Images of the user's own: a folder of class folders, an .npz or a .csv, declared under `datasets`.
 
-`register` adds them to the registry when the workflow is planned. It reads what it must for that: names of
-files, headers and labels, and a hash of all content, so that an edit is noticed. `read` decodes them. Without
-a test part, a sixth of each class becomes one: the images whose content has the smallest hashes, so that an
-image stays on its side whatever is added beside it.
+`register` adds them to the registry when the workflow is planned. It reads what it must for that: names of files,
+headers and labels, and a hash of all content, so that an edit is noticed. `read` decodes them. Without a test part, a
+sixth of each class becomes one: the images whose content has the smallest hashes, so that an image stays on its side
+whatever is added beside it.
 """
 
 import hashlib
@@ -42,8 +42,8 @@ class Own:
 def register(declared: Mapping[str, dict]) -> None:
     """Add the datasets of a configuration to the registry, and to each what was found, as `found`.
 
-    Where the files are gone, what was found before is believed: results can be read without them. What cannot
-    be used is refused, a sentence a line that names the dataset and, where there is one, a file.
+    Where the files are gone, what was found before is believed: results can be read without them. What cannot be used
+    is refused, a sentence a line that names the dataset and, where there is one, a file.
     """
     problems = []
     for name, entry in declared.items():

@@ -19,8 +19,8 @@ from bnstudy.logs import say
 def prepare(dataset: Dataset, raw: str | Path | None, out: str | Path) -> str:
     """Decode a dataset once, into the file every run opens; returns its SHA-256.
 
-    `raw` is the folder made by :func:`bnstudy.data.download.download`, None where nothing is fetched. What is
-    missing, cannot be read, is not the right file, or not what the registry says, is refused.
+    `raw` is the folder made by :func:`bnstudy.data.download.download`, None where nothing is fetched. What is missing,
+    cannot be read, is not the right file, or not what the registry says, is refused.
     """
     from bnstudy.data.prepared import write_prepared
 

@@ -1,7 +1,7 @@
 """The prepared dataset: one memory-mapped file of ``uint8`` images that every run opens.
 
-The file is in safetensors format. What the tensors mean (name, title, classes, pixel range) is one JSON text
-in its header, beside the SHA-256 that :func:`open_prepared` checks.
+The file is in safetensors format. What the tensors mean (name, title, classes, pixel range) is one JSON text in its
+header, beside the SHA-256 that :func:`open_prepared` checks.
 """
 
 import hashlib
@@ -44,14 +44,12 @@ class PreparedData:
     split_off: bool = False  # whether the test images were split off images that came without any
 
 
-def write_prepared(
-    path: str | Path, *, split_off: bool = False, source: str | None = None, **data: object
-) -> str:
+def write_prepared(path: str | Path, *, split_off: bool = False, source: str | None = None, **data: object) -> str:
     """Write a prepared dataset atomically, and return its SHA-256; the same data give the same bytes.
 
-    Parameters are the attributes of :class:`PreparedData`, and `source`, which says what the user's own
-    images were prepared from. A tensor of the wrong type or shape is a ValueError, and so is a label or pixel
-    out of range; where the file cannot be written, that is refused and nothing stays behind.
+    Parameters are the attributes of :class:`PreparedData`, and `source`, which says what the user's own images were
+    prepared from. A tensor of the wrong type or shape is a ValueError, and so is a label or pixel out of range; where
+    the file cannot be written, that is refused and nothing stays behind.
     """
     given = PreparedData(**data, split_off=split_off, sha256="")  # a TypeError of other attributes
     tensors = {key: getattr(given, key).contiguous() for key in TENSORS}
@@ -64,8 +62,8 @@ def write_prepared(
     path = Path(path)
     try:
         with replacing(path, binary=True) as file:
-            # One key in the header: safetensors does not promise an order for several. And not save_file: it
-            # makes a file that only its owner can read.
+            # One key in the header: safetensors does not promise an order for several. And not save_file: it makes a
+            # file that only its owner can read.
             file.write(save(tensors, {"bnstudy": json.dumps(header)}))
     except OSError as error:
         raise UserError(refusal(error) or f"cannot write {path}: {error}") from error
@@ -75,8 +73,8 @@ def write_prepared(
 def open_prepared(path: str | Path) -> PreparedData:
     """Map a prepared dataset into memory and check every byte of it against its SHA-256.
 
-    What it says and holds is checked too: whoever makes such a file can give it a right hash. A file that is
-    missing, is not a prepared dataset, or was changed since it was written, is refused.
+    What it says and holds is checked too: whoever makes such a file can give it a right hash. A file that is missing,
+    is not a prepared dataset, or was changed since it was written, is refused.
     """
     remedy = "make it again with `snakemake --forcerun prepare` or `bnstudy prepare`"
     try:

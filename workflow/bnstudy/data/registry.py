@@ -20,8 +20,8 @@ class Archive:
     """One file to fetch: a ``.gz`` with one raw file in it, or a ``.tar.gz`` with several."""
 
     name: str  # its file name at every source
-    # Path of each raw file, below the raw folder, and its digest (``sha256:…`` or ``md5:…``); None where only
-    # the archive's own digest is published.
+    # Path of each raw file, below the raw folder, and its digest (``sha256:…`` or ``md5:…``); None where only the
+    # archive's own digest is published.
     members: dict[str, str | None]
     # Of the archive, checked where a member has none: one that has may come from anybody's archive.
     digest: str | None = None
@@ -40,8 +40,8 @@ class Dataset:
     licence: str
     url: str  # home page
     pixel_max: int = 255  # the brightest value a pixel can take
-    # The torchvision class that decodes the raw files, which are laid out as it expects them; or a function
-    # that gives the four tensors of `bnstudy.data.prepared.TENSORS` by name; or the user's own images.
+    # The torchvision class that decodes the raw files, which are laid out as it expects them; or a function that gives
+    # the four tensors of `bnstudy.data.prepared.TENSORS` by name; or the user's own images.
     reader: str | None = None
     read: Callable[[], dict] | None = field(default=None, repr=False)
     own: "Own | None" = None
@@ -53,9 +53,7 @@ class Dataset:
 
 def idx_archives(reader: str, sha256: Mapping[str, str]) -> tuple[Archive, ...]:
     """Archives of a dataset in MNIST's format, from the SHA-256 of its raw files."""
-    return tuple(
-        Archive(f"{file}.gz", {f"{reader}/raw/{file}": f"sha256:{digest}"}) for file, digest in sha256.items()
-    )
+    return tuple(Archive(f"{file}.gz", {f"{reader}/raw/{file}": f"sha256:{digest}"}) for file, digest in sha256.items())
 
 
 def read_digits() -> dict:

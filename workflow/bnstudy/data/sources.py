@@ -168,9 +168,9 @@ def _stream(url: str, path: Path, patience: Patience) -> None:
         size = response.headers.get("Content-Length", "")
         total = int(size) if size.isdigit() else None
         with tqdm(desc=path.name, total=total, unit="B", unit_scale=True, disable=None) as bar:
-            # Not iter_content: it unpacks what a server labels "Content-Encoding: gzip", as many do for any
-            # .gz file, and the published checksum is that of the .gz file. And not read, which would wait for
-            # a full chunk from a source that drips.
+            # Not iter_content: it unpacks what a server labels "Content-Encoding: gzip", as many do for any .gz file,
+            # and the published checksum is that of the .gz file. And not read, which would wait for a full chunk from a
+            # source that drips.
             def read(size: int) -> bytes:
                 chunk = response.raw.read1(size, decode_content=False)
                 if time.monotonic() > deadline:

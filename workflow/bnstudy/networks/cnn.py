@@ -1,8 +1,8 @@
 """Convolutional networks: a small plain one, and the residual one for CIFAR.
 
-Both take images of shape (n, channels, height, width). Weights lie in memory with channels last, and what is
-computed with them follows. Measured on one thread of an AMD EPYC with AVX-512, seconds for 48,000 images of
-28 by 28 in batches of 64, forward and backward, with 8 and 16 channels:
+Both take images of shape (n, channels, height, width). Weights lie in memory with channels last, and what is computed
+with them follows. Measured on one thread of an AMD EPYC with AVX-512, seconds for 48,000 images of 28 by 28 in batches
+of 64, forward and backward, with 8 and 16 channels:
 
     normalization                       none  batch  group:8
     channels first, pooling last         5.2    7.1    5.5
@@ -28,14 +28,12 @@ if TYPE_CHECKING:
 RESNET_WIDTHS = (16, 32, 64)
 
 
-def build_cnn(
-    settings: "Settings", shape: tuple[int, int, int], n_classes: int, generator: Generator
-) -> nn.Sequential:
+def build_cnn(settings: "Settings", shape: tuple[int, int, int], n_classes: int, generator: Generator) -> nn.Sequential:
     """Blocks of convolution, pooling, normalization and activation, and a linear layer on the last maps.
 
-    Pooling comes before the normalization, as in airbench (Jordan 2024, section 3.1): max pooling and a
-    monotone activation commute, so only the statistics of the normalization see a difference, and everything
-    behind the pooling has a quarter of the values.
+    Pooling comes before the normalization, as in airbench (Jordan 2024, section 3.1): max pooling and a monotone
+    activation commute, so only the statistics of the normalization see a difference, and everything behind the pooling
+    has a quarter of the values.
     """
     channels, height, width = shape
     new = partial(new_layer, settings.initialization, generator)
@@ -53,8 +51,8 @@ def build_resnet(
 ) -> nn.Sequential:
     """The residual network for CIFAR of He et al. (2016), section 4.2, with 6n + 2 layers.
 
-    A convolution, then three stages of n blocks of two, with 16, 32 and 64 channels, the second and third
-    stage halving the maps; at the end the mean of each map and a linear layer.
+    A convolution, then three stages of n blocks of two, with 16, 32 and 64 channels, the second and third stage halving
+    the maps; at the end the mean of each map and a linear layer.
     """
     width = RESNET_WIDTHS[0]
     new = partial(new_layer, settings.initialization, generator)
@@ -72,9 +70,9 @@ def build_resnet(
 class Residual(nn.Module):
     """Two convolutions around which the input is led past: act(body(x) + shortcut(x)).
 
-    Where the maps change, the shortcut takes every second pixel and fills the new channels with zeros: He et
-    al.'s option A, which has no weights. Dropout, which they do not have, stands between the convolutions
-    (Zagoruyko and Komodakis 2016, section 2.4).
+    Where the maps change, the shortcut takes every second pixel and fills the new channels with zeros: He et al.'s
+    option A, which has no weights. Dropout, which they do not have, stands between the convolutions (Zagoruyko and
+    Komodakis 2016, section 2.4).
     """
 
     def __init__(self, settings: "Settings", new: Callable, n_inputs: int, n_outputs: int, stride: int):

@@ -1,7 +1,7 @@
 """Layers that PyTorch does not have: batch normalization over other images or taken apart, and RMS.
 
-A layer that shares statistics between images keeps PyTorch's parameters and buffers, so that states can be
-exchanged. Inputs are of shape (n, features) or (n, features, height, width).
+A layer that shares statistics between images keeps PyTorch's parameters and buffers, so that states can be exchanged.
+Inputs are of shape (n, features) or (n, features, height, width).
 """
 
 import copy
@@ -35,13 +35,13 @@ def all_but_features(values: Tensor) -> list[int]:
 class GhostBatchNorm(AnyBatchNorm):
     """Batch normalization over groups of `group_size`, 2 or more, consecutive images of the batch.
 
-    Each group is normalized by its own mean and biased variance, the gradient flowing through both. Images
-    that are left over form a last, shorter group, but a single one, which has no variance, joins the group
-    before it. With one group, and in evaluation mode, this is PyTorch's batch normalization.
+    Each group is normalized by its own mean and biased variance, the gradient flowing through both. Images that are
+    left over form a last, shorter group, but a single one, which has no variance, joins the group before it. With one
+    group, and in evaluation mode, this is PyTorch's batch normalization.
 
-    The running statistics move once a step, towards the averages of the groups' means and of their unbiased
-    variances, weighted by group length. Hoffer et al. (2017, algorithm 1) move them once a group, which would
-    shorten their memory in images as groups get smaller.
+    The running statistics move once a step, towards the averages of the groups' means and of their unbiased variances,
+    weighted by group length. Hoffer et al. (2017, algorithm 1) move them once a group, which would shorten their memory
+    in images as groups get smaller.
     """
 
     def __init__(self, num_features: int, group_size: int, momentum: float | None = 0.1, eps: float = 1e-5):
@@ -98,11 +98,10 @@ def group_lengths(n: int, size: int) -> list[int]:
 class PopulationBatchNorm(nn.BatchNorm1d):
     """Batch normalization by the statistics of the last `population_size` rows of its input.
 
-    In training mode all rows are normalized by the mean and the biased variance of those rows, the gradient
-    flowing through both; running statistics move towards that mean and the unbiased variance.
-    `with_population` puts the training split there: the same function of the weights as batch normalization,
-    without the noise of the batch. The variant that holds running statistics constant in the backward pass is
-    unstable (Ioffe and Szegedy 2015, section 2).
+    In training mode all rows are normalized by the mean and the biased variance of those rows, the gradient flowing
+    through both; running statistics move towards that mean and the unbiased variance. `with_population` puts the
+    training split there: the same function of the weights as batch normalization, without the noise of the batch. The
+    variant that holds running statistics constant in the backward pass is unstable (Ioffe and Szegedy 2015, section 2).
     """
 
     population_size = 0
@@ -123,8 +122,8 @@ class PopulationBatchNorm(nn.BatchNorm1d):
 def with_population(model: nn.Module, split: "Split") -> Callable[[Tensor], Tensor]:
     """What a training step calls: the network itself, unless a layer needs the whole training split.
 
-    Then the split runs through the network behind the batch, at every step, and the logits of the batch alone
-    are returned.
+    Then the split runs through the network behind the batch, at every step, and the logits of the batch alone are
+    returned.
     """
     layers = [module for module in model.modules() if isinstance(module, PopulationBatchNorm)]
     if not layers:
@@ -138,15 +137,15 @@ def with_population(model: nn.Module, split: "Split") -> Callable[[Tensor], Tens
 class ShiftingNoise(nn.Module):
     """Multiplies and shifts activations by noise whose distribution changes at every step.
 
-    Training: each unit j draws mu_j ~ U(-0.5, 0.5) and sigma_j ~ U(1, 1.25) anew at every forward pass, each
-    sample i then m_ij ~ U(mu_j - 0.1, mu_j + 0.1) and s_ij ~ N(sigma_j, 0.1), and a_ij becomes s_ij * a_ij +
-    m_ij. Evaluation: nothing. Behind a convolution a unit is a channel and each position of each image is a
-    sample, as for batch normalization.
+    Training: each unit j draws mu_j ~ U(-0.5, 0.5) and sigma_j ~ U(1, 1.25) anew at every forward pass, each sample i
+    then m_ij ~ U(mu_j - 0.1, mu_j + 0.1) and s_ij ~ N(sigma_j, 0.1), and a_ij becomes s_ij * a_ij + m_ij. Evaluation:
+    nothing. Behind a convolution a unit is a channel and each position of each image is a sample, as for batch
+    normalization.
 
     Draws come from PyTorch's global CPU generator, so they are the same on every device.
 
-    Source: Santurkar et al. (2018), How does batch normalization help optimization?, algorithm 1; r_sigma =
-    0.1, of which the listing does not say what it is, is taken as a standard deviation.
+    Source: Santurkar et al. (2018), How does batch normalization help optimization?, algorithm 1; r_sigma = 0.1, of
+    which the listing does not say what it is, is taken as a standard deviation.
     """
 
     shift_range, scale_range = 0.5, 0.25  # n_mu, and n_sigma - 1
@@ -186,8 +185,8 @@ class DetachedBatchNorm(AnyBatchNorm):
 class RMSNorm(nn.Module):
     """Divides all features of an image by their root mean square; each channel has a scale.
 
-    Source: Zhang and Sennrich (2019), eq. 4. Behind a convolution the mean runs over channels and positions,
-    as in layer normalization; `nn.RMSNorm` has another scale for each position.
+    Source: Zhang and Sennrich (2019), eq. 4. Behind a convolution the mean runs over channels and positions, as in
+    layer normalization; `nn.RMSNorm` has another scale for each position.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5):
@@ -208,8 +207,7 @@ def per_channel(values: Tensor, inputs: Tensor) -> Tensor:
 def fuse(model: nn.Sequential) -> nn.Sequential:
     """A copy of a perceptron for inference, each batch normalization folded into the Linear before it.
 
-    Source: Ioffe and Szegedy (2015), section 3.1: with fixed statistics the normalization is one linear
-    transform.
+    Source: Ioffe and Szegedy (2015), section 3.1: with fixed statistics the normalization is one linear transform.
     """
     layers: list[nn.Module] = []
     for module in copy.deepcopy(model).eval():
@@ -235,8 +233,8 @@ MAKE: "dict[str, Callable[[Site | nn.Module], nn.Module]]" = {
     "population": lambda site: PopulationBatchNorm(site.features, site.epsilon, site.momentum),
     # Wu and He (2018): by mean and variance of groups of channels of one image.
     "group": lambda site: nn.GroupNorm(site.number, site.features, site.epsilon),
-    # Ba et al. (2016): by mean and variance of all features of one image. Behind a convolution all channels
-    # and positions are one group, and each channel has a scale and a shift (Wu and He 2018, section 3.1).
+    # Ba et al. (2016): by mean and variance of all features of one image. Behind a convolution all channels and
+    # positions are one group, and each channel has a scale and a shift (Wu and He 2018, section 3.1).
     "layer": lambda site: (
         nn.LayerNorm(site.features, site.epsilon)
         if site.dimensions == 1
@@ -244,8 +242,8 @@ MAKE: "dict[str, Callable[[Site | nn.Module], nn.Module]]" = {
     ),
     # Ulyanov et al. (2016): by mean and variance of one channel of one image, with scale and shift.
     "instance": lambda site: nn.InstanceNorm2d(site.features, site.epsilon, affine=True),
-    # Salimans and Kingma (2016): a length and a direction for the weights of each unit. The weights stay as
-    # they were, up to rounding, and so do the directions, exactly.
+    # Salimans and Kingma (2016): a length and a direction for the weights of each unit. The weights stay as they were,
+    # up to rounding, and so do the directions, exactly.
     "weight": weight_norm,
     "rms": lambda site: RMSNorm(site.features, site.epsilon),
     "noisy_none": lambda site: ShiftingNoise(site.features),

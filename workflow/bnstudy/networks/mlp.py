@@ -17,8 +17,8 @@ def build_mlp(
 ) -> nn.Sequential:
     """The multilayer perceptron of a run, normalized between each hidden Linear and its activation.
 
-    It maps a float tensor of shape (batch, features), as many as the shape of an image says, to logits of
-    shape (batch, n_classes). The generator draws the initial weights, see `networks.models.build`.
+    It maps a float tensor of shape (batch, features), as many as the shape of an image says, to logits of shape (batch,
+    n_classes). The generator draws the initial weights, see `networks.models.build`.
     """
     new = partial(new_layer, settings.initialization, generator, nn.Linear)
     layers: list[nn.Module] = []

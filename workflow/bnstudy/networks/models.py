@@ -24,10 +24,10 @@ Shape = tuple[int, ...]  # of an image: channels, height, width
 class Model:
     """A family of networks.
 
-    `build` gives the network for settings, shape of an image, number of classes and generator; it must draw
-    from that generator alone. `sentence` says for settings what the network is, as the object of a sentence.
-    `sites` gives for settings and shape the features and positions (height times width, 1 for flat features)
-    of each normalized layer, `problem` a setting that cannot be and why, as the end of a sentence, or None.
+    `build` gives the network for settings, shape of an image, number of classes and generator; it must draw from that
+    generator alone. `sentence` says for settings what the network is, as the object of a sentence. `sites` gives for
+    settings and shape the features and positions (height times width, 1 for flat features) of each normalized layer,
+    `problem` a setting that cannot be and why, as the end of a sentence, or None.
     """
 
     title: str  # in a sentence
@@ -48,9 +48,9 @@ def build(
 ) -> "nn.Module":
     """The untrained network of a run, on the CPU, its weights from a generator there or the global one.
 
-    Networks that differ in `norm` alone start with equal Linear and Conv2d weights. `shape` is that of an
-    image as `data.prepared` has it. The network maps float tensors of shape (batch, channels, height, width),
-    or (batch, features) where `MODELS[settings.kind].is_flat`, to logits of shape (batch, n_classes).
+    Networks that differ in `norm` alone start with equal Linear and Conv2d weights. `shape` is that of an image as
+    `data.prepared` has it. The network maps float tensors of shape (batch, channels, height, width), or (batch,
+    features) where `MODELS[settings.kind].is_flat`, to logits of shape (batch, n_classes).
     """
     model = MODELS[settings.kind].build(settings, shape, n_classes, generator)
     from bnstudy.networks.weights import freeze_all_but, scale_weights
@@ -137,12 +137,10 @@ MODELS = {
         "residual network",
         partial(shipped, "resnet"),
         lambda settings: (
-            f"the residual network of {settings.depth} layers that He et al. (2016, section 4.2) "
-            "used for CIFAR"
+            f"the residual network of {settings.depth} layers that He et al. (2016, section 4.2) used for CIFAR"
         ),
         lambda settings, shape: [  # of the three stages
-            (channels, -(-shape[1] // by) * -(-shape[2] // by))
-            for channels, by in ((16, 1), (32, 2), (64, 4))
+            (channels, -(-shape[1] // by) * -(-shape[2] // by)) for channels, by in ((16, 1), (32, 2), (64, 4))
         ],
         ("depth",),
         problem=problem_of_resnet,

@@ -1,7 +1,6 @@
 """The normalizations that can be chosen. Nothing here imports PyTorch before a layer is made.
 
-A file of the user adds one with `NORMS["mine"] = Norm("my normalization", lambda site:
-MyNorm(site.features))`.
+A file of the user adds one with `NORMS["mine"] = Norm("my normalization", lambda site: MyNorm(site.features))`.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,10 +26,10 @@ class Site:
 class Norm:
     """A normalization.
 
-    `make` gives the layer for a `Site`; it must draw no random number, or the arms would differ in more than
-    their normalization. `wrap` changes the Linear or Conv2d before it in place. `refuses` says for features,
-    positions (height times width, 1 for flat features) and number why it cannot work there, as the end of a
-    sentence; something false where it can.
+    `make` gives the layer for a `Site`; it must draw no random number, or the arms would differ in more than their
+    normalization. `wrap` changes the Linear or Conv2d before it in place. `refuses` says for features, positions
+    (height times width, 1 for flat features) and number why it cannot work there, as the end of a sentence; something
+    false where it can.
     """
 
     title: str  # in a sentence
@@ -86,24 +85,17 @@ NORMS = {
         shipped("ghost"),
         takes_number=True,
         least_images=2,
-        refuses=lambda features, positions, images: (
-            images < 2 and "a group needs two images to have a variance"
-        ),
+        refuses=lambda features, positions, images: images < 2 and "a group needs two images to have a variance",
     ),
     "population": Norm(
         "batch normalization by the whole training split",
         shipped("population"),
         refuses=lambda features, positions, number: (
-            positions > 1
-            and "the whole training split would have to be in memory as feature maps; use kind mlp"
+            positions > 1 and "the whole training split would have to be in memory as feature maps; use kind mlp"
         ),
     ),
-    "batch_no_affine": Norm(
-        "batch normalization without scale and shift", shipped("batch_no_affine"), least_images=2
-    ),
-    "batch_detached": Norm(
-        "batch normalization with detached statistics", shipped("batch_detached"), least_images=2
-    ),
+    "batch_no_affine": Norm("batch normalization without scale and shift", shipped("batch_no_affine"), least_images=2),
+    "batch_detached": Norm("batch normalization with detached statistics", shipped("batch_detached"), least_images=2),
     "noisy_batch": Norm("batch normalization with noise", shipped("noisy_batch"), least_images=2),
     "noisy_none": Norm("noise without normalization", shipped("noisy_none")),
 }
@@ -115,9 +107,7 @@ def parse(name: str) -> tuple[Norm, int | None]:
     return NORMS[word], int(number) if number else None
 
 
-def make_norm(
-    before: "nn.Module", name: str, momentum: float = 0.1, epsilon: float = 1e-5
-) -> "nn.Module | None":
+def make_norm(before: "nn.Module", name: str, momentum: float = 0.1, epsilon: float = 1e-5) -> "nn.Module | None":
     """What stands behind a Linear or a Conv2d layer for a normalization; the layer itself may change."""
     norm, number = parse(name)
     if norm.wrap is not None:

@@ -1,7 +1,7 @@
 """Adam and SGD as PyTorch's own fused kernels, called without the `torch.optim.Optimizer` class.
 
-The class imports PyTorch's compiler at its first step: about one second and 150 MB of every job, for nothing
-a small network uses. The functions under it are the same and need none of that.
+The class imports PyTorch's compiler at its first step: about one second and 150 MB of every job, for nothing a small
+network uses. The functions under it are the same and need none of that.
 """
 
 import math
@@ -45,9 +45,8 @@ class Optimizer:
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015, algorithm 1) with betas 0.9 and 0.999 and epsilon 1e-8.
 
-    Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, algorithm 2): before its update a
-    parameter is multiplied by 1 - learning_rate * weight_decay. This is PyTorch's `AdamW`. It has no use for
-    `momentum`.
+    Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, algorithm 2): before its update a parameter
+    is multiplied by 1 - learning_rate * weight_decay. This is PyTorch's `AdamW`. It has no use for `momentum`.
     """
 
     def empty_memory(self) -> dict[str, list[Tensor]]:
@@ -78,8 +77,8 @@ class Adam(Optimizer):
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if that is not 0.
 
-    As in PyTorch the velocity is the momentum times itself plus the gradient, and the learning rate
-    multiplies it. Weight decay is added to the gradient, weight_decay times the parameter.
+    As in PyTorch the velocity is the momentum times itself plus the gradient, and the learning rate multiplies it.
+    Weight decay is added to the gradient, weight_decay times the parameter.
     """
 
     def empty_memory(self) -> dict[str, list[Tensor]]:
@@ -111,8 +110,8 @@ def make_optimizer(parameters: Iterable[Tensor], settings: "Settings") -> Optimi
 def learning_rate_at(step: int, n_steps: int, settings: "Settings") -> float:
     """The learning rate of a step, counted from 0, of a run of `n_steps`.
 
-    It rises linearly over the first w = `warmup_steps`, step t having (t + 1) / w of the learning rate (Goyal
-    et al. 2017, section 2.2). Then it is, times the learning rate:
+    It rises linearly over the first w = `warmup_steps`, step t having (t + 1) / w of the learning rate (Goyal et al.
+    2017, section 2.2). Then it is, times the learning rate:
 
     - `constant`: 1;
     - `cosine`: (1 + cos(pi (t - w) / (n_steps - w))) / 2 (Loshchilov and Hutter 2017, eq. 5);

@@ -1,9 +1,9 @@
 """What all networks are made of: initial weights, hidden layers, and what is known of them afterwards.
 
-Linear and convolution layers draw from their generator in the order in which they are made; normalization and
-dropout draw nothing. Networks of one kind that are built from equal generators therefore start with equal
-weights, whatever their normalization. All of them have biases, so that an arm whose normalization brings no
-shift is not the poorer for it.
+Linear and convolution layers draw from their generator in the order in which they are made; normalization and dropout
+draw nothing. Networks of one kind that are built from equal generators therefore start with equal weights, whatever
+their normalization. All of them have biases, so that an arm whose normalization brings no shift is not the poorer for
+it.
 """
 
 import copy
@@ -39,10 +39,9 @@ def new_layer(
 def initialize(layer: nn.Module, initialization: str, generator: Generator = None) -> None:
     """Draw the weights and biases of a layer in place.
 
-    `default` is PyTorch's own: weights and biases uniform in +-1/sqrt(fan_in). `he` (He et al. 2015, eq. 10)
-    draws weights from N(0, 2/fan_in), `xavier` (Glorot and Bengio 2010, eq. 16) uniformly with variance
-    2/(fan_in + fan_out), `normal` from N(0, 1); all three set biases to zero. The fan of a convolution counts
-    the values under its kernel.
+    `default` is PyTorch's own: weights and biases uniform in +-1/sqrt(fan_in). `he` (He et al. 2015, eq. 10) draws
+    weights from N(0, 2/fan_in), `xavier` (Glorot and Bengio 2010, eq. 16) uniformly with variance 2/(fan_in + fan_out),
+    `normal` from N(0, 1); all three set biases to zero. The fan of a convolution counts the values under its kernel.
     """
     if initialization == "default":
         bound = 1 / math.sqrt(layer.weight[0].numel())
@@ -61,8 +60,8 @@ def initialize(layer: nn.Module, initialization: str, generator: Generator = Non
 def hidden_layers(layer: nn.Module, settings: "Settings", *pool: nn.Module) -> list[nn.Module]:
     """A Linear or a convolution, and what stands behind it up to the next one.
 
-    Pooling, normalization of the pre-activations (Ioffe and Szegedy 2015, section 3.2), activation, and
-    dropout `after` it or `before` the normalization; dropout of 0 adds no layer.
+    Pooling, normalization of the pre-activations (Ioffe and Szegedy 2015, section 3.2), activation, and dropout `after`
+    it or `before` the normalization; dropout of 0 adds no layer.
     """
     before = [layer, *pool]
     behind = [*norm_behind(layer, settings), ACTIVATIONS[settings.activation]()]
@@ -111,8 +110,8 @@ class FewTrained(nn.Module):
 def freeze_all_but(model: nn.Module, trained: str, generator: Generator) -> None:
     """Leave only the `trained` parameters to training (Frankle et al. 2021), in place.
 
-    `affine` are those of the normalization, `output` the last layer; `random` are two weights of each hidden
-    unit or channel, as many as scale and shift are. None left is a ValueError.
+    `affine` are those of the normalization, `output` the last layer; `random` are two weights of each hidden unit or
+    channel, as many as scale and shift are. None left is a ValueError.
     """
     weighted = weighted_layers(model)
     model.requires_grad_(trained == "affine")

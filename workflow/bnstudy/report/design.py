@@ -108,8 +108,7 @@ def design(results: Results) -> list[str]:
     subset = [said(results, axis) for axis in ("train_images", "class_balance") if axis in changed]
     subset = item("subset", parts=subset) if subset else ""
     datasets = "; ".join(
-        item("dataset", sizes=results.split_sizes(name), facts=results.facts[name])
-        for name in results.datasets
+        item("dataset", sizes=results.split_sizes(name), facts=results.facts[name]) for name in results.datasets
     )
     items = [item("data", datasets=datasets, subset=subset)]
     items.append(item("networks", networks=network(results)))

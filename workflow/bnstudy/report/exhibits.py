@@ -54,9 +54,9 @@ class Cell(NamedTuple):
 class Exhibit(NamedTuple):
     """A table as `reporting.Report.table` shows it.
 
-    `label` is its name in cross-references, `tab-<label>`. The first column holds the headings of the rows;
-    numbers are written by `formats` and sorted by value, columns of `words` aligned left, rows `overall`
-    cells set off from the others. With `fold` the table is folded away behind this summary.
+    `label` is its name in cross-references, `tab-<label>`. The first column holds the headings of the rows; numbers are
+    written by `formats` and sorted by value, columns of `words` aligned left, rows `overall` cells set off from the
+    others. With `fold` the table is folded away behind this summary.
     """
 
     label: str

@@ -1,13 +1,13 @@
 """The figures of the comparison and of the studies, declared in report/figures.yaml.
 
-In those of the comparison, training over time and what runs ended with, series are the levels of the
-treatment, panels the combinations of the other axes, whatever they are. The same curves follow as compact
-numbers, which the page's script draws as the reader likes: it names nothing itself, and
-`report/templates/report/explorer.js` documents how it reads them.
+In those of the comparison, training over time and what runs ended with, series are the levels of the treatment, panels
+the combinations of the other axes, whatever they are. The same curves follow as compact numbers, which the page's
+script draws as the reader likes: it names nothing itself, and `report/templates/report/explorer.js` documents how it
+reads them.
 
-A figure of a study is a tidy frame that steps of `frames` make of the study's table, a kind of
-`report.plots`, and what `overlays` draws into its panels. Nothing is drawn for an arm, a depth or a rate that
-the table does not have, and runs are scored as the claims score them.
+A figure of a study is a tidy frame that steps of `frames` make of the study's table, a kind of `report.plots`, and what
+`overlays` draws into its panels. Nothing is drawn for an arm, a depth or a rate that the table does not have, and runs
+are scored as the claims score them.
 """
 
 import math
@@ -60,8 +60,8 @@ def drawing(
 ) -> Drawing:  # fmt: skip
     """A figure as declared; its lines are the levels and its panels the cells, in their order.
 
-    Without a frame it shows what was `measured`. `found` are words of its texts and options of the drawing.
-    The data behind curves are means, by the axes of the study and what else makes panels and lines.
+    Without a frame it shows what was `measured`. `found` are words of its texts and options of the drawing. The data
+    behind curves are means, by the axes of the study and what else makes panels and lines.
     """
     frame = measured(name, results, dataset) if frame is None else frame
     broken = sum(results.diverged(dataset, one) for one in results.levels)
@@ -136,8 +136,8 @@ def accuracy_by_time(results: Results, dataset: str) -> Drawing:
 def seconds_per_step(results: Results, dataset: str) -> pd.DataFrame:
     """The median over seeds of the seconds that a step took, by level and cell.
 
-    A diverged run broke off within an epoch whose seconds were not counted, so it does not count; where a
-    whole level diverged it has the pace of the others in its cell.
+    A diverged run broke off within an epoch whose seconds were not counted, so it does not count; where a whole level
+    diverged it has the pace of the others in its cell.
     """
     axes = grid.axes(results.config)
     runs = tidy(results, results.runs.merge(results.timings[[*axes, TIME]], on=axes), dataset)
@@ -206,9 +206,9 @@ def batch_size_effect(results: Results, dataset: str) -> Drawing:
 def explorer(results: Results, dataset: str) -> dict[str, object]:
     """The curves on a dataset, of every measure, level, cell and seed, as what JSON can hold.
 
-    `series[measure][level][cell]` is the index of its steps in `grids` and a list per seed: both lists hold
-    the first number and then the gaps to the next ones, values in units of ten to minus the `decimals` of
-    their measure, null where there is none.
+    `series[measure][level][cell]` is the index of its steps in `grids` and a list per seed: both lists hold the first
+    number and then the gaps to the next ones, values in units of ten to minus the `decimals` of their measure, null
+    where there is none.
     """
     frame = tidy(results, results.metrics, dataset)
     several = frame.groupby(["split", "metric"])["step"].transform("nunique") > 1
@@ -239,8 +239,7 @@ def explorer(results: Results, dataset: str) -> dict[str, object]:
         "seeds": results.seeds,
         "quantiles": quantiles,
         "against": [
-            {"name": name, "unit": name.split()[0].rstrip("s"), "factor": factor}
-            for name, factor in per_step.items()
+            {"name": name, "unit": name.split()[0].rstrip("s"), "factor": factor} for name, factor in per_step.items()
         ],
         "grids": grids,
         "series": series,

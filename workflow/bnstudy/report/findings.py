@@ -1,9 +1,9 @@
 """What the tables say, in words that the numbers choose.
 
-Nothing here is decided in advance: a difference is called higher or lower only where the Holm-adjusted p is
-below 0.05 and the 95 % interval excludes zero, and every other case has its own wording, in
-report/sentences.yaml. The first screen speaks of the most accurate of several levels; the written analysis
-adds why, by the evidence of the studies, and how sure that is.
+Nothing here is decided in advance: a difference is called higher or lower only where the Holm-adjusted p is below 0.05
+and the 95 % interval excludes zero, and every other case has its own wording, in report/sentences.yaml. The first
+screen speaks of the most accurate of several levels; the written analysis adds why, by the evidence of the studies, and
+how sure that is.
 """
 
 import math
@@ -187,9 +187,7 @@ def steps_along(results: Results, axis: str) -> list[tuple[Level, Level]]:
     return [(numbers[0], numbers[-1])] if len(numbers) > 1 else []
 
 
-def contrasts(
-    results: Results, dataset: str, axis: str, levels: Sequence[Level] | None = None
-) -> Iterator[str]:
+def contrasts(results: Results, dataset: str, axis: str, levels: Sequence[Level] | None = None) -> Iterator[str]:
     """Whether the effect of each treatment, or of some, depends on another axis, by metric."""
 
     def at(value: Level) -> str:

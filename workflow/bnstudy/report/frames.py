@@ -1,9 +1,8 @@
 """The tidy frames of the studies' figures: the steps that their declarations name.
 
-A step takes the rows so far, at first the table of the study, the options of the study and what the
-declaration gives it. It returns rows, or those and a mapping of the words that it adds to the texts and of
-the options of `plots.plot` that follow from them; None where a reduced grid has left nothing. The last rows
-have the column `value`.
+A step takes the rows so far, at first the table of the study, the options of the study and what the declaration gives
+it. It returns rows, or those and a mapping of the words that it adds to the texts and of the options of `plots.plot`
+that follow from them; None where a reduced grid has left nothing. The last rows have the column `value`.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The look of every figure, once: theme, a look for each level, and intervals.
 
-A figure is a `Drawing` of a tidy frame: `panels.small_multiples` gives a panel for each value of a row and a
-column, which seaborn's axes-level functions and a few marks of our own, in `marks`, fill. Nothing there
-touches pyplot's figures or draws random numbers: equal data give equal bytes.
+A figure is a `Drawing` of a tidy frame: `panels.small_multiples` gives a panel for each value of a row and a column,
+which seaborn's axes-level functions and a few marks of our own, in `marks`, fill. Nothing there touches pyplot's
+figures or draws random numbers: equal data give equal bytes.
 """
 
 import io
@@ -149,9 +149,7 @@ LEVEL_LOOKS = (
 USUAL = {"batch": LEVEL_LOOKS[0], "layer": LEVEL_LOOKS[1]}  # alike in every study
 
 
-def looks_of(
-    levels: Iterable[Hashable], baseline: Hashable = "none", name: Callable[[object], str] = str
-) -> dict:
+def looks_of(levels: Iterable[Hashable], baseline: Hashable = "none", name: Callable[[object], str] = str) -> dict:
     """A look for each level, in the given order: the baseline always looks the same.
 
     `name` gives a level's name. Beyond nine treatments looks repeat.
@@ -189,9 +187,9 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 def summary(frame: pd.DataFrame, by: Sequence[str], *, geometric: bool = False) -> pd.DataFrame:
     """Mean over seeds of the column `value` with its pointwise 95 % t-interval.
 
-    Columns `by`, mean, ci_low, ci_high, n; the interval is empty for n < `ENOUGH`. Values that are not
-    finite, as a diverging run leaves them, do not count. `geometric` takes the mean of the logarithms of what
-    is above zero, and goes back.
+    Columns `by`, mean, ci_low, ci_high, n; the interval is empty for n < `ENOUGH`. Values that are not finite, as a
+    diverging run leaves them, do not count. `geometric` takes the mean of the logarithms of what is above zero, and
+    goes back.
     """
     numbers = frame["value"].astype(float)
     kept = np.isfinite(numbers) & (numbers > 0 if geometric else True)

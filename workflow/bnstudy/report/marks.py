@@ -69,8 +69,8 @@ def dots(
 ) -> None:  # fmt: skip
     """Many small marks, squares or circles as the look has them, in a single path.
 
-    A line of next to no length (of none at all, PNG would not show it) with round or projecting caps is a
-    circle or a square, and takes a tenth of the bytes of a marker.
+    A line of next to no length (of none at all, PNG would not show it) with round or projecting caps is a circle or a
+    square, and takes a tenth of the bytes of a marker.
     """
     points = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
     points = points[np.isfinite(points).all(axis=1)]

@@ -25,8 +25,8 @@ UNITS: dict[Kind, str] = {"accuracy": "percentage points", "loss": "nats", "step
 class Metric:
     """How a column of the tables is called, read and written.
 
-    A `ratio` is tabled as a natural logarithm, so its differences are logarithms of ratios. A `number` is
-    what an observer measured: it has no unit, and neither direction is better.
+    A `ratio` is tabled as a natural logarithm, so its differences are logarithms of ratios. A `number` is what an
+    observer measured: it has no unit, and neither direction is better.
     """
 
     title: str
@@ -74,8 +74,8 @@ METRICS = {
 }
 METRICS["ln_steps_to_target"] = Metric("steps to {}", "ratio", "lower")
 METRICS["steps_to_target"] = Metric("steps to {}", "steps", "lower")
-# The metrics of which the report speaks. The plain number of steps is in the tables for reference; its
-# differences are dominated by the smallest batch size, where a step sees the fewest images.
+# The metrics of which the report speaks. The plain number of steps is in the tables for reference; its differences are
+# dominated by the smallest batch size, where a step sees the fewest images.
 GAP = Metric("gap between validation and training loss", "loss", "lower")
 SPOKEN = tuple(name for name in METRICS if name != "steps_to_target")
 MAIN = ("test_accuracy", "test_loss", "ln_steps_to_target")  # that are compared first
@@ -84,8 +84,8 @@ MAIN = ("test_accuracy", "test_loss", "ln_steps_to_target")  # that are compared
 def decimal(x: float, digits: int, *, signed: bool = False) -> str:
     """A number with a true minus sign; what rounds to zero has no sign.
 
-    Sums of the same numbers in another order differ in their last bits. Rounding those away first keeps a
-    mean that ends in 5 from being written in two ways.
+    Sums of the same numbers in another order differ in their last bits. Rounding those away first keeps a mean that
+    ends in 5 from being written in two ways.
     """
     text = f"{round(x, digits + 6):{'+' if signed else ''},.{digits}f}"
     text = text if re.search("[1-9]", text) else text.lstrip("+-")

@@ -23,8 +23,8 @@ PLAIN_DECADES = 4  # axes up to this length have plain numbers, longer ones powe
 class Panels:
     """Panels of `small_multiples` to be filled: `for ax, part in panels: ...`, then `panels.finish(looks)`.
 
-    Iterating gives the axes and the rows of the frame that they show, of panels with any. `axes` and `parts`
-    hold both by (value of the row, value of the column), of all panels.
+    Iterating gives the axes and the rows of the frame that they show, of panels with any. `axes` and `parts` hold both
+    by (value of the row, value of the column), of all panels.
     """
 
     settings: dict
@@ -92,18 +92,17 @@ def small_multiples(
 ) -> Panels:
     """A panel for each value of the columns `row` and `col` of a tidy frame.
 
-    What does not fit side by side, at most `wrap` panels of `height` inches, goes on in the next picture.
-    Without a column, or with a single value of it, the panels of the rows follow each other as words do.
-    Values stand in order of appearance, that of `rows` and `cols`, or of the words for them, `row_name` and
-    `col_name`: a function, a pattern or a mapping. Columns have theirs as titles; rows have them before the
-    label of the vertical axis, or as titles where there are no columns.
+    What does not fit side by side, at most `wrap` panels of `height` inches, goes on in the next picture. Without a
+    column, or with a single value of it, the panels of the rows follow each other as words do. Values stand in order of
+    appearance, that of `rows` and `cols`, or of the words for them, `row_name` and `col_name`: a function, a pattern or
+    a mapping. Columns have theirs as titles; rows have them before the label of the vertical axis, or as titles where
+    there are no columns.
 
-    `x` and `y` are labels of the axes, `xscale` and `yscale` scales, one for all or a mapping from values of
-    row or column: `linear`; `zero` (linear, from there on); `count` (whole numbers); `percent` (fractions
-    written as percentages, the axis ends at 0 and at 1); `log` (means stay arithmetic); `geometric` (the same
-    axis, and means and intervals are those of the logarithms); None: as drawn. `sharex` and `sharey` say
-    which panels have an axis in common: "row" and "col" are those with the same value of it, wherever they
-    stand.
+    `x` and `y` are labels of the axes, `xscale` and `yscale` scales, one for all or a mapping from values of row or
+    column: `linear`; `zero` (linear, from there on); `count` (whole numbers); `percent` (fractions written as
+    percentages, the axis ends at 0 and at 1); `log` (means stay arithmetic); `geometric` (the same axis, and means and
+    intervals are those of the logarithms); None: as drawn. `sharex` and `sharey` say which panels have an axis in
+    common: "row" and "col" are those with the same value of it, wherever they stand.
     """
     row_values = values_of(frame, row, rows, row_name)
     col_values = values_of(frame, col, cols, col_name)

@@ -1,8 +1,8 @@
 """Figures named in a few lines: curves, strips and rows of a tidy frame.
 
-A frame has a column `value`, a row for each seed, a column of levels (`hue`), and columns whose values make
-panels (`row`, `col`). Axes, names, legend, alternative text, the data behind the figure and what its caption
-says of the marks follow from the frame:
+A frame has a column `value`, a row for each seed, a column of levels (`hue`), and columns whose values make panels
+(`row`, `col`). Axes, names, legend, alternative text, the data behind the figure and what its caption says of the marks
+follow from the frame:
 
     plot("strips", "dropout", runs, "Accuracy after five epochs.", x="dropout", value="accuracy (%)")
 
@@ -145,8 +145,8 @@ KINDS = {"curves": curves, "strips": strips, "rows": rows}
 def alternative(frame: pd.DataFrame, of: Plot) -> str:
     """A figure in at most 60 words: what is drawn, and the means of the levels panel by panel.
 
-    Panels without names are named by the label of their `value`. Means are geometric where the axis is. Of a
-    figure over `x` they are those at its last value, or where the levels are furthest `apart`.
+    Panels without names are named by the label of their `value`. Means are geometric where the axis is. Of a figure
+    over `x` they are those at its last value, or where the levels are furthest `apart`.
     """
     x, parts, places = of.x, [], []
     names = {c: of.panels.get(key) for key, c in (("row_name", of.row), ("col_name", of.col)) if c}
@@ -234,9 +234,7 @@ def declared(label: str, said: Mapping, frame: pd.DataFrame, words: Mapping, fou
     return plot(said.pop("kind"), label, frame, said.pop("caption"), **said)
 
 
-def pictured(
-    name: str, label: str, data: pd.DataFrame, draw: Callable[[], list[Figure]], **words: object
-) -> Drawing:
+def pictured(name: str, label: str, data: pd.DataFrame, draw: Callable[[], list[Figure]], **words: object) -> Drawing:
     """A picture of its own making, with alternative text and caption as declared."""
     said = DECLARED["pictures"][name]
     finding, caption = Words().filled([said["finding"], said["caption"]], words)

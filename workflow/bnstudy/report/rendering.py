@@ -1,9 +1,9 @@
 """An executed notebook as one self-contained, accessible HTML file.
 
-Formulas become MathML here, with a subset of STIX Two Math embedded; figures become `<figure>` with
-alternative text, caption and the data behind them; a Content-Security-Policy forbids every network load and
-every script but the page's own. Raw HTML in Markdown is escaped, so text from a config stays text. The page
-holds no time, so equal notebooks give equal bytes.
+Formulas become MathML here, with a subset of STIX Two Math embedded; figures become `<figure>` with alternative text,
+caption and the data behind them; a Content-Security-Policy forbids every network load and every script but the page's
+own. Raw HTML in Markdown is escaped, so text from a config stays text. The page holds no time, so equal notebooks give
+equal bytes.
 """
 
 import base64
@@ -39,8 +39,8 @@ PAGE = "application/vnd.bnstudy.page+html"  # for the page alone; Jupyter has it
 LIVE = "application/vnd.bnstudy.live+json"  # what the page's script makes of a figure
 # Found without importing ziamath, of which nothing but the font is used.
 MATH_FONT = Path(find_spec("ziamath").origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
-# Minus, root, sum, partial and hat; the variation selector of script letters; the italic h, which stands
-# apart from the other italic letters.
+# Minus, root, sum, partial and hat; the variation selector of script letters; the italic h, which stands apart from the
+# other italic letters.
 OPERATORS = "+=()[]{}|,.<>/\u2212\u221a\u2211\u2202\u02c6\ufe00\u210e"
 # Tokens of code that have no colour of their own.
 COLOURLESS = re.compile(r'<span class="(?!k|ow|s|l|nt|nf|nc|nd|nn|fm|m|c)\w+">([^<]*)</span>')
@@ -73,8 +73,8 @@ def slug(heading: str) -> str:
 class Renderer(IPythonRenderer):
     """Markdown to HTML with MathML, anchored headings and numbered cross-references.
 
-    `headings` collects level, anchor and HTML of each. `[figure](#fig-curves)` becomes `figure 3` by
-    `numbers`, the anchors and numbers under the base of an anchor: several of a repeated figure.
+    `headings` collects level, anchor and HTML of each. `[figure](#fig-curves)` becomes `figure 3` by `numbers`, the
+    anchors and numbers under the base of an anchor: several of a repeated figure.
     """
 
     def __init__(self, headings: list[tuple], numbers: dict[str, list[tuple[str, str]]]) -> None:
@@ -137,8 +137,7 @@ def page_of(nb: NotebookNode, templates: Path) -> str:
     )
     folder = templates / "report"
     style, script = (
-        "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"*.{kind}")))
-        for kind in ("css", "js")
+        "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"*.{kind}"))) for kind in ("css", "js")
     )
     script = f'"use strict";\n{script}'
     resources = {
@@ -229,8 +228,8 @@ def svg_uri(svg: str) -> str:
 def math_font(page: str) -> bytes:
     """STIX Two Math as WOFF2 with the glyphs that the formulas of a page need.
 
-    Browsers set a single letter in italics by taking another character; those are kept as well, and the
-    digits in bold. Copyright and licence stay in the font.
+    Browsers set a single letter in italics by taking another character; those are kept as well, and the digits in bold.
+    Copyright and licence stay in the font.
     """
     formulas = "".join(re.findall(r"<math.*?</math>", page))
     formulas = re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", formulas)

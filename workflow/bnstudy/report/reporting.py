@@ -69,8 +69,8 @@ def study_folder(config: str) -> Path:
 class Report:
     """The study of a notebook, and what its cells show of it.
 
-    `config` is the recorded config, absolute or from `study_folder`, as are the folder of the tables, the
-    prepared datasets, and the list of claims. Missing and damaged files are refused.
+    `config` is the recorded config, absolute or from `study_folder`, as are the folder of the tables, the prepared
+    datasets, and the list of claims. Missing and damaged files are refused.
     """
 
     def __init__(self, config: str, tables: str, data: str | list[str], claims: str = "") -> None:
@@ -108,8 +108,7 @@ class Report:
     def opening(self, anchors: Mapping[str, str]) -> None:
         """Show the first screen: the finding as title, what it rests on, key numbers and learning curves.
 
-        Below stand a mark for each claim that was judged, leading to the anchor given for it, and what was
-        run.
+        Below stand a mark for each claim that was judged, leading to the anchor given for it, and what was run.
         """
         screen = first_screen(self.results, title_of(self.config))
         tiles = [f"{one.value} {one.label}: {one.detail}." for one in screen.tiles]
@@ -160,8 +159,8 @@ class Report:
     def figure(self, *drawings: Drawing | None, live: Mapping | None = None) -> None:
         """Show each `look.Drawing` with its number, caption, alternative text and data.
 
-        On a page with script, `live` makes it something to explore or to play with: its `kind` and what that
-        takes. The picture stands for it on paper, without script and in Jupyter.
+        On a page with script, `live` makes it something to explore or to play with: its `kind` and what that takes. The
+        picture stands for it on paper, without script and in Jupyter.
         """
         for drawing in filter(None, drawings):
             drawn, meta = self.drawn(drawing), self.numbered("figure", drawing.label)

@@ -204,9 +204,7 @@ class Results:
         """Rows of a table on a dataset with a level of the treatment, in a cell if one is given."""
         return self.select(frame, **{"dataset": dataset, self.axis: level}, **cell)
 
-    def complete(
-        self, frame: pd.DataFrame, dataset: str, levels: Sequence[Level], **cell: Level
-    ) -> pd.DataFrame:
+    def complete(self, frame: pd.DataFrame, dataset: str, levels: Sequence[Level], **cell: Level) -> pd.DataFrame:
         """Rows with these levels, of the seeds that have all of them in every cell, or in this one."""
         rows = self.select(frame, dataset=dataset, **cell)
         rows = rows[rows[self.axis].isin(levels)]

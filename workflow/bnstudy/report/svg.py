@@ -1,8 +1,7 @@
 """matplotlib's SVG at less than half its size, looking the same.
 
-A page holds up to a hundred figures, so what no screen can show is left out: digits below a tenth of a point,
-names that nothing refers to, empty groups, and styles and clips said a hundred times over, which become
-classes and groups.
+A page holds up to a hundred figures, so what no screen can show is left out: digits below a tenth of a point, names
+that nothing refers to, empty groups, and styles and clips said a hundred times over, which become classes and groups.
 """
 
 import re
@@ -72,8 +71,8 @@ def shorter_numbers(attribute: re.Match) -> str:
 def shorter_path(attribute: re.Match) -> str:
     """A path from point to point instead of in absolute coordinates, which takes fewer digits.
 
-    Lines and areas keep tenths of a point, marks (which have a name, and are small) hundredths. Between
-    numbers is no more than it takes to tell them apart.
+    Lines and areas keep tenths of a point, marks (which have a name, and are small) hundredths. Between numbers is no
+    more than it takes to tell them apart.
     """
     name, path = attribute.groups()
     digits = 2 if name and len(path) < MARK else 1
@@ -125,8 +124,8 @@ def without_bare_groups(svg: str) -> str:
 def with_classes(svg: str, end: str = "") -> tuple[str, list[str]]:
     """Styles that occur more than once as classes of a style sheet.
 
-    Returns the SVG and the classes that a group may have for all in it, which opacity is not: that of a group
-    is one for the whole.
+    Returns the SVG and the classes that a group may have for all in it, which opacity is not: that of a group is one
+    for the whole.
     """
     styles = Counter(re.findall(r' style="([^"]+)"', svg))
     often = [style for style, times in styles.items() if times > 1]

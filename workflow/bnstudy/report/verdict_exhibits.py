@@ -1,7 +1,7 @@
 """The tables and figures of claims and verdicts: scorecard, cells, errata, published values and more.
 
-In figures effects of different units share an axis, each divided by the smallest effect that matters for its
-claim. That axis is linear where an effect is too small to matter and logarithmic beyond.
+In figures effects of different units share an axis, each divided by the smallest effect that matters for its claim.
+That axis is linear where an effect is too small to matter and logarithmic beyond.
 """
 
 import math
@@ -100,8 +100,8 @@ def not_run(claims: Claims) -> Exhibit | None:
 def further(claims: Claims, study: str) -> Exhibit | None:
     """What a study measures besides its claims, with uncorrected p-values; folded behind claims.
 
-    None where its grid was cut too far, and without what cannot be known, such as seconds per step where
-    every run diverged.
+    None where its grid was cut too far, and without what cannot be known, such as seconds per step where every run
+    diverged.
     """
     if study not in claims.studies:
         return None
@@ -285,8 +285,8 @@ class Line(NamedTuple):
 def ratio_plot(label: str, finding: str, caption: str, lines: Sequence[Line]) -> Drawing:
     """Rows of seeds, mean and interval over the zone of effects that are too small to matter.
 
-    A thin line stands between groups of claims; where there are cells, they are the groups, and claims are
-    bold. Many rows are divided among pictures.
+    A thin line stands between groups of claims; where there are cells, they are the groups, and claims are bold. Many
+    rows are divided among pictures.
     """
     rows = [
         {"claim": line.claim.id, "cell": line.cell, "seed": seed, "effect": effect}

@@ -1,8 +1,7 @@
 """The claims, their verdicts, and the sentences that say what came out.
 
-A sentence of report/sentences.yaml is chosen by a row of claims.csv, the seeds behind it and the entry of the
-list of claims; every verdict that `claims.judge` can give has its own wording, and a claim that was not run
-never gets one.
+A sentence of report/sentences.yaml is chosen by a row of claims.csv, the seeds behind it and the entry of the list of
+claims; every verdict that `claims.judge` can give has its own wording, and a claim that was not run never gets one.
 """
 
 import math
@@ -41,8 +40,8 @@ FALSE = {"refuted", "not supported", "does not hold"}
 class Judged(Row):
     """A claim with its verdict, the seeds behind it and what the list of claims says of it.
 
-    Numbers that do not exist are NaN, `n` is then 0. `effects` are one per seed, and `cells` the same in each
-    cell that the effect is made of.
+    Numbers that do not exist are NaN, `n` is then 0. `effects` are one per seed, and `cells` the same in each cell that
+    the effect is made of.
     """
 
     short: str = ""

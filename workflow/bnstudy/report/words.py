@@ -22,8 +22,8 @@ SENTENCES = read_yaml(ROOT / "report/sentences.yaml")
 class Words(Formatter):
     """Fills texts in: `{epochs:count epoch}` counts, `{target:percent}` writes a share.
 
-    `{levels:list}` lists and `{name:capital}` begins a sentence; `{n:is|are}` is the first word for one and
-    the second for any other number.
+    `{levels:list}` lists and `{name:capital}` begins a sentence; `{n:is|are}` is the first word for one and the second
+    for any other number.
     """
 
     def format_field(self, value: object, spec: str) -> str:

@@ -1,13 +1,13 @@
 """Operating characteristic of the verdict rule: how often each verdict comes out, by simulation.
 
-Whole families are simulated as large as that of claims.yaml and judged by the same function. In each, a share
-of the claims has the effect that is looked at; the others have what claims have, from no effect to one that
-nobody could miss, and they share their seeds: half of the variance of a seed is the same in all claims. A
-verdict is wrong if it is supported at an effect of no more than the smallest that matters, refuted at one
-that is no further below zero than that, or not supported at one that is larger.
+Whole families are simulated as large as that of claims.yaml and judged by the same function. In each, a share of the
+claims has the effect that is looked at; the others have what claims have, from no effect to one that nobody could miss,
+and they share their seeds: half of the variance of a seed is the same in all claims. A verdict is wrong if it is
+supported at an effect of no more than the smallest that matters, refuted at one that is no further below zero than
+that, or not supported at one that is larger.
 
-Differences are drawn with mean `effect` and standard deviation `spread`, both in units of the smallest effect
-that matters, from
+Differences are drawn with mean `effect` and standard deviation `spread`, both in units of the smallest effect that
+matters, from
 
 - `normal`: the normal distribution;
 - `skewed`: a gamma distribution with skewness 1, its long tail to the right or left with equal chance;
@@ -40,8 +40,8 @@ def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.
     """A row per effect and spread with the shares of verdicts and `family_error`, that of families with
     one wrong verdict or more.
 
-    `cell` has `distribution`; `options` has `n` (seeds), `studies` (families simulated), `family_size`,
-    `looked_at` (how many claims have the effect), `effects` and `spreads`. Data and device are not used.
+    `cell` has `distribution`; `options` has `n` (seeds), `studies` (families simulated), `family_size`, `looked_at`
+    (how many claims have the effect), `effects` and `spreads`. Data and device are not used.
     """
     rows = []
     for effect in options["effects"]:

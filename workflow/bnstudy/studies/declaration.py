@@ -13,8 +13,8 @@ from bnstudy.settings import SETTINGS, Settings, as_dict, closest, make, run_nam
 from bnstudy.studies.rows import ROWS
 from bnstudy.training import observers
 
-# The studies that are no grids of runs. Each is a module here with run(data, cell, options, seed, device),
-# which gives rows of a seed as flat dicts.
+# The studies that are no grids of runs. Each is a module here with run(data, cell, options, seed, device), which gives
+# rows of a seed as flat dicts.
 CODE_STUDIES = {
     name: name for name in ("identities", "init_gradients", "inference_statistics", "timing", "calibration")
 } | dict.fromkeys(("residual_init", "rank"), "random_networks")
@@ -80,8 +80,7 @@ def cell_part(study: Mapping, cell: Mapping) -> dict:
     parts = [
         {axis: values if axis in loop else [cell[axis]] for axis, values in grid.items()}
         for grid in grids(study)
-        if {axis for axis in grid if axis not in loop} == cell.keys()
-        and all(cell[axis] in grid[axis] for axis in cell)
+        if {axis for axis in grid if axis not in loop} == cell.keys() and all(cell[axis] in grid[axis] for axis in cell)
     ]
     explained, each = study.get("variants", {}), list(levels({"grid": parts}))
     variants = {
@@ -102,10 +101,9 @@ def seeds_of(number: int) -> range:
 def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]]:
     """Every run of a study: the values of the axes, as its table has them, and the settings.
 
-    A level that `variants` explains stands for the settings it lists, else the axis is a setting; what is
-    said of several axes at once, `norm,batch_size`, comes on top. What nobody says has its default in
-    settings.yaml, whatever the configuration of the grid is. Settings and values that do not exist are
-    refused.
+    A level that `variants` explains stands for the settings it lists, else the axis is a setting; what is said of
+    several axes at once, `norm,batch_size`, comes on top. What nobody says has its default in settings.yaml, whatever
+    the configuration of the grid is. Settings and values that do not exist are refused.
     """
     found, variants = [], study.get("variants", {})
     for seed, one in product(seeds_of(seeds), levels(study)):
@@ -161,8 +159,8 @@ def all_options(study: Mapping) -> dict:
 def study_code(name: str, study: Mapping) -> tuple[str, ...]:
     """Files that decide the rows of a study: edits of other studies leave it alone.
 
-    The definitions of the settings are not among them: a study depends on the values that it uses, not on
-    their wording, see `asked_of_cell`.
+    The definitions of the settings are not among them: a study depends on the values that it uses, not on their
+    wording, see `asked_of_cell`.
     """
     if module := CODE_STUDIES.get(name):
         files = set(imported_code(f"studies.{module}"))

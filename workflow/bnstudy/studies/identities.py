@@ -1,8 +1,8 @@
 """S0: what can be checked exactly (M1 to M9, L3, L5, the bound of Santurkar et al., the erratum).
 
-Each row is one check: a `value`, what it should be (`reference`) and how far off it may be (`tolerance`);
-`holds` says whether it is. Where the checked statement is wrong as it is written, the reference is what the
-statement says, and the row does not hold; that is the result.
+Each row is one check: a `value`, what it should be (`reference`) and how far off it may be (`tolerance`); `holds` says
+whether it is. Where the checked statement is wrong as it is written, the reference is what the statement says, and the
+row does not hold; that is the result.
 
 Everything is computed on the CPU, formulas in double precision.
 """
@@ -136,9 +136,7 @@ def formula_checks(seed: int) -> Iterator[dict]:
     for name, ours, formula in zip(names, found, expected, strict=True):
         yield check("gradients", largest(ours - torch.from_numpy(formula)), name=name)
     dx = found[0]
-    numeric = finite_differences(
-        lambda v: float((batch_norm(v, *arrays[1:], EPSILON) * dy.numpy()).sum()), x.numpy()
-    )
+    numeric = finite_differences(lambda v: float((batch_norm(v, *arrays[1:], EPSILON) * dy.numpy()).sum()), x.numpy())
     yield check("finite_differences", largest(dx - torch.from_numpy(numeric)))
 
     plain, y = normalized(x), y.detach()

@@ -14,10 +14,9 @@ Three parts, one a cell:
 - `shift`: test images with less contrast, more brightness or noise, for networks without batch
   normalization, with it, and with its statistics estimated anew on shifted validation images.
 
-Metrics: `loss` is mean cross-entropy in nats, `accuracy` a fraction, on validation images (`shift`: test
-images). `mean_error` is the root mean square over units of (running mean - mean of the images) / their
-standard deviation, `deviation_error` that of ln(running / their standard deviation); both with epsilon in the
-variance.
+Metrics: `loss` is mean cross-entropy in nats, `accuracy` a fraction, on validation images (`shift`: test images).
+`mean_error` is the root mean square over units of (running mean - mean of the images) / their standard deviation,
+`deviation_error` that of ln(running / their standard deviation); both with epsilon in the variance.
 """
 
 import copy
@@ -48,10 +47,10 @@ def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.
 
     A momentum is text ("0.1", "cumulative"); a diverged run has a row of None.
 
-    `options` has `learning_rate` of Adam; `statistics_images` and `evaluation_images`, how many training
-    images precise statistics are taken over and how many validation images are evaluated; and a mapping for
-    each part with its `batch_size` and `epochs`, `momenta` (None for the cumulative average) and `steps` of
-    `staleness`, and `shifts` of `shift`: levels by names that `shift_images` knows.
+    `options` has `learning_rate` of Adam; `statistics_images` and `evaluation_images`, how many training images precise
+    statistics are taken over and how many validation images are evaluated; and a mapping for each part with its
+    `batch_size` and `epochs`, `momenta` (None for the cumulative average) and `steps` of `staleness`, and `shifts` of
+    `shift`: levels by names that `shift_images` knows.
     """
     options = options | options[cell["part"]]
     chosen = {key: options[key] for key in ("batch_size", "epochs", "learning_rate")}
@@ -154,8 +153,8 @@ class Keep(Observer):
         return ()
 
     def observe(self, now: Moment) -> Rows:
-        # The weights are those after `step` updates, but the forward pass has moved the averages once more:
-        # the ones that belong to these weights were kept a step ago.
+        # The weights are those after `step` updates, but the forward pass has moved the averages once more: the ones
+        # that belong to these weights were kept a step ago.
         if now.step in self.steps:
             self.copies[now.step] = copy.deepcopy(now.model)
             self.copies[now.step].load_state_dict(now.model.state_dict() | self.averages)

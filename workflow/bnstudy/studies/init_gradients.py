@@ -1,7 +1,7 @@
 """S5: gradients of deep perceptrons at initialization: their size, and their growth against theory.
 
-Perceptrons that were never trained get one batch; the loss is the cross-entropy. For each hidden layer l,
-with h_l the output of its Linear layer (before any normalization):
+Perceptrons that were never trained get one batch; the loss is the cross-entropy. For each hidden layer l, with h_l the
+output of its Linear layer (before any normalization):
 
 - `gradient` is the norm of dL/dh_l over the batch;
 - `weight_gradient` is the Frobenius norm of dL/dW_l;
@@ -9,9 +9,9 @@ with h_l the output of its Linear layer (before any normalization):
   gradient grows on its way to the input; empty for the last hidden layer;
 - `theory` is what the growth should be far from both ends, see `growth_in_theory`.
 
-For the comparison with theory the input is Gaussian noise and batches are small, as theory has it: layers far
-wider than the batch, samples alike. For the claims (`none_scaled`, `batch_scaled`) it is images, and the
-weights are He's times a `gain`.
+For the comparison with theory the input is Gaussian noise and batches are small, as theory has it: layers far wider
+than the batch, samples alike. For the claims (`none_scaled`, `batch_scaled`) it is images, and the weights are He's
+times a `gain`.
 
 Source: Yang et al. (2019), A mean field theory of batch normalization, theorem 8.
 """
@@ -43,8 +43,8 @@ NETWORKS = {
 def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device) -> list[dict]:
     """One row per batch size or gain, and hidden layer.
 
-    `cell` has `network` (a key of `NETWORKS`); `options` has `width`, for the theory `batch_sizes` and
-    `theory_depth`, for the claims `gains`, `claim_batch_size` and `claim_depth`.
+    `cell` has `network` (a key of `NETWORKS`); `options` has `width`, for the theory `batch_sizes` and `theory_depth`,
+    for the claims `gains`, `claim_batch_size` and `claim_depth`.
     """
     network = cell["network"]
     norm, initialization, activation = NETWORKS[network]
@@ -109,20 +109,19 @@ def measure(model: nn.Sequential, signal: Tensor, labels: Tensor) -> list[dict]:
 def growth_in_theory(network: str, batch_size: int) -> float:
     """Growth of the squared gradient norm per layer in an infinitely wide, deep network.
 
-    Without normalization a ReLU passes half of the gradient, so the growth is fan_in * Var(W) / 2: 1/6 for
-    PyTorch's default weights (variance 1 / (3 fan_in)), 1 for He's.
+    Without normalization a ReLU passes half of the gradient, so the growth is fan_in * Var(W) / 2: 1/6 for PyTorch's
+    default weights (variance 1 / (3 fan_in)), 1 for He's.
 
-    With batch normalization of B samples it does not depend on the variance of the weights. For a linear
-    network it is (B - 2) / (B - 3). For ReLU, normalized pre-activations of two samples have correlation r =
-    -1 / (B - 1), and
+    With batch normalization of B samples it does not depend on the variance of the weights. For a linear network it is
+    (B - 2) / (B - 3). For ReLU, normalized pre-activations of two samples have correlation r = -1 / (B - 1), and
 
         growth = ((B - 2) / 2 + p + k) / ((B - 3) (1/2 - k))
 
-    with p = P(u > 0, v > 0) and the arc-cosine kernel k = E[relu(u) relu(v)] of Cho and Saul (2009), eq. 6.
-    It tends to pi / (pi - 1).
+    with p = P(u > 0, v > 0) and the arc-cosine kernel k = E[relu(u) relu(v)] of Cho and Saul (2009), eq. 6. It tends to
+    pi / (pi - 1).
 
-    Source: Yang et al. (2019), theorem 8 and eq. 25; the form for a ReLU is our own derivation and gives the
-    theorem's numbers. Less than four samples are a ValueError: the growth is infinite.
+    Source: Yang et al. (2019), theorem 8 and eq. 25; the form for a ReLU is our own derivation and gives the theorem's
+    numbers. Less than four samples are a ValueError: the growth is infinite.
     """
     norm, initialization, activation = NETWORKS[network]
     if norm == "none":

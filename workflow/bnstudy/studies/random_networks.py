@@ -1,7 +1,7 @@
 """S21 and S23: what networks with random weights do to a batch of images, block by block.
 
-Nothing is trained. Networks are in training mode, so batch normalization uses the statistics of the batch;
-means are over the batch, and over the places of a map.
+Nothing is trained. Networks are in training mode, so batch normalization uses the statistics of the batch; means are
+over the batch, and over the places of a map.
 
 - A residual network (`kind: resnet`) adds a branch to a skip path in each block. `skip` is the mean
   square of what enters the block, `branch` that of what is added to it; both of the first stage, whose
@@ -28,8 +28,8 @@ from bnstudy.training.observing import watch
 def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device) -> list[dict]:
     """A row per block of a residual network, or per hidden layer of a perceptron.
 
-    `cell` has settings, and for perceptrons `width`; `options` has `images`, how many are in the batch,
-    `depth`, the number of layers, and the other settings of all networks.
+    `cell` has settings, and for perceptrons `width`; `options` has `images`, how many are in the batch, `depth`, the
+    number of layers, and the other settings of all networks.
     """
     chosen = {k: v for k, v in (options | cell).items() if k not in ("images", "width")}
     if "width" in cell:
@@ -53,9 +53,7 @@ def blocks(model: nn.Sequential, images: Tensor) -> list[dict]:
 def layers(model: nn.Sequential, images: Tensor) -> list[dict]:
     """Rank of the inputs of each nonlinearity."""
     seen = watch(model, images, [one for one in model if isinstance(one, NONLINEARITIES)])
-    return [
-        {"layer": layer, "rank": effective_rank(inputs)} for layer, (inputs, _) in enumerate(seen, start=1)
-    ]
+    return [{"layer": layer, "rank": effective_rank(inputs)} for layer, (inputs, _) in enumerate(seen, start=1)]
 
 
 def mean_square(values: Tensor) -> float:

@@ -1,8 +1,8 @@
 """Runs a study's job: what is finished is kept, what was begun goes on where it was.
 
-Beside the job's table lies a folder with a folder for each part of it (a run, or a seed of a study that is
-code): the part's rows once it is finished, its checkpoint before. Both are believed only if they were made by
-the same code, on the same data, with the same settings and environment.
+Beside the job's table lies a folder with a folder for each part of it (a run, or a seed of a study that is code): the
+part's rows once it is finished, its checkpoint before. Both are believed only if they were made by the same code, on
+the same data, with the same settings and environment.
 """
 
 import csv
@@ -40,8 +40,8 @@ split_by = attrgetter("seed", "kind", *(n for n, one in SETTINGS.items() if one.
 class Kept:
     """The finished parts of a job and the checkpoint of the one that is under way.
 
-    They lie in the `folder` of the job, whose only writer must be this process. The `identity` is what every
-    part depends on; its settings are added to it. There are `every` optimizer steps between two checkpoints.
+    They lie in the `folder` of the job, whose only writer must be this process. The `identity` is what every part
+    depends on; its settings are added to it. There are `every` optimizer steps between two checkpoints.
     """
 
     def __init__(self, folder: Path, identity: dict[str, str], every: int):
@@ -83,8 +83,8 @@ def run_grid(
 ) -> list[dict]:
     """The rows of every run of a study, or of the part of it that one job does.
 
-    The study is as in config/studies.yaml, see `bnstudy.studies.declaration.cell_part`. Folders to `reuse`
-    are of runs of the grid; those that equal a run of the study are read.
+    The study is as in config/studies.yaml, see `bnstudy.studies.declaration.cell_part`. Folders to `reuse` are of runs
+    of the grid; those that equal a run of the study are read.
     """
     known = {}
     for folder in reuse:

@@ -15,8 +15,8 @@ from bnstudy.provenance import ORIGIN, check_origins
 def write_study(path: Path, rows: Sequence[dict], *, seal: bool = False) -> None:
     """Write rows as CSV, whole or not at all; None, and what only other rows have, is left empty.
 
-    With a seal, the last column is a hash of the others. No rows are a ValueError, and so is a value that is
-    not finite: a study says what a diverged run counts as, it does not leave a NaN behind.
+    With a seal, the last column is a hash of the others. No rows are a ValueError, and so is a value that is not
+    finite: a study says what a diverged run counts as, it does not leave a NaN behind.
     """
     if not rows:
         raise ValueError("a study returned no rows")
@@ -30,13 +30,11 @@ def write_study(path: Path, rows: Sequence[dict], *, seal: bool = False) -> None
         file.write(sealed(text.getvalue()) if seal else text.getvalue())
 
 
-def merge(
-    rows: Sequence[Path], out: Path, data: Sequence[Path] = (), *, allow_mixed_code: bool = False
-) -> None:
+def merge(rows: Sequence[Path], out: Path, data: Sequence[Path] = (), *, allow_mixed_code: bool = False) -> None:
     """Join the cells of a study into one table, in order; what a cell has not stays empty.
 
-    Refused are a cell without rows or given twice, rows from other data than these prepared datasets and,
-    unless that is allowed, from several versions of the study's code.
+    Refused are a cell without rows or given twice, rows from other data than these prepared datasets and, unless that
+    is allowed, from several versions of the study's code.
     """
     named: list[tuple[str, dict]] = []
     for path in rows:

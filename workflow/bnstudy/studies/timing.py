@@ -1,16 +1,16 @@
 """S11: what batch normalization costs in time and memory (L2).
 
-Memory layout and the like differ from process to process and stay within one, so the unit is the process:
-each seed is timed in a fresh one. Within it arms take turns in short blocks, so that a slow minute of the
-machine hits all of them; their order turns round from block to block. Phases and arms:
+Memory layout and the like differ from process to process and stay within one, so the unit is the process: each seed is
+timed in a fresh one. Within it arms take turns in short blocks, so that a slow minute of the machine hits all of them;
+their order turns round from block to block. Phases and arms:
 
 - `training`: `none` and `batch`, a step of `bnstudy train` (forward, backward, Adam);
 - `inference`: `none`, `batch` and `fused` (batch normalization folded into the Linear before it),
   one batch in evaluation mode.
 
-`milliseconds` is the time of a step, the median over the blocks of the mean over a block's steps;
-`saved_bytes` what the forward pass of a training step keeps for the backward pass, the part of a step's peak
-memory that depends on the arm beyond its `parameters` and `buffers` (numbers of values).
+`milliseconds` is the time of a step, the median over the blocks of the mean over a block's steps; `saved_bytes` what
+the forward pass of a training step keeps for the backward pass, the part of a step's peak memory that depends on the
+arm beyond its `parameters` and `buffers` (numbers of values).
 """
 
 import multiprocessing
@@ -47,9 +47,7 @@ def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.
         return fresh.submit(one_process, *asked, torch.get_num_threads()).result()
 
 
-def one_process(
-    inputs, labels, n_classes: int, settings: Settings, options: dict, device, threads: int
-) -> list[dict]:
+def one_process(inputs, labels, n_classes: int, settings: Settings, options: dict, device, threads: int) -> list[dict]:
     """The rows of a seed, measured in the process that this is called in."""
     torch.set_num_threads(threads)
     inputs, labels = (torch.from_numpy(one).to(device) for one in (inputs, labels))

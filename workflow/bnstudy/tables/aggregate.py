@@ -1,8 +1,8 @@
 """Gather the runs of the grid into tidy tables, and compare them paired by seed: `bnstudy aggregate`.
 
-A table is only worth its rows, so every file is held against its seal, and every run against its own path,
-the configuration and the other runs before a byte is written. The tables depend on what is in the files
-alone: not on the order in which runs finished, nor on runs outside the grid.
+A table is only worth its rows, so every file is held against its seal, and every run against its own path, the
+configuration and the other runs before a byte is written. The tables depend on what is in the files alone: not on the
+order in which runs finished, nor on runs outside the grid.
 """
 
 import csv
@@ -83,9 +83,9 @@ def read_object(path: Path) -> dict:
 def read_run(folder: Path, name: str, settings: Settings) -> dict:
     """Read a run.json that is as it was written, metrics.csv with it, by the settings that are asked for.
 
-    Another run, or one that was trained otherwise than the configuration now says, is refused. Returns the
-    object without its settings and observers, with the content of timing.json as `timing`, and of it the hash
-    of metrics.csv and the name of the device.
+    Another run, or one that was trained otherwise than the configuration now says, is refused. Returns the object
+    without its settings and observers, with the content of timing.json as `timing`, and of it the hash of metrics.csv
+    and the name of the device.
     """
     path = folder / "run.json"
     run = read_object(path)
@@ -201,11 +201,10 @@ def comparison_columns(config: Mapping) -> tuple[str, ...]:
 def compare(runs: list[dict], config: Mapping) -> list[dict]:
     """Compare every level of the treatment with its baseline, paired by seed.
 
-    Each combination of the remaining axes has a row per metric (scope `cell`), and scope `all` compares,
-    within a dataset, the means over them that each seed reached. A seed counts where all its runs are there.
-    Holm's adjustment is over the cells of a metric, and over the metrics of `all`. A metric that is not known
-    of every run that counts has no row. Rows come sorted by dataset, level, cell and the order of the
-    metrics.
+    Each combination of the remaining axes has a row per metric (scope `cell`), and scope `all` compares, within a
+    dataset, the means over them that each seed reached. A seed counts where all its runs are there. Holm's adjustment
+    is over the cells of a metric, and over the metrics of `all`. A metric that is not known of every run that counts
+    has no row. Rows come sorted by dataset, level, cell and the order of the metrics.
     """
     axis, baseline = config["compare"]["axis"], table_value(config["compare"]["baseline"])
     strata = [] if axis == "dataset" else ["dataset"]
@@ -240,10 +239,7 @@ def paired(scores: dict, bad: set, arms: list[tuple], level: object) -> Iterator
     metrics = [m for m in (*METRICS, *observed) if all(score.get(m) is not None for score in known)]
     sides = [[arm for arm in arms if (arm[0] == level) is new] for new in (False, True)]
     means = {
-        metric: [
-            [statistics.mean([scores[(*arm, seed)][metric] for arm in side]) for seed in seeds]
-            for side in sides
-        ]
+        metric: [[statistics.mean([scores[(*arm, seed)][metric] for arm in side]) for seed in seeds] for side in sides]
         for metric in metrics
     }
     differences = [[b - a for a, b in zip(*pair, strict=True)] for pair in means.values()]
@@ -292,9 +288,8 @@ def aggregate(
 ) -> None:
     """Write the tables of the runs of a grid (`TABLES`).
 
-    The grid of the merged configuration says which runs below `results` are read, or `chosen` which of them;
-    `data` are prepared datasets to hold them against. Tables that were there stay as they are if `read_grid`
-    refuses anything.
+    The grid of the merged configuration says which runs below `results` are read, or `chosen` which of them; `data` are
+    prepared datasets to hold them against. Tables that were there stay as they are if `read_grid` refuses anything.
     """
     config = read_config(config_path)
     folder, keys = results / "runs", axes(config)
@@ -342,9 +337,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("config", type=Path, help="merged configuration (results/run_config.yaml)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
     parser.add_argument("--out", type=Path, help="default: tables/ in the folder of results")
-    parser.add_argument(
-        "--data", type=Path, nargs="+", help="prepared datasets that runs must have been trained on"
-    )
+    parser.add_argument("--data", type=Path, nargs="+", help="prepared datasets that runs must have been trained on")
     mixed = "accept runs of several versions of the training code"
     parser.add_argument("--allow-mixed-code", action="store_true", help=mixed)
     given = parser.parse_args(argv)

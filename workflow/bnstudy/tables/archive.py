@@ -1,9 +1,8 @@
 """A finished study in one file: `bnstudy archive` packs results, report and sources as an RO-Crate.
 
-The .zip unpacks to a checkout with its results, described for machines in ro-crate-metadata.json by the
-Workflow Run Crate profile (https://w3id.org/ro/wfrun/workflow/0.5). The same files give the same bytes: names
-are sorted, permissions fixed, and the one date there is that of the commit, or SOURCE_DATE_EPOCH where that
-is set.
+The .zip unpacks to a checkout with its results, described for machines in ro-crate-metadata.json by the Workflow Run
+Crate profile (https://w3id.org/ro/wfrun/workflow/0.5). The same files give the same bytes: names are sorted,
+permissions fixed, and the one date there is that of the commit, or SOURCE_DATE_EPOCH where that is set.
 
 The modules that plan the workflow read this one, so it imports nothing slow until it has work to do.
 """
@@ -51,9 +50,7 @@ def release_date(results: Iterable[Path]) -> datetime:
     """The date of the archive: SOURCE_DATE_EPOCH, or the commit's, or that of the newest result."""
     if (given := os.environ.get("SOURCE_DATE_EPOCH")) is not None:
         if not given.isdecimal():
-            raise UserError(
-                f"SOURCE_DATE_EPOCH is '{given}'; give seconds since 1970, or unset the variable."
-            )
+            raise UserError(f"SOURCE_DATE_EPOCH is '{given}'; give seconds since 1970, or unset the variable.")
         seconds = int(given)
     elif (commit := provenance.git_commit()) != "unknown":
         seconds = int(provenance.git("show", "--no-patch", "--format=%ct", commit)[1])
@@ -91,9 +88,7 @@ def gather(root: Path, results: Iterable[Path]) -> dict[str, bytes]:
             try:
                 content = path.read_bytes()
             except OSError as error:
-                raise UserError(
-                    f"{path} cannot be read ({error.strerror}); run `snakemake` to make it."
-                ) from error
+                raise UserError(f"{path} cannot be read ({error.strerror}); run `snakemake` to make it.") from error
             for folder in {os.getcwd(), os.path.expanduser("~")}:
                 if len(Path(folder).parts) > 1 and f"{folder}/".encode() in content:
                     raise UserError(

@@ -1,7 +1,6 @@
 """The data dictionary: what every column of every table means, its unit and its level of measurement.
 
-`dictionary.yaml` is the one place; the settings have theirs in `settings.yaml`. A plug-in's own columns are
-not in it.
+`dictionary.yaml` is the one place; the settings have theirs in `settings.yaml`. A plug-in's own columns are not in it.
 """
 
 from collections.abc import Iterable
@@ -58,10 +57,7 @@ def rows(tables: dict[str, Iterable[str]]) -> list[dict[str, str]]:
         for one in columns:
             known = column(name, one) or Column("not explained: of a plug-in", "", "")
             found.setdefault((one, known), []).append(name)
-    return [
-        {"column": name, "tables": ", ".join(places), **known._asdict()}
-        for (name, known), places in found.items()
-    ]
+    return [{"column": name, "tables": ", ".join(places), **known._asdict()} for (name, known), places in found.items()]
 
 
 def manual() -> str:

@@ -1,7 +1,7 @@
 """The metrics of runs for TensorBoard, also of those that still train: `bnstudy tensorboard`.
 
-A run that is done has its metrics.csv, one that trains its checkpoint, which holds all that was measured
-until then: it is written at the end of every epoch and each `checkpoint_every` steps.
+A run that is done has its metrics.csv, one that trains its checkpoint, which holds all that was measured until then: it
+is written at the end of every epoch and each `checkpoint_every` steps.
 """
 
 import time

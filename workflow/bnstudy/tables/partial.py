@@ -1,7 +1,7 @@
 """What there is of an unfinished study: `bnstudy partial` makes its tables and lists what is missing.
 
-Only complete runs and complete studies count. Nothing is trained and nothing but the folder of these tables
-is written to.
+Only complete runs and complete studies count. Nothing is trained and nothing but the folder of these tables is written
+to.
 """
 
 from collections import Counter

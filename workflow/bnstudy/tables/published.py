@@ -1,8 +1,7 @@
 """The published summary: what the default study gave, kept in the repository to compare with.
 
-published/summary.csv has a row per run and published/settings.yaml what all of them share; `bnstudy publish`
-writes both. They are read whenever the workflow is planned, so this module imports nothing slow until it has
-work to do.
+published/summary.csv has a row per run and published/settings.yaml what all of them share; `bnstudy publish` writes
+both. They are read whenever the workflow is planned, so this module imports nothing slow until it has work to do.
 """
 
 import csv
@@ -65,8 +64,7 @@ def published_runs(folder: Path) -> dict[str, Settings]:
         raise UserError(f"{path} holds no settings; {REMEDY}.")
     try:
         return {
-            row["run"]: make(shared | {key: row[key] for key in row if key in SETTINGS})
-            for row in read_summary(folder)
+            row["run"]: make(shared | {key: row[key] for key in row if key in SETTINGS}) for row in read_summary(folder)
         }
     except (KeyError, UserError) as error:
         raise UserError(f"{folder} cannot be used ({error}); {REMEDY}.") from error
@@ -75,8 +73,8 @@ def published_runs(folder: Path) -> dict[str, Settings]:
 def choose_cells(runs: Mapping[str, Settings], n: int) -> dict[str, Settings]:
     """Choose `n` runs (all, if there are fewer), always the same ones and spread over the grid.
 
-    Each choice is the first run, in the order of the summary, whose values of the axes, and whose pair of
-    norm and batch size, were chosen least often before.
+    Each choice is the first run, in the order of the summary, whose values of the axes, and whose pair of norm and
+    batch size, were chosen least often before.
     """
     marks = {name: [*departures(s).items(), (s.norm, s.batch_size)] for name, s in runs.items()}
     chosen, uses = {}, Counter()

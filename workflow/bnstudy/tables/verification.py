@@ -1,19 +1,18 @@
 """Do runs come out alike? `bnstudy verify` compares runs trained anew with the published ones.
 
-Each with the one of its own seed; config/README.md has the outcomes. `bnstudy compare A B` does the same with
-the runs of two studies, B's held against A's, paired by their settings: one that has one value in A and
-another in B is what the studies differ in, and pairs none. A run is `within interval` if each of
-its six final metrics lies in that of its published value x,
+Each with the one of its own seed; config/README.md has the outcomes. `bnstudy compare A B` does the same with the runs
+of two studies, B's held against A's, paired by their settings: one that has one value in A and another in B is what the
+studies differ in, and pairs none. A run is `within interval` if each of its six final metrics lies in that of its
+published value x,
 
     x +- t(1 - 0.05 / (2 m), n - 1) * s * sqrt(2),   m = 6 metrics,
 
-where s is the standard deviation over the n published seeds that differ in nothing else. Other hardware
-rounds sums differently, and training amplifies that; at worst nothing of the seed survives and the two runs
-are as different as two seeds, whose difference has the standard deviation s * sqrt(2). Whatever rounding does
-short of that, a faithful run falls outside in at most about 5 % of cases (Bonferroni over the metrics). The
-interval is centred at the run's own published value and not at the mean of the seeds, since an unusual seed
-is unusual everywhere. A run that diverged there has to diverge here; on data that are not the published ones
-it is different.
+where s is the standard deviation over the n published seeds that differ in nothing else. Other hardware rounds sums
+differently, and training amplifies that; at worst nothing of the seed survives and the two runs are as different as two
+seeds, whose difference has the standard deviation s * sqrt(2). Whatever rounding does short of that, a faithful run
+falls outside in at most about 5 % of cases (Bonferroni over the metrics). The interval is centred at the run's own
+published value and not at the mean of the seeds, since an unusual seed is unusual everywhere. A run that diverged there
+has to diverge here; on data that are not the published ones it is different.
 """
 
 import csv
@@ -60,10 +59,9 @@ def half_width(values: Sequence[float]) -> float:
 def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, str] = SIDES) -> dict:
     """The row of one run in verification.csv, with its outcome.
 
-    `here` and `there` are rows of a summary, of the run trained here and of the published one; `peers` are
-    all published runs that differ from that at most in the seed. `farthest_metric` is the one that comes
-    nearest to the end of its interval or passes it, and `farthest_share` the share of the half width it has
-    gone, above 1 outside.
+    `here` and `there` are rows of a summary, of the run trained here and of the published one; `peers` are all
+    published runs that differ from that at most in the seed. `farthest_metric` is the one that comes nearest to the end
+    of its interval or passes it, and `farthest_share` the share of the half width it has gone, above 1 outside.
     """
     row = {key: there[key] for key in ("run", *ALWAYS_NAMED)}
     for side, run in zip(sides, (here, there), strict=True):
@@ -99,8 +97,8 @@ def compare(here: dict, there: dict, peers: Iterable[dict], sides: tuple[str, st
 def verify(cells: Sequence[str], runs: Path, folder: Path) -> list[dict]:
     """Compare runs that were trained anew with the published ones, in the order given.
 
-    `cells` are names of published runs, which are their folders below `runs`; `folder` is published/. One
-    that is missing, malformed, was trained with other settings or never published is refused.
+    `cells` are names of published runs, which are their folders below `runs`; `folder` is published/. One that is
+    missing, malformed, was trained with other settings or never published is refused.
     """
     summary = {row["run"]: row for row in published.read_summary(folder)}
     runs_there = published.published_runs(folder)
@@ -146,10 +144,7 @@ def as_text(rows: Sequence[dict]) -> str:
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    return ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def machines(rows: Sequence[dict], sides: tuple[str, str] = SIDES) -> list[str]:
@@ -203,8 +198,8 @@ def differing(a: Sequence[dict], b: Sequence[dict]) -> dict[str, tuple]:
 def compare_studies(a: Sequence[dict], b: Sequence[dict]) -> tuple[list[dict], list[dict], dict]:
     """Compare the runs of study B with those of study A; at least one of each must be a pair.
 
-    Returns a row per pair of runs, as in verification.csv; the rows of comparison.csv, over the seeds that both
-    have; and the names of the axes, as a configuration has them.
+    Returns a row per pair of runs, as in verification.csv; the rows of comparison.csv, over the seeds that both have;
+    and the names of the axes, as a configuration has them.
     """
     paired_by = [name for name in SETTINGS if name not in differing(a, b)]
 

@@ -1,8 +1,8 @@
 """Where a training run stands, kept in its folder, so that a killed run goes on instead of again.
 
-A checkpoint is believed only if every byte is as it was written and if it was made by the same code, on the
-same data, with the same settings and environment: then the resumed run ends with the same bytes as one that
-was never interrupted. Anything else is refused with the reason, and the run starts at its beginning.
+A checkpoint is believed only if every byte is as it was written and if it was made by the same code, on the same data,
+with the same settings and environment: then the resumed run ends with the same bytes as one that was never interrupted.
+Anything else is refused with the reason, and the run starts at its beginning.
 """
 
 import errno
@@ -29,10 +29,10 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 class Checkpoint:
     """The checkpoint of the run in `folder`, whose only writer this process must be.
 
-    The file is the SHA-256 of what follows, 64 hex digits and a line feed, and then what `torch.save` makes
-    of the state. `identity` is what a result depends on ("code", "data", ...), and all of it must be equal to
-    resume. There are `every` optimizer steps between two checkpoints within an epoch, and each epoch ends
-    with one too, however short it is, unless `at_epochs` is false.
+    The file is the SHA-256 of what follows, 64 hex digits and a line feed, and then what `torch.save` makes of the
+    state. `identity` is what a result depends on ("code", "data", ...), and all of it must be equal to resume. There
+    are `every` optimizer steps between two checkpoints within an epoch, and each epoch ends with one too, however short
+    it is, unless `at_epochs` is false.
     """
 
     def __init__(self, folder: Path, identity: dict[str, str], every: int, *, at_epochs: bool = True):
@@ -107,9 +107,9 @@ class Checkpoint:
 def only_writer(folder: Path) -> Iterator[None]:
     """Make a run's folder and wait until no other process writes in it; a UserError if none can.
 
-    A snakemake that is killed with SIGKILL leaves its jobs running, and the next one starts them again. The
-    lock is the kernel's (`flock`): it ends with its process, however that ends. Over NFS it also holds
-    between machines, unless the file system was mounted with `local_lock`.
+    A snakemake that is killed with SIGKILL leaves its jobs running, and the next one starts them again. The lock is the
+    kernel's (`flock`): it ends with its process, however that ends. Over NFS it also holds between machines, unless the
+    file system was mounted with `local_lock`.
     """
     lock = FileLock(folder / ".lock", fallback_to_soft=False)
     try:

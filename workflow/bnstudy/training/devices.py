@@ -18,11 +18,7 @@ def select_device(name: str, jobs_per_gpu: int = 1) -> torch.device:
     # Before CUDA is asked anything, for it looks for the visible cards once.
     if name in ("auto", "cuda") and torch.backends.cuda.is_built():
         leases.lease_card(jobs_per_gpu)
-    is_available = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "cpu": lambda: True,
-    }
+    is_available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
     if name == "auto":
         name = next(device for device, present in is_available.items() if present())
         if name == "cpu":

@@ -1,7 +1,7 @@
 """What the network sees: splits by the seed, pixels scaled, batches in order.
 
-Everything random of a run comes from its seed through separate streams (split, initial weights, order of
-samples, noise, wrong labels), so runs that share a seed differ only in the factor that is studied.
+Everything random of a run comes from its seed through separate streams (split, initial weights, order of samples,
+noise, wrong labels), so runs that share a seed differ only in the factor that is studied.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ STREAMS = ("split", "init", "order", "noise", "labels")
 class Scaling:
     """Maps uint8 pixels in [0, pixel_max] to (x / pixel_max - mean) / deviation, in float32.
 
-    The same operations in the same order as torchvision's ToTensor and Normalize. `mean` and `deviation` are
-    numbers, or tensors: a value per channel, of shape (channels, 1, 1), or, for rows, per feature.
+    The same operations in the same order as torchvision's ToTensor and Normalize. `mean` and `deviation` are numbers,
+    or tensors: a value per channel, of shape (channels, 1, 1), or, for rows, per feature.
     """
 
     pixel_max: int
@@ -44,8 +44,8 @@ class Split:
     """Images as uint8, rows of shape (n, features) or (n, channels, height, width), and labels of
     shape (n,), on one device.
 
-    Pixels stay bytes until a batch is used: a quarter of the memory, and scaling a batch that is in the cache
-    costs less than fetching one that was scaled before.
+    Pixels stay bytes until a batch is used: a quarter of the memory, and scaling a batch that is in the cache costs
+    less than fetching one that was scaled before.
     """
 
     pixels: Tensor
@@ -112,9 +112,8 @@ def pixel_statistics(images: Tensor, pixel_max: int) -> tuple[Tensor, Tensor]:
 def make_splits(data: "PreparedData", settings: "Settings", device: torch.device) -> dict[str, Split]:
     """Split by the seed and scale; `standardize` uses training-split statistics only.
 
-    Gives `train`, `validation` and `test`. The first rows of `train` and `validation` are random subsets,
-    since the split is a random order. Images are rows where the network takes rows, see
-    `networks.models.Model.is_flat`.
+    Gives `train`, `validation` and `test`. The first rows of `train` and `validation` are random subsets, since the
+    split is a random order. Images are rows where the network takes rows, see `networks.models.Model.is_flat`.
     """
     train, validation = split_indices(len(data.train_images), settings.validation_fraction, settings.seed)
     if settings.class_balance > 1:
@@ -157,8 +156,8 @@ def noisy(labels: Tensor, share: float, n_classes: int, seed: int) -> Tensor:
 def imbalanced(labels: Tensor, factor: float) -> Tensor:
     """Positions, in order, of the images that are kept for classes as unequal as `factor` says.
 
-    Class k of C keeps its first n factor^(-k / (C - 1)) images, n being the size of the largest class (Cui et
-    al. 2019, section 5.1), or all where it has fewer.
+    Class k of C keeps its first n factor^(-k / (C - 1)) images, n being the size of the largest class (Cui et al. 2019,
+    section 5.1), or all where it has fewer.
     """
     counts = torch.bincount(labels)
     exponents = torch.arange(len(counts), dtype=torch.float64) / max(1, len(counts) - 1)
@@ -188,9 +187,9 @@ def make_scaling(images: Tensor, pixel_max: int, kind: str, device: torch.device
 def shift_images(split: Split, name: str, level: float, generator: torch.Generator) -> Split:
     """The images of a split after a shift of their distribution, still bytes.
 
-    `contrast` blends each image with its own mean (torchvision's `adjust_contrast`), `brightness` adds to
-    every pixel, `noise` adds Gaussian noise of this standard deviation; levels are in units of the brightest
-    pixel, and the result is cut to what a pixel can be.
+    `contrast` blends each image with its own mean (torchvision's `adjust_contrast`), `brightness` adds to every pixel,
+    `noise` adds Gaussian noise of this standard deviation; levels are in units of the brightest pixel, and the result
+    is cut to what a pixel can be.
     """
     pixels = split.pixels.float() / split.scaling.pixel_max
     if name == "contrast":

@@ -1,11 +1,11 @@
 """Which GPU a job uses: a lease of one card, held until the process ends.
 
-Snakemake counts GPUs and assigns none, so jobs that run at once would all take the first card. A job
-therefore locks a file named after the card's UUID before CUDA starts, and shows CUDA that card alone. The
-kernel gives the lock back however the process ends.
+Snakemake counts GPUs and assigns none, so jobs that run at once would all take the first card. A job therefore locks a
+file named after the card's UUID before CUDA starts, and shows CUDA that card alone. The kernel gives the lock back
+however the process ends.
 
-The locks lie on the node, in a folder of the user's own: all jobs of a user on a machine share the cards out
-among themselves, whatever workflow they belong to. Between users, that takes a scheduler.
+The locks lie on the node, in a folder of the user's own: all jobs of a user on a machine share the cards out among
+themselves, whatever workflow they belong to. Between users, that takes a scheduler.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from bnstudy.logs import say
 
 # Not TMPDIR, which Snakemake and schedulers set differently for jobs of one user.
 FOLDER = Path(f"/tmp/bnstudy-gpu-leases-{os.getuid()}")
-# Set in every job of Slurm, PBS, LSF, Grid Engine, HTCondor and Flux. A container of Kubernetes needs no
-# rule: its driver lists no cards but its own.
+# Set in every job of Slurm, PBS, LSF, Grid Engine, HTCondor and Flux. A container of Kubernetes needs no rule: its
+# driver lists no cards but its own.
 SCHEDULERS = ["SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID", "_CONDOR_JOB_AD", "FLUX_JOB_ID"]
 POLL_SECONDS = 0.1
 
@@ -77,8 +77,7 @@ def list_cards() -> list[Card]:
 def visible_cards(cards: Sequence[Card], visible: str | None) -> list[Card]:
     """The cards that a value of CUDA_VISIBLE_DEVICES names; all of them where it is not set.
 
-    As in CUDA, what follows a name that fits no card is hidden too, so that "", "-1" and "NoDevFiles" hide
-    everything.
+    As in CUDA, what follows a name that fits no card is hidden too, so that "", "-1" and "NoDevFiles" hide everything.
     """
     if visible is None:
         return list(cards)
@@ -115,10 +114,10 @@ def lease_card(
 ) -> Card | None:
     """Wait for a card, lock it until this process ends, and leave CUDA nothing else to see.
 
-    Call it before CUDA is asked anything: CUDA reads CUDA_VISIBLE_DEVICES once. Who sees the same cards is
-    served in the order of arrival, with the least busy of them; a card has `jobs_per_gpu` leases at a time.
-    None if there is no card to lease, or if a scheduler has given this job its own. A UserError says that
-    `jobs_per_gpu` is below 1, or that the folder of the locks belongs to somebody else.
+    Call it before CUDA is asked anything: CUDA reads CUDA_VISIBLE_DEVICES once. Who sees the same cards is served in
+    the order of arrival, with the least busy of them; a card has `jobs_per_gpu` leases at a time. None if there is no
+    card to lease, or if a scheduler has given this job its own. A UserError says that `jobs_per_gpu` is below 1, or
+    that the folder of the locks belongs to somebody else.
     """
     if jobs_per_gpu < 1:
         raise UserError(f"--jobs-per-gpu {jobs_per_gpu} lets no job start; write 1 or more.")

@@ -35,8 +35,8 @@ class Run:
     """What a training run produced."""
 
     status: str  # "ok", or "diverged": a loss that was not finite
-    # (epoch, step, split, metric, value), in the order of step, split and metric. Losses and accuracies are
-    # finite; what an observer found is None where it was not.
+    # (epoch, step, split, metric, value), in the order of step, split and metric. Losses and accuracies are finite;
+    # what an observer found is None where it was not.
     metrics: list[tuple[int, int, str, str, float | None]]
     predictions: Tensor  # the class that each test image was taken for at the end, int64, (n_test,)
     n_steps: int
@@ -61,8 +61,8 @@ class Run:
 def evaluate(model: nn.Module, split: Split, predictions: Tensor | None = None) -> tuple[float, float]:
     """Mean cross-entropy and accuracy over every image of a split, in evaluation mode.
 
-    Evaluation mode uses BN's running statistics and leaves them alone. The model is left in the mode it came
-    in. What each image was taken for is left in `predictions`, int64 of shape (n,).
+    Evaluation mode uses BN's running statistics and leaves them alone. The model is left in the mode it came in. What
+    each image was taken for is left in `predictions`, int64 of shape (n,).
     """
     was_training = model.training
     model.eval()
@@ -83,8 +83,8 @@ def evaluate(model: nn.Module, split: Split, predictions: Tensor | None = None) 
 def first_step_reaching(probes: list[tuple[int, float]], target: float) -> int | None:
     """The first step at which the median of the last three probes is at least `target`.
 
-    The median keeps one lucky probe from counting as arrival. At the start there are fewer than three probes,
-    and the median of those there are is taken.
+    The median keeps one lucky probe from counting as arrival. At the start there are fewer than three probes, and the
+    median of those there are is taken.
     """
     values = [value for _, value in probes]
     medians = (statistics.median(values[max(0, i - 2) : i + 1]) for i in range(len(values)))
@@ -113,16 +113,16 @@ def train(
 ) -> Run:
     """Train one network.
 
-    The probe is looked at as often as the settings say, the test split once, at the end. A loss that is not
-    finite, in training or in evaluation, ends the run with status `diverged`. It is looked for at each probe
-    and at each epoch's end: asking at every step would stall a GPU.
+    The probe is looked at as often as the settings say, the test split once, at the end. A loss that is not finite, in
+    training or in evaluation, ends the run with status `diverged`. It is looked for at each probe and at each epoch's
+    end: asking at every step would stall a GPU.
 
-    The model is trained in place, on the device of the splits `train`, `validation` and `test`, see
-    `make_splits`. The settings decide optimizer, batches, order and noise; what concerns the network is in
-    `model`. The clock gathers the seconds spent training and evaluating. Observers look at the start, at
-    every step and at the end, and add rows to the metrics. The checkpoint is where to go on from, and where
-    to keep the state at each epoch's end and in between. Without `each_epoch`, loss and accuracy on training
-    and validation images are asked for at the last epoch's end alone; nothing that is trained depends on it.
+    The model is trained in place, on the device of the splits `train`, `validation` and `test`, see `make_splits`. The
+    settings decide optimizer, batches, order and noise; what concerns the network is in `model`. The clock gathers the
+    seconds spent training and evaluating. Observers look at the start, at every step and at the end, and add rows to
+    the metrics. The checkpoint is where to go on from, and where to keep the state at each epoch's end and in between.
+    Without `each_epoch`, loss and accuracy on training and validation images are asked for at the last epoch's end
+    alone; nothing that is trained depends on it.
     """
     clock = clock or Clock()
     train_split, validation, test = splits["train"], splits["validation"], splits["test"]

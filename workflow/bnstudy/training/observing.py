@@ -20,8 +20,8 @@ PROBES_A_FACTOR_E = 25  # so that each is exp(1 / 25), 4.1 %, later than the las
 def is_probe(step: int, every: int | None) -> bool:
     """Whether the validation probe is measured after so many steps.
 
-    `every` spaces probes equally. Without it the spacing grows in proportion to the step, so that a number of
-    steps is known to the same relative precision in every arm; up to step 125 it is 5.
+    `every` spaces probes equally. Without it the spacing grows in proportion to the step, so that a number of steps is
+    known to the same relative precision in every arm; up to step 125 it is 5.
     """
     equal_until = FIRST_SPACING * PROBES_A_FACTOR_E
     if every is not None or step <= equal_until:
@@ -52,9 +52,9 @@ class Moment:
 class Observer:
     """Looks at a run and adds rows to its metrics; the options of the configuration make it.
 
-    It leaves the network as it is: weights, gradients, running statistics and mode. A metric of several parts
-    is named `name:part`, such as `gradient_norm:2`. `state` names the attributes that a resumed run needs:
-    plain values, tensors on the CPU.
+    It leaves the network as it is: weights, gradients, running statistics and mode. A metric of several parts is named
+    `name:part`, such as `gradient_norm:2`. `state` names the attributes that a resumed run needs: plain values, tensors
+    on the CPU.
     """
 
     state: tuple[str, ...] = ()
@@ -83,8 +83,7 @@ def watch(model: nn.Module, images: Tensor, layers: Sequence[nn.Module]) -> list
     """What each of these layers gets and gives when images pass a network, in the mode it is in."""
     seen: dict[nn.Module, list[Tensor]] = {}
     hooks = [
-        layer.register_forward_hook(lambda layer, got, gives: seen.update({layer: [*got, gives]}))
-        for layer in layers
+        layer.register_forward_hook(lambda layer, got, gives: seen.update({layer: [*got, gives]})) for layer in layers
     ]
     model(images)
     for hook in hooks:

@@ -25,9 +25,7 @@ MODEL = "model.safetensors"
 FEW_CLASSES = 30  # up to which a confusion matrix is kept
 
 
-def find_origin(
-    code: Iterable[str], asked: object, data: PreparedData, device: torch.device
-) -> dict[str, str]:
+def find_origin(code: Iterable[str], asked: object, data: PreparedData, device: torch.device) -> dict[str, str]:
     """What results come from; asked for at the start, for files may be edited while they are made."""
     is_cpu = device.type == "cpu"
     hardware = provenance.processor() if is_cpu else f"{device.type} {device_name(device)}"

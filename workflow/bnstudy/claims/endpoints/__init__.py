@@ -2,8 +2,8 @@
 
 from bnstudy.claims.endpoints import inference, initialization, mechanisms, practice
 
-# What is no metric of runs, by study: functions that give endpoints by name, of the study's table and
-# options; of the grid's runs, metrics and timings.
+# What is no metric of runs, by study: functions that give endpoints by name, of the study's table and options; of the
+# grid's runs, metrics and timings.
 _STUDIES = (
     *(inference.inference_statistics, inference.small_batches, inference.test_time),
     *(initialization.depth, initialization.init_gains, initialization.init_gradients),

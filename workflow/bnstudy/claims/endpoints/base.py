@@ -1,8 +1,8 @@
 """What endpoints are made of: the scores of runs, the arms of a seed paired, one effect per seed.
 
-What the endpoints of a study compare, which way round and in which networks, stands in config/claims.yaml, as
-`measure` of the claims and as `short` of what is measured besides. No run is left out: `bnstudy.scoring` says
-what one that failed counts for.
+What the endpoints of a study compare, which way round and in which networks, stands in config/claims.yaml, as `measure`
+of the claims and as `short` of what is measured besides. No run is left out: `bnstudy.scoring` says what one that
+failed counts for.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ class Endpoint:
     unit: str  # of `effect` and of the claim's smallest effect ("percentage points", "decades")
     # The same for each cell that `effect` averages over (a batch size, a depth); exploratory.
     cells: dict[str, pd.Series] = field(default_factory=dict)
-    # Whether so many values stand at the budget, the event never having come, that a small effect excludes no
-    # larger one.
+    # Whether so many values stand at the budget, the event never having come, that a small effect excludes no larger
+    # one.
     bounded: bool = False
     # Further endpoints that must hold as well for the claim to hold.
     conditions: dict[str, "Endpoint"] = field(default_factory=dict)
@@ -77,8 +77,8 @@ def scored(table: pd.DataFrame, metric: str, scale: str = "difference") -> pd.Se
 def arrival(table: pd.DataFrame, metric: str) -> dict[str, object]:
     """Of an endpoint, whether targets that were never reached bound it, and a note of their number.
 
-    Such runs count as there at the budget, so the ratio is a lower bound: of little depth where they are few,
-    else of unknown depth.
+    Such runs count as there at the budget, so the ratio is a lower bound: of little depth where they are few, else of
+    unknown depth.
     """
     reached = table[metric.removeprefix("ln_")].notna() & ~failed(table)
     censored = int((~reached).sum())
@@ -109,8 +109,8 @@ def level_minus_baseline(
 ) -> pd.DataFrame:
     """Differences of two levels: a row per seed, a column per cell of the columns `by`.
 
-    The columns are named by the values of `by` in words, in the order in which the table has them. A pair
-    that is incomplete is NaN, and a cell that lacks a level is left out.
+    The columns are named by the values of `by` in words, in the order in which the table has them. A pair that is
+    incomplete is NaN, and a cell that lacks a level is left out.
     """
     parts = [as_text(table[one]).map(lambda value, one=one: words(one, value)) for one in by]
     cells = pd.concat(parts, axis=1).agg(", ".join, axis=1) if by else pd.Series("all", table.index)
@@ -134,8 +134,8 @@ def mean_over_cells(differences: pd.DataFrame, unit: str, **rest: object) -> End
 def page_test(doses: pd.DataFrame) -> float:
     """p-value of Page's test (1963) for a trend that goes up from the first dose to the last, doubled.
 
-    Doubled as the other tests are, which look at both directions; 1 for a trend that goes down. `doses` has a
-    row per seed and a column per dose, in order.
+    Doubled as the other tests are, which look at both directions; 1 for a trend that goes down. `doses` has a row per
+    seed and a column per dose, in order.
     """
     if len(doses) < 2:
         return 1.0  # a single order shows nothing
@@ -145,10 +145,10 @@ def page_test(doses: pd.DataFrame) -> float:
 def metric_endpoint(claim: dict, table: pd.DataFrame, axes: list[str]) -> Endpoint:
     """The effect of a claim that names a metric, per seed, in the mean over the other axes.
 
-    The claim is complete (`bnstudy.claims.listed.complete`). The table has a row per run with the axes,
-    `seed`, `status`, `val_accuracy`, `n_classes`, `n_steps` and the metric; those of its axes that have
-    several values span the cells. A seed that lacks one of its runs, or a value that guessing has none for,
-    is left out; a table that lacks the metric, or a level, is a KeyError.
+    The claim is complete (`bnstudy.claims.listed.complete`). The table has a row per run with the axes, `seed`,
+    `status`, `val_accuracy`, `n_classes`, `n_steps` and the metric; those of its axes that have several values span the
+    cells. A seed that lacks one of its runs, or a value that guessing has none for, is left out; a table that lacks the
+    metric, or a level, is a KeyError.
     """
     axis, metric = claim["axis"], claim["metric"]
     baseline, level = (written(axis, claim[key]) for key in ("baseline", "level"))

@@ -73,12 +73,11 @@ def log_ratio(rows: pd.DataFrame, numerator: str, denominator: str) -> pd.DataFr
 def small_batches(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """S8 (L1), and what of it lies in the statistics of evaluation; cells are the sizes.
 
-    Effects in percentage points of validation error. `small_groups` (L1) needs a `trend` over all groups
-    besides. What the smallest batches cost is counted from the largest of them.
+    Effects in percentage points of validation error. `small_groups` (L1) needs a `trend` over all groups besides. What
+    the smallest batches cost is counted from the largest of them.
     """
     ghost, precise, batch = (
-        errors(table, "groups", "ghost", statistics, "group_size")
-        for statistics in ("running", "precise", "batch")
+        errors(table, "groups", "ghost", statistics, "group_size") for statistics in ("running", "precise", "batch")
     )
     reference, smallest = options["reference_group_size"], ghost.columns[0]
     cost, remaining, as_trained = ((one[smallest] - one[reference]).mean() for one in (ghost, precise, batch))

@@ -27,8 +27,8 @@ DEEP = 5  # hidden layers from which gradients are
 def depth(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """B7 in training, B14, B15: for every initialization, its name behind that of the endpoint.
 
-    ReLU unless activations are compared. The assignment uses PyTorch's default, which has no suffix. Cells
-    are the depths.
+    ReLU unless activations are compared. The assignment uses PyTorch's default, which has no suffix. Cells are the
+    depths.
     """
     found: dict[str, Endpoint] = {}
     for initialization, suffix in SUFFIXES.items():
@@ -100,9 +100,9 @@ WRONG = {
 def init_gradients(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
     """B7 and B8 at initialization, Yang et al.'s growth a layer, and H1; cells are gains of the weights.
 
-    Sizes are log10 of the norm of the gradient by all hidden weights. `vanishing` (B7) and `exploding` (B8)
-    need `growth`, that the gradient changes less from layer to layer: |ln growth|, none minus batch.
-    `options` has `theory_depth` and `middle` (first and last layer compared with theory).
+    Sizes are log10 of the norm of the gradient by all hidden weights. `vanishing` (B7) and `exploding` (B8) need
+    `growth`, that the gradient changes less from layer to layer: |ln growth|, none minus batch. `options` has
+    `theory_depth` and `middle` (first and last layer compared with theory).
     """
     growth = growth_by_network(table, options)
     scaled = table[table["network"].str.endswith("_scaled")]
@@ -133,9 +133,9 @@ def over_gains(difference: pd.Series, a_layer: pd.Series, gains: list[float]) ->
 def growth_by_network(table: pd.DataFrame, options: dict) -> pd.DataFrame:
     """Growth a layer against theory, by network and batch size.
 
-    Columns: measured, the geometric mean over middle layers and seeds; theory; z, the deviation of the ln
-    growth in its standard errors over seeds; limit, the |z| that all of a theory's comparisons together
-    exceed by chance in 5 %; z_wrong, the deviation from a wrong theory.
+    Columns: measured, the geometric mean over middle layers and seeds; theory; z, the deviation of the ln growth in its
+    standard errors over seeds; limit, the |z| that all of a theory's comparisons together exceed by chance in 5 %;
+    z_wrong, the deviation from a wrong theory.
     """
     first, last = options["middle"]
     middle = table[(table.depth == options["theory_depth"]) & table.layer.between(first, last)]
@@ -200,14 +200,14 @@ def doublings(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def skip_in_theory(block: int) -> float:
     """Mean square of the skip path of a wide network before block l, branches having variance 1.
 
-    The first block gets max(0, z) with z normal, and every block makes max(0, x + z) of x: a random walk
-    reflected at zero, distributed as the largest of 0 and its first l sums. By Spitzer's identity (1956,
-    theorem 3.1) its second moment is
+    The first block gets max(0, z) with z normal, and every block makes max(0, x + z) of x: a random walk reflected at
+    zero, distributed as the largest of 0 and its first l sums. By Spitzer's identity (1956, theorem 3.1) its second
+    moment is
 
         l / 2 + sum over i + j <= l of 1 / (2 pi sqrt(i j)),
 
-    which tends to l. Our own derivation; De and Smith (2020) have l for networks that have no nonlinearity on
-    the skip path.
+    which tends to l. Our own derivation; De and Smith (2020) have l for networks that have no nonlinearity on the skip
+    path.
     """
     pairs = ((i, j) for i in range(1, block) for j in range(1, block - i + 1))
     return block / 2 + sum(1 / math.sqrt(i * j) for i, j in pairs) / (2 * math.pi)
@@ -221,6 +221,5 @@ def rank(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     effects = {"kept": last["batch"] - last["none"], "collapse": first["none"] - last["none"]}
     width = last["batch", widths.max()] - last["batch", widths.min()]
     return {"width": Endpoint(width, "ln ratio")} | {
-        name: mean_over_cells(effect.rename(columns="width {}".format), "ln ratio")
-        for name, effect in effects.items()
+        name: mean_over_cells(effect.rename(columns="width {}".format), "ln ratio") for name, effect in effects.items()
     }

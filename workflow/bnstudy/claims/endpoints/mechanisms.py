@@ -6,16 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bnstudy.claims.endpoints.base import (
-    POINTS,
-    Endpoint,
-    Exact,
-    accuracy,
-    mean_over_cells,
-    page_test,
-    scored,
-    wide,
-)
+from bnstudy.claims.endpoints.base import POINTS, Endpoint, Exact, accuracy, mean_over_cells, page_test, scored, wide
 from bnstudy.scoring import chance
 
 NETWORKS = {"relu2": "2 ReLU layers", "relu5": "5 ReLU layers", "sigmoid3": "3 sigmoid layers"}
@@ -24,9 +15,9 @@ NETWORKS = {"relu2": "2 ReLU layers", "relu5": "5 ReLU layers", "sigmoid3": "3 s
 def landscape(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """B1a, B1b and B9 at `options["learning_rate"]`, averaged over networks, the cells.
 
-    By construction the mean of a normalized unit hardly moves in training mode, so `drift_eval`,
-    `wasserstein` and `wasserstein_eval` stand beside `drift` (B1a). `smoothness` (B9), on
-    `options["smoothness_networks"]`, needs that the cosine of the gradients along the step agrees.
+    By construction the mean of a normalized unit hardly moves in training mode, so `drift_eval`, `wasserstein` and
+    `wasserstein_eval` stand beside `drift` (B1a). `smoothness` (B9), on `options["smoothness_networks"]`, needs that
+    the cosine of the gradients along the step agrees.
     """
     usual = table["learning_rate"] == options["learning_rate"]
     smooth = table["network"].isin(options["smoothness_networks"])
@@ -59,8 +50,8 @@ def landscape(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
 def compare(table: pd.DataFrame, metric: str, **rest: object) -> Endpoint:
     """Mean of a metric over steps and layers: log10, none minus batch; of cosines batch minus none.
 
-    Probes without a finite value (and zeros on a log scale) are left out of the means. A seed that is left
-    with none in one arm counts as no difference.
+    Probes without a finite value (and zeros on a log scale) are left out of the means. A seed that is left with none in
+    one arm counts as no difference.
     """
     rows = table[table["metric"] == metric]
     cosine = metric.endswith("cosine")
@@ -87,12 +78,12 @@ def by_rate(table: pd.DataFrame, metric: str) -> str:
 def mechanisms(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """B2, M3b and M10 from the arms that take batch normalization apart, averaged over networks, the cells.
 
-    `causal` (B2, batch normalization helps because it reduces covariate shift) is how far noise that restores
-    the shift brings the ln loss of batch beyond the middle between batch and none. If the claim is right, the
-    noise takes the benefit away, and this is half the benefit or more; if it is wrong, the benefit stays, and
-    it is half the benefit below zero. Nothing is decided unless there is a `benefit`, and a `shift` larger
-    than without normalization (log10 of the drift). Since noise may do harm by itself, the claim is supported
-    only if `noise_alone` costs the plain network less than half the benefit.
+    `causal` (B2, batch normalization helps because it reduces covariate shift) is how far noise that restores the shift
+    brings the ln loss of batch beyond the middle between batch and none. If the claim is right, the noise takes the
+    benefit away, and this is half the benefit or more; if it is wrong, the benefit stays, and it is half the benefit
+    below zero. Nothing is decided unless there is a `benefit`, and a `shift` larger than without normalization (log10
+    of the drift). Since noise may do harm by itself, the claim is supported only if `noise_alone` costs the plain
+    network less than half the benefit.
     """
     ln_loss = wide(table, scored(table, "ln_val_loss"), "arm", "network")
     drift = wide(table, np.log10(table["drift"]), "arm", "network")
@@ -132,8 +123,8 @@ DOSES = {"ghost_4": 4, "ghost_10": 10, "ghost_25": 25, "batch": 50}
 def regularization(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """S10 (B10, B11, B12): the generalization gap, validation minus clean training loss, and accuracy.
 
-    Gaps are read where the clean training loss has come down to `matched_train_loss`, and compared as a share
-    of the validation loss of the arm that the claim says is worse.
+    Gaps are read where the clean training loss has come down to `matched_train_loss`, and compared as a share of the
+    validation loss of the arm that the claim says is worse.
     """
     target = options["matched_train_loss"]
     gaps, _ = matched_gaps(table, target)
@@ -179,9 +170,9 @@ def matched_gaps(table: pd.DataFrame, target: float) -> tuple[pd.DataFrame, pd.D
 def matched_gap(train: np.ndarray, validation: np.ndarray, target: float) -> tuple[float, bool]:
     """Validation minus training loss (nats) where the training loss first comes down to `target`; and if it does.
 
-    Of the losses of each epoch, shape (epochs,). Between two epochs the validation loss is linear in
-    ln(training loss). A run that never gets there has the gap of its last epoch, one that is there after the
-    first epoch has that of the first.
+    Of the losses of each epoch, shape (epochs,). Between two epochs the validation loss is linear in ln(training loss).
+    A run that never gets there has the gap of its last epoch, one that is there after the first epoch has that of the
+    first.
     """
     below = np.flatnonzero(train <= target)
     if len(below) == 0:
@@ -237,8 +228,8 @@ def reduction(gaps: pd.DataFrame, worse: str, better: str, target: float) -> pd.
 def sigmoid_mnist(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
     """H6, figure 1 of Ioffe and Szegedy in numbers: means over learning rates, which it does not give.
 
-    Checkpoints count after the start, drift after the first interval, in which the running statistics leave
-    their initial values. A checkpoint that a diverged run did not reach counts as guessing.
+    Checkpoints count after the start, drift after the first interval, in which the running statistics leave their
+    initial values. A checkpoint that a diverged run did not reach counts as guessing.
     """
     shares = 100 * curves(table, "accuracy").fillna(chance(table["n_classes"].max()))
     gain = (shares["batch"] - shares["none"]).iloc[1:]

@@ -28,8 +28,8 @@ RUN = [*CELL, "norm", "seed"]
 def core(runs: pd.DataFrame, metrics: pd.DataFrame, timings: pd.DataFrame) -> dict[str, Endpoint]:
     """What of the grid is no plain metric of its runs, batch normalization against none, B17 among it.
 
-    Nothing where one of the two arms was not run or further axes are swept; what needs several batch sizes is
-    left out where there is one.
+    Nothing where one of the two arms was not run or further axes are swept; what needs several batch sizes is left out
+    where there is one.
     """
     runs = runs.loc[runs["norm"].isin(["none", "batch"])]
     if runs["norm"].nunique() < 2 or runs.duplicated(RUN).any():
@@ -37,8 +37,8 @@ def core(runs: pd.DataFrame, metrics: pd.DataFrame, timings: pd.DataFrame) -> di
     done = metrics.groupby(RUN)["step"].max().rename("steps_done")
     runs = runs.merge(done, on=RUN, how="left")
     runs = runs.merge(timings[[*RUN, "training_seconds"]], on=RUN, how="left")
-    # A diverged run broke off within an epoch whose seconds were not counted: it gets the median of its arm,
-    # or of the cell where the whole arm diverged.
+    # A diverged run broke off within an epoch whose seconds were not counted: it gets the median of its arm, or of the
+    # cell where the whole arm diverged.
     step = (runs["training_seconds"] / runs["steps_done"]).mask(runs["status"] == "diverged")
     for group in ([*CELL, "norm"], CELL):
         step = step.fillna(step.groupby([runs[key] for key in group]).transform("median"))
@@ -72,9 +72,8 @@ def steps_to(metrics: pd.DataFrame, target: float) -> pd.Series:
 def batch_sizes(runs: pd.DataFrame) -> dict[str, Endpoint]:
     """What depends on the batch size, `none` minus `batch`, means over datasets.
 
-    `batch_size_slope`: the least-squares slope of ln(validation loss) on log2(batch size), without its sign,
-    over the whole range of sizes. `batch_size_samples`: ln(samples to the target at the largest / at the
-    smallest size).
+    `batch_size_slope`: the least-squares slope of ln(validation loss) on log2(batch size), without its sign, over the
+    whole range of sizes. `batch_size_samples`: ln(samples to the target at the largest / at the smallest size).
     """
 
     def by_size(values: pd.Series) -> pd.DataFrame:
@@ -108,18 +107,15 @@ BAND_POINTS = 1.0  # percentage points below the arm's best
 def learning_rates(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
     """How high (B4), how fast (B5), how wide (B6): plain SGD at the largest batch size, the cells all.
 
-    The table has a row per norm, optimizer, batch size, seed and learning rate. Of the options, `trained_at`
-    is the accuracy from which a run counts as trained, `usual` the learning rate of B5's comparison, by
-    optimizer, and `target_within` and `target_between` the accuracies to reach in comparing rates within an
-    arm and arms.
+    The table has a row per norm, optimizer, batch size, seed and learning rate. Of the options, `trained_at` is the
+    accuracy from which a run counts as trained, `usual` the learning rate of B5's comparison, by optimizer, and
+    `target_within` and `target_between` the accuracies to reach in comparing rates within an arm and arms.
     """
     cells = table["optimizer"] + ", batch size " + table["batch_size"].astype(str)
     table = table.assign(accuracy=accuracy(table), cell=cells)
     primary = f"sgd, batch size {table['batch_size'].max()}"
     rates = table.loc[cells == primary, "learning_rate"]
-    within, between = (
-        f"steps_to_{round(100 * options[target])}" for target in ("target_within", "target_between")
-    )
+    within, between = (f"steps_to_{round(100 * options[target])}" for target in ("target_within", "target_between"))
     best = table.groupby(GROUP)["accuracy"].transform("max")
     trained, usable = (
         table[table["accuracy"] >= least].groupby(GROUP)["learning_rate"]
@@ -164,8 +160,8 @@ def never_diverges(table: pd.DataFrame) -> Exact:
 def cross_fitted_steps(ln_steps: pd.DataFrame) -> tuple[pd.Series, str]:
     """Each seed's ln steps at the rate that is best on the other half of the seeds, and the rates chosen.
 
-    Rows are seeds, columns learning rates. Choosing and judging on the same seeds would flatter whichever arm
-    has more rates to choose from. A tie goes to the smaller rate.
+    Rows are seeds, columns learning rates. Choosing and judging on the same seeds would flatter whichever arm has more
+    rates to choose from. A tie goes to the smaller rate.
     """
     seeds = sorted(ln_steps.index)
     halves = seeds[: len(seeds) // 2], seeds[len(seeds) // 2 :]
@@ -219,9 +215,9 @@ SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
 def stability(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """B16, the readings of "fluctuates less"; each a mean over batch sizes, the cells.
 
-    Spikes are losses of more than twice the running median. `between_seeds` compares standard deviations of
-    the final validation loss, one number for all seeds; the effect of a seed is its jackknife pseudo-value
-    (Miller 1974, Biometrika 61), whose mean is the ratio corrected for bias.
+    Spikes are losses of more than twice the running median. `between_seeds` compares standard deviations of the final
+    validation loss, one number for all seeds; the effect of a seed is its jackknife pseudo-value (Miller 1974,
+    Biometrika 61), whose mean is the ratio corrected for bias.
     """
     found = {
         "fluctuation": matched(table, -scored(table, "ln_fluctuation"), "ln ratio"),
@@ -236,8 +232,8 @@ def stability(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
 def matched(table: pd.DataFrame, values: pd.Series, unit: str) -> Endpoint:
     """`batch` minus `none` of values that may be undefined, mean over the batch sizes that are.
 
-    A value is undefined where a run was not long enough at the level that is compared, which is no failure
-    and has no score. A seed is left out only where that is so at every batch size.
+    A value is undefined where a run was not long enough at the level that is compared, which is no failure and has no
+    score. A seed is left out only where that is so at every batch size.
     """
     differences = level_minus_baseline(table, values, ("batch_size",))
     undefined = int(values.isna().sum())

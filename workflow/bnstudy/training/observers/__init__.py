@@ -1,8 +1,7 @@
 """What can be observed in a run: a registry of names, for the grid and for studies alike.
 
 A plug-in adds an entry, `OBSERVERS["mine"] = mine`: a subclass of `bnstudy.training.observing.Observer`, or a
-function(model, inputs, labels) that is called at every probe, after the backward pass, and gives values by
-metric.
+function(model, inputs, labels) that is called at every probe, after the backward pass, and gives values by metric.
 """
 
 import pkgutil
@@ -16,8 +15,8 @@ from bnstudy.provenance import NEUTRAL_CODE, TRAINING_CODE, imported_code
 if TYPE_CHECKING:
     from bnstudy.training.observing import Observer
 
-# Those that ship are named by their place, so that nothing imports PyTorch to know their names, and a run
-# depends on the code of its own observers only.
+# Those that ship are named by their place, so that nothing imports PyTorch to know their names, and a run depends on
+# the code of its own observers only.
 OBSERVERS: dict[str, str | Callable] = {
     "gradient_norms": "gradients:GradientNorms",
     "gradient_range": "gradients:GradientRange",

@@ -41,8 +41,8 @@ def dead_shares(model: nn.Module, images: Tensor) -> list[float]:
 class SoftRank(Observer):
     """`soft_rank` of the last hidden layer's activations after training, `soft_rank_initial` before.
 
-    It is the number of singular values of at least 1 % of the largest (Daneshmand et al. 2020,
-    arXiv:2003.01652), on validation images, with batch statistics where there are any.
+    It is the number of singular values of at least 1 % of the largest (Daneshmand et al. 2020, arXiv:2003.01652), on
+    validation images, with batch statistics where there are any.
     """
 
     def __init__(self, probe_images: int = PROBE_IMAGES):
@@ -76,10 +76,10 @@ def soft_rank(activations: Tensor) -> int:
 def last_activations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Inputs of the last hidden nonlinearity, each of shape (samples, units), on the CPU.
 
-    A sample is an image or, in a convolutional network, a position of its map, whose channels are the units.
-    `raw` is the output of the last hidden linear layer or convolution; `train` and `eval` what the
-    nonlinearity gets, in training mode (statistics of these images) and in evaluation mode (running
-    statistics). The three are equal in a perceptron without normalization. The network is left as it is.
+    A sample is an image or, in a convolutional network, a position of its map, whose channels are the units. `raw` is
+    the output of the last hidden linear layer or convolution; `train` and `eval` what the nonlinearity gets, in
+    training mode (statistics of these images) and in evaluation mode (running statistics). The three are equal in a
+    perceptron without normalization. The network is left as it is.
     """
     twin = copy.deepcopy(model)
     last = [module for module in twin.modules() if isinstance(module, NONLINEARITIES)][-1]
@@ -104,8 +104,8 @@ def percentiles(activations: Tensor) -> dict[str, float]:
 class Drift(Observer):
     """`drift`: how far the inputs of the last nonlinearity move in `drift_steps` steps of training.
 
-    In training mode, noise included, on 1,000 training images; the geometric mean over a probe every
-    `drift_every` steps.
+    In training mode, noise included, on 1,000 training images; the geometric mean over a probe every `drift_every`
+    steps.
     """
 
     state = ("waiting", "log_drifts")
@@ -162,9 +162,9 @@ def per_deviation(distance: Tensor, before: Tensor, after: Tensor) -> float:
 class LastInputs(Observer):
     """What enters the last hidden layer's nonlinearity at every probe, as in Ioffe and Szegedy's figure 1.
 
-    On the images of the validation probe, in evaluation mode: with batch statistics the mean and the variance
-    of a normalized unit would be stable by construction. `percentile_15`, `_50` and `_85` are those of one
-    unit; `drift` is `mean_shift` since the last probe (none at the first).
+    On the images of the validation probe, in evaluation mode: with batch statistics the mean and the variance of a
+    normalized unit would be stable by construction. `percentile_15`, `_50` and `_85` are those of one unit; `drift` is
+    `mean_shift` since the last probe (none at the first).
     """
 
     state = ("before",)

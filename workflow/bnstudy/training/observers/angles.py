@@ -15,11 +15,11 @@ from bnstudy.training.observing import Moment, Observer, Rows
 class AngularUpdate(Observer):
     """`angular_update:l`, by how much the weights of hidden layer l turn in a step, in radians.
 
-    The root mean square over the second half of training of the angle between the weights of a layer before
-    and after a step, all weights of a layer being one vector. Where the loss does not depend on their length,
-    as before batch normalization, the gradient g is orthogonal to the weights w, and an update by SGD with
-    learning rate eta and weight decay lambda keeps their length if eta^2 |g|^2 = 2 eta lambda |w|^2, to first
-    order; the angle is then `equilibrium`.
+    The root mean square over the second half of training of the angle between the weights of a layer before and after a
+    step, all weights of a layer being one vector. Where the loss does not depend on their length, as before batch
+    normalization, the gradient g is orthogonal to the weights w, and an update by SGD with learning rate eta and weight
+    decay lambda keeps their length if eta^2 |g|^2 = 2 eta lambda |w|^2, to first order; the angle is then
+    `equilibrium`.
 
     `angle_error` is the mean over the layers of |ln(angle / equilibrium)|; none without weight decay.
     """
@@ -68,11 +68,11 @@ def angle(a: Tensor, b: Tensor) -> float:
 class ScaleInvariance(Observer):
     """`trajectory_difference`: log10 of how much a network differs after training it from longer weights.
 
-    Before the run, a copy is trained for some steps of plain SGD, and so is one whose hidden weights are
-    `factor` times as long and have factor^2 times the learning rate and 1 / factor^2 times the weight decay.
-    Where the loss does not depend on their scale both are the same network at every step (van Laarhoven 2017,
-    section 2), up to the epsilon of the normalization. The difference is that of the logits of the next batch
-    in training mode, relative to their norm, in double precision.
+    Before the run, a copy is trained for some steps of plain SGD, and so is one whose hidden weights are `factor` times
+    as long and have factor^2 times the learning rate and 1 / factor^2 times the weight decay. Where the loss does not
+    depend on their scale both are the same network at every step (van Laarhoven 2017, section 2), up to the epsilon of
+    the normalization. The difference is that of the logits of the next batch in training mode, relative to their norm,
+    in double precision.
 
     `unscaled_difference` is the same with the learning rate and the weight decay left as they are.
     """

@@ -40,12 +40,11 @@ class GradientNorms(Observer):
 class GradientRange(Observer):
     """How far apart the gradients of the hidden layers are, and how large they are together, in decades.
 
-    `gradient_range` is the median over every `gradient_every`-th step of log10(max_l g_l / min_l g_l) with
-    g_l = ||dL/dW_l||_F, `gradient_range_initial` its value at the first. A layer whose gradient is more than
-    twelve decades below the largest, or zero, counts as twelve decades below: in float32 it has none. Without
-    batch normalization and with PyTorch's default initialization g_l^2 shrinks by 1/6 a layer towards the
-    input; with it, g_l^2 grows by about 1.48 (Yang et al. 2019, theorem 8). `gradient_size` is the median of
-    log10 ||(g_1, g_2, ...)||, from -12 to 12.
+    `gradient_range` is the median over every `gradient_every`-th step of log10(max_l g_l / min_l g_l) with g_l =
+    ||dL/dW_l||_F, `gradient_range_initial` its value at the first. A layer whose gradient is more than twelve decades
+    below the largest, or zero, counts as twelve decades below: in float32 it has none. Without batch normalization and
+    with PyTorch's default initialization g_l^2 shrinks by 1/6 a layer towards the input; with it, g_l^2 grows by about
+    1.48 (Yang et al. 2019, theorem 8). `gradient_size` is the median of log10 ||(g_1, g_2, ...)||, from -12 to 12.
     """
 
     state = ("ranges", "sizes")
@@ -114,9 +113,9 @@ def bias_norm(model: nn.Module) -> float:
 class LossFluctuation(Observer):
     """How the loss l_t of step t, on its own batch and as trained, moves around its running median m_t.
 
-    m_t is over 51 steps (fewer at the ends). The *window* is the steps at which m_t lies between 0.15 and
-    0.25, so that both arms are compared at the same level of the loss: batch normalization gets there sooner,
-    and a smaller loss fluctuates more in proportion.
+    m_t is over 51 steps (fewer at the ends). The *window* is the steps at which m_t lies between 0.15 and 0.25, so that
+    both arms are compared at the same level of the loss: batch normalization gets there sooner, and a smaller loss
+    fluctuates more in proportion.
 
     - `fluctuation`: coefficient of variation around the median, sqrt(mean(((l_t - m_t) / m_t)^2)) over
       the window.

@@ -20,9 +20,9 @@ SHIFTS = {"contrast": 0.5, "brightness": 0.2, "noise": 0.4}  # see `shift_images
 class VarianceShift(Observer):
     """`variance_shift_<k>` at the end: how variances in evaluation differ from those of training.
 
-    Mean over the units of the k-th BN layer of (variance of their inputs in evaluation mode, over the
-    training images) / running variance: 1 where training and inference agree (Li et al. 2019, "Understanding
-    the disharmony between dropout and batch normalization").
+    Mean over the units of the k-th BN layer of (variance of their inputs in evaluation mode, over the training images)
+    / running variance: 1 where training and inference agree (Li et al. 2019, "Understanding the disharmony between
+    dropout and batch normalization").
     """
 
     def end(self, now: Moment) -> Rows:
@@ -39,8 +39,8 @@ class Statistics(Observer):
     - `precise`: mean and variance over training images under the final weights (Wu and Johnson 2021).
     - `batch`: the statistics of groups of validation images as large as in training.
 
-    `running` minus `precise` is the share of the evaluation statistics alone (Singh and Shrivastava 2019,
-    EvalNorm); what is left of the error was lost in training.
+    `running` minus `precise` is the share of the evaluation statistics alone (Singh and Shrivastava 2019, EvalNorm);
+    what is left of the error was lost in training.
     """
 
     def __init__(self, statistics_images: int = 10_000):
@@ -68,9 +68,9 @@ def batch_norms(model: nn.Module) -> list[BatchNorm]:
 def with_precise_statistics(model: nn.Module, split: Split) -> nn.Module:
     """A copy whose running statistics are those of a whole split under the current weights.
 
-    The images of the split, two or more, pass as one batch through a network that is otherwise in evaluation
-    mode, so each layer's statistics are those of its inputs at inference. Wu and Johnson (2021, section 3),
-    for whom 1,000 to 10,000 images suffice, average over batches instead.
+    The images of the split, two or more, pass as one batch through a network that is otherwise in evaluation mode, so
+    each layer's statistics are those of its inputs at inference. Wu and Johnson (2021, section 3), for whom 1,000 to
+    10,000 images suffice, average over batches instead.
     """
     one_group = partial(GhostBatchNorm, group_size=len(split), momentum=1.0)
     network = with_batch_norms(model, one_group)
@@ -92,8 +92,8 @@ def evaluate_with_batch_statistics(model: nn.Module, split: Split, group_size: i
 def with_batch_norms(model: nn.Module, make: Callable[..., nn.Module]) -> nn.Module:
     """A copy in evaluation mode, but for its new normalization layers, which are training.
 
-    Each is made of a number of features and `eps`. They have the parameters and running statistics of the
-    layers that they replace; a scale of one and a shift of zero where those have none.
+    Each is made of a number of features and `eps`. They have the parameters and running statistics of the layers that
+    they replace; a scale of one and a shift of zero where those have none.
     """
     network = copy.deepcopy(model).eval()
     for name, layer in list(network.named_modules()):
@@ -126,16 +126,14 @@ def variance_shifts(model: nn.Module, split: Split) -> list[float | None]:
 class Adaptation(Observer):
     """`accuracy_<shift>:s` at the end: accuracy on shifted test images by the statistics s.
 
-    `running` are the running averages; `n`, such as 64, the statistics of groups of n of the shifted images
-    themselves, and `n+N` those blended with the running averages, which count as N images more (Schneider et
-    al. 2020, arXiv:2006.16971). `accuracy_clean` is for images as they are.
+    `running` are the running averages; `n`, such as 64, the statistics of groups of n of the shifted images themselves,
+    and `n+N` those blended with the running averages, which count as N images more (Schneider et al. 2020,
+    arXiv:2006.16971). `accuracy_clean` is for images as they are.
 
     `shifts` has the level by name of a shift, see `shift_images`; `groups` are the sizes n, `prior` is N.
     """
 
-    def __init__(
-        self, shifts: Mapping[str, float] = SHIFTS, groups: Sequence[int] = (5, 50), prior: int = 16
-    ):
+    def __init__(self, shifts: Mapping[str, float] = SHIFTS, groups: Sequence[int] = (5, 50), prior: int = 16):
         self.shifts, self.groups, self.prior = shifts, groups, prior
 
     def end(self, now: Moment) -> Rows:
@@ -157,8 +155,8 @@ class Adaptation(Observer):
 class AdaptedBatchNorm(nn.BatchNorm1d):
     """Normalizes each group of images, in either mode, by its own statistics and the running averages.
 
-    The averages weigh as much as `prior` images. The last group may be shorter. Inputs are of shape (n,
-    features) or (n, features, height, width).
+    The averages weigh as much as `prior` images. The last group may be shorter. Inputs are of shape (n, features) or
+    (n, features, height, width).
     """
 
     def __init__(self, width: int, group: int, prior: int, eps: float = 1e-5):

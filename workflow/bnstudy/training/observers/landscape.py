@@ -130,10 +130,10 @@ def covariate_shift(
 ) -> dict[int, dict[str, float]]:
     """Internal covariate shift of each layer but the first: what one SGD step does to its gradient.
 
-    G_i is the gradient by the weights W_i of the i-th linear layer or convolution, G'_i the same on the same
-    batch after all layers before it have made their step. With normalization, a layer's step includes the
-    scale and shift that follow it. By layer, from 2: `shift` = |G_i - G'_i|, `relative_shift` = |G_i - G'_i|
-    / |G_i| and `cosine` = cos(G_i, G'_i), ideally 1.
+    G_i is the gradient by the weights W_i of the i-th linear layer or convolution, G'_i the same on the same batch
+    after all layers before it have made their step. With normalization, a layer's step includes the scale and shift
+    that follow it. By layer, from 2: `shift` = |G_i - G'_i|, `relative_shift` = |G_i - G'_i| / |G_i| and `cosine` =
+    cos(G_i, G'_i), ideally 1.
 
     The network stays as it is. Source: Santurkar et al. (2018), definition 2.1.
     """
@@ -162,9 +162,9 @@ def covariate_shift(
 class Sharpness(Observer):
     """`sharpness:t` of the batch of step t, every `sharpness_every` steps, and `sharpness`.
 
-    The latter is the median over the last third of the probes. In gradient descent with the whole training
-    set as its batch, sharpness rises to 2 / learning rate, the largest at which a quadratic loss would be
-    stable, and stays there (Cohen et al. 2021, arXiv:2103.00065).
+    The latter is the median over the last third of the probes. In gradient descent with the whole training set as its
+    batch, sharpness rises to 2 / learning rate, the largest at which a quadratic loss would be stable, and stays there
+    (Cohen et al. 2021, arXiv:2103.00065).
     """
 
     state = ("found",)
@@ -196,9 +196,7 @@ def sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
     def product(vector):
         direction = torch.from_numpy(vector).to(gradient).flatten()
-        found = torch.autograd.grad(
-            gradient @ direction, parameters, retain_graph=True, materialize_grads=True
-        )
+        found = torch.autograd.grad(gradient @ direction, parameters, retain_graph=True, materialize_grads=True)
         return as_vector(found).cpu().numpy()
 
     n = len(gradient)

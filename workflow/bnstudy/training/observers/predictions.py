@@ -37,8 +37,8 @@ def confidences(model: nn.Module, split: Split) -> tuple[Tensor, Tensor]:
 def calibration(confidence: Tensor, correct: Tensor) -> tuple[float, float]:
     """Expected calibration error, and mean confidence minus accuracy, both fractions.
 
-    The error is the mean over images of |mean confidence - accuracy| of the image's bin, of 15 bins of equal
-    width, a confidence on an edge being in the bin below (Guo et al. 2017, equations 2 and 3).
+    The error is the mean over images of |mean confidence - accuracy| of the image's bin, of 15 bins of equal width, a
+    confidence on an edge being in the bin below (Guo et al. 2017, equations 2 and 3).
     """
     confidence, correct = confidence.double(), correct.double()
     bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
