@@ -29,8 +29,7 @@ rule retrain:
         options=retrained_options,
         device=config["training"]["device"],
     shell:
-        "bnstudy train {input.data} {params.options:q} --device {params.device}"
-        " --out {params.directory} 2> {log}"
+        "bnstudy train {input.data} {params.options:q} --device {params.device}" " --out {params.directory} 2> {log}"
 
 
 rule verify:
