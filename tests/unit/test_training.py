@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -26,6 +27,20 @@ from perceptrons import build_model
 
 CPU = torch.device("cpu")
 PROBE = ("probe", "accuracy")
+
+
+THREADS = """
+import bnstudy.__main__, numpy, scipy.linalg, threadpoolctl
+print({one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"})
+"""
+
+
+def test_a_command_run_by_hand_sums_with_one_thread():
+    """As a job of Snakemake does: the sharpness of a network differed in its last digits."""
+    asked = {"OPENBLAS_NUM_THREADS": "4", "MKL_NUM_THREADS": "4", "VECLIB_MAXIMUM_THREADS": "4"}
+    how = {"capture_output": True, "text": True, "env": os.environ | asked}
+    done = subprocess.run([sys.executable, "-c", THREADS], check=True, **how)
+    assert done.stdout == "{1}\n"
 
 
 @pytest.fixture(scope="module")

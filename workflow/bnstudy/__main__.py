@@ -20,6 +20,10 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+# Sums of NumPy and SciPy must not depend on the number of cores, also in a command that is run by hand: from its jobs
+# Snakemake hides them.
+os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
+
 # From here on, for much of a short command is imports. Where it is ignored, as in the background of a script, it stays
 # so.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
