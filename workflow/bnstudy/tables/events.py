@@ -27,7 +27,9 @@ def export(runs: Path, out: Path, written: dict[Path, set[tuple]]) -> int:
 
     Every run has its folder in `out`; returns how many have metrics.
     """
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     found = {path.parent for name in ("metrics.csv", NAME) for path in runs.rglob(name)}
     for folder in sorted(found):
@@ -39,11 +41,13 @@ def export(runs: Path, out: Path, written: dict[Path, set[tuple]]) -> int:
         if not known:
             for earlier in target.glob("events.out.tfevents.*"):
                 earlier.unlink()
+        writer = EventFileWriter(str(target))
         now = time.time()
-        with SummaryWriter(target) as writer:
-            for (step, split, metric), value in sorted(rows.items()):
-                if value is not None:
-                    writer.add_scalar(f"{metric}/{split}", value, step, now)
+        for (step, split, metric), value in sorted(rows.items()):
+            if value is not None:
+                said = Summary(value=[{"tag": f"{metric}/{split}", "simple_value": value}])
+                writer.add_event(Event(wall_time=now, step=step, summary=said))
+        writer.close()
         known.update(rows)
     return len(found)
 
