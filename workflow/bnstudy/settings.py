@@ -260,8 +260,10 @@ def number_or_text(word: str) -> object:
 
 
 def show(value: object) -> str:
-    """A value as YAML would show it, cut short."""
+    """A value as YAML would show it, cut short; with escapes where it would break a line or steer a terminal."""
     shown = json.dumps(value, ensure_ascii=False, default=str)
+    if not shown.isprintable():
+        shown = json.dumps(value, default=str)
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
