@@ -294,7 +294,8 @@ def type_hint(value: object, kinds: list[str]) -> str:
     if (whole or "number" in kinds) and (hint := number_hint(value, whole)):
         return hint
     if "array" in kinds and not isinstance(value, dict | None):
-        return f"; write [{value if isinstance(value, str) else show(value)}]"
+        plainly = isinstance(value, str) and value.isprintable()
+        return f"; write [{value if plainly else show(value)}]"
     if isinstance(value, bool):
         return closest(value, ())
     quoted = "string" in kinds and not isinstance(value, dict | list | None)
