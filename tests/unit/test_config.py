@@ -96,6 +96,8 @@ BAD = {
     r'grid: {norm: ["a\u2028b"]}': ("grid.norm[0]", r'"a\u2028b" is not one of'),
     r'grid: {seed: ["\x85"]}': ("grid.seed[0]", r'"\u0085" is not a whole number'),
     r'grid: {norm: "a\u2028b"}': ("grid.norm", r'write ["a\u2028b"]'),
+    r'studies: {depth: {observers: ["a\u2028b"]}}': ("studies.depth.observers", r"no observer a\u2028b"),
+    r'studies: {depth: {settings: {"a\x85": 1}}}': (r"studies.depth.settings.a\x85", "there is no setting"),
     'grid: {norm: ["Größe"]}': ("grid.norm[0]", '"Größe" is not one of'),
     # fine alone, not together: 60,000 images leave 48,000 for training, 1,437 leave 1,150
     "grid: {batch_size: [1]}": ("grid.batch_size[0]", "nearest valid choice is 2"),

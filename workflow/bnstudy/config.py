@@ -76,8 +76,13 @@ def check_config(config: dict) -> None:
 
 
 def refuse(problems: Iterable[str]) -> None:
-    if problems := list(dict.fromkeys(problems)):
+    if problems := list(dict.fromkeys(map(printable, problems))):
         raise UserError("\n".join(problems))
+
+
+def printable(sentence: str) -> str:
+    """A sentence with escapes for what of somebody's words would break its line or steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
 
 
 def violations(document: object, schema: dict) -> Iterator[str]:
