@@ -26,14 +26,20 @@ def all_shipped() -> dict[str, dict]:
 
 
 def study(name: str, settings: dict | None = None, **changes: object) -> dict:
-    """A study as it ships, with some keys replaced and some settings laid over its own."""
+    """A study as it ships, with some keys replaced and some settings laid over its own.
+
+    Seeds are from 1000 on, and images as many as there are.
+    """
     shipped = all_shipped()[name]
-    shipped["settings"] = shipped.get("settings", {}) | (settings or {})
+    shipped.pop("first_seed", None)
+    images = {"train_images": None, "validation_images": None}
+    shipped["settings"] = shipped.get("settings", {}) | images | (settings or {})
     return shipped | changes
 
 
 def rows(study: dict, data, seeds: int = 2, **cell: object) -> list[dict]:
-    """What the job of a cell gives, or without a cell, what all jobs do."""
-    told = declaration.cell_part(study, cell) if cell else study
+    """What a job gives that runs through all axes but those of the cell."""
+    loop = [axis for axis in declaration.axes(study) if axis not in cell]
+    told = declaration.cell_part(study | {"loop": loop}, cell)
     with tempfile.TemporaryDirectory() as folder:
         return run_grid(told, data, seeds, CPU, Kept(Path(folder), {}, 1000), [])

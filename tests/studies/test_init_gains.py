@@ -52,7 +52,6 @@ def test_endpoint_by_hand():
         {
             "norm": norm,
             "optimizer": optimizer,
-            "scaled": "all",
             "seed": seed,
             "gain": gain,
             "status": "diverged" if value is None else "ok",
@@ -76,7 +75,7 @@ def test_gains_of_a_seed_scale_the_same_draws(digits_data):
     data = open_prepared(digits_data)
     small = study("init_gains", {"batch_size": 64, "probe_every": 100})
     small["grid"]["gain"] = [0.1, 1]
-    cell = {"norm": "batch", "optimizer": "sgd", "scaled": "hidden"}
+    cell = {"norm": "batch", "optimizer": "sgd"}
     found = rows(small, data, **cell)
     assert [(row["seed"], row["gain"]) for row in found] == [(1000, 0.1), (1000, 1), (1001, 0.1), (1001, 1)]
     assert found == rows(small, data, **cell)

@@ -23,7 +23,6 @@ def table(n_seeds: int = 4) -> pd.DataFrame:
         {
             "norm": norm,
             "optimizer": "sgd",
-            "batch_size": 128,
             "seed": seed,
             "learning_rate": rate,
             "status": "diverged" if ACCURACY[norm][i] is None else "ok",
@@ -92,18 +91,12 @@ def test_choosing_costs_nothing_on_average_where_rates_do_not_differ():
 
 def test_smoke_on_digits(digits_data):
     data = open_prepared(digits_data)
-    small = study("learning_rates", {"epochs": 2}, targets=[0.85, 0.95])
-    small["variants"] = {
-        "batch_size": {
-            "16": {"batch_size": 16, "train_images": 300, "probe_every": 5},
-            "32": {"batch_size": 32, "probe_every": 5},
-        }
-    }
-    grid = {"norm": ["none", "batch"], "optimizer": ["sgd"], "batch_size": [16, 32]}
-    runs = pd.DataFrame(rows(small | {"grid": grid | {"learning_rate": [0.1, 1e30]}}, data))
-    assert len(runs) == 2 * 2 * 2 * 2
-    assert set(runs.loc[runs["batch_size"] == 16, "n_steps"]) == {2 * math.ceil(300 / 16)}
-    assert set(runs.loc[runs["batch_size"] == 32, "n_steps"]) == {2 * math.ceil(1150 / 32)}
+    settings = {"epochs": 2, "batch_size": 32, "probe_every": 5}
+    small = study("learning_rates", settings, targets=[0.85, 0.95])
+    grid = {"norm": ["none", "batch"], "optimizer": ["sgd"], "learning_rate": [0.1, 1e30]}
+    runs = pd.DataFrame(rows(small | {"grid": grid}, data))
+    assert len(runs) == 2 * 2 * 2
+    assert set(runs["n_steps"]) == {2 * math.ceil(1150 / 32)}
     assert (runs.loc[runs["learning_rate"] > 1, "status"] == "diverged").any()
     found = endpoints(runs, OPTIONS)
     assert list(found["lr_max_decades"].effect.index) == [1000, 1001]

@@ -211,4 +211,4 @@ def test_every_arm_of_the_convolutional_study_has_its_rate():
     assert rates == {
         (norm, int(size)): one["learning_rate"] for key, one in said.items() for norm, size in [key.split(",")]
     }
-    assert len(rates) == 8
+    assert len(rates) == 6

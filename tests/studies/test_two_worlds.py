@@ -18,7 +18,7 @@ from bnstudy.claims.endpoints.base import as_text
 from bnstudy.studies import declaration
 from bnstudy.studies.declaration import CODE_STUDIES
 
-SEEDS = list(declaration.seeds_of(12))
+SEEDS = list(declaration.seeds_of({}, 12))
 CONFIG = yaml.safe_load((configuration.ROOT / "config/config.yaml").read_text())
 CONFIG["studies"] = {name: one | {"enabled": True} for name, one in configuration.default_studies().items()}
 configuration.check_config(CONFIG)

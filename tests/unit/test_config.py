@@ -219,8 +219,8 @@ def test_a_batch_size_is_refused_exactly_when_it_cannot_train(size, fraction, no
         ("studies: {fashion: {grid: {norm: [bacth]}}}", "studies.fashion.grid.norm", "closest is batch"),
         ("studies: {fashion: {settings: {epoch: 2}}}", "studies.fashion.settings.epoch", "closest is epochs"),
         (
-            'studies: {init_gains: {variants: {scaled: {all: {gain: "1"}}}}}',
-            "studies.init_gains.variants.scaled.all",
+            'studies: {init_gains: {variants: {optimizer: {sgd: {gain: "1"}}}}}',
+            "studies.init_gains.variants.optimizer.sgd",
             "without quotes",
         ),
         ("studies: {depth: {rows: runs}}", "studies.depth.rows", "one of run, epoch"),
@@ -290,7 +290,7 @@ def test_the_order_of_keys_neither_renames_cells_nor_changes_the_recorded_text()
     name = "init_gains"
     assert list(backwards["studies"][name]["grid"]) != list(full["studies"][name]["grid"])
     axes = [list(enabled_studies(config)[name]["grid"]) for config in (full, backwards)]
-    assert axes[0] == axes[1] == ["norm", "optimizer", "scaled", "gain"]
+    assert axes[0] == axes[1] == ["norm", "optimizer", "gain"]
     assert config_text(full) == config_text(backwards)
 
 

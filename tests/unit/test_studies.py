@@ -40,15 +40,12 @@ def test_a_cell_is_named_by_its_axes():
 def test_cells_are_one_job_each_and_a_job_runs_through_the_loop():
     study = default_studies()["learning_rates"]
     assert list(declaration.cells(study)) == [
-        f"norm~{norm}+optimizer~{optimizer}+batch_size~{size}"
-        for optimizer in ("sgd", "adam")
-        for norm in ("none", "batch")
-        for size in (16, 128)
+        f"norm~{norm}+optimizer~{optimizer}" for optimizer in ("sgd", "adam") for norm in ("none", "batch")
     ]
-    cell = {"norm": "batch", "optimizer": "adam", "batch_size": 16}
+    cell = {"norm": "batch", "optimizer": "adam"}
     runs = declaration.runs(declaration.cell_part(study, cell), "mnist", 2)
     assert len(runs) == 2 * 7
-    assert {(s.train_images, s.probe_every, s.batch_size) for _, s in runs} == {(12000, 20, 16)}
+    assert {(s.optimizer, s.probe_every, s.batch_size) for _, s in runs} == {("adam", 10, 128)}
     assert [levels["learning_rate"] for levels, _ in runs[:7]] == study["grid"][1]["learning_rate"]
 
 
@@ -71,11 +68,12 @@ def test_no_study_rests_on_another(study):
 
 def test_a_study_can_be_run_by_hand(digits_data, tmp_path):
     shared = ["--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "rows.csv")]
-    cell = {"norm": "batch", "scaling": "symmetric"}
+    cell = {"norm": "batch"}
     command.main(["input_scaling", str(digits_data), "--cell", json.dumps(cell), *shared])
     row = pd.read_csv(tmp_path / "rows.csv").iloc[0]
-    assert (row["norm"], row["scaling"], row["n_steps"]) == ("batch", "symmetric", 5 * 18)
-    with pytest.raises(UserError, match=r"cells norm~none\+scaling~symmetric"):
+    assert (row["norm"], row["scaling"], row["n_steps"]) == ("batch", "symmetric", 5 * 9)
+    assert row["seed"] == default_studies()["input_scaling"]["first_seed"] == 2000
+    with pytest.raises(UserError, match=r"cells norm~none, norm~batch"):
         command.main(["input_scaling", str(digits_data), "--cell", '{"norm": "x"}', *shared])
     with pytest.raises(UserError, match="there is no study input; there are identities"):
         command.main(["input", str(digits_data), *shared])
@@ -106,9 +104,9 @@ def test_runs_of_the_grid_are_read_not_trained(digits_data, tmp_path, monkeypatc
 
 def test_the_workflow_reuses_runs_that_were_observed_alike():
     config = {"grid": {"dataset": ["mnist"]}, "observers": []}
-    study = default_studies()["input_scaling"]
+    study = default_studies()["input_scaling"] | {"loop": [], "first_seed": 1000}
     made = (
-        settings.Settings(norm=norm, batch_size=64, seed=seed)
+        settings.Settings(norm=norm, batch_size=128, seed=seed)
         for norm in ("none", "batch")
         for seed in range(1000, 1003)
     )
@@ -127,7 +125,7 @@ def test_the_workflow_reuses_runs_that_were_observed_alike():
 
 def test_a_changed_default_is_another_job(monkeypatch):
     study = default_studies()["fashion"]
-    cell = {"dataset": "fashion_mnist", "norm": "none", "batch_size": 64}
+    cell = {"dataset": "fashion_mnist", "norm": "none", "batch_size": 128}
     told = declaration.job("fashion", study, cell)
     before = declaration.asked_of_cell("fashion", told, cell, "mnist", 2)
     monkeypatch.setattr(settings.Settings.__init__, "__defaults__", changed_default("momentum", 0.5))

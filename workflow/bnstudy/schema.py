@@ -104,7 +104,7 @@ def registered() -> str:
     """What config/claims.yaml takes for granted, whatever somebody's own config.yaml says by now."""
     config, studies = (read_yaml(ROOT / f"config/{name}.yaml") for name in ("config", "studies"))
     shipped = {key: config[key] for key in ("grid", *SECTIONS)}
-    decide = ("seeds", "grid", "settings", "variants", "options")
+    decide = ("seeds", "first_seed", "grid", "settings", "variants", "options")
     shipped["studies"] = {
         name: {key: study[key] for key in decide if key in study} for name, study in studies["studies"].items()
     }

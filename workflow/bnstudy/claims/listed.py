@@ -65,7 +65,7 @@ def axes_of(study: str, config: Mapping) -> dict[str, list]:
     if study == CORE:
         return config.get("grid", {})
     entry = config.get("studies", {}).get(study, {})
-    found: dict[str, list] = {"seed": list(seeds_of(entry.get("seeds", 0)))}
+    found: dict[str, list] = {"seed": list(seeds_of(entry, entry.get("seeds", 0)))}
     for one in grids(entry) if "grid" in entry else ():
         for axis, values in one.items():
             found.setdefault(axis, [])

@@ -365,11 +365,13 @@ def remaining_table(results: Results, level: Level) -> Exhibit | None:
     """`Results.remaining` as a table; None where neither study was run."""
     titles = {"ratio of steps": "", "test accuracy": " (pp)"}
     rows, text = [], [f"{INTERVAL} of the {title}" for title in titles]
+    batch_size = None
     for one in results.remaining(level):
+        batch_size = results.config["studies"][one.study]["settings"]["batch_size"]
         rows.append({"condition": one.condition, "seeds": one.effects[0].n})
         for c, (title, unit), head in zip(one.effects, titles.items(), text, strict=True):
             rows[-1] |= {title + unit: c.of.difference(c.difference), head: c.interval}
-    return of_results("remaining", results, results.datasets[0], rows, level, text=text)
+    return of_results("remaining", results, results.datasets[0], rows, level, text=text, batch_size=batch_size)
 
 
 def remains(results: Results, level: Level) -> str:

@@ -66,10 +66,6 @@ def where(rows: pd.DataFrame, options: dict, said: str) -> Made:
     return rows.query(said, local_dict=options)
 
 
-def descending(rows: pd.DataFrame, options: dict, column: str) -> Made:
-    return rows.sort_values(column, ascending=False, kind="stable")
-
-
 def scored(rows: pd.DataFrame, options: dict, score: str) -> Made:
     """A column as the claims score it, or what an expression of pandas makes of the columns.
 
@@ -97,13 +93,6 @@ def columns(rows: pd.DataFrame, options: dict, said: list[str]) -> Made:
     frame = melted(rows, [column for column in rows if column.startswith(prefix)], name)
     number = frame[name].str.removeprefix(prefix).astype(int)
     return frame.assign(**{name: number, "value": frame.eval(value)})
-
-
-def usual_rate(rows: pd.DataFrame, options: dict) -> Made:
-    """The rows of the claims' learning rate, or of the one nearest to it that was run."""
-    rates = rows["learning_rate"].unique()
-    rate = min(rates, key=lambda r: abs(math.log(r / options["learning_rate"])))
-    return rows[rows["learning_rate"] == rate], {"rate": float(rate)}
 
 
 # Speed and accuracy.
@@ -226,15 +215,6 @@ def trajectories(rows: pd.DataFrame, options: dict, metrics: list[str]) -> Made:
     rows = rows[rows["metric"].isin(metrics)].dropna(subset="value")
     frame = mean(rows, ["metric", "network", "norm", "step", "seed"])
     return frame[(frame["metric"] == "cosine") | (frame["value"] > 0)]
-
-
-def smoothness_by_rate(table: pd.DataFrame, options: dict) -> Made:
-    """Ratio of effective beta between the arms at every learning rate."""
-    positive = table[(table["metric"] == "beta") & (table["value"] > 0)]
-    logs = positive.assign(value=np.log(positive["value"]))
-    keys = ["network", "learning_rate"]
-    gains = differences(mean(logs, [*keys, "seed", "norm"]), keys)
-    return gains.assign(value=np.exp(-gains["value"]), norm="batch")
 
 
 def covariate_shift(rows: pd.DataFrame, options: dict) -> Made:

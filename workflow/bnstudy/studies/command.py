@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
             if code := declaration.CODE_STUDIES.get(name):
                 run = importlib.import_module(f"bnstudy.studies.{code}").run
                 rows = []
-                for seed in declaration.seeds_of(arguments.seeds):
+                for seed in declaration.seeds_of(study, arguments.seeds):
                     asked = {"cell": cell, "study": study, "seeds": [seed]}
                     make = partial(run, data, cell, study["options"], seed, device)
                     rows += [cell | {"seed": seed} | row for row in kept.rows(asked, make)]

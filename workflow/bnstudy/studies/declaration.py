@@ -20,8 +20,9 @@ CODE_STUDIES = {
 } | dict.fromkeys(("residual_init", "rank"), "random_networks")
 # What makes the rows of a study of runs, besides its observers.
 RUNNER = (*TRAINING_CODE, *("scoring.py", "studies/rows.py", "studies/runner.py"))
-FIRST_SEED = 1000  # of every study; earlier seeds served to build them, and judge nothing
-JOB_KEYS = ("settings", "observers", "targets", "rows")  # what a job needs besides its runs
+FIRST_SEED = 1000  # where a study says no other; earlier seeds served to build them, and judge nothing
+# What a job needs besides its runs.
+JOB_KEYS = ("first_seed", "settings", "observers", "targets", "rows")
 
 
 def grids(study: Mapping) -> list[dict]:
@@ -93,9 +94,10 @@ def cell_part(study: Mapping, cell: Mapping) -> dict:
     return found | {"axes": axes(study), "grid": parts}
 
 
-def seeds_of(number: int) -> range:
-    """The seeds of a study that asks for so many."""
-    return range(FIRST_SEED, FIRST_SEED + number)
+def seeds_of(study: Mapping, number: int) -> range:
+    """So many seeds of a study."""
+    first = study.get("first_seed", FIRST_SEED)
+    return range(first, first + number)
 
 
 def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]]:
@@ -106,7 +108,7 @@ def runs(study: Mapping, dataset: str, seeds: int) -> list[tuple[dict, Settings]
     the configuration of the grid is. Settings and values that do not exist are refused.
     """
     found, variants = [], study.get("variants", {})
-    for seed, one in product(seeds_of(seeds), levels(study)):
+    for seed, one in product(seeds_of(study, seeds), levels(study)):
         chosen = {"dataset": dataset, **study.get("settings", {}), "seed": seed}
         for axis, value in one.items():
             chosen |= variants.get(axis, {}).get(str(value), {axis: value})
@@ -171,13 +173,15 @@ def study_code(name: str, study: Mapping) -> tuple[str, ...]:
 
 def job(name: str, study: Mapping, cell: Mapping) -> dict:
     """What the job of a cell must be told of its study."""
-    return {"options": study["options"]} if name in CODE_STUDIES else cell_part(study, cell)
+    if name not in CODE_STUDIES:
+        return cell_part(study, cell)
+    return {key: study[key] for key in ("first_seed", "options") if key in study}
 
 
 def asked_of_cell(name: str, told: Mapping, cell: Mapping, dataset: str, seeds: int) -> dict:
     """What the job of a cell was asked for, as it is hashed: defaults that it does not name too."""
     used = [Settings()] if name in CODE_STUDIES else [one for _, one in runs(told, dataset, seeds)]
-    asked = {"cell": cell, "study": told, "seeds": list(seeds_of(seeds))}
+    asked = {"cell": cell, "study": told, "seeds": list(seeds_of(told, seeds))}
     return asked | {"settings": [as_dict(settings) for settings in used]}
 
 

@@ -53,7 +53,7 @@ def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.
     `shift`: levels by names that `shift_images` knows.
     """
     options = options | options[cell["part"]]
-    chosen = {key: options[key] for key in ("batch_size", "epochs", "learning_rate")}
+    chosen = {key: options[key] for key in ("hidden", "batch_size", "epochs", "learning_rate")}
     settings = Settings(norm="batch", seed=seed, probe_every=NEVER, **chosen)
     splits = make_splits(data, settings, device)
     rows = PARTS[cell["part"]](partial(make_network, data, device=device), splits, settings, options)

@@ -71,15 +71,11 @@ def by_depth(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
 
 def init_gains(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
     """B13, the range of the final accuracy over gains of the initial weights; cells are the optimizers."""
-    ranges = accuracy_range(table, "gain", ["norm", "optimizer", "scaled", "seed"])
+    ranges = accuracy_range(table, "gain", ["norm", "optimizer", "seed"])
+    narrower = -level_minus_baseline(ranges, ranges["range"], ["optimizer"])
     failed = failures(table)
     note = f"{failed['none']} runs without and {failed['batch']} with batch normalization diverged."
-    found = {}
-    for scaled, rows in ranges.groupby("scaled"):
-        d = -level_minus_baseline(rows, rows["range"], ["optimizer"])
-        suffix = "" if scaled == "all" else f"_{scaled}"
-        found[f"accuracy_range{suffix}"] = mean_over_cells(d, POINTS, note=note)
-    return found
+    return {"accuracy_range": mean_over_cells(narrower, POINTS, note=note)}
 
 
 def accuracy_range(table: pd.DataFrame, factor: str, keys: list[str]) -> pd.DataFrame:

@@ -13,37 +13,33 @@ NETWORKS = {"relu2": "2 ReLU layers", "relu5": "5 ReLU layers", "sigmoid3": "3 s
 
 
 def landscape(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
-    """B1a, B1b and B9 at `options["learning_rate"]`, averaged over networks, the cells.
+    """B1a, B1b and B9, averaged over networks, the cells.
 
     By construction the mean of a normalized unit hardly moves in training mode, so `drift_eval`, `wasserstein` and
     `wasserstein_eval` stand beside `drift` (B1a). `smoothness` (B9), on `options["smoothness_networks"]`, needs that
     the cosine of the gradients along the step agrees.
     """
-    usual = table["learning_rate"] == options["learning_rate"]
-    smooth = table["network"].isin(options["smoothness_networks"])
     drifts = ("drift", "drift_eval", "wasserstein", "wasserstein_eval")
-    found = {metric: compare(table[usual], metric) for metric in drifts}
+    found = {metric: compare(table, metric) for metric in drifts}
     mean = {metric: endpoint.effect.mean() for metric, endpoint in found.items()}
     drift_note = (
         f"In evaluation mode {mean['drift_eval']:+.2f} decades; for the whole distribution "
         f"(Wasserstein-1) {mean['wasserstein']:+.2f} in training and "
         f"{mean['wasserstein_eval']:+.2f} in evaluation mode."
     )
-    relative = compare(table[usual], "ics_relative_shift")
+    relative = compare(table, "ics_relative_shift")
     by_network = ", ".join(f"{d.mean():+.2f} ({name})" for name, d in relative.cells.items())
     shift_note = (
-        f"By learning rate: {by_rate(table, 'ics_cosine')}. As relative change of the gradient, none "
-        f"over batch: {relative.effect.mean():+.2f} decades, which is the mean of {by_network}."
+        f"As relative change of the gradient, none over batch: {relative.effect.mean():+.2f} decades, "
+        f"which is the mean of {by_network}."
     )
-    beta_note = f"By learning rate, in decades: {by_rate(table[smooth], 'beta')}."
-    probed = table[usual & smooth]
-    conditions = {"cosine": compare(probed, "cosine")}
+    smooth = table[table["network"].isin(options["smoothness_networks"])]
     return found | {
         "drift": replace(found["drift"], note=drift_note),
-        "covariate_shift": compare(table[usual], "ics_cosine", note=shift_note),
+        "covariate_shift": compare(table, "ics_cosine", note=shift_note),
         "relative_covariate_shift": relative,
-        "smoothness": compare(probed, "beta", conditions=conditions, note=beta_note),
-        "loss_range": compare(probed, "loss_range"),
+        "smoothness": compare(smooth, "beta", conditions={"cosine": compare(smooth, "cosine")}),
+        "loss_range": compare(smooth, "loss_range"),
     }
 
 
@@ -67,12 +63,6 @@ def over_networks(difference: pd.DataFrame, unit: str = "ln ratio", **rest: obje
     """An endpoint from differences by seed (rows) and network (columns)."""
     cells = dict(difference.rename(columns=NETWORKS))
     return Endpoint(difference.mean(axis=1), unit, cells, **rest)
-
-
-def by_rate(table: pd.DataFrame, metric: str) -> str:
-    """The mean effect of `compare` at each learning rate, `+0.02 at 0.1, +0.08 at 0.3`."""
-    parts = table.groupby("learning_rate")
-    return ", ".join(f"{compare(part, metric).effect.mean():+.2f} at {rate:g}" for rate, part in parts)
 
 
 def mechanisms(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
@@ -111,7 +101,6 @@ def mechanisms(table: pd.DataFrame, options: dict) -> dict[str, Endpoint]:
             f"statistics and {batch:.2f} with batch normalization.",
         ),
         "noise_without_batch": over_networks(alone),
-        "layer": over_networks(ln_loss["none"] - ln_loss["layer"]),
     }
 
 

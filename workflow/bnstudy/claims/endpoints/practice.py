@@ -100,21 +100,19 @@ def batch_sizes(runs: pd.DataFrame) -> dict[str, Endpoint]:
     }
 
 
-GROUP = ["norm", "cell", "seed"]
+GROUP = ["norm", "seed"]
 BAND_POINTS = 1.0  # percentage points below the arm's best
 
 
 def learning_rates(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | Exact]:
-    """How high (B4), how fast (B5), how wide (B6): plain SGD at the largest batch size, the cells all.
+    """How high (B4), how fast (B5), how wide (B6).
 
-    The table has a row per norm, optimizer, batch size, seed and learning rate. Of the options, `trained_at` is the
-    accuracy from which a run counts as trained, `usual` the learning rate of B5's comparison, by optimizer, and
-    `target_within` and `target_between` the accuracies to reach in comparing rates within an arm and arms.
+    The table has a row per norm, seed and learning rate. Of the options, `trained_at` is the accuracy from which a run
+    counts as trained, `usual` the learning rate of B5's comparison, and `target_within` and `target_between` the
+    accuracies to reach in comparing rates within an arm and arms.
     """
-    cells = table["optimizer"] + ", batch size " + table["batch_size"].astype(str)
-    table = table.assign(accuracy=accuracy(table), cell=cells)
-    primary = f"sgd, batch size {table['batch_size'].max()}"
-    rates = table.loc[cells == primary, "learning_rate"]
+    table = table.assign(accuracy=accuracy(table))
+    rates = table["learning_rate"]
     within, between = (f"steps_to_{round(100 * options[target])}" for target in ("target_within", "target_between"))
     best = table.groupby(GROUP)["accuracy"].transform("max")
     trained, usable = (
@@ -123,21 +121,16 @@ def learning_rates(table: pd.DataFrame, options: dict) -> dict[str, Endpoint | E
     )
     # Where no rate trains, that counts as the smallest of the grid, which understates the difference.
     lowest = table.groupby(GROUP)["learning_rate"].min()
-
-    def batch_minus_none(values: pd.Series, note: str) -> Endpoint:
-        differences = (values["batch"] - values["none"]).unstack("cell")
-        return Endpoint(differences[primary], "decades", dict(differences), note=note)
-
     highest = decades(trained.max().reindex(lowest.index).fillna(lowest))
     band = decades(usable.max()) - decades(usable.min())
     swept = f"Rates run from {rates.min():g} to {rates.max():g}."
     at_an_end = "A band that touches an end of the grid may be wider."
     return {
-        "lr_max_decades": batch_minus_none(highest, swept),
+        "lr_max_decades": Endpoint(highest["batch"] - highest["none"], "decades", note=swept),
         "never_diverges": never_diverges(table),
-        "best_over_default": best_over_default(table, within, options["usual"], primary),
-        "best_over_best": best_over_best(table, between, primary),
-        "band_decades": batch_minus_none(band, at_an_end),
+        "best_over_default": best_over_default(table, within, options["usual"]),
+        "best_over_best": best_over_best(table, between),
+        "band_decades": Endpoint(band["batch"] - band["none"], "decades", note=at_an_end),
     }
 
 
@@ -152,8 +145,7 @@ def never_diverges(table: pd.DataFrame) -> Exact:
     gone = runs[failed(runs)]
     note = f"{len(gone)} of {len(runs)} runs with batch normalization diverged"
     if len(gone):
-        lowest = gone.groupby("optimizer")["learning_rate"].min()
-        note += ", at rates from " + " and ".join(f"{r:g} ({o})" for o, r in lowest.items())
+        note += f", at rates from {gone['learning_rate'].min():g}"
     return Exact(not len(gone), len(gone) / len(runs), 0.0, note + ".")
 
 
@@ -174,39 +166,29 @@ def cross_fitted_steps(ln_steps: pd.DataFrame) -> tuple[pd.Series, str]:
     return pd.concat(parts).sort_index(), " or ".join(f"{rate:g}" for rate in sorted(chosen))
 
 
-def steps_by_rate(table: pd.DataFrame, column: str, norm: str) -> dict[str, pd.DataFrame]:
-    """ln steps to the target of an arm by cell: a row per seed, a column per learning rate of the cell."""
+def steps_by_rate(table: pd.DataFrame, column: str, norm: str) -> pd.DataFrame:
+    """ln steps to the target of an arm: a row per seed, a column per learning rate."""
     arm = table[table["norm"] == norm]
-    parts = arm.groupby("cell", sort=False)
-    return {cell: wide(rows, scored(rows, f"ln_{column}"), "learning_rate") for cell, rows in parts}
+    return wide(arm, scored(arm, f"ln_{column}"), "learning_rate")
 
 
-def best_over_default(table: pd.DataFrame, column: str, usual: dict[str, float], primary: str) -> Endpoint:
+def best_over_default(table: pd.DataFrame, column: str, usual: float) -> Endpoint:
     """ln(steps at the usual rate / steps at the best higher rate), with batch normalization."""
-    gains, chosen = {}, {}
-    optimizers = table.drop_duplicates("cell").set_index("cell")["optimizer"]
-    for cell, ln_steps in steps_by_rate(table, column, "batch").items():
-        rate = usual[optimizers[cell]]
-        best, chosen[cell] = cross_fitted_steps(ln_steps.loc[:, ln_steps.columns > rate])
-        gains[cell] = ln_steps[rate] - best
-    rate = usual[optimizers[primary]]
-    same = table.query("norm == 'batch' and cell == @primary and learning_rate == @rate")
+    ln_steps = steps_by_rate(table, column, "batch")
+    best, chosen = cross_fitted_steps(ln_steps.loc[:, ln_steps.columns > usual])
+    same = table.query("norm == 'batch' and learning_rate == @usual")
     note = (
-        f"Best higher rate {chosen[primary]}, usual rate {rate:g}; "
+        f"Best higher rate {chosen}, usual rate {usual:g}; "
         f"{same[column].isna().sum()} runs at the usual rate never reached the target."
     )
-    return Endpoint(gains[primary], "ln ratio", gains, note=note)
+    return Endpoint(ln_steps[usual] - best, "ln ratio", note=note)
 
 
-def best_over_best(table: pd.DataFrame, column: str, primary: str) -> Endpoint:
+def best_over_best(table: pd.DataFrame, column: str) -> Endpoint:
     """ln(steps without / steps with batch normalization), each arm at its own best rate."""
-    none, batch = (
-        {cell: cross_fitted_steps(one) for cell, one in steps_by_rate(table, column, norm).items()}
-        for norm in ("none", "batch")
-    )
-    gains = {cell: none[cell][0] - batch[cell][0] for cell in none}
-    note = f"Best rates: {none[primary][1]} without and {batch[primary][1]} with batch normalization."
-    return Endpoint(gains[primary], "ln ratio", gains, note=note)
+    none, batch = (cross_fitted_steps(steps_by_rate(table, column, norm)) for norm in ("none", "batch"))
+    note = f"Best rates: {none[1]} without and {batch[1]} with batch normalization."
+    return Endpoint(none[0] - batch[0], "ln ratio", note=note)
 
 
 SEEDS_AT_LEAST = 3  # for a standard deviation without one of them
