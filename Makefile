@@ -111,6 +111,7 @@ else
 	@$(INSTALL) --torch-backend $(TORCH) --constraints requirements.txt -r pyproject.toml --extra cluster
 endif
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q workflow/bnstudy
 	@echo $(TORCH) > .venv/torch
 	@touch $@
 

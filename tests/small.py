@@ -12,6 +12,7 @@ from bnstudy.studies.runner import Kept, run_grid
 SHIPPED = Path(__file__).parents[1] / "config/studies.yaml"
 CPU = torch.device("cpu")
 INFERENCE_STATISTICS = {  # its options
+    "hidden": [64, 64],
     "learning_rate": 0.001,
     "statistics_images": 300,
     "evaluation_images": 200,

@@ -37,7 +37,7 @@ OPTIONS = {
     "identities": {"batch_size": 64, "epochs": 2},
     "init_gradients": {"width": 64, "theory_depth": 12, "middle": [4, 8], "claim_depth": 8},
     "inference_statistics": INFERENCE_STATISTICS,
-    "timing": {"blocks": 2, "steps": 3},
+    "timing": {"batch_sizes": [32, 64], "blocks": 2, "steps": 3},
     "residual_init": {"depth": 14},
     "rank": {"depth": 14},
 }

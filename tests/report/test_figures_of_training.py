@@ -54,19 +54,16 @@ long_training = input_scaling
 
 
 def learning_rates(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
-    rates = {part["optimizer"][0]: part["learning_rate"] for part in STUDIES["learning_rates"]["grid"]}
     rows = []
-    for norm, optimizer, seed in product(NORMS, ("sgd", "adam"), range(seeds)):
-        best = (0.3 if norm == "none" else 1.0) if optimizer == "sgd" else 0.003
-        for rate in rates[optimizer]:
-            too_high = rate > best * (2 if norm == "none" else 20)
-            accuracy = 0.97 - 0.05 * math.log10(rate / best) ** 2 + rng.normal(0, 0.005)
-            accuracy = math.nan if too_high else max(accuracy, 0.1)
-            step = 10.0 * round(3 + 8 * abs(math.log10(rate / best)))
-            row = {"norm": norm, "optimizer": optimizer, "seed": seed, "learning_rate": rate}
-            row |= run_row(rng, accuracy)
-            missed = too_high or accuracy < 0.85
-            rows.append(row | {f"steps_to_{p}": None if missed else step for p in (85, 90, 95)})
+    for norm, seed, rate in product(NORMS, range(seeds), STUDIES["learning_rates"]["grid"]["learning_rate"]):
+        best = 0.3 if norm == "none" else 1.0
+        too_high = rate > best * (2 if norm == "none" else 20)
+        accuracy = 0.97 - 0.05 * math.log10(rate / best) ** 2 + rng.normal(0, 0.005)
+        accuracy = math.nan if too_high else max(accuracy, 0.1)
+        step = 10.0 * round(3 + 8 * abs(math.log10(rate / best)))
+        row = {"norm": norm, "seed": seed, "learning_rate": rate} | run_row(rng, accuracy)
+        missed = too_high or accuracy < 0.85
+        rows.append(row | {f"steps_to_{p}": None if missed else step for p in (85, 90, 95)})
     return pd.DataFrame(rows)
 
 
@@ -168,7 +165,7 @@ LANDSCAPE = {
 def landscape(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     depths = {"relu2": 2, "relu5": 5, "sigmoid3": 3}
     rows = []
-    for norm, network, rate, seed, step in product(NORMS, depths, (0.03, 0.1, 0.3), range(seeds), range(0, 375, 25)):
+    for norm, network, seed, step in product(NORMS, depths, range(seeds), range(0, 375, 50)):
         values = [
             (None, metric, value * (1 + (norm == "none")) * math.exp(rng.normal(0, 0.3)))
             for metric, value in LANDSCAPE.items()
@@ -177,7 +174,7 @@ def landscape(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
             (layer, "ics_cosine", min(1.0, 0.9 - 0.05 * layer + rng.normal(0, 0.03)))
             for layer in range(2, depths[network] + 2)
         ]
-        key = {"norm": norm, "network": network, "learning_rate": rate, "seed": seed, "step": step}
+        key = {"norm": norm, "network": network, "seed": seed, "step": step}
         rows += [key | {"layer": layer, "metric": metric, "value": value} for layer, metric, value in values]
     return pd.DataFrame(rows)
 
@@ -185,12 +182,12 @@ def landscape(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
 def sigmoid_mnist(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
     for norm, rate, seed in product(NORMS, (0.1, 0.5), range(seeds)):
-        for step in range(0, 6401, 400):
+        for step in range(0, 1601, 100):
             speed = rate * (6 if norm == "batch" else 1)
             middle = -0.5 + 0.1 * rng.normal()
             rows.append(
                 {"norm": norm, "learning_rate": rate, "seed": seed, "step": step}
-                | {"accuracy": 0.1 + 0.87 * (1 - math.exp(-speed * step / 1500))}
+                | {"accuracy": 0.1 + 0.87 * (1 - math.exp(-speed * step / 400))}
                 | {"percentile_15": middle - 1, "percentile_50": middle}
                 | {"percentile_85": middle + 1}
                 | {"drift": None if step == 0 else math.exp(-step / 2000 + rng.normal(0, 0.2))}
@@ -203,7 +200,7 @@ def fashion(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
         {"dataset": "fashion_mnist", "norm": norm, "batch_size": size, "seed": seed}
         | run_row(rng, 0.87 + 0.01 * (norm == "batch"))
         | {"steps_to_target": None if norm == "none" and seed == 0 else 600.0 - size, "first_epoch_val_loss": 0.4}
-        for norm, size, seed in product(NORMS, (64, 256), range(seeds))
+        for norm, size, seed in product(NORMS, (128,), range(seeds))
     )
 
 
@@ -211,9 +208,9 @@ def stability(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(
         {"norm": norm, "batch_size": size, "seed": seed}
         | run_row(rng, 0.975)
-        | {"window_steps": 100, "fluctuation": None if seed == 1 and size == 128 else 0.5}
+        | {"window_steps": 100, "fluctuation": None if seed == 1 else 0.5}
         | {"spikes": 0.05 + 0.01 * rng.random(), "spikes_all": 0.06 + 0.01 * rng.random()}
-        for norm, size, seed in product(NORMS, (32, 64, 128), range(seeds))
+        for norm, size, seed in product(NORMS, (64,), range(seeds))
     )
 
 
@@ -256,9 +253,6 @@ def test_a_single_run_of_a_single_arm_is_drawn(study, figure, norm):
     elif norm == "batch":
         table = table[table["network"] == "batch_relu"]
     drawing = figure(table, options(study))
-    if drawing is None:
-        assert figure.args[0] == "smoothness-by-rate"  # a ratio needs both arms
-        return
     assert "interval" not in drawing.caption
     if norm == "batch":
         assert drawing.pictures().svg.startswith("<svg")

@@ -459,7 +459,7 @@ def test_published_accuracies_stand_beside_the_means_of_the_arms(tmp_path):
         if exhibit is not None:
             first = exhibit.frame.iloc[0]
             assert (first["ours, none (%)"], first["ours, batch (%)"]) == ("96.50", "98.00")
-            assert "25 epochs at batch size 64" in first["ours"]
+            assert "25 epochs at batch size 256" in first["ours"]
 
 
 def test_the_layer_in_numpy_beside_pytorch(tmp_path):

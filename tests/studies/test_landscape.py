@@ -13,7 +13,7 @@ from bnstudy.training.observers import make_observers
 from small import rows, study
 
 OBSERVERS = [{"landscape": {"landscape_every": 10, "drift_steps": 5}}]
-ENDPOINTS = {"learning_rate": 0.1, "smoothness_networks": ["relu2"]}
+ENDPOINTS = {"smoothness_networks": ["relu2"]}
 CPU = torch.device("cpu")
 
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 def table(digits_data):
     data = open_prepared(digits_data)
     small = study("landscape", {"batch_size": 64}, observers=OBSERVERS)
-    small["grid"] |= {"network": ["relu2"], "learning_rate": [0.1]}
+    small["grid"]["network"] = ["relu2"]
     return pd.DataFrame(rows(small, data))
 
 
@@ -59,7 +59,7 @@ def test_endpoints_on_digits(table):
 def test_endpoints_by_hand():
     def made(metric, none, batch):
         return [
-            {"network": "relu2", "norm": norm, "learning_rate": 0.1, "seed": 0, "step": 0,
+            {"network": "relu2", "norm": norm, "seed": 0, "step": 0,
              "layer": None, "metric": metric, "value": value}
             for norm, values in (("none", none), ("batch", batch))
             for value in values

@@ -104,7 +104,7 @@ def test_gap_of_normalization_in_groups(data, arm):
     images = {"train_images": 200, "validation_images": 150}
     small = study("regularization", {"batch_size": 40, "epochs": 12} | images)
     found = [row for row in rows(small, data, seeds=6, arm=arm) if row["seed"] == 1005]
-    settings = Settings(norm="batch", batch_size=40, seed=1005)
+    settings = Settings(norm="batch", hidden=small["settings"]["hidden"], batch_size=40, seed=1005)
     splits = make_splits(data, settings, CPU)
     train, validation = splits["train"].first(200), splits["validation"].first(150)
     group = int(arm.partition("_")[2] or 40)

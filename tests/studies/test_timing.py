@@ -13,16 +13,13 @@ from perceptrons import build_model
 
 
 def test_run_on_digits(digits_data):
-    data, options = open_prepared(digits_data), {"blocks": 3, "steps": 2}
-    rows = [
-        {"seed": seed} | row
-        for seed in (0, 1)
-        for row in timing.run(data, {"batch_size": 32}, options, seed, torch.device("cpu"))
-    ]
-    assert len(rows) == 2 * 5
+    data, options = open_prepared(digits_data), {"batch_sizes": [32, 64], "blocks": 3, "steps": 2}
+    rows = [{"seed": seed} | row for seed in (0, 1) for row in timing.run(data, {}, options, seed, torch.device("cpu"))]
+    assert len(rows) == 2 * 2 * 5
     assert all(row["milliseconds"] > 0 for row in rows)
-    table = pd.DataFrame(rows).assign(batch_size=32)
-    assert len(endpoints(table, {})["training"].effect) == 2
+    found = endpoints(pd.DataFrame(rows), {})["training"]
+    assert len(found.effect) == 2
+    assert list(found.cells) == ["batch size 32", "batch size 64"]
 
 
 def test_sizes():

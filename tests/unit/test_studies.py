@@ -38,15 +38,15 @@ def test_a_cell_is_named_by_its_axes():
 
 
 def test_cells_are_one_job_each_and_a_job_runs_through_the_loop():
-    study = default_studies()["learning_rates"]
+    study = default_studies()["init_gains"]
     assert list(declaration.cells(study)) == [
-        f"norm~{norm}+optimizer~{optimizer}" for optimizer in ("sgd", "adam") for norm in ("none", "batch")
+        f"norm~{norm}+optimizer~{optimizer}" for norm in ("none", "batch") for optimizer in ("sgd", "adam")
     ]
     cell = {"norm": "batch", "optimizer": "adam"}
     runs = declaration.runs(declaration.cell_part(study, cell), "mnist", 2)
-    assert len(runs) == 2 * 7
-    assert {(s.optimizer, s.probe_every, s.batch_size) for _, s in runs} == {("adam", 10, 128)}
-    assert [levels["learning_rate"] for levels, _ in runs[:7]] == study["grid"][1]["learning_rate"]
+    assert len(runs) == 2 * 6
+    assert {(s.optimizer, s.learning_rate, s.batch_size) for _, s in runs} == {("adam", 0.001, 128)}
+    assert [levels["gain"] for levels, _ in runs[:6]] == study["grid"]["gain"]
 
 
 @pytest.mark.parametrize("study", default_studies())
@@ -68,12 +68,12 @@ def test_no_study_rests_on_another(study):
 
 def test_a_study_can_be_run_by_hand(digits_data, tmp_path):
     shared = ["--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "rows.csv")]
-    cell = {"norm": "batch"}
+    cell = {"norm": "batch", "scaling": "symmetric"}
     command.main(["input_scaling", str(digits_data), "--cell", json.dumps(cell), *shared])
     row = pd.read_csv(tmp_path / "rows.csv").iloc[0]
-    assert (row["norm"], row["scaling"], row["n_steps"]) == ("batch", "symmetric", 5 * 9)
-    assert row["seed"] == default_studies()["input_scaling"]["first_seed"] == 2000
-    with pytest.raises(UserError, match=r"cells norm~none, norm~batch"):
+    assert (row["norm"], row["scaling"], row["n_steps"]) == ("batch", "symmetric", 5 * 5)
+    assert row["seed"] == default_studies()["input_scaling"]["first_seed"] == 3000
+    with pytest.raises(UserError, match=r"cells norm~none\+scaling~symmetric"):
         command.main(["input_scaling", str(digits_data), "--cell", '{"norm": "x"}', *shared])
     with pytest.raises(UserError, match="there is no study input; there are identities"):
         command.main(["input", str(digits_data), *shared])
@@ -104,9 +104,9 @@ def test_runs_of_the_grid_are_read_not_trained(digits_data, tmp_path, monkeypatc
 
 def test_the_workflow_reuses_runs_that_were_observed_alike():
     config = {"grid": {"dataset": ["mnist"]}, "observers": []}
-    study = default_studies()["input_scaling"] | {"loop": [], "first_seed": 1000}
+    study = default_studies()["input_scaling"] | {"first_seed": 1000}
     made = (
-        settings.Settings(norm=norm, batch_size=128, seed=seed)
+        settings.Settings(norm=norm, batch_size=256, seed=seed)
         for norm in ("none", "batch")
         for seed in range(1000, 1003)
     )

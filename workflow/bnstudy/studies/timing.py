@@ -35,22 +35,32 @@ from bnstudy.training.loop import make_model
 
 
 def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.device) -> list[dict]:
-    """One row per phase and arm, of one process; the job needs the machine for itself.
+    """One row per batch size, phase and arm, of one process; the job needs the machine for itself.
 
-    `cell` has `batch_size`; `options` has `blocks`, and `steps`, the number of steps in a block.
+    `options` has `batch_sizes`, `blocks`, and `steps`, the number of steps in a block.
     """
-    settings = Settings(batch_size=cell["batch_size"], seed=seed)
+    settings = Settings(seed=seed)
     split = make_splits(data, settings, torch.device("cpu"))["train"]
-    batch = next(split.batches(settings.batch_size))
-    asked = (*(one.numpy() for one in batch), len(data.classes), settings, options, device)
+    batches = [[one.numpy() for one in next(split.batches(size))] for size in options["batch_sizes"]]
+    asked = (batches, len(data.classes), settings, options, device, torch.get_num_threads())
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-        return fresh.submit(one_process, *asked, torch.get_num_threads()).result()
+        return fresh.submit(one_process, *asked).result()
 
 
-def one_process(inputs, labels, n_classes: int, settings: Settings, options: dict, device, threads: int) -> list[dict]:
+def one_process(batches: list, n_classes: int, settings: Settings, options: dict, device, threads: int) -> list[dict]:
     """The rows of a seed, measured in the process that this is called in."""
     torch.set_num_threads(threads)
-    inputs, labels = (torch.from_numpy(one).to(device) for one in (inputs, labels))
+    rows = []
+    for batch in batches:
+        inputs, labels = (torch.from_numpy(one).to(device) for one in batch)
+        timed = times_of(inputs, labels, n_classes, settings, options)
+        rows += [{"batch_size": len(labels)} | row for row in timed]
+    return rows
+
+
+def times_of(inputs: Tensor, labels: Tensor, n_classes: int, settings: Settings, options: dict) -> list[dict]:
+    """The rows of a batch, on its device."""
+    device = inputs.device
     models = {
         norm: make_model(inputs.shape[1], n_classes, replace(settings, norm=norm)).to(device)
         for norm in ("none", "batch")
