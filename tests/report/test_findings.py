@@ -441,6 +441,7 @@ def test_what_remains_under_other_conditions(study, tmp_path):
     results = study()
     rows = [
         {"norm": norm, "scaling": scaling, "seed": seed, "n_steps": 1000,
+         "status": "ok", "val_accuracy": 0.9, "n_classes": 10,
          "steps_to_target": steps * (1 + 0.1 * seed), "test_accuracy": accuracy + 0.001 * seed}
         for scaling, at in (("symmetric", (400, 0.96, 100, 0.98)), ("standardize", (200, 0.97, 100, 0.975)))
         for norm, steps, accuracy in (("none", *at[:2]), ("batch", *at[2:]))
@@ -457,6 +458,16 @@ def test_what_remains_under_other_conditions(study, tmp_path):
     assert "+0.50 points with standardized pixels" in plain(findings.remains(results, "batch"))
     table = findings.remaining_table(results, "batch").frame
     assert list(table["ratio of steps"]) == ["0.25", "0.50"]
+    # A run that diverged counts as guessing after all its steps.
+    gone = {"status": "diverged", "steps_to_target": None, "val_accuracy": None, "test_accuracy": None}
+    pd.DataFrame([row | gone if row["norm"] == "none" else row for row in rows]).to_csv(
+        tmp_path / "input_scaling.csv", index=False
+    )
+    steps, accuracies = next(results.remaining("batch")).effects
+    assert math.exp(steps.difference) == pytest.approx(
+        math.prod(100 * (1 + 0.1 * s) for s in range(3)) ** (1 / 3) / 1000
+    )
+    assert accuracies.difference == pytest.approx(0.981 - 0.1)
     results.config["studies"]["input_scaling"]["enabled"] = False
     assert findings.remaining_table(results, "batch") is None
 

@@ -46,12 +46,14 @@ def write_remaining(folder: Path, study: str, gains: dict[str, float]) -> None:
     tables.mkdir(parents=True)
     with (tables / f"{study}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["norm", "scaling", "seed", "test_accuracy", "steps_to_target", "n_steps"])
+        run = ["status", "n_classes", "val_accuracy", "test_accuracy", "steps_to_target", "n_steps"]
+        writer.writerow(["norm", "scaling", "seed", *run])
         for scaling, gain in gains.items():
             for seed in TWELVE:
                 base = 0.9 + 0.001 * seed
-                writer.writerow(["none", scaling, seed, base, "", 100])
-                writer.writerow(["batch", scaling, seed, base + gain + 0.0001 * (seed % 2 - 0.5), 50, 100])
+                writer.writerow(["none", scaling, seed, "ok", 10, base, base, "", 100])
+                better = base + gain + 0.0001 * (seed % 2 - 0.5)
+                writer.writerow(["batch", scaling, seed, "ok", 10, better, better, 50, 100])
 
 
 def test_a_gain_in_both_is_the_title(screen):

@@ -8,7 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from bnstudy import grid, scoring, settings
@@ -264,17 +263,15 @@ class Results:
             if not said.get("enabled") or study in lacking or not path.exists():
                 continue
             runs = read_table(path, self.config)
-            steps = runs["steps_to_target"].fillna(runs["n_steps"])
-            runs["ln_steps_to_target"] = np.log(steps.astype(float))
+            runs["ln_steps_to_target"] = base.scored(runs, "ln_steps_to_target")
+            runs["test_accuracy"] = base.accuracy(runs, "test_accuracy") / 100
             epochs = said["settings"].get("epochs", self.config["training"]["epochs"])
             for scaling, part in runs.groupby("scaling", sort=False):
                 if not {level, self.baseline} <= set(part.get(self.axis, ())):
                     continue
                 wide, effects = part.pivot(index="seed", columns=self.axis), []
                 for name in ("ln_steps_to_target", "test_accuracy"):
-                    pair = wide[name][[level, self.baseline]].dropna()
-                    both = (pair[level], pair[self.baseline])
-                    effects.append(measures.paired(self.metric(name), *both))
+                    effects.append(measures.paired(self.metric(name), wide[name, level], wide[name, self.baseline]))
                 title = measures.level_name("scaling", scaling)
                 condition = f"{title}, {measures.counted(epochs, 'epoch')}"
                 yield Remaining(study, scaling, condition, effects)
