@@ -58,7 +58,7 @@ def key_of(quantity: str, kind: str, norm: str) -> tuple[str, str, str]:
 
 
 def of_the_studies() -> list[str]:
-    """The processor time of whole studies over the cores: less time is not possible with those jobs."""
+    """The time of all jobs of whole studies over the cores: less time is not possible with those jobs."""
     declared = yaml.safe_load((ROOT / "config/studies.yaml").read_text())["studies"]
     parts = read_table(RESULTS / "studies.csv")
     found = []
@@ -66,9 +66,9 @@ def of_the_studies() -> list[str]:
         others = {key for key, study in declared.items() if study["enabled"] is False}
         counted = [row for row in parts if name == "full" or row["part"] not in others]
         cores = int(parts[0]["cores"])
-        minutes = sum(float(row["cpu_seconds"]) for row in counted) / cores / 60
+        minutes = sum(float(row["seconds"]) for row in counted) / cores / 60
         star = " *" if minutes > goal else ""
-        words = f"processor time of the {name} study over {cores} cores"
+        words = f"all jobs of the {name} study over {cores} cores"
         found.append(f"| {words} | {minutes:.0f} min{star} | ≤ {goal} |")
     return found
 

@@ -394,13 +394,13 @@ def step_times(table: pd.DataFrame, options: dict) -> Made | None:
     data = data.assign(kind=data["phase"] + ", " + data["arm"]).query("kind in @PHASES")
     if data.empty:
         return None
-    # A block that was disturbed can be far off; it is drawn at the edge instead of far out.
+    # A process that was disturbed can be far off; it is drawn at the edge instead of far out.
     medians = data.groupby(["kind", "batch_size"])["ratio"].median()
     low, high = min(1.0, medians.min()) / FAR, max(1.0, medians.max()) * FAR
     outside = int((~data["ratio"].between(low, high)).sum())
     n = data["seed"].nunique()
     intervals = f" with 95{SPACE}% intervals from order statistics" if n >= SIGNS else ""
-    said = {"blocks": n, "intervals": intervals}
+    said = {"processes": n, "intervals": intervals}
     said["outside"] = f" Drawn at the edge: {counted(outside, 'circle')}." if outside else ""
     looks = {s: {"name": f"batch size {s}"} for s in sorted(data["batch_size"].unique())}
     drawn = {"looks": looks, "data": data.drop(columns="kind")}
