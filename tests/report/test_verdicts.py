@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -407,6 +408,11 @@ def test_scorecard_table(tmp_path):
     assert list(verdict_exhibits.history(claims).frame["claim"]) == ["L1"]
 
 
+def test_a_change_of_several_claims_is_told_once():
+    claims = SimpleNamespace(judged=[SimpleNamespace(id=i, history=h) for i, h in (("A", ["x"]), ("B", ["y", "x"]))])
+    assert verdict_exhibits.history(claims).frame.to_numpy().tolist() == [["A, B", "x"], ["B", "y"]]
+
+
 def test_scorecard_figure(tmp_path):
     claims = many(tmp_path)
     drawing = verdict_exhibits.ratios(claims)
@@ -459,7 +465,7 @@ def test_published_accuracies_stand_beside_the_means_of_the_arms(tmp_path):
         if exhibit is not None:
             first = exhibit.frame.iloc[0]
             assert (first["ours, none (%)"], first["ours, batch (%)"]) == ("96.50", "98.00")
-            assert "25 epochs at batch size 256" in first["ours"]
+            assert first["ours"] == "784-128-64-10, 25 epochs at batch size 256"
 
 
 def test_the_layer_in_numpy_beside_pytorch(tmp_path):

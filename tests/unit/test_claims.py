@@ -193,3 +193,13 @@ def test_the_registered_claims_can_all_be_judged():
     assert {entry["study"] for entry in found["claims"] + found["further"]} <= studies
     for entry in found["claims"]:
         assert {"study", "line", "measure", "expected", "scope", "source"} <= set(entry)
+
+
+def test_a_study_with_fresh_seeds_says_so_in_each_of_its_claims():
+    """And no other claim does."""
+    studies = config.default_studies()
+    for entry in listed.read(listed.LIST)["claims"]:
+        first = studies.get(entry["study"], {}).get("first_seed")
+        fresh = [line for line in entry.get("history", []) if f"judged by seeds from {first} on" in line]
+        assert bool(fresh) == (first is not None), entry["id"]
+        assert entry.get("looked") or not fresh, entry["id"]

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -41,6 +42,18 @@ def test_a_command_run_by_hand_sums_with_one_thread():
     how = {"capture_output": True, "text": True, "env": os.environ | asked}
     done = subprocess.run([sys.executable, "-c", THREADS], check=True, **how)
     assert done.stdout == "{1}\n"
+
+
+START = "from bnstudy.training.clock import seconds_since_process_start as s; print(s(), flush=True)"
+
+
+def test_a_process_is_no_older_than_its_start():
+    """The kernel tells when it booted in whole seconds; counted from there it was up to one second older."""
+    for _ in range(3):
+        before = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", START], check=True, capture_output=True, text=True)
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+        assert 0 <= float(done.stdout) <= time.monotonic() - before + tick
 
 
 @pytest.fixture(scope="module")

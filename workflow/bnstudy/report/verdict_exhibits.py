@@ -5,6 +5,7 @@ That axis is linear where an effect is too small to matter and logarithmic beyon
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -34,6 +35,7 @@ from bnstudy.report.plots import plot
 from bnstudy.report.rendering import slug
 from bnstudy.report.verdicts import LOOKED, QUOTES, SIGNS, Claims, Judged, quoted
 from bnstudy.report.words import INTERVAL, Words, effect_cell, interval, say, small, threshold, typographic
+from bnstudy.settings import Settings
 
 FARTHEST = 100.0  # smallest effects that matter; what lies beyond is drawn at the edge, as an arrow
 NAMED = 30  # claims that an alternative text names one by one
@@ -238,15 +240,19 @@ def accuracies(claims: Claims) -> Exhibit | None:
         row = {"network": said["network"], "source": said["source"]}
         row["published (%)"] = decimal(said["published"], 2)
         row |= {f"ours, {norm} (%)": decimal(ours[norm], 2) for norm in ("none", "batch")}
-        row["ours"] = f"784-128-64-10, {ran['epochs']} epochs at batch size {ran['batch_size']}"
+        network = "-".join(map(str, (784, *ran.get("hidden", Settings().hidden), 10)))
+        row["ours"] = f"{network}, {ran['epochs']} epochs at batch size {ran['batch_size']}"
         rows.append(row | {"the other": said["differs"]})
     return exhibit("accuracies", rows)
 
 
 def history(claims: Claims) -> Exhibit | None:
     """What was changed in the list of claims after results had been seen."""
-    rows = [(claim.id, typographic(text)) for claim in claims.judged for text in claim.history]
-    return exhibit("history", rows)
+    changed = defaultdict(list)
+    for claim in claims.judged:
+        for text in claim.history:
+            changed[text].append(claim.id)
+    return exhibit("history", [(", ".join(ids), typographic(text)) for text, ids in changed.items()])
 
 
 def registration(claims: Claims) -> Exhibit:
