@@ -115,6 +115,7 @@ def cut(name: str) -> tuple[dict, dict]:
             for axis in grid.keys() & SMALL.keys():
                 grid[axis] = [one for one in grid[axis] if one in SMALL[axis]] or grid[axis][:1]
             grid.pop("dataset", None)
+            grid |= {"train_images": [600]} if "train_images" in grid else {}
         study["settings"] = study.get("settings", {}) | {"dataset": "digits", "epochs": 2}
         study["settings"] |= {"train_images": 640, "validation_images": 200, "batch_size": 16}
     return study, [*declaration.cells(study).values()][-1]
