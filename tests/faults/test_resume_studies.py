@@ -30,6 +30,7 @@ WATCHED = {
 }  # fmt: skip
 STALENESS = {
     "options": {
+        "hidden": [64, 64],
         "learning_rate": 0.001,
         "statistics_images": 300,
         "evaluation_images": 200,
