@@ -47,10 +47,10 @@ def run(data: PreparedData, cell: dict, options: dict, seed: int, device: torch.
 
     A momentum is text ("0.1", "cumulative"); a diverged run has a row of None.
 
-    `options` has `learning_rate` of Adam; `statistics_images` and `evaluation_images`, how many training images precise
-    statistics are taken over and how many validation images are evaluated; and a mapping for each part with its
-    `batch_size` and `epochs`, `momenta` (None for the cumulative average) and `steps` of `staleness`, and `shifts` of
-    `shift`: levels by names that `shift_images` knows.
+    `options` has the `hidden` widths, and `learning_rate` of Adam; `statistics_images` and `evaluation_images`, how
+    many training images precise statistics are taken over and how many validation images are evaluated; and a mapping
+    for each part with its `batch_size` and `epochs`, `momenta` (None for the cumulative average) and `steps` of
+    `staleness`, and `shifts` of `shift`: levels by names that `shift_images` knows.
     """
     options = options | options[cell["part"]]
     chosen = {key: options[key] for key in ("hidden", "batch_size", "epochs", "learning_rate")}

@@ -203,6 +203,5 @@ def sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     n = len(gradient)
     start = torch.randn(n, generator=torch.Generator().manual_seed(0)).numpy()
     hessian = LinearOperator((n, n), product, dtype=start.dtype)
-    how = {"k": 1, "which": "LA", "ncv": KEPT, "tol": TOLERANCE}
-    values = eigsh(hessian, v0=start, return_eigenvectors=False, **how)
+    values = eigsh(hessian, k=1, which="LA", v0=start, ncv=KEPT, tol=TOLERANCE, return_eigenvectors=False)
     return float(values[0])
